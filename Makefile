@@ -1,0 +1,43 @@
+# Two commands on a fresh machine: `make demo` and `make test`.
+PYTHON ?= python3
+BIN := .venv/bin
+SERVE ?= 1
+DEMO ?= .demo
+PORT ?= 8000
+
+.PHONY: demo test lint types layers migrations pytest slow clean
+
+demo: .venv/ready
+	$(BIN)/python -m service.demo --directory $(DEMO) --port $(PORT) $(if $(filter 0,$(SERVE)),--no-serve)
+
+test: .venv/ready lint types layers migrations pytest
+
+lint: .venv/ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: .venv/ready
+	$(BIN)/mypy
+
+layers: .venv/ready
+	$(BIN)/lint-imports
+
+migrations: .venv/ready
+	$(BIN)/python -m pytest tests/service/db
+
+pytest: .venv/ready
+	$(BIN)/python -W error -m pytest -m "not slow and not gpu and not soak"
+
+slow: .venv/ready
+	$(BIN)/python -W error -m pytest -m "slow"
+
+# The marker file is written last, so an interrupted set-up starts over instead of half-working.
+.venv/ready: pyproject.toml constraints.txt
+	rm -f $@
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Assay needs Python 3.11 or newer; try make PYTHON=python3.11")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+clean:
+	rm -rf .venv $(DEMO) .mypy_cache .ruff_cache .pytest_cache

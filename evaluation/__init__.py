@@ -1,0 +1,1 @@
+"""What a model's scores are worth. Knows neither HTTP nor SQL."""

@@ -1,0 +1,1 @@
+"""Who asked, when, and where the answer is kept: HTTP, SQL, processes, pages."""

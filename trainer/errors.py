@@ -1,0 +1,79 @@
+"""Every error a user can cause or meet, in the words that tell what to do about it.
+
+The service translates the class to an HTTP status and the command line to an exit status, each in one table;
+nothing below them raises anything else on purpose.
+"""
+
+
+class AssayError(Exception):
+    """Base of all expected failures. ``str(error)`` is one line: what is wrong and what to do.
+
+    ``pointer`` is a JSON pointer (RFC 6901) to the offending field, where there is one.
+    """
+
+    code = "failed"
+
+    def __init__(self, detail: str, *, pointer: str | None = None) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.pointer = pointer
+
+
+class InvalidInput(AssayError):
+    """What was sent or typed cannot be used: a field, a row, a file."""
+
+    code = "invalid_input"
+
+
+class OverlongInput(InvalidInput):
+    """A prompt and response exceed the model's window and nobody allowed truncation."""
+
+    code = "overlong_input"
+
+
+class NotFound(AssayError):
+    """No artifact, job or run of that name or id."""
+
+    code = "not_found"
+
+
+class Conflict(AssayError):
+    """The request is well formed but contradicts the present state, such as resuming a running job."""
+
+    code = "conflict"
+
+
+class BrokenArtifact(AssayError):
+    """An artifact whose files, digests or probe scores are not what its manifest promises."""
+
+    code = "broken_artifact"
+
+
+class WrongSchema(AssayError):
+    """The database is at another migration than this code expects."""
+
+    code = "wrong_schema"
+
+
+class StorageFailure(AssayError):
+    """A disk is full or a directory cannot be written."""
+
+    code = "storage_failure"
+
+
+class Overloaded(AssayError):
+    """A bounded queue is full; the same request may succeed a moment later."""
+
+    code = "overloaded"
+
+
+class RunFailed(AssayError):
+    """A run started and could not finish: a loss that is not finite, a judge that does not answer."""
+
+    code = "run_failed"
+
+
+class Stopped(AssayError):
+    """A run ended early because somebody asked; it continues from its last checkpoint."""
+
+    code = "stopped"

@@ -1,0 +1,96 @@
+"""Files that are either complete or absent, and rows that name the line they were wrong on."""
+
+import gzip
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from trainer.errors import InvalidInput, StorageFailure
+
+
+@contextmanager
+def storage_errors(path: Path) -> Iterator[None]:
+    """Turn the operating system's refusals to write below ``path`` into StorageFailure."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise StorageFailure(f"cannot write {path}: {reason}; free space or choose another directory") from error
+
+
+def sync_directory(path: Path) -> None:
+    """Make renames inside ``path`` survive a power cut."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_tree(path: Path) -> None:
+    """Flush every file and directory below ``path`` to the disk."""
+    for file in sorted(path.rglob("*")):
+        descriptor = os.open(file, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    sync_directory(path)
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Replace ``path`` by ``text``; a reader sees the old content or the new, never a part.
+
+    Raises StorageFailure where the disk refuses.
+    """
+    with storage_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        staging = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        try:
+            with staging.open("w", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            staging.replace(path)
+        finally:
+            staging.unlink(missing_ok=True)
+        sync_directory(path.parent)
+
+
+def read_jsonl(path: Path, limit: int | None = None) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield ``(line number from 1, object)`` for each non-blank line of a JSONL file, ``.gz`` or plain.
+
+    Raises InvalidInput naming the line for text that is not UTF-8, not JSON or not an object.
+    """
+    if not path.is_file():
+        raise InvalidInput(f"no such file: {path}")
+    opener = gzip.open if path.suffix == ".gz" else open
+    count = 0
+    try:
+        with opener(path, "rb") as file:
+            for number, line in enumerate(file, start=1):
+                if not line.strip():
+                    continue
+                yield number, _parse_row(line, path, number)
+                count += 1
+                if limit is not None and count >= limit:
+                    return
+    except (gzip.BadGzipFile, EOFError) as error:
+        raise InvalidInput(f"{path}: not a complete gzip file ({error})") from error
+
+
+def _parse_row(line: bytes, path: Path, number: int) -> dict[str, Any]:
+    try:
+        row = json.loads(line.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        raise InvalidInput(f"{path}, line {number}: not UTF-8 (byte {error.start}); save it as UTF-8") from error
+    except json.JSONDecodeError as error:
+        raise InvalidInput(f"{path}, line {number}: not JSON ({error.msg} at column {error.colno})") from error
+    except RecursionError as error:
+        raise InvalidInput(f"{path}, line {number}: JSON nested too deeply") from error
+    if not isinstance(row, dict):
+        raise InvalidInput(f"{path}, line {number}: expected an object, found {type(row).__name__}")
+    return row

@@ -1,0 +1,1 @@
+"""Networks: policies, reward models and discriminators, each able to score encoded pairs."""

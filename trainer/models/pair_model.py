@@ -1,0 +1,33 @@
+"""The one contract between whatever gives scores and whatever wants them in batches."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from torch import Tensor
+
+from trainer.data.text import Encoded, OnOverlong, Prompt
+
+
+class PairModel(Protocol):
+    """A model that scores prompt-response pairs. Training, auditing and serving all score through this."""
+
+    outputs: tuple[str, ...]
+    """Names of the scores one forward pass gives; the first is the one meant when none is named."""
+
+    max_tokens: int
+    """Longest prompt plus response, in this model's own tokens."""
+
+    template_hash: str
+    """Identifies how prompt and response become one text."""
+
+    def encode(self, prompt: Prompt, response: str, on_overlong: OnOverlong = "error") -> Encoded:
+        """Tokenise one pair; needs no device. Raises InvalidInput or OverlongInput."""
+        ...
+
+    def score(self, batch: Sequence[Encoded]) -> Tensor:
+        """Scores (batch, len(outputs)), float32 on the CPU. Independent of padding and of the batch's other rows."""
+        ...
+
+    def bytes(self) -> int:
+        """Memory of the weights, for residency decisions."""
+        ...

@@ -1,0 +1,114 @@
+"""A policy: a causal language model, its tokenizer and its chat format."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+from trainer.artifacts import refuse_pickled_weights
+from trainer.data.text import ChatFormat, Encoded, OnOverlong, Prompt, check_response, pad_right, pad_token_id
+
+
+@dataclass(frozen=True)
+class PairBatch:
+    """Padded token ids of prompt-response pairs. Shapes (batch, length)."""
+
+    input_ids: Tensor
+    attention_mask: Tensor
+    """1 on real tokens, 0 on padding."""
+    response_mask: Tensor
+    """True on the response's tokens, EOS included; prompt and padding are False."""
+
+    def to(self, device: torch.device) -> "PairBatch":
+        return PairBatch(self.input_ids.to(device), self.attention_mask.to(device), self.response_mask.to(device))
+
+
+def collate(rows: Sequence[Encoded], pad_id: int) -> PairBatch:
+    """Pad encoded pairs on the right."""
+    lengths = torch.tensor([row.tokens for row in rows])
+    starts = torch.tensor([row.response_start for row in rows])
+    input_ids = torch.tensor(pad_right([row.input_ids for row in rows], pad_id))
+    positions = torch.arange(input_ids.shape[1])
+    attention_mask = (positions < lengths[:, None]).long()
+    response_mask = (positions >= starts[:, None]) & (positions < lengths[:, None])
+    return PairBatch(input_ids, attention_mask, response_mask)
+
+
+class Policy:
+    """A causal language model with what is needed to talk to it."""
+
+    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+        self.model = model
+        self.tokenizer = tokenizer
+        self.format = ChatFormat(tokenizer)
+        self.pad_id = pad_token_id(tokenizer)
+
+    @classmethod
+    def load(cls, path: Path, *, dtype: torch.dtype = torch.float32) -> "Policy":
+        """Load a published policy. Raises BrokenArtifact for pickled weights."""
+        refuse_pickled_weights(path)
+        model = AutoModelForCausalLM.from_pretrained(path, dtype=dtype, use_safetensors=True, local_files_only=True)
+        return cls(model.eval(), AutoTokenizer.from_pretrained(path, local_files_only=True))
+
+    def save(self, path: Path) -> None:
+        """Write the files that a plain ``from_pretrained`` reads."""
+        self.model.save_pretrained(path, safe_serialization=True)
+        self.tokenizer.save_pretrained(path)
+
+    @property
+    def max_tokens(self) -> int:
+        return int(self.model.config.max_position_embeddings)
+
+    @property
+    def device(self) -> torch.device:
+        return cast(torch.device, self.model.device)
+
+    @property
+    def eos_ids(self) -> list[int]:
+        """Ids that end a response."""
+        ids = self.model.generation_config.eos_token_id if self.model.generation_config else None
+        if ids is None:
+            ids = self.tokenizer.eos_token_id
+        return [] if ids is None else [int(i) for i in (ids if isinstance(ids, list) else [ids])]
+
+    def encode(self, prompt: Prompt, response: str, on_overlong: OnOverlong = "error") -> Encoded:
+        return self.format.encode(prompt, check_response(response), self.max_tokens, on_overlong)
+
+    def backbone(self) -> nn.Module:
+        """The model without its language-model head; its last hidden state is the latent h of GANPO."""
+        return cast(nn.Module, self.model.get_decoder())
+
+    def hidden_states(self, batch: PairBatch) -> Tensor:
+        """Last hidden states after the final norm, (batch, length, hidden)."""
+        output = self.backbone()(input_ids=batch.input_ids, attention_mask=batch.attention_mask, use_cache=False)
+        return cast(Tensor, output.last_hidden_state)
+
+    def logps(self, batch: PairBatch, hidden_states: Tensor | None = None) -> Tensor:
+        """Log-probability of every response token, (batch, length); zero elsewhere. See ``token_logps``."""
+        if hidden_states is None:
+            hidden_states = self.hidden_states(batch)
+        return token_logps(cast(nn.Module, self.model.get_output_embeddings()), hidden_states, batch)
+
+
+def token_logps(head: nn.Module, hidden_states: Tensor, batch: PairBatch) -> Tensor:
+    """Log-probabilities (batch, length) of response tokens given what precedes them; zero outside the response.
+
+    Logits are computed at response positions only: with long prompts that is most of the memory saved. Position t
+    holds log p(token t | tokens < t), from the hidden state at t - 1.
+    """
+    predicted = batch.response_mask[:, 1:]
+    logits = head(hidden_states[:, :-1][predicted]).float()
+    chosen = torch.log_softmax(logits, dim=-1).gather(1, batch.input_ids[:, 1:][predicted][:, None])[:, 0]
+    result = torch.zeros(batch.input_ids.shape, dtype=torch.float32, device=batch.input_ids.device)
+    result[:, 1:][predicted] = chosen
+    return result
+
+
+def model_bytes(module: nn.Module) -> int:
+    """Memory of parameters and buffers in bytes."""
+    tensors: list[Any] = [*module.parameters(), *module.buffers()]
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)

@@ -1,0 +1,87 @@
+"""A recipe: a typed, frozen description of a piece of work that knows how to run itself.
+
+The same object is the HTTP request body, the YAML file, the stored job row and the manifest's entry.
+"""
+
+import hashlib
+import json
+import re
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from trainer.artifacts import ArtifactStore, check_name
+from trainer.reporting import Reporter
+
+ArtifactName = Annotated[str, AfterValidator(check_name)]
+
+
+class Model(BaseModel):
+    """A frozen schema in which an unknown field is an error rather than a silent no-op."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Launch(Model):
+    """Where and on how much a run executes: facts of the place, kept out of the recipe's digest."""
+
+    processes: int = Field(1, ge=1, le=1024)
+    gpus_per_process: int = Field(0, ge=0, le=16)
+    threads: int = Field(1, ge=1, le=256)
+    """CPU threads for torch. One is the default: on busy or small machines more threads are slower."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a recipe is given to work with: its identity, its directory, the artifact store, and an ear."""
+
+    id: str
+    directory: Path
+    artifacts: ArtifactStore
+    reporter: Reporter
+
+
+class Recipe(Model, ABC):
+    """Base of every recipe. Subclasses add a literal ``kind`` and the fields of their work."""
+
+    name: ArtifactName
+    seed: int = Field(0, ge=0, lt=2**63)
+    labels: dict[str, str] = {}
+    """Free key-value notes for finding the job again; not part of the digest."""
+    launch: Launch = Launch()
+
+    @abstractmethod
+    def run(self, run: Run) -> dict[str, Any]:
+        """Do the work and return its JSON summary. Raises Stopped after saving where a stop was requested."""
+
+    def digest(self) -> str:
+        """sha256 over what determines the result, so equal digests mean the same work."""
+        content = self.model_dump(mode="json", exclude={"launch", "labels"})
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def apply_overrides(content: dict[str, Any], overrides: list[str]) -> dict[str, Any]:
+    """Return ``content`` with ``dotted.key=value`` overrides applied; values are read as YAML.
+
+    Raises InvalidInput for an override without ``=`` or through something that is not a mapping.
+    """
+    import yaml
+
+    from trainer.errors import InvalidInput
+
+    result: dict[str, Any] = json.loads(json.dumps(content))
+    for override in overrides:
+        key, separator, text = override.partition("=")
+        if not separator or not re.fullmatch(r"[A-Za-z_][\w.-]*", key):
+            raise InvalidInput(f"override {override!r}: write dotted.key=value")
+        target = result
+        *parents, last = key.split(".")
+        for parent in parents:
+            target = target.setdefault(parent, {})
+            if not isinstance(target, dict):
+                raise InvalidInput(f"override {override!r}: {parent} is not a group of settings")
+        target[last] = yaml.safe_load(text)
+    return result

@@ -1,0 +1,171 @@
+"""What a run says while it works: events on disk for machines, a bar or plain lines for people.
+
+``events.jsonl`` is the one record. Each line is an object with ``sequence`` (from 1, without gaps, continued
+after a resume), ``time`` (ISO 8601 UTC) and ``type``:
+
+- ``started``   ``attempt``
+- ``progress``  ``stage, done, total, unit, rate, eta_seconds``
+- ``metrics``   ``stage, step, values`` (name to finite number)
+- ``artifact``  ``name, version, kind``
+- ``message``   ``text``
+- ``succeeded`` | ``failed`` ``error {code, detail}`` | ``stopped``
+"""
+
+import json
+import math
+import signal
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import Any, Self, TextIO
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from trainer.errors import Stopped
+from trainer.files import storage_errors
+
+STOP_FILE = "stop"
+HEARTBEAT_FILE = "heartbeat"
+EVENTS_FILE = "events.jsonl"
+
+_SECONDS_BETWEEN_PROGRESS_EVENTS = 0.5
+_SECONDS_BETWEEN_PLAIN_LINES = 10.0
+
+
+def read_events(directory: Path, after: int = 0) -> list[dict[str, Any]]:
+    """Events of a run directory with a sequence number above ``after``; a torn last line is not an event yet."""
+    path = directory / EVENTS_FILE
+    if not path.exists():
+        return []
+    events = []
+    for line in path.read_bytes().split(b"\n")[:-1]:
+        event = json.loads(line)
+        if event["sequence"] > after:
+            events.append(event)
+    return events
+
+
+class Reporter:
+    """Writes events, shows progress, and carries the request to stop. Use as a context manager."""
+
+    def __init__(self, directory: Path, *, title: str = "", stream: TextIO | None = None, quiet: bool = False) -> None:
+        self.directory = directory
+        self._title = title
+        self._quiet = quiet
+        self._console = Console(file=stream or sys.stderr, highlight=False)
+        self._bar: Progress | None = None
+        self._tasks: dict[str, Any] = {}
+        self._stage_started: dict[str, tuple[float, int]] = {}
+        self._last_event = 0.0
+        self._last_line = 0.0
+        self._stop = threading.Event()
+        self._previous_handlers: dict[int, Any] = {}
+        with storage_errors(directory):
+            directory.mkdir(parents=True, exist_ok=True)
+            self._sequence = self._drop_torn_line()
+            self._events = (directory / EVENTS_FILE).open("a", encoding="utf-8")
+
+    def __enter__(self) -> Self:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGTERM, signal.SIGINT):
+                self._previous_handlers[number] = signal.signal(number, self._on_signal)
+        if self._console.is_terminal and not self._quiet:
+            self._bar = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TextColumn("{task.fields[note]}"),
+                TimeRemainingColumn(),
+                console=self._console,
+            )
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+        for number, handler in self._previous_handlers.items():
+            signal.signal(number, handler)
+        self._events.close()
+
+    def event(self, type_: str, **fields: Any) -> None:  # noqa: ANN401 - an event carries any JSON
+        """Append one event and flush it, so that what a reader has seen is what happened."""
+        self._sequence += 1
+        record = {"sequence": self._sequence, "time": datetime.now(UTC).isoformat(), "type": type_, **fields}
+        with storage_errors(self.directory):
+            self._events.write(json.dumps(record, allow_nan=False) + "\n")
+            self._events.flush()
+
+    def message(self, text: str) -> None:
+        """Say one line to whoever watches."""
+        self.event("message", text=text)
+        self._say(text)
+
+    def metrics(self, stage: str, step: int, values: Mapping[str, float]) -> None:
+        """Record a step's numbers; what is not finite is left out rather than written as a number."""
+        finite = {name: float(value) for name, value in values.items() if math.isfinite(value)}
+        self.event("metrics", stage=stage, step=step, values=finite)
+
+    def progress(self, stage: str, done: int, total: int, *, unit: str = "step", note: str = "") -> None:
+        """Tell how far ``stage`` is. Cheap enough to call at every step."""
+        now = time.monotonic()
+        started, first = self._stage_started.setdefault(stage, (now, done))
+        finished = done >= total
+        rate = (done - first) / (now - started) if now > started and done > first else None
+        eta = (total - done) / rate if rate else None
+        if finished or now - self._last_event >= _SECONDS_BETWEEN_PROGRESS_EVENTS:
+            self._last_event = now
+            (self.directory / HEARTBEAT_FILE).touch()
+            self.event("progress", stage=stage, done=done, total=total, unit=unit, rate=rate, eta_seconds=eta)
+        self._show(stage, done, total, unit, note, eta, now, finished)
+
+    def stop_requested(self) -> bool:
+        """Whether somebody asked this run to stop, by signal or by a ``stop`` file in its directory."""
+        return self._stop.is_set() or (self.directory / STOP_FILE).exists()
+
+    def raise_if_stopped(self) -> None:
+        """Raise Stopped where a stop was requested and there is nothing to save first."""
+        if self.stop_requested():
+            raise Stopped("stopped on request")
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        if self._stop.is_set():  # asked twice: the impatient get their way, checkpoints are atomic
+            raise KeyboardInterrupt
+        self._stop.set()
+
+    def _drop_torn_line(self) -> int:
+        """Remove what a killed process left of its last line; return the last sequence number."""
+        path = self.directory / EVENTS_FILE
+        if not path.exists():
+            return 0
+        content = path.read_bytes()
+        complete = content[: content.rfind(b"\n") + 1]
+        if len(complete) < len(content):
+            with path.open("r+b") as file:
+                file.truncate(len(complete))
+        lines = complete.splitlines()
+        return int(json.loads(lines[-1])["sequence"]) if lines else 0
+
+    def _say(self, text: str) -> None:
+        if not self._quiet:
+            self._console.print(f"{self._title}: {text}" if self._title else text, markup=False)
+
+    def _show(
+        self, stage: str, done: int, total: int, unit: str, note: str, eta: float | None, now: float, finished: bool
+    ) -> None:
+        label = f"{self._title} {stage}".strip()
+        if self._bar is not None:
+            if stage not in self._tasks:
+                self._tasks[stage] = self._bar.add_task(label, total=total, note=note)
+            self._bar.update(self._tasks[stage], completed=done, total=total, note=note)
+        elif finished or now - self._last_line >= _SECONDS_BETWEEN_PLAIN_LINES:
+            self._last_line = now
+            remaining = f", about {eta:.0f} s left" if eta and not finished else ""
+            self._say(f"{stage} {done}/{total} {unit}s{f', {note}' if note else ''}{remaining}")

@@ -1,0 +1,110 @@
+"""Run a recipe in a run directory: ``recipe.json`` first, ``events.jsonl`` on the way, ``result.json`` last.
+
+Whoever started the run, here or in a child process, learns the end from ``result.json`` alone:
+``{"status": "succeeded" | "failed" | "stopped", "result": {...} | null, "error": {code, detail} | null}``.
+"""
+
+import json
+import logging
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from trainer.artifacts import ArtifactStore
+from trainer.errors import AssayError, Conflict, Stopped
+from trainer.files import write_atomically
+from trainer.recipe import Recipe, Run
+from trainer.reporting import STOP_FILE, Reporter, read_events
+
+RECIPE_FILE = "recipe.json"
+RESULT_FILE = "result.json"
+LOG_FILE = "log.txt"
+
+
+def run_recipe(
+    recipe: Recipe, directory: Path, artifacts: ArtifactStore, *, run_id: str | None = None, quiet: bool = False
+) -> dict[str, Any]:
+    """Run ``recipe`` in ``directory``, continuing from its checkpoints if it has run there before.
+
+    Returns the recipe's summary. Raises what the recipe raised, after recording it; Conflict if the directory
+    belongs to another recipe. A directory whose run succeeded returns its stored summary without working again.
+    """
+    previous = read_result(directory)
+    _claim(recipe, directory)
+    if previous is not None and previous["status"] == "succeeded":
+        result: dict[str, Any] = previous["result"]
+        return result
+    (directory / RESULT_FILE).unlink(missing_ok=True)
+    (directory / STOP_FILE).unlink(missing_ok=True)
+    _use_threads(recipe.launch.threads)
+    with Reporter(directory, title=recipe.name, quiet=quiet) as reporter:
+        attempt = 1 + sum(event["type"] == "started" for event in read_events(directory))
+        reporter.event("started", attempt=attempt)
+        run = Run(run_id or directory.name, directory, artifacts, reporter)
+        try:
+            result = recipe.run(run)
+        except Stopped as stop:
+            reporter.event("stopped")
+            _finish(directory, "stopped", None, stop)
+            raise
+        except AssayError as error:
+            reporter.event("failed", error={"code": error.code, "detail": error.detail})
+            _finish(directory, "failed", None, error)
+            raise
+        except Exception as error:
+            (directory / LOG_FILE).open("a", encoding="utf-8").write(traceback.format_exc())
+            logging.getLogger(__name__).exception("run %s failed", run.id)
+            detail = f"{type(error).__name__}: {error}".splitlines()[0]
+            reporter.event("failed", error={"code": "internal", "detail": detail})
+            _finish(directory, "failed", None, AssayError(detail))
+            raise
+        _finish(directory, "succeeded", result, None)
+        reporter.event("succeeded")
+        return result
+
+
+def read_result(directory: Path) -> dict[str, Any] | None:
+    """The content of ``result.json``, or None while the run has not ended."""
+    path = directory / RESULT_FILE
+    if not path.exists():
+        return None
+    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return content
+
+
+def run_as_child(parse: Callable[[dict[str, Any]], Recipe], directory: Path, artifacts: ArtifactStore) -> int:
+    """Body of a job's process: run ``directory/recipe.json``; return the process's exit status."""
+    recipe = parse(json.loads((directory / RECIPE_FILE).read_text(encoding="utf-8")))
+    try:
+        run_recipe(recipe, directory, artifacts)
+    except Stopped:
+        return 3
+    except AssayError:
+        return 1
+    return 0
+
+
+def _claim(recipe: Recipe, directory: Path) -> None:
+    path = directory / RECIPE_FILE
+    if path.exists():
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        if type(recipe).model_validate(stored).digest() != recipe.digest():
+            raise Conflict(f"{directory} belongs to another recipe; use a new run directory")
+        return
+    write_atomically(path, recipe.model_dump_json(indent=2) + "\n")
+
+
+def _finish(directory: Path, status: str, result: dict[str, Any] | None, error: AssayError | None) -> None:
+    content = {
+        "status": status,
+        "result": result,
+        "error": None if error is None else {"code": error.code, "detail": error.detail},
+    }
+    write_atomically(directory / RESULT_FILE, json.dumps(content, allow_nan=False, indent=2) + "\n")
+
+
+def _use_threads(threads: int) -> None:
+    import torch
+
+    torch.set_num_threads(threads)
