@@ -232,7 +232,7 @@ class ArtifactStore:
                 continue
         return artifacts
 
-    def list(self) -> list[Artifact]:
+    def all(self) -> list[Artifact]:
         """Every readable artifact, by name and version."""
         return [artifact for name in self._names() for artifact in self.versions(name)]
 
@@ -241,8 +241,10 @@ class ArtifactStore:
         if "@" not in reference:
             raise InvalidInput(f"deleting needs a version, as in {reference}@1")
         artifact = self.open(reference)
-        for other in self.list():
-            if any((parent.name, parent.version) == (artifact.name, artifact.version) for parent in other.manifest.parents):
+        for other in self.all():
+            if any(
+                (parent.name, parent.version) == (artifact.name, artifact.version) for parent in other.manifest.parents
+            ):
                 raise Conflict(f"{reference} is a parent of {other.reference}; delete that first")
         with storage_errors(self.root):
             grave = self.root / STAGING_DIRECTORY / uuid.uuid4().hex
@@ -305,4 +307,4 @@ def refuse_pickled_weights(path: Path) -> None:
 
 def exists_on_disk(path: str) -> bool:
     """Whether a reference in a recipe is a directory here rather than an artifact name or hub id."""
-    return path.startswith((".", "/", "~")) or os.sep in path and Path(path).is_dir()
+    return path.startswith((".", "/", "~")) or (os.sep in path and Path(path).is_dir())

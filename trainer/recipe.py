@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
+import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from trainer.artifacts import ArtifactStore, check_name
+from trainer.errors import InvalidInput
 from trainer.reporting import Reporter
 
 ArtifactName = Annotated[str, AfterValidator(check_name)]
@@ -68,9 +70,6 @@ def apply_overrides(content: dict[str, Any], overrides: list[str]) -> dict[str, 
 
     Raises InvalidInput for an override without ``=`` or through something that is not a mapping.
     """
-    import yaml
-
-    from trainer.errors import InvalidInput
 
     result: dict[str, Any] = json.loads(json.dumps(content))
     for override in overrides:

@@ -158,7 +158,15 @@ class Reporter:
             self._console.print(f"{self._title}: {text}" if self._title else text, markup=False)
 
     def _show(
-        self, stage: str, done: int, total: int, unit: str, note: str, eta: float | None, now: float, finished: bool
+        self,
+        stage: str,
+        done: int,
+        total: int,
+        unit: str,
+        note: str,
+        eta: float | None,
+        now: float,
+        finished: bool,
     ) -> None:
         label = f"{self._title} {stage}".strip()
         if self._bar is not None:

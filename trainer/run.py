@@ -23,7 +23,12 @@ LOG_FILE = "log.txt"
 
 
 def run_recipe(
-    recipe: Recipe, directory: Path, artifacts: ArtifactStore, *, run_id: str | None = None, quiet: bool = False
+    recipe: Recipe,
+    directory: Path,
+    artifacts: ArtifactStore,
+    *,
+    run_id: str | None = None,
+    quiet: bool = False,
 ) -> dict[str, Any]:
     """Run ``recipe`` in ``directory``, continuing from its checkpoints if it has run there before.
 

@@ -122,7 +122,9 @@ def fit(head: list[int], tail: list[int], max_tokens: int, on_overlong: OnOverlo
     """Join prompt ids ``head`` and response ids ``tail`` within ``max_tokens``; see ``ChatFormat.encode``."""
     excess = len(head) + len(tail) - max_tokens
     if excess > 0 and (on_overlong == "error" or excess >= len(head)):
-        advice = "shorten the response" if excess >= len(head) else 'shorten it or send "on_overlong": "truncate_prompt"'
+        advice = (
+            "shorten the response" if excess >= len(head) else 'shorten it or send "on_overlong": "truncate_prompt"'
+        )
         raise OverlongInput(f"{len(head) + len(tail)} tokens exceed the model's {max_tokens}; {advice}")
     dropped = max(excess, 0)
     return Encoded([*head[dropped:], *tail], len(head) - dropped, truncated_tokens=dropped)

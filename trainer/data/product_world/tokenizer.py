@@ -1,0 +1,34 @@
+"""A word-level tokenizer over the closed vocabulary, as a plain Hugging Face fast tokenizer."""
+
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast
+
+from trainer.data.product_world.vocabulary import words
+
+SPECIALS = ("<pad>", "<unk>", "<bos>", "<eos>", "<cls>", "<sep>")
+
+CHAT_TEMPLATE = (
+    "<bos> {% for message in messages %}"
+    "{% if message['role'] == 'assistant' %}{{ message['content'] }} <eos>"
+    "{% else %}{{ message['content'] }} <sep> {% endif %}{% endfor %}"
+)
+
+
+def make_tokenizer() -> PreTrainedTokenizerFast:
+    """The tokenizer that policies and reward models of this world share; 6 specials, then the words in order."""
+    vocabulary = {token: index for index, token in enumerate([*SPECIALS, *words()])}
+    backend = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
+    backend.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=backend,
+        pad_token="<pad>",
+        unk_token="<unk>",
+        bos_token="<bos>",
+        eos_token="<eos>",
+        cls_token="<cls>",
+        sep_token="<sep>",
+        clean_up_tokenization_spaces=False,
+        model_max_length=128,
+    )
+    tokenizer.chat_template = CHAT_TEMPLATE
+    return tokenizer
