@@ -1,0 +1,1 @@
+"""Scoring prompt-response pairs: fast together, independent of one another."""
