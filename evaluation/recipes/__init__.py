@@ -1,0 +1,1 @@
+"""Recipes that evaluate: stress tests and audits."""

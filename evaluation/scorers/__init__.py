@@ -1,0 +1,1 @@
+"""What gives scores to prompt-response pairs."""

@@ -1,0 +1,60 @@
+"""Trivial scorers. A learned scorer earns its keep only by beating them on the same responses.
+
+Each reads one response and knows nothing of quality. None means that the row does not record what the control needs.
+"""
+
+import math
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Response:
+    """One response and what was recorded while it was sampled."""
+
+    prompt: str
+    response: str
+    tokens: int | None = None
+    mean_logprob: float | None = None
+    """Mean log-probability of the response's tokens under the policy that wrote it, in nats."""
+
+    finish_reason: Literal["stop", "length"] | None = None
+
+
+Control = Callable[[Response], float | None]
+
+
+def length(row: Response) -> float:
+    """log(1 + characters).
+
+    The logarithm because a judge rewards a doubling, not a further hundred characters; characters because they mean
+    the same for every policy, while tokens depend on its tokenizer and pile up at the truncation limit.
+    """
+    return math.log1p(len(row.response))
+
+
+def zlib_ratio(row: Response) -> float | None:
+    """Compressed over plain size in bytes: low for text that repeats itself, above 1 for a few characters."""
+    # a lone surrogate, which JSON can carry, has no UTF-8; it must not cost the row its control
+    plain = row.response.encode("utf-8", errors="replace")
+    return len(zlib.compress(plain, 6)) / len(plain) if plain else None
+
+
+def mean_logprob(row: Response) -> float | None:
+    """How likely the policy itself found its response."""
+    return row.mean_logprob
+
+
+def truncated(row: Response) -> float | None:
+    """1 where the response was cut at the token limit, 0 where it ended by itself."""
+    return None if row.finish_reason is None else float(row.finish_reason == "length")
+
+
+CONTROLS: dict[str, Control] = {
+    "length": length,
+    "zlib_ratio": zlib_ratio,
+    "mean_logprob": mean_logprob,
+    "truncated": truncated,
+}

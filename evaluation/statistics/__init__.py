@@ -1,0 +1,1 @@
+"""What a set of scores is worth: correlations with an oracle, with intervals that know about prompts."""
