@@ -1,0 +1,103 @@
+"""Artifacts over HTTP: list them, read a manifest, delete a version.
+
+Names contain slashes and are told apart from versions by `@`, so one path parameter holds both:
+`/v1/artifacts/ganpo-demo/discriminator@1`.
+"""
+
+import re
+from datetime import datetime
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Query, Request, status
+
+from trainer.artifacts import Artifact, ArtifactKind, ArtifactStore, Manifest, Parent
+from trainer.errors import InvalidInput
+from trainer.recipe import Model
+
+router = APIRouter(prefix="/v1", tags=["artifacts"])
+
+Reference = Annotated[str, Path(description="`NAME@VERSION`, or `NAME` for its highest version")]
+
+
+class ArtifactSummary(Model):
+    """What a list shows of an artifact; its manifest tells the rest."""
+
+    name: str
+    version: int
+    kind: ArtifactKind
+    created_at: datetime
+    job: str | None
+    digest: str
+    """sha256 of the manifest, which holds the sha256 of every file."""
+    bytes: int
+    """Size of its files on disk."""
+    parents: list[Parent]
+    metrics: dict[str, float]
+
+    @classmethod
+    def of(cls, artifact: Artifact) -> "ArtifactSummary":
+        manifest = artifact.manifest
+        return cls(
+            name=artifact.name,
+            version=artifact.version,
+            kind=manifest.kind,
+            created_at=manifest.created_at,
+            job=manifest.job,
+            digest=artifact.digest,
+            bytes=sum(file.stat().st_size for file in artifact.path.rglob("*") if file.is_file()),
+            parents=manifest.parents,
+            metrics=manifest.metrics,
+        )
+
+
+class Artifacts(Model):
+    """A page of artifacts by name and version; `next` is the cursor of the page after it."""
+
+    data: list[ArtifactSummary]
+    next: str | None
+
+
+@router.get("/artifacts", summary="List artifacts")
+def get_artifacts(
+    request: Request,
+    kind: Annotated[ArtifactKind | None, Query()] = None,
+    name: Annotated[str | None, Query(description="only versions of this name")] = None,
+    limit: Annotated[int, Query(ge=1, le=500)] = 100,
+    cursor: Annotated[str | None, Query(description="`next` of the page before")] = None,
+) -> Artifacts:
+    """Published artifacts, by name and version."""
+    store: ArtifactStore = request.app.state.scoring.artifacts
+    after = _position(cursor) if cursor is not None else None
+    found = [
+        artifact
+        for artifact in store.all()
+        if (kind is None or artifact.manifest.kind == kind)
+        and (name is None or artifact.name == name)
+        and (after is None or (artifact.name, artifact.version) > after)
+    ]
+    page = found[:limit]
+    more = len(found) > limit
+    return Artifacts(
+        data=[ArtifactSummary.of(artifact) for artifact in page], next=page[-1].reference if more else None
+    )
+
+
+@router.get("/artifacts/{reference:path}", summary="Read an artifact's manifest")
+def get_artifact(reference: Reference, request: Request) -> Manifest:
+    """The artifact's own account of itself: recipe, parents, metrics, probe pairs and file digests."""
+    store: ArtifactStore = request.app.state.scoring.artifacts
+    return store.open(reference).manifest
+
+
+@router.delete("/artifacts/{reference:path}", status_code=status.HTTP_204_NO_CONTENT, summary="Delete a version")
+def delete_artifact(reference: Reference, request: Request) -> None:
+    """Remove one version for good. 409 while another artifact descends from it."""
+    store: ArtifactStore = request.app.state.scoring.artifacts
+    store.delete(reference)
+
+
+def _position(cursor: str) -> tuple[str, int]:
+    match = re.fullmatch(r"(.+)@([1-9][0-9]{0,8})", cursor)
+    if match is None:
+        raise InvalidInput("this is no cursor; send the `next` of a page as it was", pointer="/cursor")
+    return match[1], int(match[2])

@@ -1,0 +1,63 @@
+"""GET /v1/scorers: what can score, and what its scores mean."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request
+
+from service.scoring import ScoringService
+from trainer.artifacts import ArtifactKind, Parent
+from trainer.recipe import Model
+
+router = APIRouter(prefix="/v1", tags=["scoring"])
+
+
+class Scorer(Model):
+    """One artifact as a scorer."""
+
+    name: str
+    version: int
+    alias: str | None
+    kind: ArtifactKind
+    outputs: list[str]
+    """Names of the scores it gives, asked for as `NAME@VERSION:OUTPUT`; the first is meant where none is named."""
+    orientation: str
+    template_hash: str
+    max_tokens: int
+    """Longest prompt plus response it reads, in its own tokens."""
+    calibration: dict[str, float] | None
+    parents: list[Parent]
+    loaded: bool
+    """Whether it is in memory; the others are loaded when first asked."""
+
+
+class Scorers(Model):
+    """All of them, by name and version; this list has no further pages."""
+
+    data: list[Scorer]
+    next: None = None
+
+
+@router.get("/scorers", summary="List what can score")
+async def get_scorers(request: Request, kind: Annotated[ArtifactKind | None, Query()] = None) -> Scorers:
+    """Every artifact that can be named in `scorers`."""
+    service: ScoringService = request.app.state.scoring
+    found = await service.scorers()
+    return Scorers(
+        data=[
+            Scorer(
+                name=info.name,
+                version=info.version,
+                alias=info.alias,
+                kind=info.kind,
+                outputs=list(info.outputs),
+                orientation=info.orientation,
+                template_hash=info.template_hash,
+                max_tokens=info.max_tokens,
+                calibration=info.calibration,
+                parents=list(info.parents),
+                loaded=info.loaded,
+            )
+            for info in found
+            if kind is None or info.kind == kind
+        ]
+    )

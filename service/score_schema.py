@@ -1,0 +1,157 @@
+"""What is sent to be scored and what comes back: one schema for the API, the client and `assay score`.
+
+Imports no torch, so that clients stay light.
+"""
+
+import re
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, StringConstraints, model_validator
+
+from trainer.errors import AssayError, InvalidInput
+from trainer.recipe import Model
+
+MAX_SCORERS = 16
+MAX_ITEMS = 1024
+MAX_RESPONSES = 256
+MAX_PAIRS = 4096
+"""Pairs times scorers in one request: a bound on the work one caller may queue at once."""
+
+MAX_CHARACTERS = 1_000_000
+"""Of one text. Longer than any window served here, short enough to refuse before tokenising."""
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+ScorerName = Annotated[str, StringConstraints(max_length=300, pattern=r"^[!-~]+$")]
+OnOverlong = Literal["error", "truncate_prompt"]
+
+
+class Message(Model):
+    """One turn of a conversation."""
+
+    role: Annotated[str, StringConstraints(pattern=r"^[A-Za-z_-]{1,32}$")]
+    content: str
+
+
+PromptText = str | list[Message]
+ItemId = Annotated[str, StringConstraints(max_length=200)] | int | None
+
+
+class ScoreItem(Model):
+    """A prompt with its response, or with several."""
+
+    id: ItemId = None
+    """Returned as it was sent, for the caller's bookkeeping."""
+    prompt: PromptText
+    response: str | None = None
+    responses: Annotated[list[str], Field(min_length=1, max_length=MAX_RESPONSES)] | None = None
+
+    @model_validator(mode="after")
+    def _one_of_the_two(self) -> Self:
+        if (self.response is None) == (self.responses is None):
+            raise ValueError("give either response (a text) or responses (a list of texts)")
+        return self
+
+    def texts(self) -> list[str]:
+        """The responses, one or several."""
+        return [self.response] if self.response is not None else self.responses or []
+
+
+class ScoreRequest(Model):
+    """Body of POST /v1/scores."""
+
+    scorers: Annotated[list[ScorerName], Field(min_length=1, max_length=MAX_SCORERS)]
+    """`NAME`, `NAME@VERSION` or `NAME@VERSION:OUTPUT`; GET /v1/scorers lists them."""
+    items: Annotated[list[ScoreItem], Field(min_length=1, max_length=MAX_ITEMS)]
+    on_overlong: OnOverlong = "error"
+    """What to do with a pair longer than a scorer's window: refuse it, or drop the prompt's oldest tokens."""
+
+    @model_validator(mode="after")
+    def _bounded_and_distinct(self) -> Self:
+        if len(set(self.scorers)) < len(self.scorers):
+            raise ValueError("scorers: each may be named once")
+        pairs = sum(len(item.texts()) for item in self.items) * len(self.scorers)
+        if pairs > MAX_PAIRS:
+            raise ValueError(f"{pairs} scores asked for, at most {MAX_PAIRS} in one request; send several")
+        return self
+
+
+class Score(Model):
+    """What one scorer gives one response."""
+
+    score: float
+    """Unbounded; compare it only with scores of the same scorer and version."""
+    probability: float | None
+    """sigmoid(score / calibration temperature), for scorers that were calibrated."""
+    tokens: int
+    """Prompt and response in the scorer's own tokens, as scored."""
+    truncated_tokens: int
+    """How many of the prompt's oldest tokens were dropped to fit the scorer's window."""
+
+
+class Reason(Model):
+    """What went wrong, for programs and for people."""
+
+    code: str
+    detail: str
+
+
+class NoScore(Model):
+    """Why there is no score: a failure is never 0 and never NaN."""
+
+    error: Reason
+
+    @classmethod
+    def of(cls, error: BaseException) -> Self:
+        """The user's words for an expected error; of anything else only that it happened."""
+        if isinstance(error, AssayError):
+            return cls(error=Reason(code=error.code, detail=error.detail))
+        detail = "the scorer failed on this pair; the server's log says why"
+        return cls(error=Reason(code="internal", detail=detail))
+
+
+class AnsweringScorer(Model):
+    """Who gave the scores in one column, resolved to an exact version."""
+
+    scorer: str
+    """As it was asked for."""
+    name: str
+    version: int
+    output: str
+    kind: str
+    orientation: str
+    template_hash: str
+    calibration: dict[str, float] | None
+    """How probabilities came from scores; None where the scorer was never calibrated."""
+
+
+class ScoredItem(Model):
+    """The scores of one item: one object per response, keyed by the scorer as it was asked for."""
+
+    id: ItemId
+    scores: list[dict[str, Score | NoScore]]
+
+
+class ScoreAnswer(Model):
+    """Answer of POST /v1/scores, in the request's order."""
+
+    scorers: list[AnsweringScorer]
+    items: list[ScoredItem]
+
+
+def plain_prompt(prompt: PromptText) -> str | list[dict[str, str]]:
+    """The prompt as models take it. Raises InvalidInput for text that no model could read."""
+    if isinstance(prompt, str):
+        return check_text(prompt, "prompt")
+    return [{"role": m.role, "content": check_text(m.content, "prompt")} for m in prompt]
+
+
+def check_text(text: str, what: str) -> str:
+    """Return ``text``; raises InvalidInput if it is empty, endless or not Unicode."""
+    if not text.strip():
+        raise InvalidInput(f"the {what} is empty")
+    if len(text) > MAX_CHARACTERS:
+        raise InvalidInput(f"the {what} has {len(text)} characters, at most {MAX_CHARACTERS} are read")
+    if found := _SURROGATE.search(text):
+        raise InvalidInput(f"the {what} has half a surrogate pair at character {found.start()}; send valid Unicode")
+    return text

@@ -1,0 +1,176 @@
+"""Answer score requests with the scoring engine: the same code behind POST /v1/scores and `assay score`.
+
+The engine brings torch, so it is opened by a background thread after the server is up; the event loop only ever
+awaits futures.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from service.score_schema import (
+    AnsweringScorer,
+    NoScore,
+    Score,
+    ScoreAnswer,
+    ScoredItem,
+    ScoreItem,
+    ScoreRequest,
+    check_text,
+    plain_prompt,
+)
+from trainer.artifacts import ArtifactStore
+from trainer.errors import AssayError, InvalidInput, NotFound, Overloaded
+
+if TYPE_CHECKING:
+    from evaluation.engine.scoring import Pair, Scored, ScorerInfo, ScoringEngine
+
+
+@dataclass(frozen=True)
+class Queued:
+    """A request whose pairs are on their way: ``outcomes[item][response][scorer]`` resolve in any order."""
+
+    request: ScoreRequest
+    scorers: "list[ScorerInfo]"
+    outcomes: "list[list[list[Future[Scored] | AssayError]]]"
+
+    def futures(self) -> "list[Future[Scored]]":
+        return [
+            outcome for item in self.outcomes for row in item for outcome in row if not isinstance(outcome, AssayError)
+        ]
+
+
+def queue_request(engine: "ScoringEngine", request: ScoreRequest) -> Queued:
+    """Hand every readable pair to the engine, once per scorer; tokenises, so not for the event loop.
+
+    Raises NotFound or InvalidInput, with a pointer, for a scorer that does not exist, and Overloaded where the
+    engine's queue is full: nothing is queued then. Bad texts wait as errors beside their good neighbours.
+    """
+    scorers = [_describe(engine, name, position) for position, name in enumerate(request.scorers)]
+    checked = [_readable_pairs(item) for item in request.items]
+    pairs = [pair for item in checked for pair in item if not isinstance(pair, AssayError)]
+    futures = engine.submit_each(request.scorers, pairs, request.on_overlong)
+    columns = [iter(futures[name]) for name in request.scorers]
+    outcomes: list[list[list[Future[Scored] | AssayError]]] = [
+        [[pair if isinstance(pair, AssayError) else next(column) for column in columns] for pair in item]
+        for item in checked
+    ]
+    return Queued(request, scorers, outcomes)
+
+
+def answer(queued: Queued) -> ScoreAnswer:
+    """Wait for what is still running and lay the outcomes out in the request's order.
+
+    Raises Overloaded if the engine gave up on any pair for lack of room: the whole request may be sent again.
+    """
+    wait(queued.futures())
+    return ScoreAnswer(
+        scorers=list(map(_answering, queued.request.scorers, queued.scorers)),
+        items=[
+            ScoredItem(
+                id=item.id,
+                scores=[dict(zip(queued.request.scorers, map(_cell, row), strict=True)) for row in rows],
+            )
+            for item, rows in zip(queued.request.items, queued.outcomes, strict=True)
+        ],
+    )
+
+
+class ScoringService:
+    """Owns the engine on behalf of the server. Routes await it; nothing here blocks the event loop."""
+
+    def __init__(self, artifacts: ArtifactStore, open_engine: "Callable[[], ScoringEngine] | None" = None) -> None:
+        self.artifacts = artifacts
+        self._open = open_engine or (lambda: _open_engine(artifacts))
+        self._worker = ThreadPoolExecutor(4, thread_name_prefix="scoring")
+        self._engine: Future[ScoringEngine] | None = None
+
+    def start(self) -> "Future[ScoringEngine]":
+        """Begin opening the engine unless that has begun."""
+        if self._engine is None:
+            self._engine = self._worker.submit(self._open)
+        return self._engine
+
+    def close(self) -> None:
+        """Let the engine finish and give its memory back."""
+        if self._engine is not None and not self._engine.cancel() and self._engine.exception() is None:
+            self._engine.result().close()
+        self._worker.shutdown()
+
+    async def engine(self) -> "ScoringEngine":
+        # shielded: a caller who goes away must not cancel the opening for everybody else
+        return await asyncio.shield(asyncio.wrap_future(self.start()))
+
+    async def score(self, request: ScoreRequest) -> ScoreAnswer:
+        """See ``queue_request`` and ``answer`` for what is raised."""
+        engine = await self.engine()
+        loop = asyncio.get_running_loop()
+        queued = await loop.run_in_executor(self._worker, queue_request, engine, request)
+        if futures := [asyncio.wrap_future(future) for future in queued.futures()]:
+            await asyncio.wait(futures)
+        return answer(queued)
+
+    async def scorers(self) -> "list[ScorerInfo]":
+        """What can score."""
+        engine = await self.engine()
+        return await asyncio.get_running_loop().run_in_executor(self._worker, engine.list)
+
+
+def _open_engine(artifacts: ArtifactStore) -> "ScoringEngine":
+    from evaluation.engine.scoring import ScoringEngine
+
+    return ScoringEngine(artifacts)
+
+
+def _describe(engine: "ScoringEngine", name: str, position: int) -> "ScorerInfo":
+    try:
+        return engine.describe(name)
+    except (NotFound, InvalidInput) as error:
+        error.pointer = f"/scorers/{position}"
+        raise
+
+
+def _readable_pairs(item: ScoreItem) -> "list[Pair | AssayError]":
+    from evaluation.engine.scoring import Pair
+
+    pairs: list[Pair | AssayError] = []
+    for text in item.texts():
+        try:
+            pairs.append(Pair(plain_prompt(item.prompt), check_text(text, "response")))
+        except InvalidInput as error:
+            pairs.append(error)
+    return pairs
+
+
+def _answering(asked: str, info: "ScorerInfo") -> AnsweringScorer:
+    return AnsweringScorer(
+        scorer=asked,
+        name=info.name,
+        version=info.version,
+        output=asked.partition(":")[2] or info.outputs[0],
+        kind=info.kind,
+        orientation=info.orientation,
+        template_hash=info.template_hash,
+        calibration=info.calibration,
+    )
+
+
+def _cell(outcome: "Future[Scored] | AssayError") -> Score | NoScore:
+    if isinstance(outcome, AssayError):
+        return NoScore.of(outcome)
+    if (error := outcome.exception()) is not None:
+        if isinstance(error, Overloaded):
+            raise error
+        if not isinstance(error, AssayError):
+            logging.getLogger(__name__).error("a pair could not be scored", exc_info=error)
+        return NoScore.of(error)
+    scored = outcome.result()
+    return Score(
+        score=scored.score,
+        probability=scored.probability,
+        tokens=scored.tokens,
+        truncated_tokens=scored.truncated_tokens,
+    )
