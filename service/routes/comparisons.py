@@ -77,6 +77,7 @@ async def post_comparisons(body: ComparisonRequest, request: Request) -> Compari
             raise InvalidInput(cell.error.detail, pointer=body.pointer(position))
         scores.append(cell)
     answering = scored.scorers[0]
+    assert isinstance(answering, AnsweringScorer), "a request with one scorer fails if that scorer does"
     temperature = (answering.calibration or {}).get("temperature", 1.0)
     values = [score.score for score in scores]
     return Comparison(

@@ -1,0 +1,189 @@
+"""Every error leaves as RFC 9457 ``application/problem+json`` with a request id, and never with a traceback."""
+
+import logging
+import sqlite3
+from collections.abc import Awaitable, Callable
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel
+from sqlalchemy.exc import DataError, DBAPIError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from starlette.exceptions import HTTPException
+
+from service.errors import outcome_of
+from trainer.errors import AssayError, InvalidInput, Overloaded, StorageFailure
+
+MEDIA_TYPE = "application/problem+json"
+
+
+class FieldError(BaseModel):
+    """One thing wrong with a request, at ``pointer`` in its body or in the query or path ``parameter``."""
+
+    detail: str
+    pointer: str | None = None
+    """JSON pointer (RFC 6901) into the body; "" is the whole body."""
+    parameter: str | None = None
+
+
+class Problem(BaseModel):
+    """RFC 9457 problem details."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    instance: str
+    code: str
+    errors: list[FieldError]
+    request_id: str
+
+
+PROBLEM_RESPONSES: dict[int | str, dict[str, Any]] = {
+    "default": {
+        "description": "What went wrong and what to do about it",
+        "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+    }
+}
+"""For ``APIRouter(responses=...)``: every route may answer a problem."""
+
+
+def problem_response(
+    request: Request,
+    *,
+    status: int,
+    title: str,
+    detail: str,
+    code: str,
+    errors: list[FieldError] | None = None,
+    headers: dict[str, str] | None = None,
+) -> JSONResponse:
+    """A problem about ``request``."""
+    request_id = str(request.scope.get("state", {}).get("request_id", ""))
+    problem = Problem(
+        type=f"urn:assay:problem:{code}",
+        title=title,
+        status=status,
+        detail=detail,
+        instance=request.url.path,
+        code=code,
+        errors=errors or [],
+        request_id=request_id,
+    )
+    return JSONResponse(
+        problem.model_dump(exclude_none=True),
+        status_code=status,
+        media_type=MEDIA_TYPE,
+        headers={"X-Request-ID": request_id, **(headers or {})},
+    )
+
+
+def add_problem_handlers(app: FastAPI) -> None:
+    """Translate every exception a route can raise, in this one place."""
+    handlers: dict[type[Exception], Callable[[Request, Any], Awaitable[JSONResponse]]] = {
+        AssayError: _assay_error,
+        RequestValidationError: _invalid_request,
+        HTTPException: _http_exception,
+        DBAPIError: _database_error,
+        PoolTimeout: _pool_exhausted,
+        Exception: _unexpected,
+    }
+    for kind, handler in handlers.items():
+        app.add_exception_handler(kind, handler)
+
+
+async def _assay_error(request: Request, error: AssayError) -> JSONResponse:
+    outcome = outcome_of(error)
+    retry = outcome.retry_after_seconds
+    return problem_response(
+        request,
+        status=outcome.status,
+        title=outcome.title,
+        detail=error.detail,
+        code=error.code,
+        errors=[] if error.pointer is None else [FieldError(pointer=error.pointer, detail=error.detail)],
+        headers=None if retry is None else {"Retry-After": str(retry)},
+    )
+
+
+async def _invalid_request(request: Request, error: RequestValidationError) -> JSONResponse:
+    errors = [_field_error(item) for item in error.errors()]
+    first = errors[0]
+    where = first.parameter or first.pointer or "body"
+    return problem_response(
+        request,
+        status=422,
+        title="Invalid input",
+        detail=f"{where}: {first.detail}" + (f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""),
+        code=InvalidInput.code,
+        errors=errors,
+    )
+
+
+def _field_error(item: dict[str, Any]) -> FieldError:
+    source, *path = item["loc"]
+    if item["type"] == "json_invalid":
+        reason = item.get("ctx", {}).get("error", "cannot be read")
+        return FieldError(pointer="", detail=f"malformed JSON at character {path[0]}: {reason}")
+    if source == "body":
+        return FieldError(pointer=json_pointer(path), detail=item["msg"])
+    return FieldError(parameter=".".join(str(part) for part in path), detail=item["msg"])
+
+
+def json_pointer(path: list[str | int]) -> str:
+    """RFC 6901: ``["items", 0, "a/b"]`` is ``/items/0/a~1b``."""
+    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in path)
+
+
+async def _http_exception(request: Request, error: HTTPException) -> JSONResponse:
+    title = HTTPStatus(error.status_code).phrase
+    detail = str(error.detail)
+    if detail == title:
+        detail = f"{request.method} {request.url.path}: {title.lower()}; /docs lists the routes"
+    return problem_response(
+        request,
+        status=error.status_code,
+        title=title,
+        detail=detail,
+        code=title.lower().replace(" ", "_").replace("-", "_"),
+        headers=dict(error.headers) if error.headers else None,
+    )
+
+
+async def _database_error(request: Request, error: DBAPIError) -> JSONResponse:
+    logging.getLogger(__name__).error("%s %s: %s", request.method, request.url.path, error.orig)
+    return await _assay_error(request, database_failure(error))
+
+
+def database_failure(error: DBAPIError) -> AssayError:
+    """What a database driver's error means to whoever asked."""
+    if isinstance(error, DataError):
+        return InvalidInput("a value in the request cannot be stored or compared: too large, or with a NUL character")
+    if isinstance(error.orig, sqlite3.Error):
+        name = getattr(error.orig, "sqlite_errorname", "")
+        if name.startswith(("SQLITE_FULL", "SQLITE_READONLY", "SQLITE_IOERR", "SQLITE_CANTOPEN")):
+            return StorageFailure(f"the database cannot be written ({error.orig}); free space or check permissions")
+        if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
+            return Overloaded("the database is busy; try again")
+    if isinstance(error, OperationalError):
+        return Overloaded("the database does not answer; try again, or see the server's log")
+    return AssayError("the database refused the request; see the server's log")
+
+
+async def _pool_exhausted(request: Request, error: PoolTimeout) -> JSONResponse:
+    return await _assay_error(request, Overloaded("every database connection is in use; try again"))
+
+
+async def _unexpected(request: Request, error: Exception) -> JSONResponse:
+    request_id = request.scope.get("state", {}).get("request_id", "")
+    logging.getLogger(__name__).error("request %s failed", request_id, exc_info=error)
+    return problem_response(
+        request,
+        status=500,
+        title="Internal error",
+        detail="something unexpected went wrong; the server's log has it under this request id",
+        code="internal",
+    )

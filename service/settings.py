@@ -1,0 +1,67 @@
+"""Facts of this installation, from ``ASSAY_*`` environment variables or the command line."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from trainer.errors import InvalidInput
+
+
+class Settings(BaseSettings):
+    """Everything an operator decides. What a job should do is in its recipe instead."""
+
+    model_config = SettingsConfigDict(env_prefix="ASSAY_", extra="forbid", frozen=True)
+
+    database_url: str = "sqlite:///assay.db"
+    """A SQLite file or a PostgreSQL server."""
+
+    artifact_dir: Path = Path("artifacts")
+    """Root of the published artifacts."""
+
+    runs_dir: Path = Path("runs")
+    """Where each job keeps its run directory, named after its id."""
+
+    host: str = "127.0.0.1"
+    """Address to listen on."""
+
+    port: int = Field(8000, ge=0, le=65535)
+    """Port to listen on; 0 lets the system choose."""
+
+    executor: Literal["local"] = "local"
+    """What carries out jobs: child processes of this machine."""
+
+    job_slots: int = Field(1, ge=0, le=256)
+    """Jobs this server runs at once; 0 makes it a server that only accepts and shows them."""
+
+    max_queued_jobs: int = Field(1000, ge=1)
+    """Waiting jobs beyond which submissions are answered with 503."""
+
+    max_attempts: int = Field(3, ge=1, le=100)
+    """How often a job is started again after its process died, before it counts as lost."""
+
+    poll_seconds: float = Field(0.5, gt=0)
+    """How often running jobs are looked at."""
+
+    lease_seconds: float = Field(30.0, gt=0)
+    """How long a job belongs to a server that has gone silent."""
+
+    cancel_grace_seconds: float = Field(30.0, ge=0)
+    """Time a cancelled job has to save its checkpoint before it is killed; a third of it before SIGTERM."""
+
+    max_body_bytes: int = Field(64 * 2**20, ge=1)
+    """Largest request body that is read."""
+
+
+def load_settings(**overrides: Any) -> Settings:  # noqa: ANN401 - as wide as the fields are
+    """Settings from the environment, with ``overrides`` that are not None on top.
+
+    Raises InvalidInput naming the variable that cannot be used.
+    """
+    try:
+        return Settings(**{name: value for name, value in overrides.items() if value is not None})
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        field = ".".join(str(part) for part in first["loc"])
+        raise InvalidInput(f"setting {field} (ASSAY_{field.upper()}): {first['msg']}") from error

@@ -1,0 +1,25 @@
+"""Settings come from the environment and are refused in one line."""
+
+from pathlib import Path
+
+import pytest
+from service.settings import load_settings
+from trainer.errors import InvalidInput
+
+
+def test_the_environment_is_read_and_arguments_win(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ASSAY_JOB_SLOTS", "3")
+    monkeypatch.setenv("ASSAY_RUNS_DIR", "/from/environment")
+
+    settings = load_settings(runs_dir=Path("/from/argument"), port=None)
+
+    assert settings.job_slots == 3
+    assert settings.runs_dir == Path("/from/argument")
+    assert settings.port == 8000
+
+
+def test_a_value_that_cannot_be_used_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ASSAY_JOB_SLOTS", "many")
+
+    with pytest.raises(InvalidInput, match="ASSAY_JOB_SLOTS.*integer"):
+        load_settings()
