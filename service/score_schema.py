@@ -82,7 +82,7 @@ class Score(Model):
     score: float
     """Unbounded; compare it only with scores of the same scorer and version."""
     probability: float | None
-    """sigmoid(score / calibration temperature), for scorers that were calibrated."""
+    """The score on [0, 1] where the artifact says how, as a reward model does by its calibration temperature."""
     tokens: int
     """Prompt and response in the scorer's own tokens, as scored."""
     truncated_tokens: int
@@ -95,19 +95,18 @@ class Reason(Model):
     code: str
     detail: str
 
+    @classmethod
+    def of(cls, error: BaseException) -> Self:
+        """The user's words for an expected error; of anything else only that it happened."""
+        if isinstance(error, AssayError):
+            return cls(code=error.code, detail=error.detail)
+        return cls(code="internal", detail="the scorer failed on this pair; the server's log says why")
+
 
 class NoScore(Model):
     """Why there is no score: a failure is never 0 and never NaN."""
 
     error: Reason
-
-    @classmethod
-    def of(cls, error: BaseException) -> Self:
-        """The user's words for an expected error; of anything else only that it happened."""
-        if isinstance(error, AssayError):
-            return cls(error=Reason(code=error.code, detail=error.detail))
-        detail = "the scorer failed on this pair; the server's log says why"
-        return cls(error=Reason(code="internal", detail=detail))
 
 
 class AnsweringScorer(Model):
@@ -122,7 +121,14 @@ class AnsweringScorer(Model):
     orientation: str
     template_hash: str
     calibration: dict[str, float] | None
-    """How probabilities came from scores; None where the scorer was never calibrated."""
+    """`{"temperature": T}` where one was fitted."""
+
+
+class UnusableScorer(Model):
+    """A scorer that exists and cannot be loaded; the others still answer."""
+
+    scorer: str
+    error: Reason
 
 
 class ScoredItem(Model):
@@ -135,7 +141,7 @@ class ScoredItem(Model):
 class ScoreAnswer(Model):
     """Answer of POST /v1/scores, in the request's order."""
 
-    scorers: list[AnsweringScorer]
+    scorers: list[AnsweringScorer | UnusableScorer]
     items: list[ScoredItem]
 
 

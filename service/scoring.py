@@ -6,24 +6,27 @@ awaits futures.
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from itertools import repeat
 from typing import TYPE_CHECKING
 
 from service.score_schema import (
     AnsweringScorer,
     NoScore,
+    Reason,
     Score,
     ScoreAnswer,
     ScoredItem,
     ScoreItem,
     ScoreRequest,
+    UnusableScorer,
     check_text,
     plain_prompt,
 )
 from trainer.artifacts import ArtifactStore
-from trainer.errors import AssayError, InvalidInput, NotFound, Overloaded
+from trainer.errors import AssayError, BrokenArtifact, InvalidInput, NotFound, Overloaded
 
 if TYPE_CHECKING:
     from evaluation.engine.scoring import Pair, Scored, ScorerInfo, ScoringEngine
@@ -34,30 +37,39 @@ class Queued:
     """A request whose pairs are on their way: ``outcomes[item][response][scorer]`` resolve in any order."""
 
     request: ScoreRequest
-    scorers: "list[ScorerInfo]"
+    scorers: list[AnsweringScorer | UnusableScorer]
     outcomes: "list[list[list[Future[Scored] | AssayError]]]"
 
     def futures(self) -> "list[Future[Scored]]":
-        return [
-            outcome for item in self.outcomes for row in item for outcome in row if not isinstance(outcome, AssayError)
-        ]
+        cells = [cell for item in self.outcomes for row in item for cell in row]
+        return [cell for cell in cells if not isinstance(cell, AssayError)]
 
 
 def queue_request(engine: "ScoringEngine", request: ScoreRequest) -> Queued:
-    """Hand every readable pair to the engine, once per scorer; tokenises, so not for the event loop.
+    """Hand every readable pair to the engine, once per scorer. Loads models and tokenises: not for the event loop.
 
-    Raises NotFound or InvalidInput, with a pointer, for a scorer that does not exist, and Overloaded where the
-    engine's queue is full: nothing is queued then. Bad texts wait as errors beside their good neighbours.
+    Bad texts and broken scorers wait as errors beside their good neighbours. Raises NotFound or InvalidInput, with a
+    pointer, for a scorer that does not exist; BrokenArtifact where no scorer is left; Overloaded where the engine's
+    queue is full. Nothing is queued then.
     """
-    scorers = [_describe(engine, name, position) for position, name in enumerate(request.scorers)]
+    opened = [_open_scorer(engine, name, position) for position, name in enumerate(request.scorers)]
+    broken = [one for one in opened if isinstance(one, BrokenArtifact)]
+    if len(broken) == len(opened):
+        raise broken[0]
+    usable = [name for name, one in zip(request.scorers, opened, strict=True) if not isinstance(one, BrokenArtifact)]
     checked = [_readable_pairs(item) for item in request.items]
-    pairs = [pair for item in checked for pair in item if not isinstance(pair, AssayError)]
-    futures = engine.submit_each(request.scorers, pairs, request.on_overlong)
-    columns = [iter(futures[name]) for name in request.scorers]
+    futures = engine.submit_each(
+        usable, [pair for item in checked for pair in item if not isinstance(pair, AssayError)], request.on_overlong
+    )
+    columns: list[Iterator[Future[Scored] | AssayError]] = [
+        repeat(one) if isinstance(one, BrokenArtifact) else iter(futures[name])
+        for name, one in zip(request.scorers, opened, strict=True)
+    ]
     outcomes: list[list[list[Future[Scored] | AssayError]]] = [
         [[pair if isinstance(pair, AssayError) else next(column) for column in columns] for pair in item]
         for item in checked
     ]
+    scorers = [_answering(name, one) for name, one in zip(request.scorers, opened, strict=True)]
     return Queued(request, scorers, outcomes)
 
 
@@ -67,16 +79,12 @@ def answer(queued: Queued) -> ScoreAnswer:
     Raises Overloaded if the engine gave up on any pair for lack of room: the whole request may be sent again.
     """
     wait(queued.futures())
-    return ScoreAnswer(
-        scorers=list(map(_answering, queued.request.scorers, queued.scorers)),
-        items=[
-            ScoredItem(
-                id=item.id,
-                scores=[dict(zip(queued.request.scorers, map(_cell, row), strict=True)) for row in rows],
-            )
-            for item, rows in zip(queued.request.items, queued.outcomes, strict=True)
-        ],
-    )
+    asked = queued.request.scorers
+    items = [
+        ScoredItem(id=item.id, scores=[dict(zip(asked, map(_cell, row), strict=True)) for row in rows])
+        for item, rows in zip(queued.request.items, queued.outcomes, strict=True)
+    ]
+    return ScoreAnswer(scorers=queued.scorers, items=items)
 
 
 class ScoringService:
@@ -125,12 +133,29 @@ def _open_engine(artifacts: ArtifactStore) -> "ScoringEngine":
     return ScoringEngine(artifacts)
 
 
-def _describe(engine: "ScoringEngine", name: str, position: int) -> "ScorerInfo":
+def _open_scorer(engine: "ScoringEngine", name: str, position: int) -> "ScorerInfo | BrokenArtifact":
     try:
-        return engine.describe(name)
+        return engine.load(name, pin=False)
+    except BrokenArtifact as error:
+        return error
     except (NotFound, InvalidInput) as error:
         error.pointer = f"/scorers/{position}"
         raise
+
+
+def _answering(asked: str, opened: "ScorerInfo | BrokenArtifact") -> AnsweringScorer | UnusableScorer:
+    if isinstance(opened, BrokenArtifact):
+        return UnusableScorer(scorer=asked, error=Reason.of(opened))
+    return AnsweringScorer(
+        scorer=asked,
+        name=opened.name,
+        version=opened.version,
+        output=asked.partition(":")[2] or opened.outputs[0],
+        kind=opened.kind,
+        orientation=opened.orientation,
+        template_hash=opened.template_hash,
+        calibration=opened.calibration,
+    )
 
 
 def _readable_pairs(item: ScoreItem) -> "list[Pair | AssayError]":
@@ -145,28 +170,15 @@ def _readable_pairs(item: ScoreItem) -> "list[Pair | AssayError]":
     return pairs
 
 
-def _answering(asked: str, info: "ScorerInfo") -> AnsweringScorer:
-    return AnsweringScorer(
-        scorer=asked,
-        name=info.name,
-        version=info.version,
-        output=asked.partition(":")[2] or info.outputs[0],
-        kind=info.kind,
-        orientation=info.orientation,
-        template_hash=info.template_hash,
-        calibration=info.calibration,
-    )
-
-
 def _cell(outcome: "Future[Scored] | AssayError") -> Score | NoScore:
     if isinstance(outcome, AssayError):
-        return NoScore.of(outcome)
+        return NoScore(error=Reason.of(outcome))
     if (error := outcome.exception()) is not None:
         if isinstance(error, Overloaded):
             raise error
         if not isinstance(error, AssayError):
             logging.getLogger(__name__).error("a pair could not be scored", exc_info=error)
-        return NoScore.of(error)
+        return NoScore(error=Reason.of(error))
     scored = outcome.result()
     return Score(
         score=scored.score,

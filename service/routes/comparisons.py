@@ -1,11 +1,11 @@
 """POST /v1/comparisons: which of several responses to one prompt a scorer prefers, and how surely."""
 
-import math
 from typing import Annotated, Self
 
 from fastapi import APIRouter, Request
 from pydantic import Field, model_validator
 
+from evaluation.engine.probability import sigmoid
 from service.score_schema import (
     AnsweringScorer,
     NoScore,
@@ -85,13 +85,5 @@ async def post_comparisons(body: ComparisonRequest, request: Request) -> Compari
         temperature=temperature,
         scores=scores,
         ranking=sorted(range(len(values)), key=lambda position: -values[position]),
-        probabilities=[[preference(one - other, temperature) for other in values] for one in values],
+        probabilities=[[sigmoid((one - other) / temperature) for other in values] for one in values],
     )
-
-
-def preference(difference: float, temperature: float) -> float:
-    """sigmoid(difference / temperature), from whichever side does not overflow."""
-    scaled = difference / temperature
-    if scaled >= 0:
-        return 1 / (1 + math.exp(-scaled))
-    return math.exp(scaled) / (1 + math.exp(scaled))
