@@ -11,14 +11,20 @@ from trainer.data.text import Encoded, OnOverlong, Prompt
 class PairModel(Protocol):
     """A model that scores prompt-response pairs. Training, auditing and serving all score through this."""
 
-    outputs: tuple[str, ...]
-    """Names of the scores one forward pass gives; the first is the one meant when none is named."""
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Names of the scores one forward pass gives; the first is the one meant when none is named."""
+        ...
 
-    max_tokens: int
-    """Longest prompt plus response, in this model's own tokens."""
+    @property
+    def max_tokens(self) -> int:
+        """Longest prompt plus response, in this model's own tokens."""
+        ...
 
-    template_hash: str
-    """Identifies how prompt and response become one text."""
+    @property
+    def template_hash(self) -> str:
+        """Identifies how prompt and response become one text."""
+        ...
 
     def encode(self, prompt: Prompt, response: str, on_overlong: OnOverlong = "error") -> Encoded:
         """Tokenise one pair; needs no device. Raises InvalidInput or OverlongInput."""

@@ -1,6 +1,6 @@
 """A word-level tokenizer over the closed vocabulary, as a plain Hugging Face fast tokenizer."""
 
-from tokenizers import Tokenizer, models, pre_tokenizers
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
 from trainer.data.product_world.vocabulary import words
@@ -19,6 +19,11 @@ def make_tokenizer() -> PreTrainedTokenizerFast:
     vocabulary = {token: index for index, token in enumerate([*SPECIALS, *words()])}
     backend = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
     backend.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    backend.post_processor = processors.TemplateProcessing(
+        single="<cls> $A <sep>",
+        pair="<cls> $A <sep> $B:1 <sep>:1",
+        special_tokens=[(token, vocabulary[token]) for token in ("<cls>", "<sep>")],
+    )
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=backend,
         pad_token="<pad>",
@@ -31,4 +36,5 @@ def make_tokenizer() -> PreTrainedTokenizerFast:
         model_max_length=128,
     )
     tokenizer.chat_template = CHAT_TEMPLATE
+    tokenizer.model_input_names = ["input_ids", "token_type_ids", "attention_mask"]
     return tokenizer

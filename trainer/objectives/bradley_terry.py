@@ -1,0 +1,17 @@
+"""Losses of reward models: Bradley-Terry on pairs of scores, binary cross-entropy on single ones."""
+
+from torch import Tensor
+from torch.nn.functional import logsigmoid
+
+
+def bradley_terry(chosen: Tensor, rejected: Tensor, *, centring: float = 0.0) -> Tensor:
+    """-log sigmoid(s_w - s_l) per pair, plus ``centring`` (s_w + s_l)^2, which pins the scores' free constant.
+
+    Bradley and Terry 1952; the centring term is that of arXiv 2312.09244, eq. 2. Shapes (pairs,).
+    """
+    return -logsigmoid(chosen - rejected) + centring * (chosen + rejected) ** 2
+
+
+def pointwise_bce(chosen: Tensor, rejected: Tensor) -> Tensor:
+    """-[log sigmoid(s_w) + log sigmoid(-s_l)] / 2 per pair: GAPO's warm-up (arXiv 2503.20194). Shapes (pairs,)."""
+    return -(logsigmoid(chosen) + logsigmoid(-rejected)) / 2
