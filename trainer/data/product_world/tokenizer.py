@@ -34,7 +34,8 @@ def make_tokenizer() -> PreTrainedTokenizerFast:
         sep_token="<sep>",
         clean_up_tokenization_spaces=False,
         model_max_length=128,
+        # as an argument it is saved too: set afterwards, a loaded tokenizer would no longer tell the segments apart
+        model_input_names=["input_ids", "token_type_ids", "attention_mask"],
     )
     tokenizer.chat_template = CHAT_TEMPLATE
-    tokenizer.model_input_names = ["input_ids", "token_type_ids", "attention_mask"]
     return tokenizer
