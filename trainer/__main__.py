@@ -1,0 +1,54 @@
+"""``python -m trainer RECIPE.yaml [dotted.key=value ...]``: run one training recipe here and now."""
+
+import argparse
+import sys
+from pathlib import Path
+
+import yaml
+
+from trainer.artifacts import ArtifactStore
+from trainer.errors import AssayError, InvalidInput, Stopped
+from trainer.recipe import apply_overrides
+from trainer.recipes import parse_recipe
+from trainer.run import run_recipe
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Exit status: 0 done, 1 failed, 2 bad input, 3 stopped and resumable."""
+    parser = argparse.ArgumentParser(prog="python -m trainer", description=__doc__)
+    parser.add_argument("recipe", type=Path)
+    parser.add_argument("overrides", nargs="*", metavar="dotted.key=value")
+    parser.add_argument("--run-dir", type=Path, help="default: runs/NAME; run again to continue")
+    parser.add_argument("--artifact-dir", type=Path, default=Path("artifacts"))
+    options = parser.parse_intermixed_args(arguments)
+    try:
+        recipe = parse_recipe(apply_overrides(_read(options.recipe), options.overrides))
+        directory = options.run_dir or Path("runs") / recipe.name.replace("/", "-")
+        result = run_recipe(recipe, directory, ArtifactStore(options.artifact_dir))
+    except Stopped as stop:
+        return _say(stop, 3)
+    except InvalidInput as error:
+        return _say(error, 2)
+    except AssayError as error:
+        return _say(error, 1)
+    sys.stdout.write(f"{result}\n")
+    return 0
+
+
+def _read(path: Path) -> dict[str, object]:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InvalidInput(f"{path}: not a readable YAML or JSON recipe ({str(error).splitlines()[0]})") from error
+    if not isinstance(content, dict):
+        raise InvalidInput(f"{path}: a recipe is a mapping of settings")
+    return content
+
+
+def _say(error: AssayError, status: int) -> int:
+    sys.stderr.write(f"{error.detail}\n")
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

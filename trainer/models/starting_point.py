@@ -1,0 +1,156 @@
+"""Where a model's weights come from: an artifact, a directory, or nothing yet."""
+
+from pathlib import Path
+from typing import Literal, Self
+
+import torch
+from pydantic import Field, model_validator
+from transformers import (
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    BertConfig,
+    BertForSequenceClassification,
+    LlamaConfig,
+    LlamaForCausalLM,
+)
+
+from trainer.artifacts import Artifact, ArtifactStore, exists_on_disk, refuse_pickled_weights
+from trainer.data.product_world import make_tokenizer
+from trainer.errors import InvalidInput, NotFound
+from trainer.models.match_features import TYPE_VOCABULARY
+from trainer.models.policy import Policy
+from trainer.models.reward_model import Architecture, Pooling, RewardModel
+from trainer.recipe import Model
+
+
+class Scratch(Model):
+    """The shape of a network to be trained from random weights on the product-description world's vocabulary."""
+
+    hidden_size: int = Field(96, ge=8)
+    layers: int = Field(3, ge=1)
+    heads: int = Field(4, ge=1)
+    max_tokens: int = Field(128, ge=8)
+
+
+class _Origin(Model):
+    """Exactly one of a path and a shape."""
+
+    path: str | None = None
+    """An artifact NAME or NAME@VERSION, or a directory (beginning with ``.``, ``/`` or ``~``)."""
+    scratch: Scratch | None = None
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> Self:
+        if (self.path is None) == (self.scratch is None):
+            raise ValueError("give either path or scratch")
+        return self
+
+    def locate(self, store: ArtifactStore) -> tuple[Path, Artifact | None]:
+        """The directory to load from and, if it is one, the artifact. Raises NotFound or BrokenArtifact."""
+        assert self.path is not None
+        if exists_on_disk(self.path):
+            directory = Path(self.path).expanduser()
+            if not directory.is_dir():
+                raise NotFound(f"no such model directory: {self.path}")
+            refuse_pickled_weights(directory)
+            return directory, None
+        artifact = store.open(self.path)
+        artifact.verify()
+        return artifact.path, artifact
+
+
+class PolicyOrigin(_Origin):
+    """The policy to start from."""
+
+    dtype: Literal["float32", "bfloat16"] = "float32"
+
+    def open(self, store: ArtifactStore, seed: int) -> tuple[Policy, Artifact | None]:
+        """The policy and the artifact it was, if it was one."""
+        if self.scratch is not None:
+            return _scratch_policy(self.scratch, seed), None
+        path, artifact = self.locate(store)
+        if artifact is not None and artifact.manifest.kind != "policy":
+            raise InvalidInput(
+                f"{artifact.reference} is a {artifact.manifest.kind}, not a policy", pointer="/policy/path"
+            )
+        return Policy.load(path, dtype=getattr(torch, self.dtype)), artifact
+
+
+class BackboneOrigin(_Origin):
+    """The network a reward model is made of."""
+
+    architecture: Architecture = "encoder"
+    pooling: Pooling | None = None
+    """None: ``cls`` for encoders, ``last_token`` for decoders."""
+    match_features: bool = False
+    """Tell each token where it reappears on the other side; for encoders trained from scratch."""
+    max_tokens: int | None = Field(None, ge=8)
+
+    @model_validator(mode="after")
+    def _features_need_scratch(self) -> Self:
+        if self.match_features and (self.scratch is None or self.architecture != "encoder"):
+            raise ValueError("match_features needs an encoder from scratch: a trained one has other token types")
+        return self
+
+    def open(self, store: ArtifactStore, seed: int) -> tuple[RewardModel, Artifact | None]:
+        """The reward model with a fresh head, and the artifact its backbone was, if it was one."""
+        artifact: Artifact | None = None
+        torch.manual_seed(seed)
+        if self.scratch is not None:
+            if self.architecture == "decoder":
+                raise InvalidInput("a decoder reward model starts from a policy: give backbone.path")
+            model, tokenizer = _scratch_encoder(self.scratch, self.match_features), make_tokenizer()
+        else:
+            path, artifact = self.locate(store)
+            model = AutoModelForSequenceClassification.from_pretrained(
+                path, num_labels=1, dtype=torch.float32, use_safetensors=True, local_files_only=True
+            )
+            tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True)
+        reward_model = RewardModel(
+            model,
+            tokenizer,
+            architecture=self.architecture,
+            pooling=self.pooling or ("cls" if self.architecture == "encoder" else "last_token"),
+            match_features=self.match_features,
+            max_tokens=self.max_tokens,
+        )
+        return reward_model, artifact
+
+
+def _scratch_policy(shape: Scratch, seed: int) -> Policy:
+    tokenizer = make_tokenizer()
+    torch.manual_seed(seed)
+    model = LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=shape.hidden_size,
+            intermediate_size=4 * shape.hidden_size,
+            num_hidden_layers=shape.layers,
+            num_attention_heads=shape.heads,
+            max_position_embeddings=shape.max_tokens,
+            tie_word_embeddings=True,
+            bos_token_id=tokenizer.bos_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
+        )
+    )
+    return Policy(model, tokenizer)
+
+
+def _scratch_encoder(shape: Scratch, match_features: bool) -> BertForSequenceClassification:
+    tokenizer = make_tokenizer()
+    return BertForSequenceClassification(
+        BertConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=shape.hidden_size,
+            intermediate_size=4 * shape.hidden_size,
+            num_hidden_layers=shape.layers,
+            num_attention_heads=shape.heads,
+            max_position_embeddings=shape.max_tokens,
+            type_vocab_size=TYPE_VOCABULARY if match_features else 2,
+            hidden_dropout_prob=0.0,
+            attention_probs_dropout_prob=0.0,
+            num_labels=1,
+            pad_token_id=tokenizer.pad_token_id,
+        )
+    )

@@ -1,0 +1,104 @@
+"""Reward models from preferences: encoder-only or decoder, Bradley-Terry or pointwise."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from trainer.calibration import fit_temperature
+from trainer.data.text import Encoded
+from trainer.loop import Learner
+from trainer.models.loading import make_probes
+from trainer.models.reward_model import RewardModel
+from trainer.models.starting_point import BackboneOrigin
+from trainer.objectives.bradley_terry import bradley_terry, pointwise_bce
+from trainer.recipe import Run
+from trainer.recipes.encoding import EncodedPreference, encode_preferences, training_device
+from trainer.recipes.training import TrainingRecipe
+
+Loss = Literal["bradley_terry", "bce"]
+
+
+class RewardModelRecipe(TrainingRecipe):
+    """Train one scalar score on preferences; publishes the reward model with its held-out accuracy per kind."""
+
+    kind: Literal["reward_model"]
+    backbone: BackboneOrigin
+    loss: Loss = "bradley_terry"
+    centring: float = 0.0
+    """Weight of the term that pins the mean score to zero (Bradley-Terry only)."""
+
+    def run(self, run: Run) -> dict[str, Any]:
+        rows, held_out = self.data.preferences(), self.data.preferences(held_out=True)
+        model, parent = self.backbone.open(run.artifacts, self.seed)
+        model.model.to(training_device())
+        encoded = encode_preferences(model, rows, self.data, run)
+        learner = _Learner(model, self.loss, self.centring)
+        steps = self.train(learner, encoded, [row.tokens for row in encoded], run)
+        model.model.eval()
+        metrics, calibration = _measure(model, encode_preferences(model, held_out, self.data, run), self.loss)
+        artifact = self.publish(
+            run,
+            self.name,
+            "reward_model",
+            model.save,
+            rows=rows,
+            metrics=metrics,
+            details={**model.details(), "loss": self.loss, "calibration": calibration},
+            probes=make_probes(model, [row.chosen for row in held_out or rows]),
+            parents=[parent.as_parent("backbone")] if parent else [],
+        )
+        return self.finish(run, {"reward_model": artifact}, metrics, steps)
+
+
+class _Learner(Learner[EncodedPreference]):
+    def __init__(self, model: RewardModel, loss: Loss, centring: float) -> None:
+        self.model = model
+        self.loss = loss
+        self.centring = centring
+        self.trained = model.model.train()
+
+    def backward(self, rows: Sequence[EncodedPreference], share: float, *, last: bool) -> dict[str, float]:
+        scores = self.model.forward([*(row.chosen for row in rows), *(row.rejected for row in rows)])
+        chosen, rejected = scores[: len(rows)], scores[len(rows) :]
+        if self.loss == "bce":
+            loss = pointwise_bce(chosen, rejected).mean()
+        else:
+            loss = bradley_terry(chosen, rejected, centring=self.centring).mean()
+        (share * loss).backward()  # type: ignore[no-untyped-call]
+        return {
+            "loss": float(loss.detach()),
+            "rewards/chosen": float(chosen.detach().mean()),
+            "rewards/rejected": float(rejected.detach().mean()),
+            "rewards/margins": float((chosen - rejected).detach().mean()),
+            "rewards/accuracies": float((chosen > rejected).float().mean()),
+        }
+
+
+def _measure(
+    model: RewardModel, rows: Sequence[EncodedPreference], loss: Loss
+) -> tuple[dict[str, float], dict[str, float] | None]:
+    """Held-out accuracy, overall and per kind of contrast, and the calibration fitted there.
+
+    A Bradley-Terry score has no zero of its own, so its probability is relative to the mean held-out response.
+    """
+    if not rows:
+        return {}, None
+    chosen = _scores(model, [row.chosen for row in rows])
+    rejected = _scores(model, [row.rejected for row in rows])
+    right: dict[str, list[float]] = defaultdict(list)
+    for row, winner, loser in zip(rows, chosen, rejected, strict=True):
+        right[row.kind].append(float(winner > loser) + 0.5 * (winner == loser))
+    correct = [value for values in right.values() for value in values]
+    metrics = {"held_out/accuracy": sum(correct) / len(correct), "held_out/pairs": float(len(correct))}
+    metrics |= {f"held_out/accuracy/{kind}": sum(values) / len(values) for kind, values in sorted(right.items())}
+    temperature = fit_temperature([winner - loser for winner, loser in zip(chosen, rejected, strict=True)])
+    if temperature is None:
+        return metrics, None
+    center = 0.0 if loss == "bce" else sum(chosen + rejected) / (2 * len(chosen))
+    return metrics, {"center": center, "temperature": temperature}
+
+
+def _scores(model: RewardModel, rows: Sequence[Encoded], size: int = 32) -> list[float]:
+    return [
+        score for start in range(0, len(rows), size) for score in model.score(rows[start : start + size])[:, 0].tolist()
+    ]
