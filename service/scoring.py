@@ -117,8 +117,8 @@ class ScoringService:
         engine = await self.engine()
         loop = asyncio.get_running_loop()
         queued = await loop.run_in_executor(self._worker, queue_request, engine, request)
-        if futures := [asyncio.wrap_future(future) for future in queued.futures()]:
-            await asyncio.wait(futures)
+        # cancelled with its waiter, so that the engine drops the work of whoever went away
+        await asyncio.gather(*map(asyncio.wrap_future, queued.futures()), return_exceptions=True)
         return answer(queued)
 
     async def scorers(self) -> "list[ScorerInfo]":
