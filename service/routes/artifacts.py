@@ -10,6 +10,8 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request, status
 
+from service.db.pages import DEFAULT_LIMIT, MAX_LIMIT, decode_cursor, page_of
+from service.db.records import Page
 from trainer.artifacts import Artifact, ArtifactKind, ArtifactStore, Manifest, Parent
 from trainer.errors import InvalidInput
 from trainer.recipe import Model
@@ -50,21 +52,14 @@ class ArtifactSummary(Model):
         )
 
 
-class Artifacts(Model):
-    """A page of artifacts by name and version; `next` is the cursor of the page after it."""
-
-    data: list[ArtifactSummary]
-    next: str | None
-
-
 @router.get("/artifacts", summary="List artifacts")
 def get_artifacts(
     request: Request,
     kind: Annotated[ArtifactKind | None, Query()] = None,
     name: Annotated[str | None, Query(description="only versions of this name")] = None,
-    limit: Annotated[int, Query(ge=1, le=500)] = 100,
+    limit: Annotated[int, Query(ge=1, le=MAX_LIMIT)] = DEFAULT_LIMIT,
     cursor: Annotated[str | None, Query(description="`next` of the page before")] = None,
-) -> Artifacts:
+) -> Page[ArtifactSummary]:
     """Published artifacts, by name and version."""
     store: ArtifactStore = request.app.state.scoring.artifacts
     after = _position(cursor) if cursor is not None else None
@@ -75,11 +70,7 @@ def get_artifacts(
         and (name is None or artifact.name == name)
         and (after is None or (artifact.name, artifact.version) > after)
     ]
-    page = found[:limit]
-    more = len(found) > limit
-    return Artifacts(
-        data=[ArtifactSummary.of(artifact) for artifact in page], next=page[-1].reference if more else None
-    )
+    return page_of(found, limit, lambda artifact: artifact.reference, ArtifactSummary.of)
 
 
 @router.get("/artifacts/{reference:path}", summary="Read an artifact's manifest")
@@ -97,7 +88,7 @@ def delete_artifact(reference: Reference, request: Request) -> None:
 
 
 def _position(cursor: str) -> tuple[str, int]:
-    match = re.fullmatch(r"(.+)@([1-9][0-9]{0,8})", cursor)
+    match = re.fullmatch(r"(.+)@([1-9][0-9]{0,8})", decode_cursor(cursor, str))
     if match is None:
-        raise InvalidInput("this is no cursor; send the `next` of a page as it was", pointer="/cursor")
+        raise InvalidInput("cursor: belongs to another list; start without it")
     return match[1], int(match[2])

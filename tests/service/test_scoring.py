@@ -50,11 +50,15 @@ def test_the_event_loop_turns_while_the_engine_opens_and_one_leaving_caller_take
     service.close()
 
 
-def test_a_full_queue_fails_the_whole_request_so_that_it_can_be_sent_again(published: ArtifactStore) -> None:
-    service = ScoringService(published, lambda: ScoringEngine(published, max_waiting_pairs=1))
+def test_an_engine_without_room_fails_the_whole_request_so_that_it_can_be_sent_again(published: ArtifactStore) -> None:
+    async def scenario() -> None:
+        await service.score(REQUEST)
+        (await service.engine()).close()  # admits nobody, as a full one
+        with pytest.raises(Overloaded):
+            await service.score(REQUEST)
 
-    with pytest.raises(Overloaded):
-        asyncio.run(service.score(REQUEST))
+    service = ScoringService(published)
+    asyncio.run(scenario())
     service.close()
 
 
