@@ -4,11 +4,9 @@ import argparse
 import sys
 from pathlib import Path
 
-import yaml
-
 from trainer.artifacts import ArtifactStore
 from trainer.errors import AssayError, InvalidInput, Stopped
-from trainer.recipe import apply_overrides
+from trainer.recipe import apply_overrides, read_recipe
 from trainer.recipes import parse_recipe
 from trainer.run import run_recipe
 
@@ -22,7 +20,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--artifact-dir", type=Path, default=Path("artifacts"))
     options = parser.parse_intermixed_args(arguments)
     try:
-        recipe = parse_recipe(apply_overrides(_read(options.recipe), options.overrides))
+        recipe = parse_recipe(apply_overrides(read_recipe(options.recipe), options.overrides))
         directory = options.run_dir or Path("runs") / recipe.name.replace("/", "-")
         result = run_recipe(recipe, directory, ArtifactStore(options.artifact_dir))
     except Stopped as stop:
@@ -33,16 +31,6 @@ def main(arguments: list[str] | None = None) -> int:
         return _say(error, 1)
     sys.stdout.write(f"{result}\n")
     return 0
-
-
-def _read(path: Path) -> dict[str, object]:
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InvalidInput(f"{path}: not a readable YAML or JSON recipe ({str(error).splitlines()[0]})") from error
-    if not isinstance(content, dict):
-        raise InvalidInput(f"{path}: a recipe is a mapping of settings")
-    return content
 
 
 def _say(error: AssayError, status: int) -> int:

@@ -65,6 +65,22 @@ class Recipe(Model, ABC):
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
+def read_recipe(path: Path) -> dict[str, Any]:
+    """What a YAML or JSON recipe file says, not validated yet. Raises InvalidInput."""
+    import yaml
+
+    from trainer.errors import InvalidInput
+
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())
+        raise InvalidInput(f"{path}: not a readable YAML or JSON recipe ({reason})") from error
+    if not isinstance(content, dict):
+        raise InvalidInput(f"{path}: a recipe is a mapping of settings")
+    return content
+
+
 def apply_overrides(content: dict[str, Any], overrides: list[str]) -> dict[str, Any]:
     """Return ``content`` with ``dotted.key=value`` overrides applied; values are read as YAML.
 
