@@ -1,0 +1,126 @@
+"""The statistics themselves, as functions of a column's sums. docs/statistics.md defines them and cites sources."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evaluation.statistics.bootstrap import Floats
+from evaluation.statistics.sums import BETWEEN, PAIRS, POOLED, RANKED, WITHIN
+
+_ROUNDING = 1e-24
+"""Of standardised values, a variance this small is a difference by rounding alone."""
+
+_VANISHED = 1e-12
+"""A draw that keeps less than this share of a variance has lost it; what is left is rounding."""
+
+
+@dataclass(frozen=True)
+class Statistic:
+    """One way to ask how well scores agree with judgements."""
+
+    name: str
+    sums: slice
+    """Which of a column's sums it depends on, beside the first, the number of rows."""
+
+    kind: Literal["correlation", "within", "accuracy"]
+    constant: str
+    """Why it is undefined where one side does not vary; ``{}`` is the side."""
+
+
+STATISTICS = (
+    Statistic("pearson_pooled", POOLED, "correlation", "every {} is the same"),
+    Statistic("pearson_within", WITHIN, "within", "no prompt's {}s differ"),
+    Statistic("pearson_between", BETWEEN, "correlation", "every prompt has the same mean {}"),
+    Statistic("spearman_pooled", RANKED, "correlation", "every {} is the same"),
+    Statistic("pairwise_accuracy", PAIRS, "accuracy", "no prompt's {}s differ"),
+)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A statistic of one column: its value, its value in every draw, and how many prompts and rows are behind it."""
+
+    value: float | None
+    replicates: Floats | None
+    n_prompts: int
+    n_responses: int
+    reason: str | None
+
+
+def measure(statistic: Statistic, sums: Floats, totals: Floats | None) -> Measured:
+    """``statistic`` from each prompt's ``sums`` (prompts, 23) and the bootstrap's ``totals`` (draws, 23).
+
+    Without totals, or with one contributing prompt, there is a value and no interval.
+    """
+    chosen = _contributing(statistic, sums)
+    n_prompts, n_responses = int(chosen.sum()), int(sums[chosen, 0].sum())
+    whole = sums.sum(axis=0)
+    reason = _undefined(statistic, whole, n_prompts, n_responses)
+    if reason is not None:
+        return Measured(None, None, n_prompts, n_responses, reason)
+    variances = _covariances(statistic, whole)[:2]
+    value = float(_values(statistic, whole, 0 * variances))
+    if totals is None or n_prompts < 2:
+        return Measured(value, None, n_prompts, n_responses, "an interval needs two prompts")
+    return Measured(value, _values(statistic, totals, _VANISHED * variances), n_prompts, n_responses, None)
+
+
+def _contributing(statistic: Statistic, sums: Floats) -> NDArray[np.bool_]:
+    if statistic.kind == "accuracy":
+        decided: NDArray[np.bool_] = sums[:, PAIRS][:, 1] > 0
+        return decided
+    fewest = 2 if statistic.kind == "within" else 1
+    present: NDArray[np.bool_] = sums[:, 0] >= fewest
+    return present
+
+
+def _undefined(statistic: Statistic, whole: Floats, n_prompts: int, n_responses: int) -> str | None:
+    reason = _too_few(statistic, whole, n_prompts, n_responses)
+    if reason is not None or statistic.kind == "accuracy":
+        return reason
+    for side, variance in zip(("score", "judgement"), _covariances(statistic, whole), strict=False):
+        if variance <= _ROUNDING:
+            return statistic.constant.format(side)
+    return None
+
+
+def _too_few(statistic: Statistic, whole: Floats, n_prompts: int, n_responses: int) -> str | None:
+    """Why there are not enough rows: none at all, or so few that any two numbers would correlate perfectly."""
+    if whole[0] == 0:
+        return "no response has both a score and a judgement"
+    if statistic.kind == "accuracy":
+        return None if n_prompts else "no prompt has two responses judged differently"
+    if statistic.kind == "within":
+        return _too_few_within(n_prompts, n_responses)
+    if statistic.sums == BETWEEN:
+        return "fewer than three prompts" if n_prompts < 3 else None
+    return "fewer than three responses" if n_responses < 3 else None
+
+
+def _too_few_within(n_prompts: int, n_responses: int) -> str | None:
+    if n_prompts == 0:
+        return "no prompt has two responses"
+    # each prompt's mean takes one degree of freedom
+    return "two responses to one prompt always correlate perfectly" if n_responses - n_prompts < 2 else None
+
+
+def _values(statistic: Statistic, totals: Floats, floors: Floats) -> Floats:
+    """The statistic of ``totals`` (..., 23); NaN where a variance is not above its floor (2,)."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        if statistic.kind == "accuracy":
+            return np.asarray(totals[..., PAIRS.start] / totals[..., PAIRS.start + 1])
+        cxx, cyy, cxy = _covariances(statistic, totals)
+        correlation = np.clip(cxy / np.sqrt(cxx * cyy), -1, 1)
+        return np.asarray(np.where((cxx > floors[0]) & (cyy > floors[1]), correlation, np.nan))
+
+
+def _covariances(statistic: Statistic, totals: Floats) -> Floats:
+    """Variance of the scores, variance of the judgements, covariance (3, ...), per row or prompt."""
+    parts = np.moveaxis(totals[..., statistic.sums], -1, 0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        if statistic.kind != "correlation":
+            return np.asarray(parts[:3] / totals[..., 0])
+        n, sx, sy, sxx, syy, sxy = parts
+        return np.asarray(np.stack([sxx - sx * sx / n, syy - sy * sy / n, sxy - sx * sy / n]) / n)

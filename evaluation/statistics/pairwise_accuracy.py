@@ -1,0 +1,127 @@
+"""How often a scorer orders two responses to one prompt as the oracle does; its own ties count half.
+
+Only pairs that the oracle tells apart are counted. With C concordant, D discordant and T pairs tied by the scorer
+alone, the accuracy is (C + T / 2) / (C + D + T).
+"""
+
+import numpy as np
+
+from evaluation.statistics.bootstrap import Floats, Ints
+
+MOST_RESPONSES_FOR_WEIGHTED_PAIRS = 2048
+"""Weighted pairs are listed one by one; beyond this many responses to one prompt that is gigabytes."""
+
+_NUMBERS_IN_A_BLOCK = 4_000_000
+
+
+def pair_counts(prompt: Ints, score: Floats, oracle: Floats, n_prompts: int) -> Floats:
+    """Per prompt ``(agreeing, decided)`` pairs (n_prompts, 2), ties of the scorer counting half as agreeing.
+
+    ``prompt`` (rows,) holds indices below ``n_prompts``. Pairs are counted in O(n log n) by Knight's (1966) method:
+    in the order of the oracle, a discordant pair is an inversion of the scores.
+    """
+    order = np.lexsort((score, oracle, prompt))
+    prompt, score, oracle = prompt[order], score[order], oracle[order]
+    pairs = _pairs(np.bincount(prompt, minlength=n_prompts))
+    tied_oracle = _tied_pairs(n_prompts, prompt, oracle)
+    tied_both = _tied_pairs(n_prompts, prompt, oracle, score)
+    by_score = np.lexsort((score, prompt))
+    tied_score = _tied_pairs(n_prompts, prompt, score[by_score])
+    discordant = _inversions(prompt, _ranks_within(prompt, score, by_score), n_prompts)
+    decided = pairs - tied_oracle
+    tied_by_score_alone = tied_score - tied_both
+    concordant = decided - tied_by_score_alone - discordant
+    return np.stack([concordant + tied_by_score_alone / 2, decided], axis=-1)
+
+
+def weighted_pair_counts(
+    prompt: Ints, score: Floats, oracle: Floats, n_prompts: int, second: Ints, weights: Floats
+) -> Floats:
+    """``pair_counts`` (draws, n_prompts, 2) where a row of second cluster g counts ``weights[draw, g]`` times.
+
+    Rows are sorted by prompt. A row drawn twice is no pair with itself, for the oracle ties it. NaN for a prompt
+    with more responses than ``MOST_RESPONSES_FOR_WEIGHTED_PAIRS``.
+    """
+    counts = np.zeros((len(weights), n_prompts, 2))
+    sizes = np.bincount(prompt, minlength=n_prompts)
+    starts = np.cumsum(sizes) - sizes
+    for size in np.unique(sizes[sizes >= 2]):
+        members = np.flatnonzero(sizes == size)
+        if size > MOST_RESPONSES_FOR_WEIGHTED_PAIRS:
+            counts[:, members] = np.nan
+            continue
+        block = max(1, int(_NUMBERS_IN_A_BLOCK // (size * max(size, len(weights)))))
+        for first in range(0, len(members), block):
+            chosen = members[first : first + block]
+            rows = starts[chosen][:, None] + np.arange(size)  # (prompts, size)
+            agrees, decided = _pair_matrices(score[rows], oracle[rows])
+            w = weights.T[second[rows]].transpose(0, 2, 1)  # (prompts, draws, size)
+            for index, matrix in enumerate((agrees, decided)):
+                counts[:, chosen, index] = ((w @ matrix) * w).sum(-1).T / 2  # each pair stands twice in a matrix
+    return counts
+
+
+def _pair_matrices(score: Floats, oracle: Floats) -> tuple[Floats, Floats]:
+    """For rows (prompts, size): how far each ordered pair agrees, and whether it is decided; (prompts, size, size)."""
+    score_order = np.sign(score[:, :, None] - score[:, None, :])
+    oracle_order = np.sign(oracle[:, :, None] - oracle[:, None, :])
+    decided = np.abs(oracle_order)
+    return decided * (1 + score_order * oracle_order) / 2, decided
+
+
+def _pairs(count: Ints) -> Floats:
+    return count * (count - 1.0) / 2
+
+
+def _tied_pairs(n_prompts: int, prompt: Ints, *keys: Floats) -> Floats:
+    """Per prompt the pairs of rows equal in every key; rows are sorted by prompt and keys."""
+    starts, lengths = _runs(prompt, *keys)
+    return np.asarray(np.bincount(prompt[starts], weights=_pairs(lengths), minlength=n_prompts), dtype=np.float64)
+
+
+def _runs(first: Ints, *others: Floats) -> tuple[Ints, Ints]:
+    """Where in sorted rows each run of equal rows begins, and how long it is."""
+    changes = np.ones(len(first), dtype=bool)
+    changes[1:] = first[1:] != first[:-1]
+    for key in others:
+        changes[1:] |= key[1:] != key[:-1]
+    starts = np.flatnonzero(changes)
+    return starts, np.diff(np.append(starts, len(first)))
+
+
+def _ranks_within(prompt: Ints, score: Floats, by_score: Ints) -> Ints:
+    """Dense rank from 0 of each row's score in its prompt; ``by_score`` sorts rows of one prompt by score."""
+    new_score = np.zeros(len(prompt), dtype=np.int64)
+    new_score[_runs(prompt, score[by_score])[0]] = 1
+    dense = np.cumsum(new_score)
+    starts, lengths = _runs(prompt)
+    return _placed(dense - np.repeat(dense[starts], lengths), by_score)
+
+
+def _inversions(prompt: Ints, rank: Ints, n_prompts: int) -> Floats:
+    """Per prompt the pairs of rows in which the earlier has the higher rank; rows are sorted by prompt.
+
+    The ranks' bits are taken from the highest: rows that agree in all higher bits form a segment, in which each 1
+    before a 0 is an inversion; a stable partition by the bit makes the segments of the next.
+    """
+    inversions = np.zeros(n_prompts)
+    segment_start = np.repeat(*_runs(prompt))
+    for bit in reversed(range(int(rank.max(initial=0)).bit_length())):
+        ones = (rank >> bit) & 1
+        before = np.cumsum(ones) - ones
+        ones_before = before - before[segment_start]
+        zeros_before = np.arange(len(rank)) - segment_start - ones_before
+        inversions += np.bincount(prompt, weights=ones_before * (1 - ones), minlength=n_prompts)
+        zeros_in_segment = np.bincount(segment_start, weights=1 - ones, minlength=len(rank)).astype(np.int64)
+        ones_start = segment_start + zeros_in_segment[segment_start]
+        place = np.where(ones == 1, ones_start + ones_before, segment_start + zeros_before)
+        rank, segment_start = (
+            _placed(values, place) for values in (rank, np.where(ones == 1, ones_start, segment_start))
+        )
+    return inversions
+
+
+def _placed(values: Ints, place: Ints) -> Ints:
+    result = np.empty_like(values)
+    result[place] = values
+    return result
