@@ -42,7 +42,7 @@ def run_recipe(
         return result
     (directory / RESULT_FILE).unlink(missing_ok=True)
     (directory / STOP_FILE).unlink(missing_ok=True)
-    _use_threads(recipe.launch.threads)
+    _prepare_libraries(recipe.launch.threads)
     with Reporter(directory, title=recipe.name, quiet=quiet) as reporter:
         attempt = 1 + sum(event["type"] == "started" for event in read_events(directory))
         reporter.event("started", attempt=attempt)
@@ -109,7 +109,10 @@ def _finish(directory: Path, status: str, result: dict[str, Any] | None, error: 
     write_atomically(directory / RESULT_FILE, json.dumps(content, allow_nan=False, indent=2) + "\n")
 
 
-def _use_threads(threads: int) -> None:
+def _prepare_libraries(threads: int) -> None:
     import torch
+    from transformers.utils import logging as transformers_logging
 
     torch.set_num_threads(threads)
+    transformers_logging.disable_progress_bar()  # the run has its own
+    transformers_logging.set_verbosity_error()  # a fresh head on a backbone is what training asks for
