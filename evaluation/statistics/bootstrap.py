@@ -20,8 +20,8 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Scale = Literal["atanh", "plain"]
 
-_NUMBERS_IN_A_BLOCK = 4_000_000
-"""Bounds every temporary matrix to 32 MB."""
+_NUMBERS_IN_A_BLOCK = 16_000_000
+"""Bounds a matrix of weights to 128 MB; fewer rows at a time would leave the multiplication waiting for memory."""
 
 _NUMBERS_IN_A_GROUP = 48_000_000
 """Bounds the per-prompt sums held at once to 384 MB; more columns are drawn for in turn, with the same draws."""
@@ -69,7 +69,7 @@ class Bootstrap:
 
     def _crossed_totals(self, column: Contributions, n_second: int) -> Floats:
         # within-prompt sums are not linear in the second weights, so each draw forms its own
-        block = self._block(column.width)
+        block = self._block(4 * column.width)  # beside the contributions stand their temporaries
         blocks = zip(self._prompt_weights(block), self._second_weights(n_second, block), strict=True)
         return np.concatenate([np.einsum("bp,bpf->bf", w, column.contributions(v)) for w, v in blocks])
 

@@ -14,20 +14,20 @@ MOST_RESPONSES_FOR_WEIGHTED_PAIRS = 2048
 _NUMBERS_IN_A_BLOCK = 4_000_000
 
 
-def pair_counts(prompt: Ints, score: Floats, oracle: Floats, n_prompts: int) -> Floats:
+def pair_counts(prompt: Ints, score: Ints, oracle: Ints, n_prompts: int) -> Floats:
     """Per prompt ``(agreeing, decided)`` pairs (n_prompts, 2), ties of the scorer counting half as agreeing.
 
-    ``prompt`` (rows,) holds indices below ``n_prompts``. Pairs are counted in O(n log n) by Knight's (1966) method:
-    in the order of the oracle, a discordant pair is an inversion of the scores.
+    ``prompt`` (rows,) is sorted and below ``n_prompts``; ``score`` and ``oracle`` (rows,) are ranks from 0 in the
+    whole sample, equal where values are. Pairs are counted in O(n log n) by Knight's (1966) method: in the order of
+    the oracle, a discordant pair is an inversion of the scores.
     """
-    order = np.lexsort((score, oracle, prompt))
-    prompt, score, oracle = prompt[order], score[order], oracle[order]
+    by_score = _order(prompt, score)
+    by_oracle = by_score[_order(prompt, oracle[by_score])]  # and by score where the oracle ties
     pairs = _pairs(np.bincount(prompt, minlength=n_prompts))
-    tied_oracle = _tied_pairs(n_prompts, prompt, oracle)
-    tied_both = _tied_pairs(n_prompts, prompt, oracle, score)
-    by_score = np.lexsort((score, prompt))
     tied_score = _tied_pairs(n_prompts, prompt, score[by_score])
-    discordant = _inversions(prompt, _ranks_within(prompt, score, by_score), n_prompts)
+    tied_oracle = _tied_pairs(n_prompts, prompt, oracle[by_oracle])
+    tied_both = _tied_pairs(n_prompts, prompt, oracle[by_oracle], score[by_oracle])
+    discordant = _inversions(prompt, _ranks_within(prompt, score, by_score)[by_oracle], n_prompts)
     decided = pairs - tied_oracle
     tied_by_score_alone = tied_score - tied_both
     concordant = decided - tied_by_score_alone - discordant
@@ -35,11 +35,11 @@ def pair_counts(prompt: Ints, score: Floats, oracle: Floats, n_prompts: int) -> 
 
 
 def weighted_pair_counts(
-    prompt: Ints, score: Floats, oracle: Floats, n_prompts: int, second: Ints, weights: Floats
+    prompt: Ints, score: Ints, oracle: Ints, n_prompts: int, second: Ints, weights: Floats
 ) -> Floats:
     """``pair_counts`` (draws, n_prompts, 2) where a row of second cluster g counts ``weights[draw, g]`` times.
 
-    Rows are sorted by prompt. A row drawn twice is no pair with itself, for the oracle ties it. NaN for a prompt
+    A row drawn twice is no pair with itself, for the oracle ties it. NaN for a prompt
     with more responses than ``MOST_RESPONSES_FOR_WEIGHTED_PAIRS``.
     """
     counts = np.zeros((len(weights), n_prompts, 2))
@@ -61,25 +61,30 @@ def weighted_pair_counts(
     return counts
 
 
-def _pair_matrices(score: Floats, oracle: Floats) -> tuple[Floats, Floats]:
+def _pair_matrices(score: Ints, oracle: Ints) -> tuple[Floats, Floats]:
     """For rows (prompts, size): how far each ordered pair agrees, and whether it is decided; (prompts, size, size)."""
     score_order = np.sign(score[:, :, None] - score[:, None, :])
     oracle_order = np.sign(oracle[:, :, None] - oracle[:, None, :])
-    decided = np.abs(oracle_order)
+    decided = np.abs(oracle_order).astype(np.float64)
     return decided * (1 + score_order * oracle_order) / 2, decided
+
+
+def _order(prompt: Ints, rank: Ints) -> Ints:
+    """Row numbers by prompt and rank, ties as they come. Rows sorted by prompt make this a sort of short runs."""
+    return np.argsort(prompt * (int(rank.max(initial=0)) + 1) + rank, kind="stable")
 
 
 def _pairs(count: Ints) -> Floats:
     return count * (count - 1.0) / 2
 
 
-def _tied_pairs(n_prompts: int, prompt: Ints, *keys: Floats) -> Floats:
+def _tied_pairs(n_prompts: int, prompt: Ints, *keys: Ints) -> Floats:
     """Per prompt the pairs of rows equal in every key; rows are sorted by prompt and keys."""
     starts, lengths = _runs(prompt, *keys)
     return np.asarray(np.bincount(prompt[starts], weights=_pairs(lengths), minlength=n_prompts), dtype=np.float64)
 
 
-def _runs(first: Ints, *others: Floats) -> tuple[Ints, Ints]:
+def _runs(first: Ints, *others: Ints) -> tuple[Ints, Ints]:
     """Where in sorted rows each run of equal rows begins, and how long it is."""
     changes = np.ones(len(first), dtype=bool)
     changes[1:] = first[1:] != first[:-1]
@@ -89,7 +94,7 @@ def _runs(first: Ints, *others: Floats) -> tuple[Ints, Ints]:
     return starts, np.diff(np.append(starts, len(first)))
 
 
-def _ranks_within(prompt: Ints, score: Floats, by_score: Ints) -> Ints:
+def _ranks_within(prompt: Ints, score: Ints, by_score: Ints) -> Ints:
     """Dense rank from 0 of each row's score in its prompt; ``by_score`` sorts rows of one prompt by score."""
     new_score = np.zeros(len(prompt), dtype=np.int64)
     new_score[_runs(prompt, score[by_score])[0]] = 1

@@ -34,11 +34,12 @@ class Column:
         self, prompt: Ints, score: Floats, oracle: Floats, n_prompts: int, second: Ints | None, n_second: int
     ) -> None:
         self._cells = _CellSums(_standardised(score), _standardised(oracle), prompt, n_prompts, second, n_second)
-        ranks = _standardised(_mid_ranks(score)), _standardised(_mid_ranks(oracle))
-        self._rank_cells = _CellSums(*ranks, prompt, n_prompts, second, n_second)
-        self._pairs = pair_counts(prompt, score, oracle, n_prompts)
+        ranks = [np.unique(values, return_inverse=True, return_counts=True)[1:] for values in (score, oracle)]
+        mid_ranks = [_standardised(_mid_ranks(*each)) for each in ranks]
+        self._rank_cells = _CellSums(mid_ranks[0], mid_ranks[1], prompt, n_prompts, second, n_second)
+        self._pairs = pair_counts(prompt, ranks[0][0], ranks[1][0], n_prompts)
         # only a second clustering weights the rows anew; many columns of a million rows are not kept for nothing
-        self._rows = None if second is None else (prompt, score, oracle, n_prompts, second)
+        self._rows = None if second is None else (prompt, ranks[0][0], ranks[1][0], n_prompts, second)
 
     def contributions(self, weights: Floats | None) -> Floats:
         """Sums (draws, prompts, 23) in the places named above."""
@@ -119,8 +120,7 @@ def _standardised(values: Floats) -> Floats:
     return deviation
 
 
-def _mid_ranks(values: Floats) -> Floats:
-    """Ranks from 1, ties sharing their mean rank."""
-    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
+def _mid_ranks(dense: Ints, counts: Ints) -> Floats:
+    """Ranks from 1, ties sharing their mean rank, from the rows' dense ranks and how many rows have each."""
     last = np.cumsum(counts)
-    return (last - (counts - 1) / 2)[inverse]
+    return np.asarray((last - (counts - 1) / 2)[dense])
