@@ -1,5 +1,6 @@
 """The scoring engine: any number of callers, one owner thread, scores that depend on the pair alone."""
 
+import builtins
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from types import TracebackType
@@ -7,12 +8,21 @@ from typing import Self
 
 import torch
 
+from evaluation.engine.catalogue import scorer_info
+from evaluation.engine.line import Ask, WaitingLine
+from evaluation.engine.names import ScorerName
+from evaluation.engine.owner import DeviceOwner
 from evaluation.engine.pairs import Pair, Scored, ScorerInfo
-from trainer.artifacts import ArtifactStore
+from evaluation.engine.residency import LoadedModel, Residency
+from trainer.artifacts import Artifact, ArtifactStore
 from trainer.data.text import OnOverlong
-from trainer.errors import AssayError
+from trainer.errors import AssayError, Overloaded
 
 __all__ = ["Pair", "Scored", "ScorerInfo", "ScoringEngine"]
+
+_CPU_TOKENS = 2048
+"""Padded tokens of a batch on a CPU, where larger ones leave the cache and pay for their padding."""
+_GPU_TOKENS = 65536
 
 
 class ScoringEngine:
@@ -30,14 +40,22 @@ class ScoringEngine:
         resolve_alias: Callable[[str], str | None] | None = None,
         token_budget: int | None = None,
         max_waiting_pairs: int = 8192,
+        window_seconds: float = 0.003,
         max_bytes: int | None = None,
     ) -> None:
         """``resolve_alias`` maps an alias (all before the ``:``) to ``NAME@VERSION``, and anything else to None.
 
         ``token_budget`` is the padded size of a batch in tokens; ``max_waiting_pairs`` bounds the queue;
-        ``max_bytes`` is the memory for weights, beyond which the longest unused models are unloaded.
+        ``window_seconds`` is how long the first waits for others being tokenised; ``max_bytes`` is the memory for
+        weights, beyond which the longest unused models are unloaded.
         """
-        raise NotImplementedError
+        device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        budget = token_budget or (_CPU_TOKENS if device.type == "cpu" else _GPU_TOKENS)
+        self._store = store
+        self._resolve_alias = resolve_alias or (lambda _: None)
+        self._models = Residency(store, device, max_bytes)
+        self._line = WaitingLine(max_waiting_pairs)
+        self._owner = DeviceOwner(self._line, budget, window_seconds)
 
     def __enter__(self) -> Self:
         return self
@@ -47,39 +65,119 @@ class ScoringEngine:
     ) -> None:
         self.close()
 
-    def score(self, scorer: str, pairs: Sequence[Pair], on_overlong: OnOverlong = "error") -> list[Scored | AssayError]:
+    def score(
+        self, scorer: str, pairs: Sequence[Pair], on_overlong: OnOverlong = "error"
+    ) -> builtins.list[Scored | AssayError]:
         """Score ``pairs`` in order; a pair that cannot be scored gives its error and harms no other.
 
         Raises InvalidInput, NotFound or BrokenArtifact for the scorer itself, Overloaded where the queue is full.
         """
-        raise NotImplementedError
+        return [outcome(future) for future in self.submit(scorer, pairs, on_overlong)]
 
-    def submit(self, scorer: str, pairs: Sequence[Pair], on_overlong: OnOverlong = "error") -> list[Future[Scored]]:
+    def submit(
+        self, scorer: str, pairs: Sequence[Pair], on_overlong: OnOverlong = "error"
+    ) -> builtins.list[Future[Scored]]:
         """Like ``score``, without waiting for the scores; cancelling a future drops its work."""
-        raise NotImplementedError
+        return self.submit_each([scorer], pairs, on_overlong)[scorer]
 
     def submit_each(
         self, scorers: Sequence[str], pairs: Sequence[Pair], on_overlong: OnOverlong = "error"
-    ) -> dict[str, list[Future[Scored]]]:
-        """Futures by scorer. Outputs of the same artifact share tokenisation and forward pass."""
-        raise NotImplementedError
+    ) -> dict[str, builtins.list[Future[Scored]]]:
+        """Futures by scorer. Outputs of the same artifact share tokenisation and forward pass.
+
+        Either all scorers exist and all pairs are admitted, or nothing is submitted and this raises as ``score``.
+        """
+        columns: dict[LoadedModel, dict[str, int]] = {}
+        for scorer in scorers:
+            name = ScorerName.parse(scorer)
+            loaded = self._loaded(self._open(name)[0])
+            columns.setdefault(loaded, {})[scorer] = name.column(loaded.model.outputs)
+        futures: dict[str, list[Future[Scored]]] = {scorer: [Future() for _ in pairs] for scorer in scorers}
+        reserved = len(pairs) * len(columns)
+        self._line.reserve(reserved)
+        asks: list[Ask] = []
+        try:
+            for loaded, wanted in columns.items():
+                waiting = [
+                    tuple((column, futures[scorer][i]) for scorer, column in wanted.items()) for i in range(len(pairs))
+                ]
+                asks += _encode(loaded, pairs, on_overlong, waiting)
+        except BaseException:
+            asks = []
+            raise
+        finally:
+            admitted = self._line.join(reserved, asks)
+        if not admitted:
+            raise Overloaded("the scoring engine was shut down; try again")
+        return futures
 
     def describe(self, scorer: str) -> ScorerInfo:
         """The artifact behind a scorer's name. Raises InvalidInput, NotFound or BrokenArtifact."""
-        raise NotImplementedError
+        name = ScorerName.parse(scorer)
+        artifact, alias = self._open(name)
+        info = scorer_info(artifact, loaded=self._models.has(artifact), alias=alias)
+        name.column(info.outputs)
+        return info
 
-    def list(self) -> list[ScorerInfo]:
+    def list(self) -> builtins.list[ScorerInfo]:
         """Every artifact of the store, by name and version."""
-        raise NotImplementedError
+        return [scorer_info(artifact, loaded=self._models.has(artifact)) for artifact in self._store.all()]
 
     def load(self, scorer: str, *, pin: bool = True) -> ScorerInfo:
         """Load now; a pinned model stays until ``unload``. Raises BrokenArtifact where the artifact refuses."""
-        raise NotImplementedError
+        artifact, _ = self._open(ScorerName.parse(scorer))
+        if pin:
+            self._models.pin(artifact)
+        self._loaded(artifact)
+        return self.describe(scorer)
 
     def unload(self, scorer: str) -> None:
         """Free a model's memory after the scores already asked of it. Raises NotFound if it is not loaded."""
-        raise NotImplementedError
+        artifact, _ = self._open(ScorerName.parse(scorer))
+        self._models.unload(artifact)
+
+    @property
+    def waiting_pairs(self) -> int:
+        """How many pairs wait to be scored."""
+        return self._line.pairs
 
     def close(self) -> None:
-        """Stop the owner thread; what still waits fails with an error."""
-        raise NotImplementedError
+        """Stop the owner thread; what still waits fails with Overloaded."""
+        self._owner.close()
+
+    def _open(self, name: ScorerName) -> tuple[Artifact, str | None]:
+        aliased = self._resolve_alias(name.reference)
+        if aliased is None:
+            return self._store.open(name.reference), None
+        return self._store.open(aliased), name.reference
+
+    def _loaded(self, artifact: Artifact) -> LoadedModel:
+        return self._models.find(artifact) or self._owner.call(lambda: self._models.load(artifact))
+
+
+def outcome(future: Future[Scored]) -> Scored | AssayError:
+    """Wait for a pair's score, or the error it has instead."""
+    try:
+        return future.result()
+    except AssayError as error:
+        return error
+
+
+def _encode(
+    loaded: LoadedModel,
+    pairs: Sequence[Pair],
+    on_overlong: OnOverlong,
+    waiting: Sequence[tuple[tuple[int, Future[Scored]], ...]],
+) -> list[Ask]:
+    """Tokenise on the caller's thread; a pair that cannot be tokenised fails its own futures here."""
+    asks = []
+    for pair, futures in zip(pairs, waiting, strict=True):
+        try:
+            with loaded.encoding:
+                encoded = loaded.model.encode(pair.prompt, pair.response, on_overlong)
+        except AssayError as error:
+            for _, future in futures:
+                future.set_exception(error)
+            continue
+        asks.append(Ask(loaded, encoded, futures))
+    return asks

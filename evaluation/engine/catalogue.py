@@ -1,0 +1,33 @@
+"""What an artifact can score, told from its manifest."""
+
+from evaluation.engine.pairs import ScorerInfo
+from trainer.artifacts import Artifact, Manifest
+
+
+def outputs_of(manifest: Manifest) -> tuple[str, ...]:
+    """Names of the scores the artifact gives once loaded, the default one first."""
+    if manifest.kind == "reward_model":
+        return ("score",)
+    if manifest.kind == "discriminator":
+        return ("chosen", "rejected", "difference")
+    if any(parent.role == "reference" for parent in manifest.parents):
+        return ("implicit_reward", "mean_logprob")
+    return ("mean_logprob",)
+
+
+def scorer_info(artifact: Artifact, *, loaded: bool, alias: str | None = None) -> ScorerInfo:
+    """Describe an artifact as a scorer without loading it."""
+    manifest = artifact.manifest
+    return ScorerInfo(
+        name=manifest.name,
+        version=manifest.version,
+        alias=alias,
+        kind=manifest.kind,
+        outputs=outputs_of(manifest),
+        orientation=str(manifest.details.get("orientation", "higher_is_better")),
+        template_hash=str(manifest.details.get("template_hash", "")),
+        max_tokens=int(manifest.details.get("max_tokens", 0)),
+        calibration=manifest.details.get("calibration"),
+        parents=tuple(manifest.parents),
+        loaded=loaded,
+    )

@@ -1,0 +1,61 @@
+"""Batches hold one model's pairs of similar length, within the budget, each distinct pair once."""
+
+from concurrent.futures import Future
+from datetime import UTC, datetime
+from typing import Any, cast
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from evaluation.engine.batching import batches
+from evaluation.engine.line import Ask
+from evaluation.engine.residency import LoadedModel
+from trainer.artifacts import Manifest
+from trainer.data.text import Encoded
+
+MANIFEST = Manifest(
+    kind="reward_model", name="m", version=1, created_at=datetime(2026, 1, 1, tzinfo=UTC), job=None, recipe={},
+    recipe_digest="", parents=[], data_digest=None, code_version="", metrics={}, details={}, probes=[], files={},
+)  # fmt: skip
+FIRST = LoadedModel(MANIFEST, cast(Any, None))
+SECOND = LoadedModel(MANIFEST, cast(Any, None))
+
+
+def ask(length: int, token: int = 0, model: LoadedModel = FIRST) -> Ask:
+    return Ask(model, Encoded([token] * length, 0), ((0, Future()),))
+
+
+def lengths(cut: list[list[list[Ask]]]) -> list[list[int]]:
+    return [[group[0].encoded.tokens for group in batch] for batch in cut]
+
+
+def test_pairs_are_sorted_and_cut_where_padding_would_exceed_the_budget() -> None:
+    # 2, 3 and 3 padded to 3 are 9 tokens; a fourth of length 6 would make 24; two of 6 are 12; 20 stands alone
+    assert lengths(batches([ask(6, 1), ask(3, 1), ask(2), ask(20), ask(3, 2), ask(6, 2)], 12)) == [
+        [2, 3, 3],
+        [6, 6],
+        [20],
+    ]
+
+
+def test_models_do_not_share_batches() -> None:
+    assert lengths(batches([ask(1), ask(1, model=SECOND)], 100)) == [[1], [1]]
+
+
+def test_equal_pairs_are_scored_once_and_pairs_that_differ_only_in_the_responses_start_are_not_equal() -> None:
+    twice = [ask(4), ask(4), Ask(FIRST, Encoded([0] * 4, 2), ((0, Future()),))]
+
+    (batch,) = batches(twice, 100)
+
+    assert [len(group) for group in batch] == [2, 1]
+
+
+@given(st.lists(st.integers(1, 50), min_size=1), st.integers(1, 100))
+def test_every_pair_is_in_exactly_one_batch_and_no_batch_of_several_exceeds_the_budget(
+    sizes: list[int], budget: int
+) -> None:
+    waiting = [ask(size, token) for token, size in enumerate(sizes)]
+    cut = batches(waiting, budget)
+
+    assert sorted(id(a) for batch in cut for group in batch for a in group) == sorted(id(a) for a in waiting)
+    assert all(len(batch) == 1 or len(batch) * max(lengths([batch])[0]) <= budget for batch in cut)

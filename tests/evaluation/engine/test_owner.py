@@ -1,0 +1,149 @@
+"""The owner thread outlives whatever fails on it, and a failure reaches only those it belongs to."""
+
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
+from datetime import UTC, datetime
+
+import pytest
+import torch
+
+from evaluation.engine.line import Ask, WaitingLine
+from evaluation.engine.owner import DeviceOwner
+from evaluation.engine.pairs import Scored
+from evaluation.engine.residency import LoadedModel
+from trainer.artifacts import Manifest
+from trainer.data.text import Encoded, OnOverlong, Prompt
+from trainer.errors import AssayError, Overloaded, RunFailed
+
+MANIFEST = Manifest(
+    kind="reward_model", name="m", version=1, created_at=datetime(2026, 1, 1, tzinfo=UTC), job=None, recipe={},
+    recipe_digest="", parents=[], data_digest=None, code_version="", metrics={},
+    details={"calibration": {"temperature": 2.0}}, probes=[], files={},
+)  # fmt: skip
+
+
+class Sums:
+    """Scores a pair by the sum of its ids. Refuses batches that hold 13, more than four rows, and gives NaN for 7."""
+
+    outputs = ("score",)
+    max_tokens = 8
+    template_hash = ""
+
+    def __init__(self) -> None:
+        self.batches: list[list[int]] = []
+        self.gate = threading.Event()
+        self.gate.set()
+
+    def encode(self, prompt: Prompt, response: str, on_overlong: OnOverlong = "error") -> Encoded:
+        return Encoded([int(response)], 0)
+
+    def score(self, batch: Sequence[Encoded]) -> torch.Tensor:
+        self.gate.wait()
+        self.batches.append([row.input_ids[0] for row in batch])
+        if len(batch) > 4:
+            raise torch.OutOfMemoryError("four rows are all that fit")
+        if any(13 in row.input_ids for row in batch):
+            raise ValueError("unlucky")
+        return torch.tensor([[float("nan") if row.input_ids == [7] else float(sum(row.input_ids))] for row in batch])
+
+    def bytes(self) -> int:
+        return 0
+
+
+@pytest.fixture
+def line() -> WaitingLine:
+    return WaitingLine(1000)
+
+
+@pytest.fixture
+def owner(line: WaitingLine) -> Iterator[DeviceOwner]:
+    owner = DeviceOwner(line, token_budget=100, window_seconds=0.001)
+    yield owner
+    owner.close()
+
+
+def submit(line: WaitingLine, model: Sums, values: Sequence[int]) -> list[Future[Scored]]:
+    loaded = LoadedModel(MANIFEST, model)
+    futures: list[Future[Scored]] = [Future() for _ in values]
+    line.reserve(len(values))
+    line.join(len(values), [Ask(loaded, Encoded([v], 0), ((0, f),)) for v, f in zip(values, futures, strict=True)])
+    return futures
+
+
+def outcomes(futures: Sequence[Future[Scored]]) -> list[float | str]:
+    found: list[float | str] = []
+    for future in futures:
+        try:
+            found.append(future.result(timeout=10).score)
+        except AssayError as error:
+            found.append(error.code)
+    return found
+
+
+def test_one_bad_pair_fails_alone_and_the_thread_lives_on(line: WaitingLine, owner: DeviceOwner) -> None:
+    model = Sums()
+
+    assert outcomes(submit(line, model, [1, 13, 2])) == [1.0, "run_failed", 2.0]
+    assert outcomes(submit(line, model, [3])) == [3.0]
+
+
+def test_a_score_that_is_not_a_number_becomes_an_error(line: WaitingLine, owner: DeviceOwner) -> None:
+    futures = submit(line, Sums(), [7, 8])
+
+    with pytest.raises(RunFailed, match="no finite score"):
+        futures[0].result(timeout=10)
+    assert futures[1].result(timeout=10).score == 8.0
+
+
+def test_running_out_of_memory_halves_the_batch_and_the_budget(line: WaitingLine, owner: DeviceOwner) -> None:
+    model = Sums()
+
+    assert outcomes(submit(line, model, [1, 2, 3, 4, 5, 6])) == [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]
+    assert model.batches == [[1, 2, 3, 4, 5, 6], [1, 2, 3], [4, 5, 6]]
+
+
+def test_the_probability_uses_the_fitted_temperature(line: WaitingLine, owner: DeviceOwner) -> None:
+    # sigma(3 / 2) = 1 / (1 + e^-1.5) = 0.8176
+    assert submit(line, Sums(), [3])[0].result(timeout=10).probability == pytest.approx(0.8175745)
+
+
+def test_a_cancelled_pair_is_never_scored(line: WaitingLine, owner: DeviceOwner) -> None:
+    model = Sums()
+    model.gate.clear()
+    first = submit(line, model, [1])
+    while not first[0].running():
+        pass
+    second = submit(line, model, [2, 3])
+    cancelled = second[0].cancel()
+    model.gate.set()
+
+    assert cancelled
+    assert outcomes([first[0], second[1]]) == [1.0, 3.0]
+    assert model.batches == [[1], [3]]
+
+
+def test_calls_run_on_the_owner_thread_and_their_failures_return_to_the_caller(owner: DeviceOwner) -> None:
+    assert owner.call(lambda: threading.current_thread().name) == "assay-device-owner"
+    with pytest.raises(ZeroDivisionError):
+        owner.call(lambda: 1 / 0)
+    assert owner.call(lambda: 2) == 2
+
+
+def test_closing_fails_who_still_waits_and_refuses_newcomers(line: WaitingLine) -> None:
+    owner = DeviceOwner(line, token_budget=100, window_seconds=0.001)
+    model = Sums()
+    model.gate.clear()
+    first = submit(line, model, [1])
+    while not first[0].running():
+        pass
+    second = submit(line, model, [2])
+    closing = threading.Thread(target=owner.close)
+    closing.start()
+
+    assert outcomes(second) == ["overloaded"]
+    model.gate.set()
+    closing.join()
+    assert outcomes(first) == [1.0]
+    with pytest.raises(Overloaded):
+        owner.call(lambda: 1)
