@@ -1,7 +1,6 @@
 """Every error leaves as RFC 9457 ``application/problem+json`` with a request id, and never with a traceback."""
 
 import logging
-import sqlite3
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import Any
@@ -10,12 +9,13 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
-from sqlalchemy.exc import DataError, DBAPIError, OperationalError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 
+from service.db.failures import database_failure
 from service.errors import outcome_of
-from trainer.errors import AssayError, InvalidInput, Overloaded, StorageFailure
+from trainer.errors import AssayError, InvalidInput, Overloaded
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -156,21 +156,6 @@ async def _http_exception(request: Request, error: HTTPException) -> JSONRespons
 async def _database_error(request: Request, error: DBAPIError) -> JSONResponse:
     logging.getLogger(__name__).error("%s %s: %s", request.method, request.url.path, error.orig)
     return await _assay_error(request, database_failure(error))
-
-
-def database_failure(error: DBAPIError) -> AssayError:
-    """What a database driver's error means to whoever asked."""
-    if isinstance(error, DataError):
-        return InvalidInput("a value in the request cannot be stored or compared: too large, or with a NUL character")
-    if isinstance(error.orig, sqlite3.Error):
-        name = getattr(error.orig, "sqlite_errorname", "")
-        if name.startswith(("SQLITE_FULL", "SQLITE_READONLY", "SQLITE_IOERR", "SQLITE_CANTOPEN")):
-            return StorageFailure(f"the database cannot be written ({error.orig}); free space or check permissions")
-        if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
-            return Overloaded("the database is busy; try again")
-    if isinstance(error, OperationalError):
-        return Overloaded("the database does not answer; try again, or see the server's log")
-    return AssayError("the database refused the request; see the server's log")
 
 
 async def _pool_exhausted(request: Request, error: PoolTimeout) -> JSONResponse:

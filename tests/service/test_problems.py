@@ -1,15 +1,15 @@
 """Whatever goes wrong, the answer is problem+json that says what to do and leaks nothing."""
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Annotated, Any
 
 import pytest
 from fastapi import FastAPI, Query
 from pydantic import BaseModel
+from starlette.testclient import TestClient
+
 from service.middleware import RequestContext
 from service.problems import add_problem_handlers, json_pointer
-from starlette.testclient import TestClient
 from trainer.errors import InvalidInput, Overloaded
 
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+
 from service.settings import load_settings
 from trainer.errors import InvalidInput
 
@@ -21,5 +22,5 @@ def test_the_environment_is_read_and_arguments_win(monkeypatch: pytest.MonkeyPat
 def test_a_value_that_cannot_be_used_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ASSAY_JOB_SLOTS", "many")
 
-    with pytest.raises(InvalidInput, match="ASSAY_JOB_SLOTS.*integer"):
+    with pytest.raises(InvalidInput, match=r"ASSAY_JOB_SLOTS.*integer"):
         load_settings()

@@ -1,0 +1,1 @@
+"""Where answers are kept: tables, sessions, and plain functions of a session."""

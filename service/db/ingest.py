@@ -1,0 +1,155 @@
+"""Store what a finished run left in its directory: prompts, responses, scores and correlations.
+
+The files are the run's; this is the only place that knows both their form and the tables'.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import exists, insert, select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from service.db.tables import Correlation, Job, Prompt, Response, Score, StressTest, Table
+from trainer.artifacts import code_version
+from trainer.errors import NotFound, RunFailed
+from trainer.files import read_jsonl
+from trainer.run import RESULT_FILE, read_result
+
+PROMPTS_FILE = "prompts.jsonl"
+RESPONSES_FILE = "responses.jsonl"
+SCORES_FILE = "scores.jsonl"
+CORRELATIONS_FILE = "correlations.jsonl"
+
+_ROWS_AT_ONCE = 2000
+_COPIED = ("scorer", "oracle", "stratum", "statistic", "n_prompts", "n_responses", "n_dropped", "method")
+_NUMBERS = ("temperature", "estimate", "lower", "upper", "standard_error")
+
+Row = dict[str, Any]
+
+
+def ingest_run(session: Session, run: str, directory: Path) -> None:
+    """Store the files of a finished stress test or audit; does nothing for a run that is stored already.
+
+    Call inside a transaction, so that all of it is stored or none. Raises NotFound without such a job and RunFailed
+    for files that contradict each other.
+    """
+    job = session.get(Job, run)
+    if job is None:
+        raise NotFound(f"no job {run}")
+    if session.scalar(select(exists().where(Correlation.run == run))):
+        return
+    try:
+        _Ingestion(session, run, directory).store(job.kind)
+    except IntegrityError as error:
+        raise RunFailed(f"the files in {directory} contradict each other: {error.orig}") from error
+
+
+class _Ingestion:
+    """One pass over a run's files, remembering which line is which prompt and response."""
+
+    def __init__(self, session: Session, run: str, directory: Path) -> None:
+        self._session = session
+        self._run = run
+        self._directory = directory
+        self._now = datetime.now(UTC)
+        self._prompts: dict[str, int] = {}
+        self._responses: dict[tuple[int, float | None, int], int] = {}
+        self._names: dict[str, dict[str, None]] = {"scorer": {}, "control": {}, "oracle": {}}
+
+    def store(self, kind: str) -> None:
+        self._insert(Prompt, PROMPTS_FILE, self._prompt)
+        self._insert(Response, RESPONSES_FILE, self._response)
+        self._insert(Score, SCORES_FILE, self._score)
+        self._insert(Correlation, CORRELATIONS_FILE, self._correlation)
+        if kind == "stress_test":
+            self._session.add(self._stress_test())
+            self._session.flush()
+
+    def _insert(self, table: type[Table], name: str, convert: Callable[[Row], Row]) -> None:
+        path = self._directory / name
+        if not path.exists():  # an audit has no prompts of its own
+            return
+        rows = self._rows(path, convert)
+        while chunk := list(islice(rows, _ROWS_AT_ONCE)):
+            self._session.execute(insert(table), chunk)
+
+    def _rows(self, path: Path, convert: Callable[[Row], Row]) -> Iterator[Row]:
+        for line, row in read_jsonl(path):
+            try:
+                yield {"run": self._run, "number": line, **convert({**row, "number": line})}
+            except KeyError as error:
+                raise RunFailed(f"{path}, line {line}: {error.args[0]!r} is missing or unknown") from error
+
+    def _prompt(self, row: Row) -> Row:
+        self._prompts[row["prompt_id"]] = row["number"]
+        return {"prompt_id": row["prompt_id"], "content": row["prompt"], "task": row.get("task")}
+
+    def _response(self, row: Row) -> Row:
+        prompt, temperature, replicate = cell = self._cell(row)
+        self._responses[cell] = row["number"]
+        return {
+            "prompt": prompt,
+            "temperature": temperature,
+            "replicate": replicate,
+            "response": row["response"],
+            "tokens": row.get("tokens"),
+            "finish_reason": row.get("finish_reason"),
+            "mean_logprob": _finite(row.get("mean_logprob")),
+            "sampler": row.get("sampler"),
+        }
+
+    def _score(self, row: Row) -> Row:
+        error = row.get("error") or {}
+        self._names[row["role"]].setdefault(row["scorer"])
+        return {
+            "response": self._responses[self._cell(row)],
+            "scorer": row["scorer"],
+            "scorer_version": row.get("scorer_version"),
+            "role": row["role"],
+            "score": _finite(row["score"]),
+            "tokens": row.get("tokens"),
+            "truncated_tokens": row.get("truncated_tokens"),
+            "error_code": error.get("code"),
+            "error_detail": error.get("detail"),
+        }
+
+    def _correlation(self, row: Row) -> Row:
+        return {
+            **{name: row[name] for name in _COPIED},
+            **{name: _finite(row[name]) for name in _NUMBERS},
+            "policy": row.get("policy"),
+            "scorer_version": row.get("scorer_version"),
+            "undefined_reason": row["undefined_reason"],
+            "code_version": code_version(),
+            "created_at": self._now,
+        }
+
+    def _stress_test(self) -> StressTest:
+        summary = (read_result(self._directory) or {}).get("result") or {}
+        if "policy" not in summary:
+            raise RunFailed(f"{self._directory / RESULT_FILE} does not name the policy")
+        return StressTest(
+            id=self._run,
+            policy=summary["policy"],
+            temperatures=sorted({temperature for _, temperature, _ in self._responses if temperature is not None}),
+            n_prompts=len(self._prompts),
+            n_responses=len(self._responses),
+            scorers=[*self._names["scorer"], *self._names["control"]],
+            oracles=[*self._names["oracle"]],
+            code_version=code_version(),
+            created_at=self._now,
+        )
+
+    def _cell(self, row: Row) -> tuple[int, float | None, int]:
+        """A response's place in the design: number of its prompt, temperature, replicate."""
+        return self._prompts[row["prompt_id"]], _finite(row["temperature"]), int(row["replicate"])
+
+
+def _finite(value: float | None) -> float | None:
+    """A number both databases and JSON can hold, or None: NaN is a missing value here, never a number."""
+    return None if value is None or not math.isfinite(value) else float(value)

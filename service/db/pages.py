@@ -1,0 +1,62 @@
+"""Cursors: where the next page of a list begins, in a form nobody is tempted to make up."""
+
+import base64
+import binascii
+import json
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+from sqlalchemy import Select
+from sqlalchemy.orm import InstrumentedAttribute
+
+from service.db.records import Page
+from trainer.errors import InvalidInput
+
+Item = TypeVar("Item")
+Row = TypeVar("Row")
+
+DEFAULT_LIMIT = 100
+MAX_LIMIT = 500
+
+
+Key = int | list[str]
+"""What a list is ordered by: a number, or the parts of a composite key as texts."""
+
+
+def encode_cursor(key: Key) -> str:
+    """The cursor after the item with this key."""
+    return base64.urlsafe_b64encode(json.dumps(key).encode()).rstrip(b"=").decode()
+
+
+def decode_cursor(cursor: str, kind: type[Item]) -> Item:
+    """The key in a cursor. Raises InvalidInput for what ``encode_cursor`` did not make from such a key."""
+    try:
+        key = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+    except (binascii.Error, ValueError) as error:
+        raise InvalidInput("cursor: not one this list gave; start without it") from error
+    if not isinstance(key, kind):
+        raise InvalidInput("cursor: belongs to another list; start without it")
+    return key
+
+
+def page_of(rows: Sequence[Row], limit: int, key: Callable[[Row], Key], convert: Callable[[Row], Item]) -> Page[Item]:
+    """A page from up to ``limit + 1`` rows: the one too many only tells that there is more."""
+    shown = rows[:limit]
+    more = len(rows) > limit
+    return Page(data=[convert(row) for row in shown], next=encode_cursor(key(shown[-1])) if more else None)
+
+
+def check_limit(limit: int) -> int:
+    """Raises InvalidInput outside 1..500."""
+    if not 1 <= limit <= MAX_LIMIT:
+        raise InvalidInput(f"limit: {limit} is outside 1..{MAX_LIMIT}")
+    return limit
+
+
+def after_number(
+    query: "Select[*tuple[Any, ...]]", number: InstrumentedAttribute[int], cursor: str | None, limit: int
+) -> "Select[*tuple[Any, ...]]":
+    """``query`` in the order of ``number``, beginning after the cursor, one row more than asked for."""
+    if cursor is not None:
+        query = query.where(number > decode_cursor(cursor, int))
+    return query.order_by(number).limit(check_limit(limit) + 1)

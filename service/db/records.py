@@ -1,0 +1,155 @@
+"""What queries return: plain values that outlive the session, the same over HTTP, on the command line and on pages."""
+
+from datetime import datetime
+from typing import Any, Generic, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict
+
+JobStatus = Literal["queued", "running", "succeeded", "failed", "cancelled", "lost"]
+TERMINAL: frozenset[str] = frozenset({"succeeded", "failed", "cancelled", "lost"})
+
+Item = TypeVar("Item")
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, from_attributes=True)
+
+
+class Page(_Record, Generic[Item]):
+    """Part of a list; ``next`` is the cursor of the following part, None at the end."""
+
+    data: list[Item]
+    next: str | None
+
+
+class Progress(_Record):
+    """How far the present stage is."""
+
+    stage: str
+    done: int
+    total: int
+    unit: str
+    rate: float | None
+    """Units per second."""
+    eta_seconds: float | None
+
+
+class JobError(_Record):
+    code: str
+    detail: str
+
+
+class ArtifactReference(_Record):
+    name: str
+    version: int
+    kind: str
+
+
+class JobRecord(_Record):
+    """A job as the outside sees it."""
+
+    id: str
+    kind: str
+    name: str
+    status: JobStatus
+    queue_position: int | None
+    """1 is next; None unless queued."""
+    cancel_requested: bool
+    progress: Progress | None
+    attempts: int
+    max_attempts: int
+    error: JobError | None
+    result: dict[str, Any] | None
+    """The recipe's summary of what it did."""
+    artifacts: list[ArtifactReference]
+    labels: dict[str, str]
+    recipe: dict[str, Any]
+    recipe_digest: str
+    code_version: str
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+
+
+class StressTestRecord(JobRecord):
+    """A stress test: its job and, once it has succeeded, what it measured."""
+
+    policy: str | None
+    temperatures: list[float] | None
+    n_prompts: int | None
+    n_responses: int | None
+    scorers: list[str] | None
+    oracles: list[str] | None
+
+
+class EventRecord(_Record):
+    """One thing that happened; ``data`` has the fields of its type."""
+
+    sequence: int
+    time: datetime
+    type: str
+    data: dict[str, Any]
+
+
+class MetricSeries(_Record):
+    """One metric over the steps of one stage, as ``[step, value]`` points."""
+
+    stage: str
+    name: str
+    points: list[tuple[int, float]]
+
+
+class CorrelationRecord(_Record):
+    """How far a scorer agrees with an oracle: an estimate with its interval, or the reason why there is none."""
+
+    run: str
+    policy: str | None
+    scorer: str
+    scorer_version: int | None
+    oracle: str
+    temperature: float | None
+    """None: all temperatures pooled, or none recorded."""
+    stratum: str
+    statistic: str
+    estimate: float | None
+    lower: float | None
+    upper: float | None
+    standard_error: float | None
+    n_prompts: int
+    n_responses: int
+    n_dropped: int
+    method: str
+    undefined_reason: str | None
+    code_version: str
+    created_at: datetime
+
+
+class ScoreRecord(_Record):
+    """What one scorer, control or oracle said about one response."""
+
+    run: str
+    prompt_id: str
+    temperature: float | None
+    replicate: int
+    scorer: str
+    scorer_version: int | None
+    role: Literal["scorer", "control", "oracle"]
+    score: float | None
+    tokens: int | None
+    truncated_tokens: int | None
+    error: JobError | None
+
+
+class ResponseRecord(_Record):
+    """One sampled response and the prompt it answers."""
+
+    run: str
+    prompt_id: str
+    prompt: str | list[dict[str, str]]
+    temperature: float | None
+    replicate: int
+    response: str
+    tokens: int | None
+    finish_reason: str | None
+    mean_logprob: float | None
+    sampler: dict[str, Any] | None

@@ -1,0 +1,91 @@
+"""What a stress test sampled and how it was scored: plain functions of a session."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from service.db.pages import DEFAULT_LIMIT, after_number, page_of
+from service.db.records import JobError, Page, ResponseRecord, ScoreRecord
+from service.db.tables import Prompt, Response, Score
+
+
+def response_page(
+    session: Session,
+    run: str,
+    *,
+    temperatures: Sequence[float] = (),
+    prompt_id: str | None = None,
+    cursor: str | None = None,
+    limit: int = DEFAULT_LIMIT,
+) -> Page[ResponseRecord]:
+    """Responses of one run in the order they were sampled, each with its prompt."""
+    query = (
+        select(Response, Prompt)
+        .join(Prompt, (Prompt.run == Response.run) & (Prompt.number == Response.prompt))
+        .where(Response.run == run)
+    )
+    if temperatures:
+        query = query.where(Response.temperature.in_(temperatures))
+    if prompt_id is not None:
+        query = query.where(Prompt.prompt_id == prompt_id)
+    rows = [(row, prompt) for row, prompt in session.execute(after_number(query, Response.number, cursor, limit))]
+    return page_of(rows, limit, lambda pair: pair[0].number, lambda pair: _response(*pair))
+
+
+def score_page(
+    session: Session,
+    run: str,
+    *,
+    scorers: Sequence[str] = (),
+    temperatures: Sequence[float] = (),
+    prompt_id: str | None = None,
+    cursor: str | None = None,
+    limit: int = DEFAULT_LIMIT,
+) -> Page[ScoreRecord]:
+    """Scores of one run in the order they were given."""
+    query = (
+        select(Score, Response.temperature, Response.replicate, Prompt.prompt_id)
+        .join(Response, (Response.run == Score.run) & (Response.number == Score.response))
+        .join(Prompt, (Prompt.run == Response.run) & (Prompt.number == Response.prompt))
+        .where(Score.run == run)
+    )
+    if scorers:
+        query = query.where(Score.scorer.in_(scorers))
+    if temperatures:
+        query = query.where(Response.temperature.in_(temperatures))
+    if prompt_id is not None:
+        query = query.where(Prompt.prompt_id == prompt_id)
+    rows = [tuple(row) for row in session.execute(after_number(query, Score.number, cursor, limit))]
+    return page_of(rows, limit, lambda row: int(row[0].number), lambda row: _score(*row))
+
+
+def _response(row: Response, prompt: Prompt) -> ResponseRecord:
+    return ResponseRecord(
+        run=row.run,
+        prompt_id=prompt.prompt_id,
+        prompt=prompt.content,
+        temperature=row.temperature,
+        replicate=row.replicate,
+        response=row.response,
+        tokens=row.tokens,
+        finish_reason=row.finish_reason,
+        mean_logprob=row.mean_logprob,
+        sampler=row.sampler,
+    )
+
+
+def _score(row: Score, temperature: float | None, replicate: int, prompt_id: str) -> ScoreRecord:
+    return ScoreRecord(
+        run=row.run,
+        prompt_id=prompt_id,
+        temperature=temperature,
+        replicate=replicate,
+        scorer=row.scorer,
+        scorer_version=row.scorer_version,
+        role=row.role,
+        score=row.score,
+        tokens=row.tokens,
+        truncated_tokens=row.truncated_tokens,
+        error=None if row.error_code is None else JobError(code=row.error_code, detail=row.error_detail or ""),
+    )

@@ -1,0 +1,75 @@
+"""Engines and sessions: how each database is opened so that threads and processes can share it."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError
+from sqlalchemy.orm import Session, sessionmaker
+
+from trainer.errors import InvalidInput
+from trainer.files import storage_errors
+
+_BUSY_TIMEOUT_SECONDS = 30
+_WRITING = {"writing": True}
+
+
+def make_engine(database_url: str) -> Engine:
+    """An engine for a SQLite file or a PostgreSQL server; connects at first use.
+
+    Raises InvalidInput for any other URL, StorageFailure if a SQLite file's directory cannot be made.
+    """
+    try:
+        url = make_url(database_url)
+    except ArgumentError as error:
+        raise InvalidInput(f"database URL: cannot be read; write {_EXAMPLES}") from error
+    backend = url.get_backend_name()
+    if backend in {"postgresql", "postgres"}:
+        url = url.set(drivername="postgresql+psycopg")
+        return create_engine(url, pool_pre_ping=True, pool_size=10, max_overflow=20)
+    if backend != "sqlite" or url.database in {None, "", ":memory:"}:
+        raise InvalidInput(f"database URL: {backend}:{url.database or ''} is not supported; write {_EXAMPLES}")
+    return _sqlite_engine(url)
+
+
+_EXAMPLES = "sqlite:///assay.db or postgresql://user@host/database"
+
+
+def _sqlite_engine(url: URL) -> Engine:
+    directory = Path(str(url.database)).parent
+    with storage_errors(directory):
+        directory.mkdir(parents=True, exist_ok=True)
+    engine = create_engine(url, connect_args={"timeout": _BUSY_TIMEOUT_SECONDS})
+    event.listen(engine, "connect", _configure_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _configure_sqlite(connection: sqlite3.Connection, record: Any) -> None:  # noqa: ANN401 - pool internals
+    connection.isolation_level = None  # transactions are begun by `_begin_sqlite`, not guessed by the driver
+    for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON"):
+        connection.execute(f"PRAGMA {pragma}").close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    # A transaction that reads before it writes is refused at once, whatever the busy timeout, if somebody wrote in
+    # between. Those who intend to write therefore queue for the write lock at their start.
+    immediate = connection.get_execution_options().get("writing", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
+
+
+def sessions(engine: Engine) -> sessionmaker[Session]:
+    """Sessions for reading; what they return stays usable after they close. To change something use ``writing``."""
+    return sessionmaker(engine, expire_on_commit=False)
+
+
+@contextmanager
+def writing(make_session: sessionmaker[Session]) -> Iterator[Session]:
+    """A session in a transaction that may write: committed at the end, rolled back if the block raises."""
+    with make_session() as session, session.begin():
+        session.connection(execution_options=_WRITING)
+        yield session

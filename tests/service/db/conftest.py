@@ -1,0 +1,119 @@
+"""A small finished stress test whose numbers are known."""
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy.orm import Session, sessionmaker
+
+from service.db.ids import new_id
+from service.db.session import writing
+from service.db.tables import Job
+
+AddJob = Callable[..., str]
+
+
+@pytest.fixture
+def add_job(make_session: sessionmaker[Session]) -> AddJob:
+    """Adds a job row, succeeded unless said otherwise; returns its id."""
+
+    def add(kind: str = "stress_test", status: str = "succeeded", **fields: Any) -> str:
+        id_ = new_id("run" if kind == "stress_test" else "job")
+        job = Job(
+            id=id_,
+            kind=kind,
+            status=status,
+            **{
+                "name": "demo",
+                "recipe": {"kind": kind},
+                "recipe_digest": "d" * 64,
+                "labels": {},
+                "executor": "local",
+                "max_attempts": 3,
+                "code_version": "0.1.0",
+                "created_at": datetime.now(UTC),
+                **fields,
+            },
+        )
+        with writing(make_session) as session:
+            session.add(job)
+        return id_
+
+    return add
+
+
+def write_jsonl(path: Path, rows: list[dict[str, Any]]) -> None:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+
+
+@pytest.fixture
+def stress_run(tmp_path: Path) -> Path:
+    """Two prompts, at temperature 0 once and at 1.5 twice; scorer `helpful`, control `length`, oracle `judge`.
+
+    ``helpful`` could not score the last response and the correlation at temperature 0 is undefined.
+    """
+    directory = tmp_path / "finished"
+    directory.mkdir()
+    prompts = [{"prompt_id": f"p{i}", "prompt": f"Describe product {i}.", "task": {"product": i}} for i in range(2)]
+    cells = [(f"p{i}", t, r) for i in range(2) for t, r in ((0.0, 0), (1.5, 0), (1.5, 1))]
+    responses = [
+        {
+            "prompt_id": prompt,
+            "temperature": temperature,
+            "replicate": replicate,
+            "response": f"It is {prompt}\x00\ud800." if number == 5 else f"It is {prompt}.",
+            "tokens": 4,
+            "finish_reason": "stop",
+            "mean_logprob": -0.5 * number,
+            "sampler": {"top_p": 1.0},
+        }
+        for number, (prompt, temperature, replicate) in enumerate(cells)
+    ]
+    scores = [
+        {
+            "prompt_id": prompt,
+            "temperature": temperature,
+            "replicate": replicate,
+            "scorer": scorer,
+            "scorer_version": 2 if scorer == "helpful" else None,
+            "role": role,
+            "score": None if scorer == "helpful" and number == 5 else float(number),
+            "tokens": 4,
+            "truncated_tokens": 0,
+            "error": {"code": "overlong_input", "detail": "too long"} if scorer == "helpful" and number == 5 else None,
+        }
+        for scorer, role in (("helpful", "scorer"), ("length", "control"), ("judge", "oracle"))
+        for number, (prompt, temperature, replicate) in enumerate(cells)
+    ]
+    correlations = [
+        {
+            "policy": "my-policy@1",
+            "scorer": "helpful",
+            "scorer_version": 2,
+            "oracle": "judge",
+            "statistic": statistic,
+            "stratum": "all",
+            "temperature": temperature,
+            "estimate": estimate,
+            "lower": None if estimate is None else estimate - 0.1,
+            "upper": None if estimate is None else estimate + 0.1,
+            "standard_error": None if estimate is None else 0.05,
+            "n_prompts": 2,
+            "n_responses": 3,
+            "n_dropped": 1,
+            "method": "prompt-clustered bootstrap",
+            "undefined_reason": "the scorer is constant" if estimate is None else None,
+        }
+        for statistic in ("pearson_pooled", "pearson_within")
+        for temperature, estimate in ((0.0, None), (1.5, 0.5), (None, 0.25))
+    ]
+    write_jsonl(directory / "prompts.jsonl", prompts)
+    write_jsonl(directory / "responses.jsonl", responses)
+    write_jsonl(directory / "scores.jsonl", scores)
+    write_jsonl(directory / "correlations.jsonl", correlations)
+    result = {"status": "succeeded", "result": {"policy": "my-policy@1"}, "error": None}
+    (directory / "result.json").write_text(json.dumps(result))
+    return directory

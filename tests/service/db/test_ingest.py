@@ -1,0 +1,154 @@
+"""A finished run is stored whole, once, with its missing numbers as NULL."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from sqlalchemy import func, select, text
+from sqlalchemy.orm import Session, sessionmaker
+
+from service.db.ingest import ingest_run
+from service.db.session import writing
+from service.db.tables import Correlation, Prompt, Response, Score, StressTest
+from trainer.errors import InvalidInput, NotFound, RunFailed
+
+COUNTED = (Prompt, Response, Score, Correlation, StressTest)
+
+
+def counts(make_session: sessionmaker[Session]) -> list[int]:
+    with make_session() as session:
+        return [session.scalars(select(func.count()).select_from(table)).one() for table in COUNTED]
+
+
+def test_a_run_is_stored_and_storing_it_again_changes_nothing(
+    make_session: sessionmaker[Session], add_job: Callable[..., str], stress_run: Path
+) -> None:
+    run = add_job()
+    for _ in range(2):
+        with writing(make_session) as session:
+            ingest_run(session, run, stress_run)
+
+        assert counts(make_session) == [2, 6, 18, 6, 1]
+
+    with make_session() as session:
+        test = session.get_one(StressTest, run)
+        assert (test.policy, test.n_prompts, test.n_responses) == ("my-policy@1", 2, 6)
+        assert (test.temperatures, test.scorers, test.oracles) == ([0.0, 1.5], ["helpful", "length"], ["judge"])
+
+
+def test_missing_numbers_are_null_and_never_nan(
+    make_session: sessionmaker[Session], add_job: Callable[..., str], stress_run: Path
+) -> None:
+    path = stress_run / "scores.jsonl"
+    path.write_text(path.read_text().replace('"score": 4.0', '"score": NaN'))
+    run = add_job()
+    with writing(make_session) as session:
+        ingest_run(session, run, stress_run)
+
+    with make_session() as session:
+        null_scores = session.execute(
+            select(Score.scorer, Score.error_code).where(Score.score.is_(None)).order_by(Score.number)
+        ).all()
+        assert list(null_scores) == [
+            ("helpful", None),
+            ("helpful", "overlong_input"),
+            ("length", None),
+            ("judge", None),
+        ]
+        undefined = session.scalars(select(Correlation).where(Correlation.estimate.is_(None))).all()
+        assert [(row.temperature, row.undefined_reason) for row in undefined] == [(0.0, "the scorer is constant")] * 2
+        assert session.scalar(select(func.sum(Score.score))) == 5 + 3 * (0 + 1 + 2 + 3) + 5
+
+
+def test_characters_no_database_stores_are_replaced(
+    make_session: sessionmaker[Session], add_job: Callable[..., str], stress_run: Path
+) -> None:
+    run = add_job()
+    with writing(make_session) as session:
+        ingest_run(session, run, stress_run)
+
+    with make_session() as session:
+        assert session.scalar(select(Response.response).where(Response.number == 6)) == "It is p1\ufffd\ufffd."
+
+
+@pytest.mark.parametrize(
+    ("file", "change", "complaint"),
+    [
+        ("responses.jsonl", ('"p1"', '"p9"'), r"responses.jsonl, line 4: 'p9' is missing or unknown"),
+        ("scores.jsonl", ('"replicate": 1', '"replicate": 7'), r"scores.jsonl, line 3: .*7.* is missing or unknown"),
+        ("scores.jsonl", ('"role": "oracle"', '"role": "judge"'), r"line 13: 'judge' is missing or unknown"),
+        ("correlations.jsonl", ('"method"', '"manner"'), r"line 1: 'method' is missing or unknown"),
+        ("scores.jsonl", ('"replicate": 1', '"replicate": 0'), "contradict each other"),
+    ],
+)
+def test_files_that_contradict_each_other_store_nothing(
+    make_session: sessionmaker[Session],
+    add_job: Callable[..., str],
+    stress_run: Path,
+    file: str,
+    change: tuple[str, str],
+    complaint: str,
+) -> None:
+    content = (stress_run / file).read_text()
+    (stress_run / file).write_text(content.replace(*change))
+    assert (stress_run / file).read_text() != content
+    run = add_job()
+
+    with pytest.raises(RunFailed, match=complaint), writing(make_session) as session:
+        ingest_run(session, run, stress_run)
+
+    assert counts(make_session) == [0, 0, 0, 0, 0]
+
+
+def test_a_torn_line_is_named_and_stores_nothing(
+    make_session: sessionmaker[Session], add_job: Callable[..., str], stress_run: Path
+) -> None:
+    path = stress_run / "correlations.jsonl"
+    path.write_text(path.read_text()[:-20])
+    run = add_job()
+
+    with pytest.raises(InvalidInput, match=r"correlations\.jsonl, line 6: not JSON"), writing(make_session) as session:
+        ingest_run(session, run, stress_run)
+
+    assert counts(make_session) == [0, 0, 0, 0, 0]
+
+
+def test_an_audit_has_correlations_only(
+    make_session: sessionmaker[Session], add_job: Callable[..., str], stress_run: Path
+) -> None:
+    for name in ("prompts.jsonl", "responses.jsonl", "scores.jsonl"):
+        (stress_run / name).unlink()
+    run = add_job("audit")
+    with writing(make_session) as session:
+        ingest_run(session, run, stress_run)
+
+    assert counts(make_session) == [0, 0, 0, 6, 0]
+
+
+def test_a_summary_without_its_policy_is_refused(
+    make_session: sessionmaker[Session], add_job: Callable[..., str], stress_run: Path
+) -> None:
+    (stress_run / "result.json").write_text(json.dumps({"status": "succeeded", "result": {}, "error": None}))
+    run = add_job()
+
+    with pytest.raises(RunFailed, match="does not name the policy"), writing(make_session) as session:
+        ingest_run(session, run, stress_run)
+
+
+def test_a_run_of_no_job_is_refused(make_session: sessionmaker[Session], stress_run: Path) -> None:
+    with pytest.raises(NotFound), writing(make_session) as session:
+        ingest_run(session, "run_0", stress_run)
+
+
+def test_deleting_a_job_deletes_what_it_measured(
+    make_session: sessionmaker[Session], add_job: Callable[..., str], stress_run: Path
+) -> None:
+    run = add_job()
+    with writing(make_session) as session:
+        ingest_run(session, run, stress_run)
+
+    with writing(make_session) as session:
+        session.execute(text("DELETE FROM jobs WHERE id = :run"), {"run": run})
+
+    assert counts(make_session) == [0, 0, 0, 0, 0]

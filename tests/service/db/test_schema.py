@@ -1,0 +1,118 @@
+"""A database is brought to this code's migration, or refused with one line."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Engine, inspect, text
+
+from service.db.schema import check, prepare, upgrade
+from service.db.session import make_engine
+from service.db.tables import Table
+from trainer.errors import AssayError, InvalidInput, StorageFailure, WrongSchema
+
+CONTRACT_TABLES = {
+    "artifacts",
+    "aliases",
+    "jobs",
+    "job_events",
+    "job_metrics",
+    "stress_tests",
+    "prompts",
+    "responses",
+    "scores",
+    "correlations",
+    "curves",
+    "comparisons",
+    "api_keys",
+}
+
+
+@pytest.fixture
+def empty(empty_database_url: str) -> Iterator[Engine]:
+    engine = make_engine(empty_database_url)
+    yield engine
+    engine.dispose()
+
+
+def run_alembic(engine: Engine, run: str, *arguments: str) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parents[3] / "alembic"))
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        getattr(command, run)(config, *arguments)
+
+
+def test_an_upgrade_makes_the_tables_of_the_code_and_a_second_one_changes_nothing(empty: Engine) -> None:
+    upgrade(empty)
+    upgrade(empty)
+
+    assert set(inspect(empty).get_table_names()) - {"alembic_version"} == CONTRACT_TABLES
+    assert Table.metadata.tables.keys() == CONTRACT_TABLES
+    check(empty)
+    run_alembic(empty, "check")  # raises if a migration would be generated
+
+
+def test_a_downgrade_leaves_nothing_and_can_be_undone(empty: Engine) -> None:
+    upgrade(empty)
+
+    run_alembic(empty, "downgrade", "base")
+
+    assert set(inspect(empty).get_table_names()) == {"alembic_version"}
+    upgrade(empty)
+    check(empty)
+
+
+def test_a_database_without_tables_is_refused_but_prepared(empty: Engine) -> None:
+    with pytest.raises(WrongSchema, match=r"at migration none .* run `assay db upgrade`"):
+        check(empty)
+
+    prepare(empty)
+
+    check(empty)
+
+
+def test_a_database_from_the_future_is_refused_by_everything(engine: Engine) -> None:
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+
+    for refusal in (check, upgrade, prepare):
+        with pytest.raises(WrongSchema, match="9999, which this version does not know"):
+            refusal(engine)
+
+
+def test_prepare_does_not_migrate_a_database_in_use(engine: Engine) -> None:
+    with engine.begin() as connection:
+        connection.execute(text("DELETE FROM alembic_version"))
+
+    with pytest.raises(WrongSchema, match="at migration none"):
+        prepare(engine)
+
+
+@pytest.mark.parametrize("url", ["mysql://localhost/assay", "sqlite://", "sqlite:///:memory:", "not a url", ""])
+def test_other_databases_are_refused(url: str) -> None:
+    with pytest.raises(InvalidInput, match=r"sqlite:///assay\.db or postgresql://"):
+        make_engine(url)
+
+
+def test_a_server_that_does_not_answer_is_one_line() -> None:
+    engine = make_engine("postgresql://127.0.0.1:1/assay?connect_timeout=1")
+
+    with pytest.raises(AssayError, match="does not answer"):
+        check(engine)
+
+
+def test_a_file_that_is_no_database_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "assay.db").write_text("this is not a database, only some text that is long enough")
+
+    with pytest.raises(StorageFailure, match="not a database"):
+        upgrade(make_engine(f"sqlite:///{tmp_path / 'assay.db'}"))
+
+
+def test_a_directory_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+
+    with pytest.raises(StorageFailure, match="cannot write"):
+        make_engine(f"sqlite:///{tmp_path}/file/assay.db")
