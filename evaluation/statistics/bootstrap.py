@@ -15,6 +15,9 @@ from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
+
+from trainer.recipe import Model
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -28,6 +31,16 @@ _NUMBERS_IN_A_GROUP = 48_000_000
 
 _MOST_UNDEFINED_DRAWS = 0.1
 """An interval over fewer than nine tenths of the draws would describe another population."""
+
+
+class BootstrapSettings(Model):
+    """How a recipe asks for intervals."""
+
+    draws: int = Field(2000, ge=100, le=100_000)
+    """Bootstrap samples. 2,000 settle the ends of a 95 % interval to a tenth of its width or so."""
+
+    confidence: float = Field(0.95, gt=0.5, lt=1)
+    """Share of studies like this one whose interval should hold the truth."""
 
 
 class Contributions(Protocol):

@@ -1,0 +1,145 @@
+"""Judged responses as columns of numbers, filled a few rows at a time: a million texts are never held at once."""
+
+from array import array
+from collections.abc import Callable, Collection, Iterable, Sequence
+from itertools import islice
+
+import numpy as np
+
+from evaluation.engine.pairs import Pair
+from evaluation.judged import JudgedRow, finite
+from evaluation.scorers.controls import CONTROLS
+from evaluation.statistics.bootstrap import Floats, Ints
+from trainer.errors import AssayError, InvalidInput
+
+RECORDED = "recorded:"
+"""Prefix of a scorer or oracle that the file itself brings."""
+
+_ROWS_AT_ONCE = 256
+
+Lines = Iterable[tuple[int, JudgedRow]]
+ScorePairs = Callable[[Sequence[str], Sequence[Pair]], dict[str, list[float | AssayError]]]
+"""Each named scorer's scores of pairs, in order; an error stands where a pair has none."""
+
+
+def is_registered(name: str) -> bool:
+    """Whether a scorer's name means an artifact, rather than a column of the file or a trivial control."""
+    return name not in CONTROLS and not name.startswith(RECORDED)
+
+
+class JudgedColumns:
+    """What each row is called, what it has in common with others, and its values by scorer or oracle."""
+
+    def __init__(
+        self, names: Collection[str], *, controls: Collection[str], cluster: str | None, score: ScorePairs | None
+    ) -> None:
+        """``names`` are wanted, ``controls`` as far as the rows allow; ``score`` is asked for registered scorers."""
+        self.errors: dict[str, tuple[int, str]] = {}
+        """By registered scorer, how many rows it could not score, and why not the first, as ``line 3: ...``."""
+        self._names = names
+        self._registered = [name for name in names if is_registered(name)]
+        self._cluster_name = cluster
+        self._score = score
+        self._prompts: dict[str, int] = {}
+        self._groups: dict[str, int] = {}
+        self._prompt, self._group = array("q"), array("q")
+        self._temperature = array("d")
+        self._values = {name: array("d") for name in [*names, *controls]}
+        self._recorded: dict[str, None] = {}
+        self._has_responses = False
+
+    def read(self, lines: Lines) -> None:
+        """Add every row. Raises InvalidInput for a row without its cluster, or a column that no row has."""
+        rows = iter(lines)
+        while chunk := list(islice(rows, _ROWS_AT_ONCE)):
+            self._add_registered(chunk)
+            for line, row in chunk:
+                self._add(line, row)
+        self._check()
+
+    @property
+    def n_rows(self) -> int:
+        return len(self._prompt)
+
+    @property
+    def n_prompts(self) -> int:
+        return len(self._prompts)
+
+    @property
+    def prompt(self) -> Ints:
+        """Which prompt each row answers, (rows,)."""
+        return np.frombuffer(self._prompt, dtype=np.int64)
+
+    @property
+    def cluster(self) -> Ints | None:
+        """Which second cluster each row belongs to, (rows,); None where none was asked for."""
+        return None if self._cluster_name is None else np.frombuffer(self._group, dtype=np.int64)
+
+    @property
+    def temperature(self) -> Floats:
+        """At which temperature each row was sampled, (rows,); NaN where it is not recorded."""
+        return np.frombuffer(self._temperature, dtype=np.float64)
+
+    def known(self, name: str) -> bool:
+        """Whether any row has a value of this scorer or oracle."""
+        return bool(np.isfinite(self.values(name)).any())
+
+    def values(self, name: str) -> Floats:
+        """Scores or judgements (rows,), NaN where there is none."""
+        return np.frombuffer(self._values[name], dtype=np.float64)
+
+    def _add(self, line: int, row: JudgedRow) -> None:
+        self._prompt.append(self._prompts.setdefault(row.prompt_id, len(self._prompts)))
+        self._temperature.append(_number(row.temperature))
+        if self._cluster_name is not None:
+            if self._cluster_name not in row.clusters:
+                there = ", ".join(row.clusters) or "none"
+                raise InvalidInput(f"line {line}: no cluster {self._cluster_name!r}; there are: {there}")
+            self._group.append(self._groups.setdefault(row.clusters[self._cluster_name], len(self._groups)))
+        if twice := row.oracles.keys() & row.scores.keys():
+            raise InvalidInput(f"line {line}: {min(twice)!r} is both a score and a judgement; rename one")
+        recorded = {**row.oracles, **row.scores}
+        self._recorded.update(dict.fromkeys(recorded))
+        facts = row.control_facts()
+        self._has_responses |= facts is not None
+        for name, values in self._values.items():
+            if name.startswith(RECORDED):
+                values.append(_number(recorded.get(name.removeprefix(RECORDED))))
+            elif name in CONTROLS:
+                values.append(_number(None if facts is None else CONTROLS[name](facts)))
+
+    def _add_registered(self, chunk: Sequence[tuple[int, JudgedRow]]) -> None:
+        if not self._registered or self._score is None:
+            return
+        for line, row in chunk:
+            if row.prompt is None or row.response is None:
+                raise InvalidInput(
+                    f"line {line}: {self._registered[0]} scores texts, so prompt and response are needed"
+                )
+        pairs = [
+            Pair(row.prompt, row.response) for _, row in chunk if row.prompt is not None and row.response is not None
+        ]
+        for name, scores in self._score(self._registered, pairs).items():
+            for (line, _), score in zip(chunk, scores, strict=True):
+                if isinstance(score, AssayError):
+                    count, first = self.errors.get(name, (0, f"line {line}: {score.detail}"))
+                    self.errors[name] = count + 1, first
+                    self._values[name].append(np.nan)
+                else:
+                    self._values[name].append(score)
+
+    def _check(self) -> None:
+        if not self.n_rows:
+            raise InvalidInput("the file has no rows; give at least one judged response")
+        for name in self._names:
+            column = name.removeprefix(RECORDED)
+            if name.startswith(RECORDED) and column not in self._recorded:
+                there = ", ".join(sorted(self._recorded)) or "none"
+                raise InvalidInput(f"{name}: no row has a score or judgement {column!r}; there are: {there}")
+            if name in CONTROLS and not self._has_responses:
+                raise InvalidInput(f"{name}: no row has a response to look at; use {RECORDED}NAME for recorded scores")
+
+
+def _number(value: float | None) -> float:
+    known = finite(value)
+    return np.nan if known is None else known
