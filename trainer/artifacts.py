@@ -117,6 +117,11 @@ class Artifact:
         """sha256 of the manifest, which in turn holds the sha256 of every file."""
         return hashlib.sha256((self.path / MANIFEST_FILE).read_bytes()).hexdigest()
 
+    @property
+    def size_bytes(self) -> int:
+        """Size of its files on disk."""
+        return sum(file.stat().st_size for file in _files(self.path))
+
     def as_parent(self, role: str) -> Parent:
         return Parent(role=role, name=self.name, version=self.version, digest=self.digest)
 

@@ -1,0 +1,138 @@
+"""A score depends on its pair alone: not on padding, on neighbours or on a trip to the disk."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
+
+from trainer.adversarial.state import Adversarial, AdversarialState
+from trainer.data.product_world import render_prompt, sample_examples
+from trainer.errors import BrokenArtifact, InvalidInput, OverlongInput
+from trainer.models.discriminator_pair import DiscriminatorPair
+from trainer.models.discriminators import TransformerDiscriminator
+from trainer.models.match_features import match_type_ids
+from trainer.models.pair_model import PairModel
+from trainer.models.policy import Policy, collate
+from trainer.models.policy_scorer import PolicyScorer
+from trainer.models.reward_model import RewardModel
+
+PAIRS = [(render_prompt(e.task), e.response) for e in sample_examples("test", 12, seed=0)]
+
+
+@pytest.fixture(scope="session")
+def discriminators(policy: Policy) -> DiscriminatorPair:
+    config = Adversarial(discriminator=TransformerDiscriminator(width=16, layers=1, heads=2, positions=64))
+    state = AdversarialState(config, 32, seed=0)
+    return DiscriminatorPair(policy, state.chosen, state.rejected, {"chosen": (0.1, 0.5), "rejected": (0.0, 2.0)})
+
+
+@pytest.fixture(params=["encoder", "decoder", "discriminators", "implicit_reward"])
+def model(request: pytest.FixtureRequest, policy: Policy) -> PairModel:
+    if request.param == "implicit_reward":
+        reference = Policy(AutoModelForCausalLM.from_config(policy.model.config).eval(), policy.tokenizer)
+        return PolicyScorer(policy, reference)
+    model: PairModel = request.getfixturevalue(request.param)
+    return model
+
+
+def test_a_score_does_not_depend_on_its_batch(model: PairModel) -> None:
+    encoded = [model.encode(*pair) for pair in PAIRS]
+    alone = torch.cat([model.score([row]) for row in encoded])
+    together = model.score(encoded)
+    backwards = model.score(encoded[::-1]).flip(0)
+    assert alone.shape == (len(PAIRS), len(model.outputs))
+    assert alone.dtype == torch.float32
+    assert (alone - together).abs().max() <= 1e-4
+    assert (alone - backwards).abs().max() <= 1e-4
+    assert alone.std(dim=0).min() > 0
+
+
+def test_an_empty_response_and_an_overlong_pair_are_refused(model: PairModel) -> None:
+    with pytest.raises(InvalidInput, match="the response is empty"):
+        model.encode("product mug | color red", " ")
+    long = " ".join(["color red ;"] * 60)
+    with pytest.raises(OverlongInput, match="truncate_prompt"):
+        model.encode(long, "color is red .")
+    cut = model.encode(long, "color is red .", "truncate_prompt")
+    assert cut.tokens == model.max_tokens
+    assert cut.truncated_tokens > 0
+    assert torch.isfinite(model.score([cut])).all()
+
+
+def test_discriminator_outputs_follow_their_definitions(discriminators: DiscriminatorPair) -> None:
+    encoded = [discriminators.encode(*pair) for pair in PAIRS[:3]]
+    raw = discriminators.logits(encoded)
+    scores = discriminators.score(encoded)
+    assert torch.allclose(scores[:, 0], raw[:, 0])
+    assert torch.allclose(scores[:, 1], -raw[:, 1])
+    assert torch.allclose(scores[:, 2], (raw[:, 0] - 0.1) / 0.5 - raw[:, 1] / 2.0)
+
+
+@pytest.mark.parametrize("name", ["encoder", "decoder"])
+def test_a_saved_reward_model_scores_the_same_and_loads_plainly(
+    name: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    model: RewardModel = request.getfixturevalue(name)
+    model.save(tmp_path)
+    loaded = RewardModel.load(tmp_path, model.details())
+    encoded = [model.encode(*pair) for pair in PAIRS]
+    assert torch.equal(model.score(encoded), loaded.score(encoded))
+    plain = AutoModelForSequenceClassification.from_pretrained(tmp_path).eval()
+    row = encoded[0]
+    inputs = {"input_ids": torch.tensor([row.input_ids])}
+    if row.token_type_ids is not None:
+        inputs["token_type_ids"] = torch.tensor([row.token_type_ids])
+    with torch.inference_mode():
+        assert plain(**inputs).logits.item() == pytest.approx(model.score([row]).item(), abs=1e-5)
+
+
+def test_a_saved_policy_loads_plainly(policy: Policy, tmp_path: Path) -> None:
+    policy.save(tmp_path)
+    plain = AutoModelForCausalLM.from_pretrained(tmp_path).eval()
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path)
+    prompt, response = PAIRS[0]
+    messages = [{"role": "user", "content": prompt}, {"role": "assistant", "content": response}]
+    text = tokenizer.apply_chat_template(messages, tokenize=False)
+    ids = torch.tensor([tokenizer(text, add_special_tokens=False)["input_ids"]])
+    row = policy.encode(prompt, response)
+    assert ids[0].tolist() == row.input_ids
+    with torch.inference_mode():
+        table = torch.log_softmax(plain(ids).logits[0].float(), dim=-1)
+        ours = policy.logps(collate([row], policy.pad_id))[0]
+    for position in range(row.response_start, row.tokens):
+        assert ours[position].item() == pytest.approx(table[position - 1, ids[0, position]].item(), abs=1e-5)
+    assert ours[: row.response_start].abs().sum() == 0
+
+
+def test_a_missing_head_is_refused_rather_than_random(policy: Policy, tmp_path: Path) -> None:
+    policy.save(tmp_path)
+    details = {"architecture": "decoder", "pooling": "last_token", "match_features": False, "max_tokens": 96}
+    with pytest.raises(BrokenArtifact, match=r"weights lack score\.weight"):
+        RewardModel.load(tmp_path, details)
+
+
+def test_pickled_weights_are_refused(policy: Policy, tmp_path: Path) -> None:
+    policy.tokenizer.save_pretrained(tmp_path)
+    policy.model.config.save_pretrained(tmp_path)
+    torch.save(policy.model.state_dict(), tmp_path / "pytorch_model.bin")
+    with pytest.raises(BrokenArtifact, match="is a pickle"):
+        Policy.load(tmp_path)
+
+
+def test_match_features_tell_where_a_word_reappears() -> None:
+    #          cls  p1   p2   sep   r    .    r    r   sep
+    ids =      [0,  10,  11,  1,   12,  5,   11,  12,  1]  # fmt: skip
+    segments = [None, 0, 0, None,  1,   1,   1,   1, None]  # fmt: skip
+    # p1 never reappears: 0; p2 is in the second sentence: 2; of the response only 11 is in the prompt: 10, else 9
+    assert match_type_ids(ids, segments, sentence_end_id=5) == [0, 0, 2, 0, 9, 9, 10, 9, 0]
+
+
+def test_a_decoders_padding_token_may_be_its_eos(decoder: RewardModel) -> None:
+    plain = decoder.score([decoder.encode(*pair) for pair in PAIRS])
+    tokenizer = decoder.tokenizer.__class__(
+        tokenizer_object=decoder.tokenizer.backend_tokenizer, pad_token="<eos>", eos_token="<eos>"
+    )
+    tokenizer.chat_template = decoder.tokenizer.chat_template
+    twin = RewardModel(decoder.model, tokenizer, architecture="decoder", pooling="last_token")
+    assert torch.allclose(plain, twin.score([twin.encode(*pair) for pair in PAIRS]), atol=1e-5)

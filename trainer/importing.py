@@ -1,0 +1,107 @@
+"""Publish a model that was trained elsewhere, after loading it the way it will be served."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from trainer.artifacts import (
+    MANIFEST_FILE,
+    Artifact,
+    ArtifactKind,
+    ArtifactStore,
+    Contents,
+    read_artifact,
+    refuse_pickled_weights,
+)
+from trainer.data.sources import Pair
+from trainer.errors import InvalidInput
+from trainer.models.loading import load_pair_model, make_probes
+from trainer.models.pair_model import PairModel
+from trainer.models.policy import Policy
+from trainer.models.policy_scorer import PolicyScorer
+from trainer.models.reward_model import Architecture, Pooling, RewardModel
+
+_PROBE = Pair("Name the capital of France.", "The capital of France is Paris.")
+
+
+def import_directory(
+    store: ArtifactStore,
+    directory: Path,
+    name: str,
+    *,
+    kind: ArtifactKind | None = None,
+    architecture: Architecture | None = None,
+    pooling: Pooling | None = None,
+) -> Artifact:
+    """Publish an artifact's directory, or a Hugging Face one whose ``kind`` (and ``architecture``) must be said.
+
+    Raises InvalidInput where that is missing, BrokenArtifact for pickles, for files that were changed and for probes
+    that score differently here.
+    """
+    if not directory.is_dir():
+        raise InvalidInput(f"no such directory: {directory}")
+    if (directory / MANIFEST_FILE).is_file():
+        return _import_artifact(store, read_artifact(directory), name)
+    refuse_pickled_weights(directory)
+    if kind == "policy":
+        policy = Policy.load(directory)
+        details = {"max_tokens": policy.max_tokens, "template_hash": policy.format.template_hash}
+        return store.publish(name, _contents(kind, directory, details, PolicyScorer(policy)), policy.save)
+    if kind == "reward_model" and architecture is not None:
+        model = _load_reward_model(directory, architecture, pooling)
+        details = {**model.details(), "calibration": None}
+        return store.publish(name, _contents(kind, directory, details, model), model.save)
+    raise InvalidInput(
+        f"{directory} has no {MANIFEST_FILE} to say what it is: "
+        "add --kind policy, or --kind reward_model --architecture encoder|decoder"
+    )
+
+
+def _import_artifact(store: ArtifactStore, artifact: Artifact, name: str) -> Artifact:
+    """Publish under ``name`` with everything its manifest says; its parents must be published here already."""
+    load_pair_model(artifact, store, torch.device("cpu"))
+    manifest = artifact.manifest
+    contents = Contents(
+        kind=manifest.kind,
+        recipe=manifest.recipe,
+        recipe_digest=manifest.recipe_digest,
+        metrics=manifest.metrics,
+        details=manifest.details,
+        probes=manifest.probes,
+        parents=manifest.parents,
+        data_digest=manifest.data_digest,
+    )
+
+    def copy(staging: Path) -> None:
+        for file in manifest.files:
+            (staging / file).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(artifact.path / file, staging / file)
+
+    return store.publish(name, contents, copy)
+
+
+def _load_reward_model(directory: Path, architecture: Architecture, pooling: Pooling | None) -> RewardModel:
+    described = {
+        "architecture": architecture,
+        "pooling": pooling or ("cls" if architecture == "encoder" else "last_token"),
+        "match_features": False,
+        "max_tokens": None,
+    }
+    model = RewardModel.load(directory, described)
+    if (labels := model.model.config.num_labels) != 1:
+        raise InvalidInput(f"{directory} classifies into {labels} labels; a reward model has one score")
+    return model
+
+
+def _contents(kind: ArtifactKind, directory: Path, details: dict[str, Any], model: PairModel) -> Contents:
+    return Contents(
+        kind=kind,
+        recipe={"kind": "import", "directory": str(directory.resolve())},
+        recipe_digest="",
+        metrics={},
+        details=details,
+        probes=make_probes(model, [_PROBE]),
+        parents=[],
+    )
