@@ -13,6 +13,7 @@ from evaluation.engine.pairs import Pair
 from evaluation.judged import read_judged
 from evaluation.judged_columns import JudgedColumns, Lines, ScorePairs, is_registered
 from evaluation.scorers.controls import CONTROLS
+from evaluation.statistics.averages import averages
 from evaluation.statistics.bootstrap import BootstrapSettings
 from evaluation.statistics.correlation import correlate
 from evaluation.statistics.estimate import Estimate
@@ -96,22 +97,22 @@ class AuditRecipe(Recipe):
 def audit(
     columns: JudgedColumns, scorers: Sequence[str], oracles: Sequence[str], bootstrap: BootstrapSettings, seed: int
 ) -> list[Estimate]:
-    """Every statistic of all rows, then of the rows at each recorded temperature."""
-    temperature = columns.temperature
-    strata: list[float | None] = [None, *_temperatures(columns)]
+    """Every statistic of all rows, then of the rows at each recorded temperature, there with means as well."""
     estimates: list[Estimate] = []
-    for each in strata:
-        rows = np.ones(columns.n_rows, dtype=bool) if each is None else temperature == each
-        estimates += correlate(
-            columns.prompt[rows],
-            {name: columns.values(name)[rows] for name in scorers},
-            {name: columns.values(name)[rows] for name in oracles},
-            draws=bootstrap.draws,
-            confidence=bootstrap.confidence,
-            seed=seed,
-            second_cluster=None if columns.cluster is None else columns.cluster[rows],
-            temperature=each,
-        )
+    for temperature in (None, *_temperatures(columns)):
+        rows = np.ones(columns.n_rows, dtype=bool) if temperature is None else columns.temperature == temperature
+        settings: dict[str, Any] = {
+            **bootstrap.model_dump(),
+            "seed": seed,
+            "second_cluster": None if columns.cluster is None else columns.cluster[rows],
+            "temperature": temperature,
+        }
+        scored = {name: columns.values(name)[rows] for name in scorers}
+        judged = {name: columns.values(name)[rows] for name in oracles}
+        estimates += correlate(columns.prompt[rows], scored, judged, **settings)
+        if temperature is not None:
+            trivial = {name: scored[name] for name in scored if name in CONTROLS}
+            estimates += averages(columns.prompt[rows], judged | trivial, **settings)
     return estimates
 
 

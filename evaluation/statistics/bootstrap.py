@@ -143,3 +143,9 @@ def fisher_z(correlation: Floats) -> Floats:
     """atanh of a correlation; exactly +-1 becomes large but finite."""
     limit = np.nextafter(1.0, 0.0)
     return np.arctanh(np.clip(correlation, -limit, limit))
+
+
+def describe_method(draws: int, confidence: float, *, crossed: bool) -> str:
+    """How an interval was made, for whoever reads the estimate."""
+    kind = "bootstrap of prompts crossed with second clusters" if crossed else "prompt-cluster bootstrap"
+    return f"{kind}, {draws} draws, {100 * confidence:g} % percentile interval"

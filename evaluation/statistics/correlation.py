@@ -10,7 +10,16 @@ import numpy as np
 
 from evaluation.scorers.controls import CONTROLS
 from evaluation.statistics.agreement import STATISTICS, Measured, measure
-from evaluation.statistics.bootstrap import Bootstrap, Floats, Interval, Ints, Scale, fisher_z, percentile_interval
+from evaluation.statistics.bootstrap import (
+    Bootstrap,
+    Floats,
+    Interval,
+    Ints,
+    Scale,
+    describe_method,
+    fisher_z,
+    percentile_interval,
+)
 from evaluation.statistics.estimate import Estimate
 from evaluation.statistics.sums import Column
 from trainer.errors import InvalidInput
@@ -43,10 +52,8 @@ def correlate(
     Raises InvalidInput where the second cluster has too many values to be one.
     """
     sample = _Sample(clusters, second_cluster, scores, oracles)
-    kind = "prompt-cluster bootstrap" if second_cluster is None else "bootstrap of prompts crossed with second clusters"
-    frame = _Frame(
-        temperature, stratum, confidence, f"{kind}, {draws} draws, {100 * confidence:g} % percentile interval"
-    )
+    method = describe_method(draws, confidence, crossed=second_cluster is not None)
+    frame = _Frame(temperature, stratum, confidence, method)
     trivial = [name for name in scores if name in controls]
     learned = [name for name in scores if name not in controls]
     single = [sample.key(oracle, scorer) for oracle in oracles for scorer in scores]
