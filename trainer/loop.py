@@ -4,7 +4,7 @@ import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, Generic, Literal, TypeVar
+from typing import Annotated, Any, Generic, Literal, TypeVar
 
 import torch
 from pydantic import Field
@@ -27,6 +27,8 @@ class OptimizerSettings(Model):
     """Decay after warm-up, to zero at the last step."""
     warmup_fraction: float = Field(0.1, ge=0, lt=1)
     weight_decay: float = Field(0.0, ge=0)
+    betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = (0.9, 0.999)
+    """Decay of AdamW's two moments; a second of 0.98 suits short runs from scratch."""
     max_grad_norm: float = Field(1.0, gt=0)
 
 
@@ -99,6 +101,7 @@ def optimise(
     adam = torch.optim.AdamW(
         [parameter for parameter in learner.trained.parameters() if parameter.requires_grad],
         lr=optimizer.learning_rate,
+        betas=optimizer.betas,
         weight_decay=optimizer.weight_decay,
     )
     schedule = LambdaLR(adam, lambda step: _factor(step, total, optimizer))

@@ -70,7 +70,7 @@ def train(learner: Regression, directory: Path, *, micro: int | None = None, ste
 
 
 def weights(learner: Regression) -> list[float]:
-    return [float(value) for parameter in learner.trained.parameters() for value in parameter.flatten()]
+    return [float(value) for parameter in learner.trained.parameters() for value in parameter.detach().flatten()]
 
 
 @pytest.mark.parametrize("micro", [1, 5, 12])

@@ -25,19 +25,30 @@ def validate(adapter: TypeAdapter[Any], content: dict[str, Any]) -> Recipe:
     try:
         recipe: Recipe = adapter.validate_python(content)
     except ValidationError as error:
-        raise invalid_recipe(error) from error
+        raise _invalid(error, content) from error
     return recipe
 
 
-def invalid_recipe(error: ValidationError) -> InvalidInput:
-    """One line for the first of pydantic's complaints; unions' internal tags are left out of the path."""
+def _invalid(error: ValidationError, content: Any) -> InvalidInput:  # noqa: ANN401 - whatever was sent
     first = error.errors()[0]
-    path = [str(part) for part in first["loc"]]
-    if path and path[0] in (*TRAINING_KINDS, "stress_test", "audit"):
-        path = path[1:]
-    pointer = "".join(f"/{part}" for part in path)
+    pointer = _pointer(first["loc"], content)
     message = first["msg"].removeprefix("Value error, ")
     if first["type"] == "extra_forbidden":
         message = "unknown field; remove it or check its spelling"
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
     return InvalidInput(f"recipe{f' at {pointer}' if pointer else ''}: {message}{more}", pointer=pointer)
+
+
+def _pointer(path: tuple[int | str, ...], content: Any) -> str:  # noqa: ANN401 - whatever was sent
+    """JSON pointer to what pydantic names, without the tags that it adds for members of a union."""
+    pointer = ""
+    for position, part in enumerate(path):
+        inside = (isinstance(content, dict) and part in content) or (
+            isinstance(content, list) and isinstance(part, int)
+        )
+        if inside:
+            content = content[part]
+        elif position < len(path) - 1:
+            continue
+        pointer += f"/{part}"
+    return pointer

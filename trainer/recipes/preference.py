@@ -215,10 +215,10 @@ def _publish_discriminators(
         "held_out/rejected/accuracy": _accuracy(-chosen[:, 1], -rejected[:, 1]),
         "held_out/difference/accuracy": _accuracy(difference[:half], difference[half:]),
     }
-    if metrics["held_out/chosen/accuracy"] < 0.55:
+    if (accuracy := metrics["held_out/chosen/accuracy"]) < 0.55:
         run.reporter.message(
-            f"the chosen discriminator orders {metrics['held_out/chosen/accuracy']:.2f} of held-out pairs, close to chance;"
-            " raise adversarial.learning_rate or train longer before trusting its scores"
+            f"the chosen discriminator orders {accuracy:.2f} of held-out pairs, close to chance: raise"
+            " adversarial.learning_rate or train longer before trusting its scores"
         )
     return recipe.publish(
         run,

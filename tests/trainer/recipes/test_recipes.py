@@ -1,0 +1,193 @@
+"""Every training recipe runs for real on the product-description world, resumes exactly and publishes what loads."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from trainer.artifacts import ArtifactStore
+from trainer.errors import BrokenArtifact, InvalidInput, NotFound
+from trainer.models.loading import load_pair_model
+from trainer.recipe import apply_overrides
+from trainer.recipes import parse_recipe
+from trainer.reporting import read_events
+from trainer.run import read_result, run_recipe
+
+SHAPE = {"hidden_size": 32, "layers": 2, "heads": 2}
+DATA = {"kind": "product_world", "size": 64, "validation_size": 24}
+QUICK = {"batch": {"size": 8}, "max_steps": 6, "checkpoint": {"every_steps": 2}, "optimizer": {"learning_rate": 1e-3}}
+RECIPES: dict[str, dict[str, Any]] = {
+    "sft": {"kind": "sft", "policy": {"scratch": SHAPE}},
+    "preference": {"kind": "preference", "policy": {"path": "base"}},
+    "simpo": {"kind": "preference", "policy": {"path": "base"}, "objective": {"kind": "simpo", "beta": 2.0}},
+    "ganpo": {
+        "kind": "ganpo",
+        "policy": {"path": "base"},
+        "adversarial": {"discriminator": {"kind": "transformer", "width": 16, "layers": 1, "heads": 2}},
+    },
+    "encoder": {"kind": "reward_model", "backbone": {"scratch": SHAPE, "match_features": True}},
+    "decoder": {"kind": "reward_model", "backbone": {"path": "base", "architecture": "decoder"}, "loss": "bce"},
+}
+
+
+def recipe(preset: str, **changes: Any) -> Any:
+    return parse_recipe({**QUICK, "data": DATA, "name": preset, **RECIPES[preset], **changes})
+
+
+@pytest.fixture(scope="session")
+def store(tmp_path_factory: pytest.TempPathFactory) -> ArtifactStore:
+    root = tmp_path_factory.mktemp("recipes")
+    store = ArtifactStore(root / "artifacts")
+    base = parse_recipe({**QUICK, "data": DATA, "name": "base", **RECIPES["sft"]})
+    run_recipe(base, root / "base", store, quiet=True)
+    return store
+
+
+def tensors(store: ArtifactStore, reference: str) -> dict[str, torch.Tensor]:
+    from safetensors.torch import load_file
+
+    return load_file(store.open(reference).path / "model.safetensors")
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_publishes_artifacts_that_load_and_score(name: str, store: ArtifactStore, tmp_path: Path) -> None:
+    result = run_recipe(recipe(name), tmp_path / "run", store, quiet=True)
+    assert result["steps"] == 6
+    assert read_result(tmp_path / "run") == {"status": "succeeded", "result": result, "error": None}
+    for reference in result["artifacts"].values():
+        artifact = store.open(reference)
+        model = load_pair_model(artifact, store, torch.device("cpu"))
+        assert len(artifact.manifest.probes) == 4
+        assert artifact.manifest.probes[0].scores.keys() == set(model.outputs)
+        assert artifact.manifest.job == "run"
+        assert artifact.manifest.data_digest
+
+
+@pytest.mark.parametrize("name", ["sft", "ganpo", "encoder"])
+def test_a_killed_recipe_resumes_to_the_same_weights(name: str, store: ArtifactStore, tmp_path: Path) -> None:
+    straight = run_recipe(recipe(name), tmp_path / "straight", store, quiet=True)["artifacts"]
+    process = start(name, store, tmp_path / "killed")
+    wait_for_checkpoint(tmp_path / "killed", process)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    resumed = run_recipe(recipe(name), tmp_path / "killed", store, quiet=True)["artifacts"]
+    for role, reference in straight.items():
+        ours, theirs = tensors(store, resumed[role]), tensors(store, reference)
+        assert ours.keys() == theirs.keys()
+        assert all(torch.equal(ours[key], theirs[key]) for key in ours), role
+
+
+def start(name: str, store: ArtifactStore, directory: Path) -> "subprocess.Popen[bytes]":
+    """The recipe in a process of its own, as a job runs it."""
+    directory.mkdir()
+    file = directory.parent / "recipe.json"
+    file.write_text(recipe(name).model_dump_json())
+    command = [sys.executable, "-m", "trainer", str(file), "--run-dir", str(directory)]
+    command += ["--artifact-dir", str(store.root)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(command, env=environment, start_new_session=True, stderr=subprocess.DEVNULL)
+
+
+def wait_for_checkpoint(directory: Path, process: "subprocess.Popen[bytes]") -> None:
+    deadline = time.monotonic() + 120
+    while not list(directory.glob("checkpoints/step-*")):
+        assert time.monotonic() < deadline
+        if process.poll() is not None:
+            return
+        time.sleep(0.002)
+
+
+def test_a_run_that_succeeded_is_not_run_again(store: ArtifactStore, tmp_path: Path) -> None:
+    first = run_recipe(recipe("sft", name="twice"), tmp_path / "run", store, quiet=True)
+    assert run_recipe(recipe("sft", name="twice"), tmp_path / "run", store, quiet=True) == first
+    assert len(store.versions("twice")) == 1
+
+
+def test_events_number_without_gaps_across_attempts(store: ArtifactStore, tmp_path: Path) -> None:
+    directory = tmp_path / "run"
+    with pytest.raises(NotFound):
+        run_recipe(recipe("preference", policy={"path": "nobody"}), directory, store, quiet=True)
+    with pytest.raises(NotFound):
+        run_recipe(recipe("preference", policy={"path": "nobody"}), directory, store, quiet=True)
+    events = read_events(directory)
+    assert [event["sequence"] for event in events] == list(range(1, len(events) + 1))
+    assert [event["attempt"] for event in events if event["type"] == "started"] == [1, 2]
+    assert events[-1]["type"] == "failed"
+
+
+def test_a_changed_weight_fails_the_digest_and_a_changed_template_fails_the_probes(
+    store: ArtifactStore, tmp_path: Path
+) -> None:
+    result = run_recipe(recipe("decoder", name="victim"), tmp_path / "run", store, quiet=True)
+    artifact = store.open(result["artifacts"]["reward_model"])
+    weights = artifact.path / "model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    with pytest.raises(BrokenArtifact, match=r"model\.safetensors was changed"):
+        load_pair_model(artifact, store, torch.device("cpu"))
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    manifest = artifact.path / "manifest.json"
+    told = json.loads(manifest.read_text())
+    told["probes"][0]["scores"]["score"] += 0.5
+    manifest.write_text(json.dumps(told))
+    with pytest.raises(BrokenArtifact, match="a probe pair scores"):
+        load_pair_model(store.open(artifact.reference), store, torch.device("cpu"))
+
+
+@pytest.mark.parametrize(
+    ("content", "pointer", "message"),
+    [
+        ({"kind": "sft", "name": "x", "data": DATA, "policy": {"path": "a"}, "oops": 1}, "/oops", "unknown field"),
+        ({"kind": "nope", "name": "x"}, "", "nope"),
+        ({"name": "x"}, "", "kind"),
+        ({"kind": "sft", "name": "../x", "data": DATA, "policy": {"path": "a"}}, "/name", "a name is letters"),
+        ({"kind": "sft", "name": "x", "data": DATA, "policy": {}}, "/policy", "give either path or scratch"),
+        ({"kind": "sft", "name": "x", "policy": {"path": "a"}}, "/data", "required"),
+        (
+            {"kind": "sft", "name": "x", "data": {**DATA, "size": 0}, "policy": {"path": "a"}},
+            "/data/size",
+            "greater than or equal to 1",
+        ),
+    ],
+)
+def test_a_wrong_recipe_points_at_its_field(content: dict[str, Any], pointer: str, message: str) -> None:
+    with pytest.raises(InvalidInput, match=message) as caught:
+        parse_recipe(content)
+    assert caught.value.pointer == pointer
+    assert "\n" not in caught.value.detail
+
+
+def test_overrides_reach_nested_fields() -> None:
+    changed = apply_overrides({"data": {"size": 1}}, ["data.size=5", "optimizer.learning_rate=1e-3", "name=x"])
+    assert changed == {"data": {"size": 5}, "optimizer": {"learning_rate": "1e-3"}, "name": "x"}
+    with pytest.raises(InvalidInput, match=r"write dotted\.key=value"):
+        apply_overrides({}, ["oops"])
+
+
+def test_where_a_run_happens_does_not_change_its_digest() -> None:
+    assert recipe("sft").digest() == recipe("sft", launch={"threads": 2}, labels={"who": "me"}).digest()
+    assert recipe("sft").digest() != recipe("sft", seed=1).digest()
+
+
+def test_file_rows_that_are_wrong_name_line_and_field(store: ArtifactStore, tmp_path: Path) -> None:
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text(
+        '{"prompt": "product mug", "chosen": "color is red .", "rejected": "."}\n{"prompt": "x", "chosen": 3}\n'
+    )
+    with pytest.raises(InvalidInput, match=r"rows\.jsonl, line 2, field 'chosen': expected a string"):
+        run_recipe(recipe("encoder", data={"path": str(rows)}), tmp_path / "run", store, quiet=True)
+
+
+def test_a_policy_cannot_start_from_a_reward_model(store: ArtifactStore, tmp_path: Path) -> None:
+    run_recipe(recipe("encoder", name="a-reward-model"), tmp_path / "a", store, quiet=True)
+    with pytest.raises(InvalidInput, match="is a reward_model, not a policy"):
+        run_recipe(recipe("sft", policy={"path": "a-reward-model"}), tmp_path / "b", store, quiet=True)
