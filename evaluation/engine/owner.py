@@ -111,10 +111,8 @@ def _answer(ask: Ask, row: Sequence[float]) -> None:
         if not math.isfinite(score):
             future.set_exception(RunFailed("the model gave no finite score for this pair; try another scorer"))
             continue
-        manifest = ask.model.manifest
-        output = ask.model.model.outputs[column]
-        encoded = ask.encoded
-        future.set_result(Scored(score, probability(manifest, output, score), encoded.tokens, encoded.truncated_tokens))
+        likelihood = probability(ask.model.manifest, column, score)
+        future.set_result(Scored(score, likelihood, ask.encoded.tokens, ask.encoded.truncated_tokens))
 
 
 def _fail(asks: Sequence[Ask], error: AssayError) -> None:

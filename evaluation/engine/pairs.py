@@ -3,15 +3,9 @@
 from dataclasses import dataclass
 
 from trainer.artifacts import ArtifactKind, Parent
-from trainer.data.text import Prompt
+from trainer.data.sources import Pair
 
-
-@dataclass(frozen=True)
-class Pair:
-    """One response to one prompt, to be scored."""
-
-    prompt: Prompt
-    response: str
+__all__ = ["Pair", "Scored", "ScorerInfo"]
 
 
 @dataclass(frozen=True)

@@ -5,20 +5,18 @@ import math
 from trainer.artifacts import Manifest
 
 
-def probability(manifest: Manifest, output: str, score: float) -> float | None:
-    """Probability behind a finite ``score``, or None where the artifact defines none.
+def probability(manifest: Manifest, output: int, score: float) -> float | None:
+    """Probability behind a finite ``score`` of an artifact's output number ``output``; None where there is none.
 
-    Reward models: sigma(score / T), with the temperature T that was fitted on held-out pairs, or 1. Discriminators:
-    sigma(logit - m), with m the mean logit of the opposing set kept at training; without m a logit has no zero.
-    A mean log-probability or an implicit reward is no logit of anything.
+    sigma((score - center) / temperature), with what ``details["calibration"]`` says, for the first output of reward
+    models (0 and 1 where nothing was fitted) and of discriminators, whose center is the mean logit of reference
+    responses that were rejected. Other outputs, log-probabilities and implicit rewards are on no such scale.
     """
-    if manifest.kind == "reward_model":
-        calibration = manifest.details.get("calibration") or {}
-        return sigmoid(score / calibration.get("temperature", 1.0))
-    if manifest.kind == "discriminator":
-        mean = manifest.details.get("means", {}).get(output)
-        return None if mean is None else sigmoid(score - mean)
-    return None
+    calibration = manifest.details.get("calibration")
+    if output != 0 or manifest.kind == "policy" or (manifest.kind == "discriminator" and not calibration):
+        return None
+    calibration = calibration or {}
+    return sigmoid((score - calibration.get("center", 0.0)) / calibration.get("temperature", 1.0))
 
 
 def sigmoid(x: float) -> float:
