@@ -6,7 +6,7 @@ import torch
 
 from trainer.artifacts import Artifact, ArtifactStore, Probe
 from trainer.data.sources import Pair
-from trainer.errors import BrokenArtifact
+from trainer.errors import BrokenArtifact, OverlongInput
 from trainer.models.discriminator_pair import DiscriminatorPair
 from trainer.models.pair_model import PairModel
 from trainer.models.policy import Policy
@@ -45,14 +45,17 @@ def load_pair_model(artifact: Artifact, store: ArtifactStore, device: torch.devi
 
 def make_probes(model: PairModel, pairs: Sequence[Pair]) -> list[Probe]:
     """Score the first few pairs that fit the model, for a manifest to carry."""
-    return [
-        Probe(
-            prompt=pair.prompt,
-            response=pair.response,
-            scores=dict(zip(model.outputs, _score_one(model, pair), strict=True)),
-        )
-        for pair in pairs[:PROBES]
-    ]
+    probes: list[Probe] = []
+    for pair in pairs:
+        if len(probes) == PROBES:
+            break
+        try:
+            scores = _score_one(model, pair)
+        except OverlongInput:
+            continue
+        named = dict(zip(model.outputs, scores, strict=True))
+        probes.append(Probe(prompt=pair.prompt, response=pair.response, scores=named))
+    return probes
 
 
 def check_probes(model: PairModel, artifact: Artifact) -> None:
