@@ -32,6 +32,16 @@ if TYPE_CHECKING:
     from evaluation.engine.scoring import Pair, Scored, ScorerInfo, ScoringEngine
 
 
+def open_engine(artifacts: ArtifactStore) -> "ScoringEngine":
+    """The scoring engine over ``artifacts``, silent about the loading of weights."""
+    from transformers.utils import logging as transformers_logging
+
+    from evaluation.engine.scoring import ScoringEngine
+
+    transformers_logging.disable_progress_bar()
+    return ScoringEngine(artifacts)
+
+
 @dataclass(frozen=True)
 class Queued:
     """A request whose pairs are on their way: ``outcomes[item][response][scorer]`` resolve in any order."""
@@ -90,16 +100,18 @@ def answer(queued: Queued) -> ScoreAnswer:
 class ScoringService:
     """Owns the engine on behalf of the server. Routes await it; nothing here blocks the event loop."""
 
-    def __init__(self, artifacts: ArtifactStore, open_engine: "Callable[[], ScoringEngine] | None" = None) -> None:
+    def __init__(
+        self, artifacts: ArtifactStore, opener: "Callable[[ArtifactStore], ScoringEngine]" = open_engine
+    ) -> None:
         self.artifacts = artifacts
-        self._open = open_engine or (lambda: _open_engine(artifacts))
+        self._opener = opener
         self._worker = ThreadPoolExecutor(4, thread_name_prefix="scoring")
         self._engine: Future[ScoringEngine] | None = None
 
     def start(self) -> "Future[ScoringEngine]":
         """Begin opening the engine unless that has begun."""
         if self._engine is None:
-            self._engine = self._worker.submit(self._open)
+            self._engine = self._worker.submit(self._opener, self.artifacts)
         return self._engine
 
     def close(self) -> None:
@@ -125,12 +137,6 @@ class ScoringService:
         """What can score."""
         engine = await self.engine()
         return await asyncio.get_running_loop().run_in_executor(self._worker, engine.list)
-
-
-def _open_engine(artifacts: ArtifactStore) -> "ScoringEngine":
-    from evaluation.engine.scoring import ScoringEngine
-
-    return ScoringEngine(artifacts)
 
 
 def _open_scorer(engine: "ScoringEngine", name: str, position: int) -> "ScorerInfo | BrokenArtifact":

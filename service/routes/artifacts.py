@@ -46,7 +46,7 @@ class ArtifactSummary(Model):
             created_at=manifest.created_at,
             job=manifest.job,
             digest=artifact.digest,
-            bytes=sum(file.stat().st_size for file in artifact.path.rglob("*") if file.is_file()),
+            bytes=artifact.size_bytes,
             parents=manifest.parents,
             metrics=manifest.metrics,
         )

@@ -18,8 +18,12 @@ REQUEST = ScoreRequest.model_validate(
 
 def test_nothing_is_opened_before_it_is_needed_and_closing_then_is_no_error(published: ArtifactStore) -> None:
     opened = []
-    service = ScoringService(published, lambda: opened.append(1) or ScoringEngine(published))  # type: ignore[func-returns-value]
-    service.close()
+
+    def open_engine(store: ArtifactStore) -> ScoringEngine:
+        opened.append(1)
+        return ScoringEngine(store)
+
+    ScoringService(published, open_engine).close()
 
     assert opened == []
 
@@ -30,10 +34,10 @@ def test_the_event_loop_turns_while_the_engine_opens_and_one_leaving_caller_take
     may_open = threading.Event()
     opened = []
 
-    def open_slowly() -> ScoringEngine:
+    def open_slowly(store: ArtifactStore) -> ScoringEngine:
         may_open.wait(30)
         opened.append(1)
-        return ScoringEngine(published)
+        return ScoringEngine(store)
 
     async def scenario() -> int:
         leaving = asyncio.create_task(service.score(REQUEST))

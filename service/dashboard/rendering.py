@@ -1,0 +1,89 @@
+"""From a template and values to a response: escaping, security headers, and links that survive a path prefix."""
+
+import hashlib
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import yaml
+from fastapi import Request
+from fastapi.responses import HTMLResponse
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from evaluation.wording import chance, interval, label, number
+from service.dashboard.views import api_path
+from service.wording import ago, count, duration
+
+CONTENT_SECURITY_POLICY = "; ".join(
+    (
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self' 'unsafe-inline'",  # plotly.js writes style elements and attributes
+        "img-src 'self' data:",
+        "connect-src 'self'",
+        "base-uri 'none'",
+        "form-action 'self'",
+        "frame-ancestors 'none'",
+    )
+)
+
+HEADERS = {
+    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+    "Cache-Control": "no-cache",
+}
+
+
+def render(request: Request, template: str, status: int = 200, **values: Any) -> HTMLResponse:  # noqa: ANN401
+    """The page ``template`` with ``values``; ``root`` in templates is the path prefix this server is mounted at."""
+    root = str(request.scope.get("root_path", "")).rstrip("/")
+    page = _environment().get_template(template).render(root=root, asset=f"{root}/static", stamp=_stamp(), **values)
+    return HTMLResponse(page, status_code=status, headers=HEADERS)
+
+
+def static_directory() -> Path:
+    """Where the pages' own style and script are."""
+    return Path(str(files("service.dashboard") / "static"))
+
+
+@cache
+def plotly_script() -> Path:
+    """plotly.js as the plotly package brings it."""
+    return Path(str(files("plotly") / "package_data" / "plotly.min.js"))
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("service.dashboard"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "ago": ago,
+        "number": number,
+        "duration": duration,
+        "yaml": lambda value: yaml.safe_dump(value, sort_keys=False, allow_unicode=True),
+    }
+    environment.globals |= {
+        "interval": interval,
+        "count": count,
+        "label": label,
+        "chance": chance,
+        "api_path": api_path,
+    }
+    return environment
+
+
+@cache
+def _stamp() -> str:
+    """Changes when style or script do, so that browsers may keep them for ever."""
+    content = hashlib.sha256()
+    for file in sorted(static_directory().iterdir()):
+        content.update(file.read_bytes())
+    content.update(plotly_script().stat().st_mtime_ns.to_bytes(8))
+    return content.hexdigest()[:12]

@@ -1,0 +1,88 @@
+// Draws the figures that came with the page and follows jobs that are under way. Pages read well without it.
+"use strict";
+
+const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+
+// Figures come without fonts and background; those follow the page, in light and in dark.
+function themed(layout) {
+  const axis = { gridcolor: colour("--line"), linecolor: colour("--line"), zerolinecolor: colour("--faint"), tickcolor: colour("--line") };
+  const dressed = {
+    ...layout,
+    paper_bgcolor: "rgba(0,0,0,0)",
+    plot_bgcolor: "rgba(0,0,0,0)",
+    font: { ...layout.font, family: getComputedStyle(document.body).fontFamily, color: colour("--muted"), size: 13 },
+    hoverlabel: { bgcolor: colour("--raised"), bordercolor: colour("--line"), font: { color: colour("--ink") } },
+  };
+  for (const name of Object.keys(layout)) {
+    if (!/^[xy]axis\d*$/.test(name)) continue;
+    dressed[name] = { ...layout[name], ...axis, title: { ...layout[name].title, font: { size: 13 }, standoff: 14 } };
+  }
+  return dressed;
+}
+
+function draw(figure) {
+  const { data, layout } = JSON.parse(document.getElementById(figure.dataset.figure).textContent);
+  const canvas = figure.querySelector(".canvas");
+  const dressed = { ...themed(layout), showlegend: false };
+  if (canvas.clientWidth < 560) {  // the heading says what is drawn; the width is for the drawing
+    dressed.yaxis = { ...dressed.yaxis, title: undefined };
+    dressed.margin = { ...layout.margin, l: 34 };
+  }
+  Plotly.react(canvas, data, dressed, { displayModeBar: false, responsive: true });
+  const list = figure.querySelector(".legend");
+  if (list.childElementCount === 0) list.append(...legend(canvas, data));
+}
+
+// The legend in HTML: it wraps, is read aloud, and each entry hides or shows its line.
+function legend(canvas, data) {
+  const named = data.map((trace, index) => ({ ...trace, index })).filter((trace) => trace.name && trace.showlegend !== false);
+  const solid = (trace) => (trace.line?.dash ?? "solid") === "solid";
+  return [...named.filter(solid), ...named.filter((trace) => !solid(trace))].map((trace) => {
+    const entry = document.createElement("button");
+    const dash = { dash: "6 4", dot: "1.5 3", dashdot: "6 3 1.5 3", longdash: "10 4" }[trace.line?.dash] ?? "none";
+    entry.type = "button";
+    entry.setAttribute("aria-pressed", "true");
+    entry.innerHTML = '<svg viewBox="0 0 26 10" width="26" height="10" aria-hidden="true"><path d="M0 5H26"/></svg>';
+    entry.querySelector("path").style.cssText = `stroke: ${trace.line?.color}; stroke-width: ${trace.line?.width ?? 2}; stroke-dasharray: ${dash}`;
+    entry.append(trace.name);
+    entry.addEventListener("click", () => {
+      const shown = entry.getAttribute("aria-pressed") !== "true";
+      entry.setAttribute("aria-pressed", String(shown));
+      const group = data.flatMap((other, index) => (other.legendgroup === trace.legendgroup ? [index] : []));
+      Plotly.restyle(canvas, { visible: shown }, group);
+    });
+    return entry;
+  });
+}
+
+// Server-sent events of a job: progress as it comes, a fresh page when it ends.
+function follow(place) {
+  const source = new EventSource(place.dataset.events);
+  const put = (name, text) => { const found = place.querySelector(`[data-${name}]`); if (found) found.textContent = text; };
+  const on = (type, act) => source.addEventListener(type, (message) => act(JSON.parse(message.data)));
+  on("started", () => { if (!place.querySelector("[data-progress]")) location.reload(); });
+  on("progress", ({ stage, done, total, unit, eta_seconds: left }) => {
+    const bar = place.querySelector("progress");
+    if (!bar) return;
+    bar.max = total;
+    bar.value = done;
+    put("stage", stage);
+    put("done", `${done.toLocaleString("en")} of ${total.toLocaleString("en")} ${unit}${total === 1 ? "" : "s"}`);
+    put("eta", left ? `, about ${span(left)} left` : "");
+  });
+  for (const end of ["succeeded", "failed", "stopped", "cancelled", "lost"]) {
+    on(end, () => { source.close(); setTimeout(() => location.reload(), 1000); });
+  }
+}
+
+function span(seconds) {
+  const whole = Math.round(seconds);
+  if (whole < 60) return `${whole} s`;
+  if (whole < 3600) return `${Math.floor(whole / 60)} min`;
+  return `${Math.floor(whole / 3600)} h ${Math.floor((whole % 3600) / 60)} min`;
+}
+
+const figures = document.querySelectorAll("[data-figure]");
+figures.forEach(draw);
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => figures.forEach(draw));
+document.querySelectorAll("[data-events]").forEach(follow);

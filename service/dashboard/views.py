@@ -1,0 +1,148 @@
+"""What the pages show, prepared so that the templates only lay it out."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from jinja2.utils import htmlsafe_json_dumps
+from markupsafe import Markup
+
+from evaluation.scorers.controls import CONTROLS
+from evaluation.statistics.estimate import Estimate
+from evaluation.verdict import verdict
+from evaluation.wording import CORRELATIONS
+from service.db.records import CorrelationRecord, JobRecord, StressTestRecord
+
+WITHIN = "pearson_within"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a run found: one sentence to remember, what qualifies it, and what else there is to say."""
+
+    headline: str
+    qualification: str
+    findings: list[str]
+
+
+@dataclass(frozen=True)
+class RunRow:
+    """A stress test in the table of runs."""
+
+    run: StressTestRecord
+    worst: CorrelationRecord | None
+    """The leading scorer's correlation where it is weakest; None where no learned scorer has one."""
+
+
+@dataclass(frozen=True)
+class ScorerRow:
+    """One scorer's numbers, a cell per temperature of the table; None where nothing was computed."""
+
+    scorer: str
+    version: int | None
+    cells: list[CorrelationRecord | None]
+
+
+@dataclass(frozen=True)
+class ScorerTable:
+    """Scorer x temperature for one statistic and oracle, the trivial controls apart."""
+
+    temperatures: list[float | None]
+    """None stands for all temperatures together and comes last."""
+    learned: list[ScorerRow]
+    controls: list[ScorerRow]
+
+
+def run_rows(runs: Sequence[StressTestRecord], correlations: Sequence[CorrelationRecord]) -> list[RunRow]:
+    """Each run with where its leading scorer is weakest."""
+    by_run: dict[str, list[CorrelationRecord]] = {}
+    for row in correlations:
+        by_run.setdefault(row.run, []).append(row)
+    return [RunRow(run, worst_of_the_surest(by_run.get(run.id, []))) for run in runs]
+
+
+def worst_of_the_surest(correlations: Sequence[CorrelationRecord]) -> CorrelationRecord | None:
+    """Of the learned scorer whose interval starts highest where it is weakest, that weakest correlation."""
+    oracle = first_oracle(correlations)
+    paths: dict[str, list[CorrelationRecord]] = {}
+    for row in correlations:
+        told = row.statistic == WITHIN and row.stratum == "all" and row.temperature is not None
+        if told and row.oracle == oracle and row.scorer not in CONTROLS and row.lower is not None:
+            paths.setdefault(row.scorer, []).append(row)
+    weakest = [min(path, key=lambda row: row.lower or 0.0) for path in paths.values()]
+    return max(weakest, key=lambda row: row.lower or 0.0, default=None)
+
+
+def verdict_of(correlations: Sequence[CorrelationRecord], oracle: str | None) -> Verdict | None:
+    """The verdict on a run by one oracle; None before anything was measured."""
+    if not correlations:
+        return None
+    found = verdict(_estimates(correlations), oracle)
+    headline, stop, qualification = found.headline.partition(". ")
+    return Verdict(
+        f"{_unbroken(headline)}{stop.strip()}", _unbroken(qualification), list(map(_unbroken, found.findings))
+    )
+
+
+def _unbroken(sentence: str) -> str:
+    """Keep ``r = 0.60 [0.55, 0.64]`` on one line."""
+    return re.sub(r" (?=[=\[])|(?<=[=,]) (?=[\d\N{MINUS SIGN}])", "\N{NO-BREAK SPACE}", sentence)
+
+
+def scorer_table(correlations: Sequence[CorrelationRecord], statistic: str, oracle: str) -> ScorerTable:
+    """The table of one statistic against one oracle, scorers in the order of the run."""
+    rows = [
+        row
+        for row in correlations
+        if row.statistic == statistic and row.oracle == oracle and row.stratum == "all" and row.scorer != oracle
+    ]
+    known = {row.temperature for row in rows}
+    temperatures: list[float | None] = [*sorted(t for t in known if t is not None), *([None] if None in known else [])]
+    cells = {(row.scorer, row.temperature): row for row in rows}
+    scorers = {row.scorer: row.scorer_version for row in rows}
+    table = [
+        ScorerRow(name, version, [cells.get((name, t)) for t in temperatures]) for name, version in scorers.items()
+    ]
+    return ScorerTable(
+        temperatures,
+        learned=[row for row in table if row.scorer not in CONTROLS],
+        controls=[row for row in table if row.scorer in CONTROLS],
+    )
+
+
+def figure_json(correlations: Sequence[CorrelationRecord], statistic: str, oracle: str | None) -> Markup | None:
+    """The figure of one statistic over temperature, as JSON that is safe inside a script element."""
+    from evaluation.figures import correlation_by_temperature  # plotly takes a second to import
+
+    rows = [row for row in correlations if row.statistic == statistic and row.oracle == oracle]
+    if not any(row.temperature is not None and row.estimate is not None for row in rows):
+        return None
+    return htmlsafe_json_dumps(correlation_by_temperature(_estimates(rows), statistic, oracle).to_plotly_json())
+
+
+def measured_statistics(correlations: Sequence[CorrelationRecord]) -> list[str]:
+    """Which statistics of agreement a run has, the most telling first."""
+    found = {row.statistic for row in correlations}
+    return [statistic for statistic in CORRELATIONS if statistic in found]
+
+
+def first_oracle(correlations: Sequence[CorrelationRecord]) -> str | None:
+    """The oracle a run names first, which verdicts go by unless another is asked for."""
+    return correlations[0].oracle if correlations else None
+
+
+def api_path(job: JobRecord) -> str:
+    """Where the API has this job."""
+    return f"/v1/{'stress-tests' if job.kind == 'stress_test' else 'training-jobs'}/{job.id}"
+
+
+def seconds_taken(job: JobRecord) -> float | None:
+    """How long a job has run, or ran; None before it started."""
+    if job.started_at is None:
+        return None
+    return ((job.finished_at or datetime.now(UTC)) - job.started_at).total_seconds()
+
+
+def _estimates(correlations: Sequence[CorrelationRecord]) -> list[Estimate]:
+    return [Estimate.model_validate(row.model_dump(include=set(Estimate.model_fields))) for row in correlations]

@@ -1,0 +1,100 @@
+"""Real reward models, far too small to know anything, published where a server finds them."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+
+import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+
+from service.problems import add_problem_handlers
+from service.routes import artifacts, comparisons, scorers, scores
+from service.scoring import ScoringService
+from trainer.artifacts import Artifact, ArtifactStore, Contents, Parent
+
+
+def publish_reward_model(
+    store: ArtifactStore, name: str, *, seed: int, temperature: float | None = None, parents: Sequence[Parent] = ()
+) -> Artifact:
+    """An encoder of two layers with random weights, its window 48 tokens."""
+    # imported here, so that tests without models start without torch
+    import torch
+    from transformers import BertConfig, BertForSequenceClassification
+
+    from trainer.data.product_world import make_tokenizer
+    from trainer.data.sources import Pair
+    from trainer.models.loading import make_probes
+    from trainer.models.reward_model import RewardModel
+
+    torch.manual_seed(seed)
+    tokenizer = make_tokenizer()
+    config = BertConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=32,
+        max_position_embeddings=48,
+        num_labels=1,
+        initializer_range=1.0,
+    )
+    encoder = BertForSequenceClassification(config).eval()
+    model = RewardModel(encoder, tokenizer, architecture="encoder", pooling="cls")
+    contents = Contents(
+        kind="reward_model",
+        recipe={"kind": "reward_model", "name": name},
+        recipe_digest="0" * 64,
+        metrics={"accuracy": 0.5},
+        details={**model.details(), "calibration": None if temperature is None else {"temperature": temperature}},
+        probes=make_probes(model, [Pair("product lamp", "The lamp is red .")]),
+        parents=list(parents),
+    )
+    return store.publish(name, contents, model.save)
+
+
+@pytest.fixture(scope="session")
+def published(tmp_path_factory: pytest.TempPathFactory) -> ArtifactStore:
+    """``tiny@1``, ``tiny@2`` (calibrated at temperature 2) and ``family/other@1``. Leave it as it is."""
+    store = ArtifactStore(tmp_path_factory.mktemp("artifacts"))
+    publish_reward_model(store, "tiny", seed=1)
+    publish_reward_model(store, "tiny", seed=2, temperature=2.0)
+    publish_reward_model(store, "family/other", seed=3)
+    return store
+
+
+@pytest.fixture
+def publish() -> Callable[..., Artifact]:
+    """``publish(store, name, seed=...)``: another tiny reward model."""
+    return publish_reward_model
+
+
+@pytest.fixture(scope="session")
+def scoring_client(published: ArtifactStore) -> Iterator[TestClient]:
+    """A client of the routes that score, over the published artifacts."""
+    service = ScoringService(published)
+    with TestClient(scoring_app(service)) as client:
+        yield client
+    service.close()
+
+
+def scoring_app(service: ScoringService) -> FastAPI:
+    """The routes that score, without database or dispatcher."""
+    app = FastAPI()
+    app.state.scoring = service
+    add_problem_handlers(app)
+    for resource in (scores, scorers, comparisons, artifacts):
+        app.include_router(resource.router)
+    return app
+
+
+@pytest.fixture
+def client_of() -> Iterator[Callable[[ArtifactStore], TestClient]]:
+    """``client_of(store)``: a client over other artifacts than the published ones."""
+    with ExitStack() as stack:
+
+        def open_client(store: ArtifactStore) -> TestClient:
+            service = ScoringService(store)
+            stack.callback(service.close)
+            return stack.enter_context(TestClient(scoring_app(service)))
+
+        yield open_client
