@@ -1,0 +1,213 @@
+"""What a set of estimates says, in sentences that claim no more than the intervals do.
+
+Three readings are possible of every interval: it lies above chance, below it, or holds it, which is *not resolved*.
+A learned scorer is besides compared with the trivial controls on the same responses.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from evaluation.scorers.controls import CONTROLS
+from evaluation.statistics.correlation import LEAD_WITHIN
+from evaluation.statistics.estimate import Estimate
+from evaluation.wording import chance, told
+
+_WITHIN, _POOLED, _BETWEEN = "pearson_within", "pearson_pooled", "pearson_between"
+
+
+class Reading(StrEnum):
+    """Where an interval lies."""
+
+    ABOVE = "above chance"
+    BELOW = "below chance"
+    UNRESOLVED = "not resolved"
+    UNDEFINED = "undefined"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The headline is about the scorer whose agreement is surest where it is weakest."""
+
+    headline: str
+    findings: list[str]
+    """A sentence or two for each further scorer, and what is odd about the whole."""
+
+
+def reading(estimate: Estimate) -> Reading:
+    """Where the interval lies against chance."""
+    level = chance(estimate.statistic)
+    if estimate.lower is None or estimate.upper is None:
+        return Reading.UNDEFINED
+    if estimate.lower > level:
+        return Reading.ABOVE
+    return Reading.BELOW if estimate.upper < level else Reading.UNRESOLVED
+
+
+def verdict(estimates: Sequence[Estimate], oracle: str | None = None) -> Verdict:
+    """Judge every scorer by ``oracle``, the first in the estimates unless said."""
+    everything = [each for each in estimates if each.stratum == "all" and each.scorer != each.oracle]
+    oracle = oracle or next((each.oracle for each in everything), None)
+    statistic, path = _paths(each for each in everything if each.oracle == oracle)
+    if oracle is None or not path:
+        return Verdict("Nothing was estimated.", [])
+    learned = [scorer for scorer in path if scorer not in CONTROLS]
+    leads = _leads(each for each in everything if each.oracle == oracle)
+    ranked = sorted(learned or path, key=lambda scorer: _surest_where_weakest(path[scorer]), reverse=True)
+    first, *others = ranked
+    headline = _agreement(path[first])
+    findings = [] if learned else ["Only trivial controls were scored."]
+    findings += [_standing(first, leads.get(first, []))] if first in leads else []
+    for scorer in others:
+        findings.append(f"{_agreement(path[scorer])} {_standing('It', leads.get(scorer, []))}".strip())
+    if statistic != _WITHIN:
+        findings.append(
+            "No prompt has several responses, so this is agreement over prompts, not between responses to one."
+        )
+    findings += _paradoxes(each for each in everything if each.oracle == oracle)
+    findings += _dissent(everything, statistic)
+    return Verdict(headline, findings)
+
+
+def _paths(estimates: Iterable[Estimate]) -> tuple[str, dict[str, list[Estimate]]]:
+    """By scorer, its estimates over temperature; within prompts where that is defined anywhere, else pooled.
+
+    Where no temperature was recorded the path is the one estimate of all responses.
+    """
+    by_statistic: dict[str, dict[str, list[Estimate]]] = {_WITHIN: {}, _POOLED: {}}
+    rows = list(estimates)
+    graded = any(each.temperature is not None for each in rows)
+    for each in rows:
+        if each.statistic in by_statistic and (each.temperature is not None) == graded:
+            by_statistic[each.statistic].setdefault(each.scorer, []).append(each)
+    defined = any(each.estimate is not None for path in by_statistic[_WITHIN].values() for each in path)
+    statistic = _WITHIN if defined else _POOLED
+    return statistic, {
+        scorer: sorted(path, key=lambda each: each.temperature or 0.0)
+        for scorer, path in by_statistic[statistic].items()
+    }
+
+
+def _surest_where_weakest(path: Sequence[Estimate]) -> float:
+    return min((each.lower for each in path if each.lower is not None), default=-2.0)
+
+
+def _agreement(path: Sequence[Estimate]) -> str:
+    """How far a scorer agrees with the oracle along its path."""
+    scorer, oracle = path[0].scorer, path[0].oracle
+    known = [each for each in path if reading(each) is not Reading.UNDEFINED]
+    if not known:
+        return f"{scorer} against {oracle}: {told(path[-1])}."
+    among = "responses to the same prompt" if path[0].statistic == _WITHIN else "responses"
+    does = f"{scorer} orders {among} as {oracle} does"
+    if known[0].temperature is None:
+        return {
+            Reading.ABOVE: f"{does}: {told(known[0])}.",
+            Reading.BELOW: f"{scorer} orders {among} the other way round from {oracle}: {told(known[0])}.",
+        }.get(reading(known[0]), f"Whether {does} is not resolved: {told(known[0])}.")
+    breaks = next((index for index, each in enumerate(known) if reading(each) is not Reading.ABOVE), None)
+    if breaks is None:
+        weakest = min(known, key=lambda each: each.estimate or 0.0)
+        return f"{does} at every T {_span(known)}; weakest at T = {weakest.temperature:g}, {told(weakest)}."
+    fails = "it orders them the other way round" if reading(known[breaks]) is Reading.BELOW else "that is not resolved"
+    at = f"at T = {known[breaks].temperature:g} {fails}, {told(known[breaks])}"
+    if breaks:
+        return f"{does} up to T = {known[breaks - 1].temperature:g}; {at}."
+    return f"{scorer} cannot be trusted to order {among} as {oracle} does: {at}, the lowest tested."
+
+
+def _span(path: Sequence[Estimate]) -> str:
+    return (
+        f"from {path[0].temperature:g} to {path[-1].temperature:g}" if len(path) > 1 else f"= {path[0].temperature:g}"
+    )
+
+
+def _leads(estimates: Iterable[Estimate]) -> dict[str, list[Estimate]]:
+    """By scorer, its leads over the controls, at each temperature or over all where none was recorded."""
+    rows = [each for each in estimates if each.statistic.startswith(LEAD_WITHIN)]
+    graded = any(each.temperature is not None for each in rows)
+    leads: dict[str, list[Estimate]] = {}
+    for each in rows:
+        if (each.temperature is not None) == graded and reading(each) is not Reading.UNDEFINED:
+            leads.setdefault(each.scorer, []).append(each)
+    return leads
+
+
+def _standing(subject: str, leads: Sequence[Estimate]) -> str:
+    """Where a scorer beats all trivial controls, where the hardest of them is not resolved, and where one wins."""
+    if not leads:
+        return ""
+    # the least of a temperature's leads decides there
+    order = (Reading.BELOW, Reading.UNRESOLVED, Reading.ABOVE)
+    hardest = {
+        t: min((reading(each) for each in leads if each.temperature == t), key=order.index) for t in _grid(leads)
+    }
+    controls = list(dict.fromkeys(_control(each) for each in leads))
+    if set(hardest.values()) == {Reading.ABOVE}:
+        where = "" if None in hardest else " at every temperature"
+        return f"{subject} beats every trivial control ({_listed(controls)}){where}."
+    parts = []
+    for kind, words in zip(reversed(order), ("ahead of all", "not resolved against", "behind"), strict=True):
+        temperatures = [t for t, found in hardest.items() if found is kind]
+        if temperatures:
+            rivals = dict.fromkeys(
+                _control(each) for each in leads if each.temperature in temperatures and reading(each) is kind
+            )
+            whom = "" if kind is Reading.ABOVE else f" {_listed(list(rivals))}"
+            parts.append(words + whom + _at(temperatures, list(hardest)))
+    return f"{subject} does not beat every trivial control: {', '.join(parts)}."
+
+
+def _control(lead: Estimate) -> str:
+    return lead.statistic.removeprefix(LEAD_WITHIN)
+
+
+def _grid(rows: Iterable[Estimate]) -> list[float | None]:
+    return sorted({each.temperature for each in rows}, key=lambda temperature: temperature or 0.0)
+
+
+def _at(chosen: Sequence[float | None], grid: Sequence[float | None]) -> str:
+    """`` at T = 0.3 to 0.7 and 2``: neighbours in the grid told as a range."""
+    if None in chosen:
+        return ""
+    runs: list[list[float | None]] = []
+    for temperature in chosen:
+        if runs and grid.index(temperature) == grid.index(runs[-1][-1]) + 1:
+            runs[-1].append(temperature)
+        else:
+            runs.append([temperature])
+    return f" at T = {_listed([f'{run[0]:g} to {run[-1]:g}' if len(run) > 1 else f'{run[0]:g}' for run in runs])}"
+
+
+def _paradoxes(estimates: Iterable[Estimate]) -> list[str]:
+    """Scorers that agree within prompts and disagree between them, or the reverse, so that pooling misleads."""
+    whole = {(each.scorer, each.statistic): each for each in estimates if each.temperature is None}
+    sentences = []
+    for (scorer, statistic), within in whole.items():
+        between, pooled = whole.get((scorer, _BETWEEN)), whole.get((scorer, _POOLED))
+        if statistic != _WITHIN or between is None or pooled is None:
+            continue
+        if {reading(within), reading(between)} == {Reading.ABOVE, Reading.BELOW}:
+            sentences.append(
+                f"Pooling hides two opposite facts about {scorer}: within prompts {told(within)}, "
+                f"between prompts {told(between)}, pooled {told(pooled)}."
+            )
+    return sentences
+
+
+def _dissent(estimates: Iterable[Estimate], statistic: str) -> list[str]:
+    """Whether several oracles lead to the same readings."""
+    readings: dict[tuple[str, float | None], dict[str, Reading]] = {}
+    for each in estimates:
+        if each.statistic == statistic and reading(each) is not Reading.UNDEFINED:
+            readings.setdefault((each.scorer, each.temperature), {})[each.oracle] = reading(each)
+    shared = [by_oracle for by_oracle in readings.values() if len(by_oracle) > 1]
+    if not shared:
+        return []
+    same = sum(len(set(by_oracle.values())) == 1 for by_oracle in shared)
+    oracles = list(dict.fromkeys(oracle for by_oracle in shared for oracle in by_oracle))
+    return [f"The oracles {_listed(oracles)} lead to the same reading in {same} of {len(shared)} comparisons."]
+
+
+def _listed(words: Sequence[str]) -> str:
+    return ", ".join(words[:-1]) + (" and " if len(words) > 1 else "") + words[-1]

@@ -1,0 +1,50 @@
+"""Statistics and numbers as people read them: one spelling for reports, tables, figures and pages."""
+
+from evaluation.statistics.averages import MEAN
+from evaluation.statistics.correlation import LEAD_WITHIN
+from evaluation.statistics.estimate import Estimate
+
+_LABELS = {
+    "pearson_within": "r within prompts",
+    "pearson_pooled": "r pooled",
+    "pearson_between": "r between prompts",
+    "spearman_pooled": "Spearman's ρ pooled",
+    "pairwise_accuracy": "pairwise accuracy",
+    MEAN: "mean",
+}
+
+CORRELATIONS = ("pearson_within", "pearson_pooled", "pearson_between", "spearman_pooled", "pairwise_accuracy")
+"""What is asked of a scorer and an oracle, the most telling first."""
+
+
+def label(statistic: str) -> str:
+    """``r within prompts`` for ``pearson_within``; a name this version does not know, as it is."""
+    if statistic.startswith(LEAD_WITHIN):
+        return f"lead over {statistic.removeprefix(LEAD_WITHIN)}"
+    return _LABELS.get(statistic, statistic)
+
+
+def chance(statistic: str) -> float:
+    """What the statistic is for a scorer that knows nothing."""
+    return 0.5 if statistic == "pairwise_accuracy" else 0.0
+
+
+def number(value: float, decimals: int = 2) -> str:
+    """With a real minus sign, so that columns align; never a negative zero."""
+    text = f"{value:.{decimals}f}"
+    return text.replace("-", "\N{MINUS SIGN}") if float(text) else text.lstrip("-")
+
+
+def interval(lower: float, upper: float) -> str:
+    """``[0.31, 0.54]``"""
+    return f"[{number(lower)}, {number(upper)}]"
+
+
+def told(estimate: Estimate) -> str:
+    """``r = 0.52 [0.45, 0.59]``, or why there is no number."""
+    symbol = "accuracy" if estimate.statistic == "pairwise_accuracy" else "r"
+    if estimate.estimate is None:
+        return f"{symbol} undefined: {estimate.undefined_reason}"
+    if estimate.lower is None or estimate.upper is None:
+        return f"{symbol} = {number(estimate.estimate)}, no interval: {estimate.undefined_reason}"
+    return f"{symbol} = {number(estimate.estimate)} {interval(estimate.lower, estimate.upper)}"
