@@ -20,6 +20,7 @@ _COLOURS = ("#3b82d0", "#d9730d", "#16997a", "#b45fbf", "#c2453f", "#8a7a1c")
 _SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "star")
 _GREY = "#85888f"
 _CONTROL_DASHES = {"length": "solid", "zlib_ratio": "dot", "mean_logprob": "dashdot", "truncated": "dash"}
+_AXIS = {"zeroline": False, "automargin": True, "title": {"font": {"size": 13}}}
 _FOREST = {"pearson_within": "circle", "pearson_pooled": "square-open", "pearson_between": "diamond-open"}
 
 
@@ -63,6 +64,8 @@ def length_by_temperature(estimates: Sequence[Estimate]) -> go.Figure:
     """Typical length, and the share of responses cut at the limit, over temperature; one panel each, above another."""
     lengths, truncated = _means(estimates, "length"), _means(estimates, "truncated")
     figure = make_subplots(rows=2, cols=1, shared_xaxes=True, vertical_spacing=0.12, figure=_blank())
+    figure.update_xaxes(_AXIS)
+    figure.update_yaxes(_AXIS)
     style = {"color": _COLOURS[2], "width": 2.5}
     # the length control is log(1 + characters), so its mean is turned back into characters
     _add_path(figure, "length", lengths, style, "circle", band=0.18, scale=_characters, place=(1, 1))
@@ -121,8 +124,8 @@ def _blank() -> go.Figure:
         hovermode="closest",
         legend={"orientation": "h", "x": 0, "xanchor": "left", "y": 1.02, "yanchor": "bottom"},
     )
-    figure.update_xaxes(zeroline=False, automargin=True, title_font_size=13)
-    figure.update_yaxes(zeroline=False, automargin=True, title_font_size=13)
+    figure.update_xaxes(_AXIS)
+    figure.update_yaxes(_AXIS)
     return figure
 
 

@@ -73,23 +73,20 @@ def scorers_by_statistic(estimates: Sequence[Estimate], oracle: str) -> Grid:
     return Grid(f"agreement with {oracle}", [label(each) for each in CORRELATIONS], _controls_last(grid))
 
 
-def leads(estimates: Sequence[Estimate], oracle: str) -> Grid:
-    """How far each scorer is ahead of each trivial control within prompts, in units of atanh r."""
+def smallest_leads(estimates: Sequence[Estimate], oracle: str) -> Grid:
+    """How far each scorer is ahead of the trivial control that comes closest, within prompts, in units of atanh r."""
     rows = [each for each in _of(estimates, oracle) if each.statistic.startswith(LEAD_WITHIN)]
     graded = is_graded(rows)
-    columns = sorted({each.temperature for each in rows if each.temperature is not None}) if graded else [None]
-    pairs = list(dict.fromkeys((each.scorer, each.statistic) for each in rows))
-    cells = {(each.scorer, each.statistic, each.temperature): each for each in rows}
-    grid = [
-        GridRow(
-            f"{scorer} over {statistic.removeprefix(LEAD_WITHIN)}",
-            False,
-            [cells.get((scorer, statistic, column)) for column in columns],
-        )
-        for scorer, statistic in pairs
-    ]
-    headings = ["lead" if column is None else f"T = {column:g}" for column in columns]
-    return Grid("lead over trivial controls within prompts", headings, grid)
+    smallest: dict[tuple[str, float | None], Estimate] = {}
+    for each in rows:
+        place = each.scorer, each.temperature
+        if (each.temperature is not None) == graded and each.estimate is not None:
+            smallest[place] = min(smallest.get(place, each), each, key=lambda lead: lead.estimate or 0.0)
+    columns = sorted({temperature for _, temperature in smallest}, key=lambda temperature: temperature or 0.0)
+    names = list(dict.fromkeys(name for name, _ in smallest))
+    grid = [GridRow(name, False, [smallest.get((name, column)) for column in columns]) for name in names]
+    headings = ["all responses" if column is None else f"T = {column:g}" for column in columns]
+    return Grid("lead over the closest trivial control", headings, grid)
 
 
 def _of(estimates: Iterable[Estimate], oracle: str) -> list[Estimate]:

@@ -18,11 +18,12 @@ from rich.table import Table
 from rich.text import Text
 
 from evaluation.figures import correlation_by_temperature, forest, length_by_temperature, oracle_by_temperature
-from evaluation.grid import Grid, is_graded, leads, oracles_of, scorers_by_statistic, scorers_by_temperature
+from evaluation.grid import Grid, is_graded, oracles_of, scorers_by_statistic, scorers_by_temperature, smallest_leads
 from evaluation.statistics.averages import MEAN
+from evaluation.statistics.correlation import LEAD_WITHIN
 from evaluation.statistics.estimate import Estimate
 from evaluation.verdict import Reading, reading, verdict
-from evaluation.wording import interval, number
+from evaluation.wording import interval, label, number
 from trainer.files import write_atomically
 
 
@@ -63,6 +64,8 @@ def write_report(summary: dict[str, Any], estimates: Sequence[Estimate], path: P
         number=number,
         interval=interval,
         unbroken=_unbroken,
+        label=label,
+        is_lead=lambda each: each.statistic.startswith(LEAD_WITHIN),
         reading=reading,
         Reading=Reading,
     )
@@ -123,11 +126,12 @@ def _sections(estimates: Sequence[Estimate]) -> list[_Section]:
                     scorers_by_statistic(estimates, oracle),
                 )
             )
-        ahead = leads(estimates, oracle)
+        ahead = smallest_leads(estimates, oracle)
         if ahead.rows:
             text = (
-                "Difference of atanh r within prompts between a scorer and a trivial control on the same responses; "
-                "a control may be read either way. Above zero, the scorer knows something that the control does not."
+                "Difference of atanh r within prompts between a scorer and the trivial control that comes closest, on "
+                "the same responses; a control may be read either way. Above zero, the scorer knows something that "
+                "no control does."
             )
             sections.append(_Section("Lead over trivial controls", text, grid=ahead))
     if any(each.statistic == MEAN and each.scorer == "length" for each in estimates):

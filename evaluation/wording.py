@@ -18,9 +18,9 @@ CORRELATIONS = ("pearson_within", "pearson_pooled", "pearson_between", "spearman
 
 
 def label(statistic: str) -> str:
-    """``r within prompts`` for ``pearson_within``; a name this version does not know, as it is."""
+    """``r within prompts`` for ``pearson_within``, ``over length`` for a lead; an unknown name as it is."""
     if statistic.startswith(LEAD_WITHIN):
-        return f"lead over {statistic.removeprefix(LEAD_WITHIN)}"
+        return f"over {statistic.removeprefix(LEAD_WITHIN)}"
     return _LABELS.get(statistic, statistic)
 
 
