@@ -75,8 +75,8 @@ class _Ingestion:
         if not path.exists():  # an audit has no prompts of its own
             return
         rows = self._rows(path, convert)
-        while chunk := list(islice(rows, _ROWS_AT_ONCE)):
-            self._session.execute(insert(table), chunk)
+        while chunk := list(islice(rows, _ROWS_AT_ONCE)):  # plain rows: twice as fast as objects
+            self._session.execute(insert(Table.metadata.tables[table.__tablename__]), chunk)
 
     def _rows(self, path: Path, convert: Callable[[Row], Row]) -> Iterator[Row]:
         for line, row in read_jsonl(path):

@@ -19,8 +19,8 @@ DEFAULT_LIMIT = 100
 MAX_LIMIT = 500
 
 
-Key = int | list[str]
-"""What a list is ordered by: a number, or the parts of a composite key as texts."""
+Key = str | int | list[str]
+"""What a list is ordered by; the parts of a composite key as texts."""
 
 
 def encode_cursor(key: Key) -> str:

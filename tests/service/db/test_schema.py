@@ -74,21 +74,23 @@ def test_a_database_without_tables_is_refused_but_prepared(empty: Engine) -> Non
     check(empty)
 
 
-def test_a_database_from_the_future_is_refused_by_everything(engine: Engine) -> None:
-    with engine.begin() as connection:
+def test_a_database_from_the_future_is_refused_by_everything(empty: Engine) -> None:
+    upgrade(empty)
+    with empty.begin() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
 
     for refusal in (check, upgrade, prepare):
         with pytest.raises(WrongSchema, match="9999, which this version does not know"):
-            refusal(engine)
+            refusal(empty)
 
 
-def test_prepare_does_not_migrate_a_database_in_use(engine: Engine) -> None:
-    with engine.begin() as connection:
+def test_prepare_does_not_migrate_a_database_in_use(empty: Engine) -> None:
+    upgrade(empty)
+    with empty.begin() as connection:
         connection.execute(text("DELETE FROM alembic_version"))
 
     with pytest.raises(WrongSchema, match="at migration none"):
-        prepare(engine)
+        prepare(empty)
 
 
 @pytest.mark.parametrize("url", ["mysql://localhost/assay", "sqlite://", "sqlite:///:memory:", "not a url", ""])

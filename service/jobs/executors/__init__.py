@@ -1,0 +1,37 @@
+"""Where jobs run. One file per executor; this is all the dispatcher knows of any of them."""
+
+from pathlib import Path
+from typing import Any, Protocol
+
+
+class Process(Protocol):
+    """A job at work."""
+
+    def is_running(self) -> bool: ...
+
+    def exit_status(self) -> int | None:
+        """How it ended: 0 and above by itself, below 0 by a signal, None if nobody knows."""
+
+    def terminate(self) -> None:
+        """Tell it to stop now, with what it has saved."""
+
+    def kill(self) -> None:
+        """End it and everything it started."""
+
+    def record(self) -> dict[str, Any]:
+        """What ``Executor.find`` needs to find it again after a restart of the server."""
+
+
+class Executor(Protocol):
+    """Starts the process of a job, and finds one that somebody else started."""
+
+    name: str
+
+    def start(self, directory: Path, launch: dict[str, Any]) -> Process:
+        """Run ``directory/recipe.json``; ``launch`` is the recipe's.
+
+        Raises Conflict if a process works there already and StorageFailure where the disk refuses.
+        """
+
+    def find(self, directory: Path, record: dict[str, Any] | None) -> Process:
+        """The process that works, or worked, in ``directory``."""

@@ -1,0 +1,33 @@
+"""Which recipes train and which evaluate, known without importing them: they bring torch."""
+
+from collections.abc import Callable
+from typing import Any
+
+from trainer.errors import InvalidInput
+from trainer.recipe import Recipe
+
+TRAINING_KINDS = ("sft", "preference", "ganpo", "reward_model", "discriminator", "ppo", "gapo")
+STRESS_KINDS = ("stress_test",)
+EVALUATION_KINDS = (*STRESS_KINDS, "audit")
+
+ParseRecipe = Callable[[dict[str, Any]], Recipe]
+
+
+def parse_any_recipe(content: dict[str, Any]) -> Recipe:
+    """The recipe ``content`` describes; imports torch at the first call. Raises InvalidInput with a pointer."""
+    from evaluation.recipes import parse_recipe
+
+    return parse_recipe(content)
+
+
+def require_kind(content: dict[str, Any], kinds: tuple[str, ...]) -> None:
+    """Raises InvalidInput unless the recipe is of one of ``kinds``."""
+    kind = content.get("kind")
+    if kind not in kinds:
+        found = "is missing" if kind is None else f"{kind!r} is not accepted here"
+        raise InvalidInput(f"recipe at /kind: {found}; use {' | '.join(kinds)}", pointer="/kind")
+
+
+def id_prefix(kind: str) -> str:
+    """``run`` for what evaluates, ``job`` for what trains."""
+    return "run" if kind in EVALUATION_KINDS else "job"

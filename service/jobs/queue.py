@@ -1,0 +1,235 @@
+"""How a job changes state. Every change is one transaction, safe against other servers on the same database.
+
+queued -> running -> succeeded | failed | cancelled | lost, and back to queued from the last three or when the
+process died.
+"""
+
+import re
+import shutil
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import CursorResult, func, select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session, sessionmaker
+
+from service.db.columns import storable
+from service.db.ids import new_id
+from service.db.queries import find_job
+from service.db.records import TERMINAL
+from service.db.session import writing
+from service.db.tables import Job
+from service.jobs.kinds import id_prefix
+from service.settings import Settings
+from trainer.artifacts import code_version
+from trainer.errors import Conflict, InvalidInput, Overloaded
+from trainer.files import write_atomically
+from trainer.recipe import Recipe
+from trainer.run import RECIPE_FILE
+
+_KEY = re.compile(r"[\x21-\x7e]{1,255}")
+
+
+@dataclass(frozen=True)
+class Lease:
+    """A claim on running jobs: whose they are, and for how long after a last sign of life."""
+
+    owner: str
+    seconds: float
+
+    def fields(self) -> dict[str, Any]:
+        """The columns that say so from now on."""
+        return {"lease_owner": self.owner, "lease_expires_at": datetime.now(UTC) + timedelta(seconds=self.seconds)}
+
+
+def submit(
+    make_session: sessionmaker[Session], recipe: Recipe, settings: Settings, *, idempotency_key: str | None = None
+) -> str:
+    """Queue a recipe and return its job's id; the same key with the same recipe returns the job it made before.
+
+    Raises Conflict for the same key with another recipe, Overloaded past the limit of waiting jobs, StorageFailure
+    where the run directory cannot be made: no job exists then.
+    """
+    if idempotency_key is not None and not _KEY.fullmatch(idempotency_key):
+        raise InvalidInput("Idempotency-Key: use 1 to 255 printable ASCII characters without spaces")
+    job = new_job(recipe, settings, status="queued", idempotency_key=idempotency_key)
+    try:
+        with writing(make_session) as session:
+            if known := _known(session, job):
+                return known
+            waiting = session.scalars(select(func.count()).select_from(Job).where(Job.status == "queued")).one()
+            if waiting >= settings.max_queued_jobs:
+                raise Overloaded(f"{waiting} jobs are waiting already; try again when some have run")
+            add_with_directory(session, job, recipe, settings)
+    except IntegrityError:  # the same key arrived twice at the same moment, and the other one won
+        with make_session() as session:
+            if known := _known(session, job):
+                return known
+        raise
+    return job.id
+
+
+def new_job(recipe: Recipe, settings: Settings, **fields: Any) -> Job:  # noqa: ANN401 - columns of every type
+    """A row for ``recipe``, not stored yet. Raises InvalidInput for what no database can hold or executor can do."""
+    content = recipe.model_dump(mode="json")
+    for key, value in recipe.labels.items():
+        if storable(key + value) != key + value:
+            raise InvalidInput("labels: remove NUL characters and broken Unicode", pointer="/labels")
+    if recipe.launch.processes > 1:
+        raise InvalidInput(
+            f"launch.processes is {recipe.launch.processes}: jobs run in one process here; "
+            "for more use `accelerate launch -m trainer RECIPE.yaml`",
+            pointer="/launch/processes",
+        )
+    kind = str(content["kind"])
+    return Job(
+        id=new_id(id_prefix(kind)),
+        kind=kind,
+        name=recipe.name,
+        recipe=content,
+        recipe_digest=recipe.digest(),
+        labels=dict(recipe.labels),
+        executor=settings.executor,
+        attempts=0,
+        max_attempts=settings.max_attempts,
+        events_seen=0,
+        code_version=code_version(),
+        created_at=datetime.now(UTC),
+        **fields,
+    )
+
+
+def add_with_directory(session: Session, job: Job, recipe: Recipe, settings: Settings) -> None:
+    """Store a new job together with its run directory, or neither. Commits."""
+    directory = settings.runs_dir / job.id
+    try:
+        session.add(job)
+        session.flush()
+        write_atomically(directory / RECIPE_FILE, recipe.model_dump_json(indent=2) + "\n")
+        session.commit()
+    except BaseException:
+        shutil.rmtree(directory, ignore_errors=True)
+        raise
+
+
+def _known(session: Session, job: Job) -> str | None:
+    """The id of the job made before with the same key, if any. Raises Conflict if that was another recipe."""
+    if job.idempotency_key is None:
+        return None
+    known = session.scalars(select(Job).where(Job.idempotency_key == job.idempotency_key)).one_or_none()
+    if known is None:
+        return None
+    if known.recipe != job.recipe:
+        raise Conflict(f"Idempotency-Key {job.idempotency_key!r} was used for another recipe, as {known.id}")
+    return known.id
+
+
+def claim(session: Session, lease: Lease) -> Job | None:
+    """Take the job that has waited longest, if any waits."""
+    first = (
+        select(Job.id)
+        .where(Job.status == "queued")
+        .order_by(Job.created_at, Job.id)
+        .limit(1)
+        .with_for_update(skip_locked=True)  # PostgreSQL; SQLite has one writer at a time anyway
+    )
+    now = datetime.now(UTC)
+    taken = session.execute(
+        update(Job)
+        .where(Job.id == first.scalar_subquery(), Job.status == "queued")
+        .values(
+            status="running",
+            attempts=Job.attempts + 1,
+            started_at=func.coalesce(Job.started_at, now),
+            process=None,
+            **lease.fields(),
+        )
+        .returning(Job.id)
+        .execution_options(synchronize_session=False)
+    ).scalar_one_or_none()
+    return None if taken is None else session.get_one(Job, taken, populate_existing=True)
+
+
+def take_over(session: Session, lease: Lease) -> list[Job]:
+    """Take the running jobs whose owner has been silent for longer than its lease."""
+    taken = session.scalars(
+        update(Job)
+        .where(Job.status == "running", Job.lease_expires_at < datetime.now(UTC))
+        .values(**lease.fields())
+        .returning(Job.id)
+        .execution_options(synchronize_session=False)
+    ).all()
+    return [session.get_one(Job, id_, populate_existing=True) for id_ in taken]
+
+
+def owned(session: Session, job_id: str, lease: Lease) -> Job | None:
+    """The running job, locked until the transaction ends, with its lease renewed; None if it is no longer ours."""
+    renewed: CursorResult[Any] = session.execute(  # type: ignore[assignment]
+        update(Job)
+        .where(Job.id == job_id, Job.status == "running", Job.lease_owner == lease.owner)
+        .values(**lease.fields())
+        .execution_options(synchronize_session=False)
+    )
+    return session.get_one(Job, job_id, populate_existing=True) if renewed.rowcount else None
+
+
+def release(session: Session, lease: Lease) -> None:
+    """Let others take over everything of this owner at once."""
+    session.execute(
+        update(Job)
+        .where(Job.status == "running", Job.lease_owner == lease.owner)
+        .values(lease_expires_at=datetime.now(UTC))
+        .execution_options(synchronize_session=False)
+    )
+
+
+def end(job: Job, status: str, *, error: tuple[str, str] | None = None, result: dict[str, Any] | None = None) -> None:
+    """Put a job into a terminal state; ``error`` is its code and detail."""
+    job.status = status
+    job.finished_at = datetime.now(UTC)
+    job.result = result
+    job.error_code, job.error_detail = error or (None, None)
+    job.lease_owner = job.lease_expires_at = job.process = None
+
+
+def requeue(job: Job) -> None:
+    """Let a job continue from its last checkpoint when its turn comes."""
+    job.status = "queued"
+    job.finished_at = job.cancel_requested_at = None
+    job.error_code = job.error_detail = None
+    job.lease_owner = job.lease_expires_at = job.process = None
+
+
+def cancel(session: Session, job_id: str, kinds: tuple[str, ...] | None = None) -> Job:
+    """Cancel a waiting job at once, or ask a running one to stop. Raises NotFound, Conflict if it has ended."""
+    job = _locked(session, job_id, kinds)
+    if job.status in TERMINAL:
+        raise Conflict(f"{job_id} has {_ENDED[job.status]} already")
+    if job.status == "queued":
+        end(job, "cancelled")
+    if job.cancel_requested_at is None:
+        job.cancel_requested_at = datetime.now(UTC)
+    session.flush()
+    return job
+
+
+def resume(session: Session, job_id: str, kinds: tuple[str, ...] | None = None) -> Job:
+    """Queue a cancelled, failed or lost job again. Raises NotFound, Conflict in any other state."""
+    job = _locked(session, job_id, kinds)
+    if job.status not in TERMINAL:
+        raise Conflict(f"{job_id} is {job.status}; only what has ended can be resumed")
+    if job.status == "succeeded":
+        raise Conflict(f"{job_id} has succeeded; submit it again to repeat it")
+    requeue(job)
+    job.attempts = 0
+    session.flush()
+    return job
+
+
+_ENDED = {"succeeded": "succeeded", "failed": "failed", "cancelled": "been cancelled", "lost": "been lost"}
+
+
+def _locked(session: Session, job_id: str, kinds: tuple[str, ...] | None) -> Job:
+    find_job(session, job_id, kinds)
+    return session.get_one(Job, job_id, with_for_update=True, populate_existing=True)

@@ -1,0 +1,131 @@
+"""A recipe that counts, and the child process that runs it: what jobs are tested with.
+
+Run as `python counting_recipe.py --run-dir D --artifact-dir A`, as `python -m evaluation` is.
+"""
+
+import argparse
+import json
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Literal
+
+from pydantic import TypeAdapter, ValidationError
+
+from trainer.artifacts import ArtifactStore, Contents
+from trainer.errors import InvalidInput, RunFailed, Stopped
+from trainer.recipe import Recipe, Run
+from trainer.run import run_as_child
+
+POLICY = "my-policy@1"
+
+
+class Counting(Recipe):
+    """Counts to ``steps``, remembering how far it came; as a stress test it leaves one prompt per step."""
+
+    kind: Literal["sft", "stress_test"]
+    steps: int = 3
+    seconds_per_step: float = 0.0
+    die_at: int | None = None
+    """Kill the process with SIGKILL at this step, in the first attempt."""
+    fail_at: int | None = None
+    deaf: bool = False
+    """Ignore requests to stop."""
+    torn: bool = False
+    """Leave results that contradict each other."""
+
+    def run(self, run: Run) -> dict[str, Any]:
+        checkpoint = run.directory / "checkpoint"
+        start = int(checkpoint.read_text()) if checkpoint.exists() else 0
+        for step in range(start + 1, self.steps + 1):
+            if self.deaf:
+                signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            elif run.reporter.stop_requested():
+                raise Stopped("stopped on request")
+            if step == self.die_at and start == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+            if step == self.fail_at:
+                raise RunFailed("the loss is not finite at step 2; lower the learning rate")
+            run.reporter.metrics("count", step, {"loss": 1.0 / step})
+            run.reporter.progress("count", step, self.steps)
+            checkpoint.write_text(str(step))
+            time.sleep(self.seconds_per_step)
+        if self.kind == "sft":
+            self._publish(run)
+        else:
+            self._measure(run)
+        return {"policy": POLICY, "started_from": start}
+
+    def _publish(self, run: Run) -> None:
+        recipe = self.model_dump(mode="json")
+        contents = Contents("policy", recipe, self.digest(), {}, {}, [], [], job=run.id)
+        artifact = run.artifacts.publish(self.name, contents, lambda path: (path / "config.json").write_text("{}"))
+        run.reporter.event("artifact", name=artifact.name, version=artifact.version, kind="policy")
+
+    def _measure(self, run: Run) -> None:
+        prompts = [{"prompt_id": f"p{step}", "prompt": "Count!", "task": None} for step in range(self.steps)]
+        cells = [{"prompt_id": f"p{step}", "temperature": 1.0, "replicate": 0} for step in range(self.steps)]
+        scored = [*cells, cells[0]] if self.torn else cells
+        correlation = {
+            "policy": POLICY,
+            "scorer": "helpful",
+            "scorer_version": 2,
+            "oracle": "judge",
+            "statistic": "pearson_pooled",
+            "stratum": "all",
+            "temperature": 1.0,
+            "estimate": 0.5,
+            "lower": 0.25,
+            "upper": 0.75,
+            "standard_error": 0.125,
+            "n_prompts": self.steps,
+            "n_responses": self.steps,
+            "n_dropped": 0,
+            "method": "by hand",
+            "undefined_reason": None,
+        }
+        files: dict[str, list[dict[str, Any]]] = {
+            "prompts": prompts,
+            "responses": [{**cell, "response": "one", "tokens": 1, "finish_reason": "stop"} for cell in cells],
+            "scores": [
+                {**cell, "scorer": name, "scorer_version": 2, "role": role, "score": 0.5, "error": None}
+                for name, role in (("helpful", "scorer"), ("judge", "oracle"))
+                for cell in scored
+            ],
+            "correlations": [correlation],
+        }
+        for name, rows in files.items():
+            (run.directory / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def parse(content: dict[str, Any]) -> Recipe:
+    """As the real parsers do: InvalidInput with a pointer."""
+    try:
+        return TypeAdapter(Counting).validate_python(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        pointer = "".join(f"/{part}" for part in first["loc"])
+        raise InvalidInput(f"recipe at {pointer}: {first['msg']}", pointer=pointer) from error
+
+
+def _do_without_torch() -> None:
+    """Counting needs no torch, whose import would take longer than the rest of the test."""
+    torch, transformers, utils, logging = (
+        ModuleType(name) for name in ("torch", "transformers", "transformers.utils", "transformers.utils.logging")
+    )
+    torch.set_num_threads = lambda threads: None  # type: ignore[attr-defined]
+    logging.disable_progress_bar = logging.set_verbosity_error = lambda: None  # type: ignore[attr-defined]
+    utils.logging = logging  # type: ignore[attr-defined]
+    sys.modules.update({module.__name__: module for module in (torch, transformers, utils, logging)})
+
+
+if __name__ == "__main__":
+    _do_without_torch()
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--run-dir", type=Path)
+    parser.add_argument("--artifact-dir", type=Path)
+    arguments = parser.parse_args()
+    sys.exit(run_as_child(parse, arguments.run_dir, ArtifactStore(arguments.artifact_dir)))
