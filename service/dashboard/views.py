@@ -9,10 +9,10 @@ from jinja2.utils import htmlsafe_json_dumps
 from markupsafe import Markup
 
 from evaluation.scorers.controls import CONTROLS
-from evaluation.statistics.estimate import Estimate
 from evaluation.verdict import verdict
 from evaluation.wording import CORRELATIONS
 from service.db.records import CorrelationRecord, JobRecord, StressTestRecord
+from service.estimates import as_estimates
 
 WITHIN = "pearson_within"
 
@@ -78,7 +78,7 @@ def verdict_of(correlations: Sequence[CorrelationRecord], oracle: str | None) ->
     """The verdict on a run by one oracle; None before anything was measured."""
     if not correlations:
         return None
-    found = verdict(_estimates(correlations), oracle)
+    found = verdict(as_estimates(correlations), oracle)
     headline, stop, qualification = found.headline.partition(". ")
     return Verdict(
         f"{_unbroken(headline)}{stop.strip()}", _unbroken(qualification), list(map(_unbroken, found.findings))
@@ -118,7 +118,7 @@ def figure_json(correlations: Sequence[CorrelationRecord], statistic: str, oracl
     rows = [row for row in correlations if row.statistic == statistic and row.oracle == oracle]
     if not any(row.temperature is not None and row.estimate is not None for row in rows):
         return None
-    return htmlsafe_json_dumps(correlation_by_temperature(_estimates(rows), statistic, oracle).to_plotly_json())
+    return htmlsafe_json_dumps(correlation_by_temperature(as_estimates(rows), statistic, oracle).to_plotly_json())
 
 
 def measured_statistics(correlations: Sequence[CorrelationRecord]) -> list[str]:
@@ -142,7 +142,3 @@ def seconds_taken(job: JobRecord) -> float | None:
     if job.started_at is None:
         return None
     return ((job.finished_at or datetime.now(UTC)) - job.started_at).total_seconds()
-
-
-def _estimates(correlations: Sequence[CorrelationRecord]) -> list[Estimate]:
-    return [Estimate.model_validate(row.model_dump(include=set(Estimate.model_fields))) for row in correlations]

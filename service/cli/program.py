@@ -1,0 +1,73 @@
+"""Put the commands together, and turn every failure into one line and an exit status."""
+
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from service.cli import artifacts, database, jobs, recipes, report, score, serve
+from service.cli.printing import note
+from service.errors import EXIT_BAD_INPUT, EXIT_FAILED, exit_status
+from trainer.errors import AssayError
+
+EXIT_INTERRUPTED = 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command. Exit status: 0 done, 1 failed, 2 bad input, 3 stopped and resumable."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in words
+    try:
+        status = make_program()(args=words or ["--help"], prog_name="assay", standalone_mode=False)
+        sys.stdout.flush()
+        return status or 0
+    except BrokenPipeError:  # whoever read our output has seen enough, as `head` does
+        sys.stdout = None
+        return EXIT_FAILED
+    except (KeyboardInterrupt, typer.Abort):
+        return EXIT_INTERRUPTED
+    except Exception as error:
+        if debug:
+            raise
+        return _explain(error)
+
+
+def make_program() -> typer.Typer:
+    """All commands, importing nothing that only some of them need."""
+    program = typer.Typer(
+        help="Train reward models, discriminators and policies, score with them, and measure how far to trust them.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    program.callback()(_everywhere)
+    for command in (serve.serve, recipes.train, recipes.stress, recipes.audit, score.score, report.report):
+        program.command()(command)
+    for family in (jobs, artifacts, database):
+        program.add_typer(family.make_family())
+    return program
+
+
+def _everywhere(
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show the traceback of a failure; may stand anywhere.")
+    ] = False,
+) -> None:
+    pass
+
+
+def _explain(error: Exception) -> int:
+    if isinstance(error, AssayError):
+        note(f"assay: {error.detail}")
+        return exit_status(error)
+    if isinstance(error, typer.TyperException):
+        context = getattr(error, "ctx", None)
+        path = context.command_path if context else "assay"
+        message = " ".join(error.format_message().split())
+        note(f"{path}: {message} See `{path} --help`.")
+        return EXIT_BAD_INPUT
+    reason = " ".join(f"{type(error).__name__}: {error}".split())
+    note(f"assay: unexpected {reason}; run it again with --debug to see where")
+    return EXIT_FAILED

@@ -1,0 +1,143 @@
+"""A typed client of a running Assay server. Light: it imports neither torch nor the server.
+
+```python
+with Client("http://127.0.0.1:8000") as client:
+    answer = client.score(ScoreRequest(scorers=["helpfulness"], items=[{"prompt": "...", "response": "..."}]))
+```
+"""
+
+import json
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+
+from service.db.records import EventRecord, JobRecord
+from service.score_schema import ScoreAnswer, ScoreRequest
+from trainer.errors import AssayError, InvalidInput, RunFailed
+
+TRAINING, EVALUATION = "/v1/training-jobs", "/v1/stress-tests"
+
+
+class Client:
+    """Speaks the API. Every failure is one of ``trainer.errors``, the same class the server raised.
+
+    ``transport`` replaces the network, for an application in this process.
+    """
+
+    def __init__(
+        self, url: str, *, timeout_seconds: float = 300.0, transport: httpx.BaseTransport | None = None
+    ) -> None:
+        self._url = url.rstrip("/")
+        self._http = httpx.Client(base_url=self._url, timeout=timeout_seconds, transport=transport)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self._http.close()
+
+    def score(self, request: ScoreRequest) -> ScoreAnswer:
+        """Scores in the request's order."""
+        return ScoreAnswer.model_validate(self.post("/v1/scores", request.model_dump(mode="json", exclude_none=True)))
+
+    def scorers(self) -> list[dict[str, Any]]:
+        """What can score."""
+        data: list[dict[str, Any]] = self.get("/v1/scorers")["data"]
+        return data
+
+    def jobs(self, *, status: str | None = None, limit: int = 100) -> list[JobRecord]:
+        """Training jobs and evaluation runs, newest first."""
+        found = [
+            JobRecord.model_validate(row)
+            for path in (TRAINING, EVALUATION)
+            for row in self.get(path, status=status, limit=limit)["data"]
+        ]
+        return sorted(found, key=lambda job: job.created_at, reverse=True)[:limit]
+
+    def job(self, job_id: str) -> JobRecord:
+        """One job. Raises NotFound."""
+        return JobRecord.model_validate(self.get(_path_of(job_id)))
+
+    def submit(self, recipe: dict[str, Any]) -> JobRecord:
+        """Queue a recipe. Raises InvalidInput pointing at the wrong field."""
+        path = EVALUATION if recipe.get("kind") == "stress_test" else TRAINING
+        return JobRecord.model_validate(self.post(path, recipe))
+
+    def cancel(self, job_id: str) -> JobRecord:
+        """Ask a job to stop; its checkpoint stays. Raises Conflict if it has ended."""
+        return JobRecord.model_validate(self.post(f"{_path_of(job_id)}/cancel"))
+
+    def resume(self, job_id: str) -> JobRecord:
+        """Queue a stopped or failed job again. Raises Conflict if it has not ended."""
+        return JobRecord.model_validate(self.post(f"{_path_of(job_id)}/resume"))
+
+    def events(self, job_id: str) -> Iterator[EventRecord]:
+        """What happened in a job so far, oldest first."""
+        after = 0
+        while page := self.get(f"{_path_of(job_id)}/events", after=after)["data"]:
+            for row in page:
+                event = EventRecord.model_validate(row)
+                after = event.sequence
+                yield event
+
+    def logs(self, job_id: str) -> str:
+        """What a job's process said."""
+        return self._send("GET", f"{_path_of(job_id)}/logs").text
+
+    def get(self, path: str, **query: str | int | None) -> Any:  # noqa: ANN401 - any JSON
+        """The JSON at ``path``."""
+        given = {name: value for name, value in query.items() if value is not None}
+        return self._send("GET", path, params=given).json()
+
+    def post(self, path: str, body: Any = None) -> Any:  # noqa: ANN401 - any JSON
+        """Send JSON, return JSON."""
+        if body is None:
+            return self._send("POST", path).json()
+        # escaped as ASCII: half a surrogate pair is then the server's to judge, not a crash here
+        content = json.dumps(body)
+        return self._send("POST", path, content=content, headers={"content-type": "application/json"}).json()
+
+    def _send(self, method: str, path: str, **arguments: Any) -> httpx.Response:  # noqa: ANN401 - httpx's own
+        try:
+            answer = self._http.request(method, path, **arguments)
+        except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
+            raise InvalidInput(f"{self._url} is not an address; write http://HOST:PORT") from error
+        except httpx.TimeoutException as error:
+            raise RunFailed(f"{self._url} did not answer in time") from error
+        except httpx.HTTPError as error:
+            raise RunFailed(f"cannot reach {self._url} ({error}); is `assay serve` running there?") from error
+        if answer.is_success:
+            return answer
+        raise _failure(answer, self._url)
+
+
+def _path_of(job_id: str) -> str:
+    """Ids tell what they are: ``run_...`` evaluates, anything else trains. Raises InvalidInput for no id at all."""
+    if not job_id.isascii() or not job_id.replace("_", "").isalnum():
+        raise InvalidInput(f"{job_id!r} is not a job's id; `assay jobs list` shows them")
+    return f"{EVALUATION if job_id.startswith('run_') else TRAINING}/{job_id}"
+
+
+def _failure(answer: httpx.Response, url: str) -> AssayError:
+    try:
+        problem = answer.json()
+        code, detail = str(problem["code"]), str(problem["detail"])
+    except (ValueError, KeyError, TypeError):
+        return RunFailed(f"{url} answered {answer.status_code} without saying why; is it an Assay server?")
+    kinds = {kind.code: kind for kind in _all_kinds(AssayError)}
+    pointers = [error.get("pointer") for error in problem.get("errors", [])]
+    return kinds.get(code, RunFailed)(detail, pointer=pointers[0] if pointers else None)
+
+
+def _all_kinds(kind: type[AssayError]) -> Iterator[type[AssayError]]:
+    yield kind
+    for child in kind.__subclasses__():
+        yield from _all_kinds(child)

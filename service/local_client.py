@@ -1,0 +1,42 @@
+"""The API without a server: the application opened in this process, for commands that work on the local database."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import httpx
+from anyio.from_thread import BlockingPortal, start_blocking_portal
+from fastapi import FastAPI
+
+from service.app import create_app
+from service.client import Client
+from service.settings import Settings
+
+
+@contextmanager
+def local_client(settings: Settings) -> Iterator[Client]:
+    """A client of the application over ``settings``, which accepts and shows jobs but runs none.
+
+    Raises WrongSchema for a database at another migration.
+    """
+    app = create_app(settings.model_copy(update={"job_slots": 0}))
+    with (
+        start_blocking_portal() as portal,
+        portal.wrap_async_context_manager(app.router.lifespan_context(app)),
+        Client("http://local", transport=_InProcess(app, portal)) as client,
+    ):
+        yield client
+
+
+class _InProcess(httpx.BaseTransport):
+    """Hands requests to an application whose event loop runs in another thread."""
+
+    def __init__(self, app: FastAPI, portal: BlockingPortal) -> None:
+        self._app = httpx.ASGITransport(app, raise_app_exceptions=False)
+        self._portal = portal
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        return self._portal.call(self._answer, request)
+
+    async def _answer(self, request: httpx.Request) -> httpx.Response:
+        answer = await self._app.handle_async_request(request)
+        return httpx.Response(answer.status_code, headers=answer.headers, content=await answer.aread(), request=request)
