@@ -62,7 +62,7 @@ def verdict(estimates: Sequence[Estimate], oracle: str | None = None) -> Verdict
         findings.append(f"{_agreement(path[scorer])} {_standing('It', leads.get(scorer, []))}".strip())
     if statistic != _WITHIN:
         findings.append(
-            "No prompt has several responses, so this is agreement over prompts, not between responses to one."
+            "Within prompts nothing is defined, so this is agreement over prompts, not between responses to one."
         )
     findings += _paradoxes(each for each in everything if each.oracle == oracle)
     findings += _dissent(everything, statistic)
@@ -80,8 +80,11 @@ def _paths(estimates: Iterable[Estimate]) -> tuple[str, dict[str, list[Estimate]
     for each in rows:
         if each.statistic in by_statistic and (each.temperature is not None) == graded:
             by_statistic[each.statistic].setdefault(each.scorer, []).append(each)
-    defined = any(each.estimate is not None for path in by_statistic[_WITHIN].values() for each in path)
-    statistic = _WITHIN if defined else _POOLED
+    defined = {
+        name: any(each.estimate is not None for path in paths.values() for each in path)
+        for name, paths in by_statistic.items()
+    }
+    statistic = _POOLED if defined[_POOLED] and not defined[_WITHIN] else _WITHIN
     return statistic, {
         scorer: sorted(path, key=lambda each: each.temperature or 0.0)
         for scorer, path in by_statistic[statistic].items()
@@ -108,18 +111,14 @@ def _agreement(path: Sequence[Estimate]) -> str:
     breaks = next((index for index, each in enumerate(known) if reading(each) is not Reading.ABOVE), None)
     if breaks is None:
         weakest = min(known, key=lambda each: each.estimate or 0.0)
-        return f"{does} at every T {_span(known)}; weakest at T = {weakest.temperature:g}, {told(weakest)}."
+        lowest, highest = known[0].temperature, known[-1].temperature
+        everywhere = f"every T from {lowest:g} to {highest:g}; weakest at " if len(known) > 1 else ""
+        return f"{does} at {everywhere}T = {weakest.temperature:g}, {told(weakest)}."
     fails = "it orders them the other way round" if reading(known[breaks]) is Reading.BELOW else "that is not resolved"
     at = f"at T = {known[breaks].temperature:g} {fails}, {told(known[breaks])}"
     if breaks:
         return f"{does} up to T = {known[breaks - 1].temperature:g}; {at}."
     return f"{scorer} cannot be trusted to order {among} as {oracle} does: {at}, the lowest tested."
-
-
-def _span(path: Sequence[Estimate]) -> str:
-    return (
-        f"from {path[0].temperature:g} to {path[-1].temperature:g}" if len(path) > 1 else f"= {path[0].temperature:g}"
-    )
 
 
 def _leads(estimates: Iterable[Estimate]) -> dict[str, list[Estimate]]:

@@ -1,0 +1,131 @@
+"""The report: one file, nothing from the network, every number, nothing that text could break."""
+
+import io
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from evaluation.report import table, write_report
+from evaluation.statistics.averages import averages
+from evaluation.statistics.correlation import correlate
+from evaluation.statistics.estimate import Estimate
+from trainer.errors import StorageFailure
+
+SUMMARY: dict[str, Any] = {"policy": "demo", "n_prompts": 20, "n_responses": 80, "notices": ["one <b>notice</b>"]}
+
+
+def stress(scorer: str = "rm") -> list[Estimate]:
+    """A scorer that follows the oracle at T = 0.5, not at T = 2, and is constant at T = 0."""
+    generator = np.random.default_rng(0)
+    clusters = np.repeat(np.arange(20), 4)
+    estimates = []
+    for temperature, weight in ((0.0, 0.0), (0.5, 2.0), (2.0, 0.0)):
+        gold, noise, length = generator.standard_normal((3, 80))
+        scores = {scorer: weight * gold + noise if temperature else np.zeros(80), "length": length}
+        settings: dict[str, Any] = {"draws": 200, "confidence": 0.95, "seed": 0, "temperature": temperature}
+        estimates += correlate(clusters, scores, {"gold": gold}, **settings)
+        estimates += averages(clusters, {"gold": gold, "length": length}, **settings)
+    return estimates
+
+
+def audit() -> list[Estimate]:
+    return [
+        each.model_copy(update={"temperature": None})
+        for each in stress()
+        if each.temperature == 0.5 and each.statistic != "mean"
+    ]
+
+
+def written(directory: Path, estimates: list[Estimate], summary: dict[str, Any] = SUMMARY) -> str:
+    path = directory / "report.html"
+    write_report(summary, estimates, path)
+    return path.read_text(encoding="utf-8")
+
+
+def without_plotly(page: str) -> str:
+    return max(re.split(r"<script>.*?</script>", page, flags=re.DOTALL), key=len)
+
+
+def figures(page: str) -> list[dict[str, Any]]:
+    found = re.findall(r'<script type="application/json">(.*?)</script>', page, flags=re.DOTALL)
+    return [json.loads(each) for each in found]
+
+
+def test_the_file_asks_the_network_for_nothing(tmp_path: Path) -> None:
+    page = written(tmp_path, stress())
+    assert "default-src 'none'" in page
+    own = without_plotly(page)
+    assert not re.search(r'(?:src|href)="(?!data:|#)', own)
+    assert "url(" not in own
+    assert "@import" not in own
+    assert len(page) - len(own) > 1_000_000  # plotly.js travels with it
+
+
+def test_a_stress_test_shows_verdict_figures_and_table(tmp_path: Path) -> None:
+    page = written(tmp_path, stress())
+    text = re.sub(r"\s+", " ", without_plotly(page))
+    assert "up to T = 0.5; at T = 2 that is not resolved" in text
+    assert [len(figure["data"]) > 0 for figure in figures(page)] == [True] * 3  # agreement, judgement, length
+    assert '<th scope="col">T = 0.5</th>' in text
+    assert "T = 0: no prompt&#39;s scores differ (rm)" in text
+    assert "Trivial controls" in text
+
+
+def test_an_audit_shows_a_forest_and_a_table_of_statistics(tmp_path: Path) -> None:
+    page = written(tmp_path, audit(), {"path": "somewhere/judged.jsonl", "n_prompts": 20, "n_responses": 80})
+    assert "Audit of <strong>judged.jsonl</strong>" in page
+    assert len(figures(page)) == 1
+    assert '<th scope="col">r between prompts</th>' in page
+
+
+def test_every_estimate_is_in_the_page(tmp_path: Path) -> None:
+    estimates = stress()
+    page = written(tmp_path, estimates)
+    assert f"All {len(estimates)} estimates" in page
+    rows = re.findall(r"<tr><th scope=\"row\">", page[page.index("<details>") :])
+    assert len(rows) == len(estimates)
+
+
+def test_names_cannot_become_markup(tmp_path: Path) -> None:
+    page = written(tmp_path, stress("</script><img src=x>"))
+    assert "<img" not in page.replace(page[page.index("<script>") :], "")
+    assert "one &lt;b&gt;notice&lt;/b&gt;" in page
+    assert any(trace.get("name") == "</script><img src=x>" for trace in figures(page)[0]["data"])
+
+
+def test_a_report_of_nothing_is_still_a_page(tmp_path: Path) -> None:
+    assert "Nothing was estimated." in written(tmp_path, [], {"path": "f"})
+
+
+def test_a_place_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorageFailure):
+        write_report(SUMMARY, stress(), tmp_path / "file" / "report.html")
+
+
+def printed(estimates: list[Estimate], width: int = 120, **choice: str) -> list[str]:
+    console = Console(width=width, record=True, file=io.StringIO())
+    console.print(table(estimates, **choice))
+    return console.export_text().splitlines()
+
+
+def test_the_terminal_table_has_a_line_for_each_scorer_and_its_interval_below() -> None:
+    lines = printed(stress())
+    place = next(index for index, line in enumerate(lines) if line.startswith("rm"))
+    assert re.fullmatch(r"rm +– +0\.\d\d +−?0\.\d\d *", lines[place])
+    assert re.fullmatch(r" +0\.\d\d 0\.\d\d +−0\.\d\d 0\.\d\d *", lines[place + 1])
+    assert any("T = 0: no prompt's scores differ (rm)" in line for line in lines)
+    assert [line.strip() for line in lines].index("trivial controls") > place
+
+
+def test_without_temperatures_statistics_stand_across() -> None:
+    assert "r within prompts" in printed(audit())[1]
+
+
+def test_another_statistic_may_be_asked_for() -> None:
+    assert "pairwise accuracy with gold" in printed(stress(), statistic="pairwise_accuracy", oracle="gold")[0]
