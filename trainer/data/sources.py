@@ -20,7 +20,7 @@ from trainer.data.product_world import (
     render_prompt,
     sample_examples,
 )
-from trainer.data.text import Message, Prompt, as_messages, check_response
+from trainer.data.text import Prompt, as_messages, check_response
 from trainer.errors import InvalidInput
 from trainer.files import read_jsonl
 from trainer.recipe import Model
@@ -148,33 +148,28 @@ class _Row:
         value = self.content.get(field)
         if not isinstance(value, str):
             raise self._error(field, "expected a string" if field in self.content else "missing")
-        return self._checked(field, lambda: check_response(value))
+        try:
+            return check_response(value)
+        except InvalidInput as error:
+            raise self._error(field, error.detail) from error
 
     def prompt(self, field: str) -> Prompt:
         value = self.content.get(field)
-        if isinstance(value, str):
-            text: str = value
-            return self._checked(field, lambda: as_messages(text) and text)
-        if isinstance(value, list) and all(_is_message(message) for message in value):
-            return as_messages(value)
-        raise self._error(field, "expected a string or a list of {role, content}" if value is not None else "missing")
-
-    def _checked(self, field: str, check: Any) -> str:  # noqa: ANN401 - returns what the check returns
+        if not isinstance(value, str) and not (isinstance(value, list) and all(map(_is_message, value))):
+            expected = "expected a string or a list of {role, content}"
+            raise self._error(field, expected if field in self.content else "missing")
         try:
-            return str(check())
+            as_messages(value)
         except InvalidInput as error:
             raise self._error(field, error.detail) from error
+        return value
 
     def _error(self, field: str, problem: str) -> InvalidInput:
         return InvalidInput(f"{self.path}, line {self.line}, field {field!r}: {problem}")
 
 
-def _is_message(value: Any) -> bool:  # noqa: ANN401 - rows hold any JSON
-    return (
-        isinstance(value, dict)
-        and set(value) == set(Message(role="", content=""))
-        and all(isinstance(part, str) for part in value.values())
-    )
+def _is_message(value: object) -> bool:
+    return isinstance(value, dict) and value.keys() == {"role", "content"} and set(map(type, value.values())) == {str}
 
 
 def _preference(row: _Row) -> Preference:
