@@ -60,11 +60,11 @@ class Sampler(Protocol):
         ...
 
 
-def grid(questions: Sequence[Question], temperatures: Sequence[float], replicates: int) -> list[Cell]:
+def grid(prompt_ids: Sequence[str], temperatures: Sequence[float], replicates: int) -> list[Cell]:
     """Every cell of a stress test; one replicate at temperature 0, where all would be equal."""
     return [
-        Cell(question.prompt_id, temperature, replicate)
-        for question in questions
+        Cell(prompt_id, temperature, replicate)
+        for prompt_id in prompt_ids
         for temperature in temperatures
         for replicate in range(replicates if temperature > 0 else 1)
     ]

@@ -1,0 +1,27 @@
+"""``python -m evaluation --run-dir D``: run ``D/recipe.json``, of any kind, as a job's process."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from evaluation.recipes import parse_recipe
+from trainer.artifacts import ArtifactStore
+from trainer.errors import AssayError
+from trainer.run import run_as_child
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Exit status: 0 done, 1 failed, 2 bad input, 3 stopped and resumable."""
+    parser = argparse.ArgumentParser(prog="python -m evaluation", description=__doc__)
+    parser.add_argument("--run-dir", type=Path, required=True)
+    parser.add_argument("--artifact-dir", type=Path, default=Path("artifacts"))
+    options = parser.parse_args(arguments)
+    try:
+        return run_as_child(parse_recipe, options.run_dir, ArtifactStore(options.artifact_dir))
+    except (AssayError, OSError, ValueError) as error:
+        sys.stderr.write(f"{error.detail if isinstance(error, AssayError) else error}\n")
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

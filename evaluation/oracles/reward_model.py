@@ -1,0 +1,22 @@
+"""A registered scorer as an oracle, such as a much stronger reward model."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+from evaluation.engine.scoring import ScoringEngine
+from evaluation.oracles.oracle import Asked, Oracle
+from evaluation.scorers.registered import RegisteredScorers
+
+
+class RewardModelOracle(Oracle):
+    """Trusts a scorer's scores."""
+
+    kind: Literal["reward_model"] = "reward_model"
+    path: str
+    """A scorer's name, ``NAME[@VERSION][:OUTPUT]``."""
+
+    def artifacts(self) -> tuple[str, ...]:
+        return (self.path,)
+
+    def open(self, engine: ScoringEngine, prompts: Sequence[Asked], pinned: dict[str, str]) -> RegisteredScorers:
+        return RegisteredScorers(engine, [pinned[self.path]], "oracle")

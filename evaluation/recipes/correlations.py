@@ -1,0 +1,78 @@
+"""From the rows of a stress test to its correlations: per temperature, and over all temperatures."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from evaluation.generation.sampler import Cell
+from evaluation.scorers.scorer import Column
+from evaluation.statistics.bootstrap import BootstrapSettings, Floats
+from evaluation.statistics.correlation import correlate
+from evaluation.statistics.estimate import Estimate
+
+
+class ScoreTable:
+    """Scores of all responses by column, NaN where there is none."""
+
+    def __init__(self, cells: Sequence[Cell], columns: Sequence[Column]) -> None:
+        self._index = {cell: index for index, cell in enumerate(cells)}
+        prompts = {prompt_id: index for index, prompt_id in enumerate(dict.fromkeys(cell.prompt_id for cell in cells))}
+        self._prompt = np.array([prompts[cell.prompt_id] for cell in cells], dtype=np.int64)
+        self._temperature = np.array([cell.temperature for cell in cells], dtype=np.float64)
+        self._values: dict[Column, Floats] = {column: np.full(len(cells), np.nan) for column in columns}
+        self._labels = _labels(columns)
+
+    def fill(self, scores: Iterable[tuple[Cell, Column, float | None]]) -> None:
+        """Put scores where they belong; a score of None stays missing."""
+        for cell, column, score in scores:
+            if score is not None:
+                self._values[column][self._index[cell]] = score
+
+    def missing(self) -> dict[str, int]:
+        """How many responses have no score, for columns where that happened."""
+        counts = {self._labels[column]: int(np.isnan(values).sum()) for column, values in self._values.items()}
+        return {label: count for label, count in counts.items() if count}
+
+    def correlations(
+        self, temperature: float | None, bootstrap: BootstrapSettings, seed: int
+    ) -> list[tuple[Estimate, int | None]]:
+        """Every statistic at one temperature, or over all for None; beside each the scorer's version."""
+        rows = np.full(len(self._prompt), True) if temperature is None else self._temperature == temperature
+        scorers = {self._labels[column]: column for column in self._values if column.role != "oracle"}
+        oracles = {self._labels[column]: column for column in self._values if column.role == "oracle"}
+        estimates = correlate(
+            self._prompt[rows],
+            {label: self._values[column][rows] for label, column in scorers.items()},
+            {label: self._values[column][rows] for label, column in oracles.items()},
+            draws=bootstrap.draws,
+            confidence=bootstrap.confidence,
+            seed=seed,
+            temperature=temperature,
+        )
+        return [
+            (each.model_copy(update={"scorer": scorers[each.scorer].scorer}), scorers[each.scorer].version)
+            for each in estimates
+        ]
+
+
+def correlation_rows(
+    table: ScoreTable, temperature: float | None, bootstrap: BootstrapSettings, seed: int, policy: str
+) -> list[dict[str, Any]]:
+    """The lines of ``correlations.jsonl`` for one temperature."""
+    return [
+        {**estimate.model_dump(mode="json"), "scorer_version": version, "policy": policy}
+        for estimate, version in table.correlations(temperature, bootstrap, seed)
+    ]
+
+
+def _labels(columns: Sequence[Column]) -> dict[Column, str]:
+    """Columns by distinct names: the scorer's own, with its version where two versions are compared."""
+    same_name = Counter((column.scorer, column.role == "oracle") for column in columns)
+    return {
+        column: column.scorer
+        if same_name[column.scorer, column.role == "oracle"] == 1
+        else f"{column.scorer}@{column.version}"
+        for column in columns
+    }

@@ -1,0 +1,42 @@
+"""Artifacts as scorers of stored responses, through the scoring engine."""
+
+from collections.abc import Sequence
+
+from evaluation.engine.names import ScorerName
+from evaluation.engine.pairs import Pair, Scored
+from evaluation.engine.scoring import ScoringEngine, outcome
+from evaluation.scorers.scorer import Column, Judgement, Role, StoredResponse, missing
+from trainer.errors import AssayError
+
+
+class RegisteredScorers:
+    """Any number of artifacts' outputs as columns; outputs of one artifact share its forward pass."""
+
+    def __init__(self, engine: ScoringEngine, names: Sequence[str], role: Role) -> None:
+        """Raises InvalidInput or NotFound for a name that is no scorer."""
+        self._engine = engine
+        self._names = tuple(names)
+        self._columns = tuple(_column(engine, name, role) for name in names)
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        return self._columns
+
+    def judge(self, responses: Sequence[StoredResponse]) -> list[tuple[Judgement, ...]]:
+        pairs = [Pair(each.prompt, each.response) for each in responses]
+        waiting = self._engine.submit_each(self._names, pairs)
+        series = [[_judgement(outcome(future)) for future in waiting[name]] for name in self._names]
+        return list(zip(*series, strict=True))
+
+
+def _column(engine: ScoringEngine, name: str, role: Role) -> Column:
+    """The column of a scorer, named alike however the user wrote it: with the output where there are several."""
+    info = engine.describe(name)
+    output = ScorerName.parse(name).output or info.outputs[0]
+    return Column(info.name if len(info.outputs) == 1 else f"{info.name}:{output}", info.version, role)
+
+
+def _judgement(outcome: Scored | AssayError) -> Judgement:
+    if isinstance(outcome, AssayError):
+        return missing(outcome.code, outcome.detail)
+    return Judgement(outcome.score, outcome.tokens, outcome.truncated_tokens)
