@@ -37,9 +37,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         (["db", "check", "--database-url", "mysql://host/db"], "write sqlite:///assay.db or postgresql://"),
     ],
 )
-def test_bad_input_is_one_line_and_exit_2(
-    arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_bad_input_is_one_line_and_exit_2(arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(arguments) == 2
     said = capsys.readouterr()
     assert said.out == ""

@@ -1,0 +1,113 @@
+"""Stress tests with a few known numbers, and a browser without JavaScript to look at them."""
+
+import json
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+from sqlalchemy.orm import Session, sessionmaker
+
+from service.dashboard import pages
+from service.db.ids import new_id
+from service.db.ingest import ingest_run
+from service.db.session import writing
+from service.db.tables import Job
+from service.jobs.kinds import id_prefix
+from service.problems import add_problem_handlers
+
+AddJob = Callable[..., str]
+Measure = Callable[..., str]
+
+
+@pytest.fixture
+def add_job(make_session: sessionmaker[Session]) -> AddJob:
+    """Adds a job, a succeeded stress test of yesterday unless said otherwise; returns its id."""
+
+    def add(kind: str = "stress_test", status: str = "succeeded", **fields: Any) -> str:
+        yesterday = datetime.now(UTC) - timedelta(days=1)
+        defaults: dict[str, Any] = {
+            "name": "demo",
+            "recipe": {"kind": kind, "policy": {"path": "demo/policy"}},
+            "recipe_digest": "d" * 64,
+            "labels": {},
+            "executor": "local",
+            "attempts": 1,
+            "max_attempts": 3,
+            "code_version": "0.1.0",
+            "created_at": yesterday,
+            "started_at": yesterday,
+            "finished_at": yesterday + timedelta(seconds=90) if status == "succeeded" else None,
+        }
+        job = Job(id=new_id(id_prefix(kind)), kind=kind, status=status, **{**defaults, **fields})
+        with writing(make_session) as session:
+            session.add(job)
+        return job.id
+
+    return add
+
+
+def estimate(scorer: str, temperature: float | None, value: float | None, **fields: Any) -> dict[str, Any]:
+    """A line of correlations.jsonl: r within prompts with an interval of 0.1 to either side."""
+    return {
+        "scorer": scorer,
+        "scorer_version": None,
+        "policy": "demo/policy",
+        "oracle": "judge",
+        "statistic": "pearson_within",
+        "stratum": "all",
+        "temperature": temperature,
+        "estimate": value,
+        "lower": None if value is None else value - 0.1,
+        "upper": None if value is None else value + 0.1,
+        "standard_error": None if value is None else 0.05,
+        "n_prompts": 2,
+        "n_responses": 8,
+        "n_dropped": 0,
+        "method": "prompt-cluster bootstrap",
+        "undefined_reason": "every score is the same" if value is None else None,
+        **fields,
+    }
+
+
+@pytest.fixture
+def measure(make_session: sessionmaker[Session], add_job: AddJob, tmp_path: Path) -> Measure:
+    """Stores a finished stress test; ``r`` is by scorer and temperature, and ``more`` are further rows."""
+
+    def store(r: dict[str, dict[float, float | None]], more: list[dict[str, Any]] | None = None, **fields: Any) -> str:
+        run = add_job(**fields)
+        directory = tmp_path / run
+        directory.mkdir()
+        rows = [estimate(scorer, t, value) for scorer, path in r.items() for t, value in path.items()] + (more or [])
+        (directory / "correlations.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        (directory / "result.json").write_text(json.dumps({"status": "succeeded", "result": {"policy": "demo/policy"}}))
+        with writing(make_session) as session:
+            ingest_run(session, run, directory)
+        return run
+
+    return store
+
+
+@pytest.fixture
+def row() -> Callable[..., dict[str, Any]]:
+    """``row(scorer, temperature, r, **fields)``: a line of correlations.jsonl."""
+    return estimate
+
+
+@pytest.fixture
+def app(make_session: sessionmaker[Session]) -> FastAPI:
+    """The pages over a database."""
+    app = FastAPI()
+    app.state.sessions = make_session
+    add_problem_handlers(app)
+    app.include_router(pages.router)
+    return app
+
+
+@pytest.fixture
+def browser(app: FastAPI) -> Iterator[TestClient]:
+    with TestClient(app) as client:
+        yield client

@@ -1,0 +1,73 @@
+"""Views choose what a page shows of a run."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from service.dashboard.views import scorer_table, verdict_of, worst_of_the_surest
+from service.db.records import CorrelationRecord
+
+
+def correlation(scorer: str, temperature: float | None, r: float | None, **fields: Any) -> CorrelationRecord:
+    known = r is not None
+    defaults: dict[str, Any] = {
+        "run": "run_1", "policy": "p", "scorer": scorer, "scorer_version": 3, "oracle": "judge",
+        "temperature": temperature, "stratum": "all", "statistic": "pearson_within", "estimate": r,
+        "lower": r - 0.1 if known else None, "upper": r + 0.1 if known else None,
+        "standard_error": 0.05 if known else None, "n_prompts": 2, "n_responses": 8, "n_dropped": 0,
+        "method": "m", "undefined_reason": None if known else "constant", "code_version": "0",
+        "created_at": datetime(2026, 1, 1, tzinfo=UTC),
+    }  # fmt: skip
+    return CorrelationRecord(**{**defaults, **fields})
+
+
+def test_the_leading_scorer_is_the_one_whose_interval_starts_highest_where_it_is_weakest() -> None:
+    rows = [
+        correlation("steady", 0.5, 0.5),
+        correlation("steady", 2.0, 0.4),
+        correlation("brilliant", 0.5, 0.9),
+        correlation("brilliant", 2.0, 0.1),
+        correlation("length", 0.5, 0.95),  # a trivial control never leads
+        correlation("undefined", 0.5, None),
+        correlation("pooled", None, 0.99),  # all temperatures together hide the weakest
+        correlation("partial", 0.5, 0.99, stratum="untruncated"),
+    ]
+
+    worst = worst_of_the_surest(rows)
+    assert worst is not None
+    assert (worst.scorer, worst.temperature, worst.estimate) == ("steady", 2.0, 0.4)
+    assert worst_of_the_surest(rows[4:6]) is None
+
+
+def test_another_oracle_than_the_first_has_no_say_in_who_leads() -> None:
+    rows = [correlation("a", 1.0, 0.2), correlation("b", 1.0, 0.1), correlation("b", 1.0, 0.9, oracle="other")]
+
+    worst = worst_of_the_surest(rows)
+    assert worst is not None
+    assert worst.scorer == "a"
+
+
+def test_a_table_has_a_column_for_each_temperature_and_all_of_them_last() -> None:
+    rows = [
+        correlation("a", None, 0.3),
+        correlation("a", 2.0, 0.2),
+        correlation("a", 0.5, 0.4),
+        correlation("length", 0.5, 0.1),
+        correlation("a", 0.5, 0.7, oracle="other"),
+    ]
+    table = scorer_table(rows, "pearson_within", "judge")
+
+    assert table.temperatures == [0.5, 2.0, None]
+    (learned,), (control,) = table.learned, table.controls
+    assert [cell.estimate if cell else None for cell in learned.cells] == [0.4, 0.2, 0.3]
+    assert learned.version == 3
+    assert [cell.estimate if cell else None for cell in control.cells] == [0.1, None, None]
+
+
+def test_a_verdict_keeps_a_number_and_its_interval_on_one_line() -> None:
+    verdict = verdict_of([correlation("a", 1.0, 0.5)], "judge")
+
+    assert verdict is not None
+    assert (
+        "r\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}0.50\N{NO-BREAK SPACE}[0.40,\N{NO-BREAK SPACE}0.60]" in verdict.headline
+    )
+    assert verdict_of([], None) is None
