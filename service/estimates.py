@@ -1,9 +1,15 @@
 """Stored correlations as the estimates they were when they were computed."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from evaluation.statistics.estimate import Estimate
+from service.db import queries, schema
 from service.db.records import CorrelationRecord
+from service.db.session import make_engine, sessions
+from service.jobs.kinds import EVALUATION_KINDS
+from service.settings import Settings
+from trainer.errors import InvalidInput
 
 _FIELDS = set(Estimate.model_fields)
 
@@ -11,3 +17,21 @@ _FIELDS = set(Estimate.model_fields)
 def as_estimates(correlations: Sequence[CorrelationRecord]) -> list[Estimate]:
     """What verdicts, tables and figures take."""
     return [Estimate.model_validate(row.model_dump(include=_FIELDS)) for row in correlations]
+
+
+def read_run(settings: Settings, run_id: str) -> tuple[dict[str, Any], list[Estimate]]:
+    """Summary and estimates of a finished stress test or audit, as ``evaluation.report`` takes them.
+
+    Raises NotFound, or InvalidInput before it has measured anything.
+    """
+    engine = make_engine(settings.database_url)
+    try:
+        schema.prepare(engine)
+        with sessions(engine)() as session:
+            job = queries.get_job(session, run_id, EVALUATION_KINDS)
+            rows = queries.correlations(session, queries.CorrelationFilter(runs=[run_id]))
+    finally:
+        engine.dispose()
+    if not rows:
+        raise InvalidInput(f"{run_id} has measured nothing yet: it is {job.status}")
+    return {"name": job.name, **(job.result or {})}, as_estimates(rows)

@@ -10,7 +10,6 @@ from rich.console import Console
 
 from service.cli.options import ArtifactDir, AsJson, DatabaseUrl
 from service.cli.printing import print_json, say
-from service.cli.report import read_run
 from service.settings import Settings, load_settings
 from trainer.files import write_atomically
 from trainer.recipe import apply_overrides, read_recipe
@@ -109,8 +108,9 @@ def _run(content: dict[str, Any], settings: Settings) -> dict[str, Any]:
 def _print_verdict(run_id: str, settings: Settings) -> None:
     from evaluation.report import table
     from evaluation.verdict import verdict
+    from service.estimates import read_run
 
-    _, estimates = read_run(run_id, settings)
+    _, estimates = read_run(settings, run_id)
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
     console.print(table(estimates))
     found = verdict(estimates)

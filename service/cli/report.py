@@ -8,7 +8,6 @@ import typer
 
 from service.cli.options import DatabaseUrl
 from service.cli.printing import say
-from service.settings import Settings, load_settings
 from trainer.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -24,30 +23,15 @@ def report(
 ) -> None:
     """Write one static HTML file with verdict, figures and tables."""
     from evaluation.report import write_report
+    from service.estimates import read_run
+    from service.settings import load_settings
 
     if source.endswith(".json") or Path(source).is_file():
         summary, estimates = read_audit(Path(source))
     else:
-        summary, estimates = read_run(source, load_settings(database_url=database_url))
+        summary, estimates = read_run(load_settings(database_url=database_url), source)
     write_report(summary, estimates, output)
     say(str(output))
-
-
-def read_run(run_id: str, settings: Settings) -> "tuple[dict[str, Any], list[Estimate]]":
-    """Summary and estimates of a finished stress test or audit. Raises NotFound, or InvalidInput before it is done."""
-    from service.db import queries, schema
-    from service.db.session import make_engine, sessions
-    from service.estimates import as_estimates
-    from service.jobs.kinds import EVALUATION_KINDS
-
-    engine = make_engine(settings.database_url)
-    schema.prepare(engine)
-    with sessions(engine)() as session:
-        job = queries.get_job(session, run_id, EVALUATION_KINDS)
-        rows = queries.correlations(session, queries.CorrelationFilter(runs=[run_id]))
-    if not rows:
-        raise InvalidInput(f"{run_id} has measured nothing yet: it is {job.status}")
-    return {"name": job.name, **(job.result or {})}, as_estimates(rows)
 
 
 def read_audit(path: Path) -> "tuple[dict[str, Any], list[Estimate]]":

@@ -1,0 +1,53 @@
+"""Listen and serve: the application behind an address of this machine, until it is told to stop."""
+
+import contextlib
+import socket
+import sys
+
+from service.settings import Settings
+from trainer.errors import InvalidInput
+
+
+def run_server(settings: Settings) -> None:
+    """Serve until Ctrl-C or SIGTERM. An empty database is given its tables.
+
+    Raises InvalidInput where the address cannot be used, WrongSchema for a database at another migration.
+    """
+    with _listen(settings.host, settings.port) as listener:
+        _prepare_database(settings)
+        _serve(settings, listener)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """A listening socket, opened before anything else so that a taken port is said at once."""
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        return socket.create_server((host, port), family=family)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise InvalidInput(f"cannot listen on {host} port {port}: {reason}; choose another --host or --port") from error
+
+
+def _prepare_database(settings: Settings) -> None:
+    from service.db import schema
+    from service.db.session import make_engine
+
+    engine = make_engine(settings.database_url)
+    try:
+        schema.prepare(engine)
+    finally:
+        engine.dispose()
+
+
+def _serve(settings: Settings, listener: socket.socket) -> None:
+    import uvicorn
+
+    from service.app import create_app
+
+    host, port = listener.getsockname()[:2]
+    address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    sys.stdout.write(f"Assay is at {address} and its API at {address}/docs; Ctrl-C stops it\n")
+    sys.stdout.flush()
+    config = uvicorn.Config(create_app(settings), log_level="warning", timeout_graceful_shutdown=5, server_header=False)
+    with contextlib.suppress(KeyboardInterrupt):  # uvicorn repeats the signal once it has shut down in order
+        uvicorn.Server(config).run(sockets=[listener])
