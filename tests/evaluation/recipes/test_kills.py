@@ -1,0 +1,114 @@
+"""A stress test that is killed, however often and wherever, ends with the files of one that was not."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from evaluation.recipes import parse_recipe
+from trainer.artifacts import ArtifactStore
+from trainer.run import run_recipe
+
+FILES = ("prompts.jsonl", "responses.jsonl", "scores.jsonl", "correlations.jsonl")
+RECIPE: dict[str, Any] = {
+    "kind": "stress_test",
+    "name": "killed",
+    "policy": {"path": "policy"},
+    "prompts": {"kind": "product_world", "limit": 28},
+    "temperatures": [0, 1.0, 2.0],
+    "responses_per_prompt": 20,
+    "max_response_tokens": 16,
+    "scorers": ["rm", "policy/discriminator:difference"],
+    "oracles": [{"kind": "product_world"}, {"kind": "product_world", "measure": "share"}],
+    "bootstrap": {"draws": 100},
+}
+
+# imports once and forks a real process per run: each line of input is the arguments of one
+FORKER = """
+import os, sys
+from transformers import BertForSequenceClassification, LlamaForCausalLM
+from evaluation.__main__ import main
+for line in sys.stdin:
+    child = os.fork()
+    if child == 0:
+        os._exit(main(line.split()))
+    print(child, flush=True)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+"""
+
+
+@pytest.fixture
+def forker() -> Iterator[subprocess.Popen[str]]:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[3])}
+    with subprocess.Popen(
+        [sys.executable, "-c", FORKER],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env=environment,
+    ) as process:
+        yield process
+        assert process.stdin is not None
+        process.stdin.close()
+
+
+def start(forker: subprocess.Popen[str], arguments: str) -> int:
+    assert forker.stdin is not None
+    forker.stdin.write(arguments + "\n")
+    forker.stdin.flush()
+    return answer(forker)
+
+
+def answer(forker: subprocess.Popen[str]) -> int:
+    assert forker.stdout is not None
+    return int(forker.stdout.readline())
+
+
+def test_killed_at_any_moment_it_loses_nothing_and_repeats_nothing(
+    forker: subprocess.Popen[str], store: ArtifactStore, tmp_path: Path
+) -> None:
+    expected, killed = tmp_path / "expected", tmp_path / "killed"
+    run_recipe(parse_recipe(RECIPE), expected, store, quiet=True)
+    killed.mkdir()
+    (killed / "recipe.json").write_text(json.dumps(RECIPE))
+    rng = random.Random(0)
+    deaths, states = 0, set()
+    while True:
+        child = start(forker, f"--run-dir {killed} --artifact-dir {store.root}")
+        kill_after_growth(child, killed, rng.randint(1, sum(sizes(expected)) // 5), rng.uniform(0, 0.05))
+        status = answer(forker)
+        states.add(sizes(killed))
+        if status == 0:
+            break
+        assert status == -signal.SIGKILL
+        deaths += 1
+
+    assert deaths >= 3
+    assert len(states) >= 4  # killed in different states, not always in the same one
+    for name in FILES:
+        assert sorted((killed / name).read_text().splitlines()) == sorted((expected / name).read_text().splitlines())
+
+
+def kill_after_growth(child: int, directory: Path, growth: int, delay: float) -> None:
+    """Kill a run once it has written ``growth`` bytes, and ``delay`` seconds later: not always between two writes."""
+    enough = sum(sizes(directory)) + growth
+    with suppress(ProcessLookupError):  # it finished first
+        while sum(sizes(directory)) < enough:
+            os.kill(child, 0)
+            time.sleep(0.002)
+        time.sleep(delay)
+        os.kill(child, signal.SIGKILL)
+
+
+def sizes(directory: Path) -> tuple[int, ...]:
+    return tuple((directory / name).stat().st_size if (directory / name).exists() else 0 for name in FILES)
