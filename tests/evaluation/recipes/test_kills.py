@@ -16,7 +16,7 @@ import pytest
 
 from evaluation.recipes import parse_recipe
 from trainer.artifacts import ArtifactStore
-from trainer.run import run_recipe
+from trainer.run import read_result, run_recipe
 
 FILES = ("prompts.jsonl", "responses.jsonl", "scores.jsonl", "correlations.jsonl")
 RECIPE: dict[str, Any] = {
@@ -46,7 +46,7 @@ for line in sys.stdin:
 """
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def forker() -> Iterator[subprocess.Popen[str]]:
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[3])}
     with subprocess.Popen(
@@ -99,7 +99,24 @@ def test_killed_at_any_moment_it_loses_nothing_and_repeats_nothing(
         assert sorted((killed / name).read_text().splitlines()) == sorted((expected / name).read_text().splitlines())
 
 
-def kill_after_growth(child: int, directory: Path, growth: int, delay: float) -> None:
+def test_a_request_to_stop_is_honoured_with_its_own_exit_status(
+    forker: subprocess.Popen[str], store: ArtifactStore, tmp_path: Path
+) -> None:
+    (tmp_path / "recipe.json").write_text(json.dumps(RECIPE))
+    child = start(forker, f"--run-dir {tmp_path} --artifact-dir {store.root}")
+    kill_after_growth(child, tmp_path, 50_000, 0.0, signal.SIGTERM)
+
+    assert answer(forker) == 3
+    assert read_result(tmp_path) == {
+        "status": "stopped",
+        "result": None,
+        "error": {"code": "stopped", "detail": "stopped on request"},
+    }
+
+
+def kill_after_growth(
+    child: int, directory: Path, growth: int, delay: float, by: signal.Signals = signal.SIGKILL
+) -> None:
     """Kill a run once it has written ``growth`` bytes, and ``delay`` seconds later: not always between two writes."""
     enough = sum(sizes(directory)) + growth
     with suppress(ProcessLookupError):  # it finished first
@@ -107,7 +124,7 @@ def kill_after_growth(child: int, directory: Path, growth: int, delay: float) ->
             os.kill(child, 0)
             time.sleep(0.002)
         time.sleep(delay)
-        os.kill(child, signal.SIGKILL)
+        os.kill(child, by)
 
 
 def sizes(directory: Path) -> tuple[int, ...]:
