@@ -183,7 +183,7 @@ class ArtifactStore:
 
     def _rename_into_place(self, staging: Path, name: str, contents: Contents, files: dict[str, str]) -> Artifact:
         while True:
-            number = max((artifact.version for artifact in self.versions(name)), default=0) + 1
+            number = max(self._version_numbers(name), default=0) + 1
             manifest = Manifest(
                 name=name,
                 version=number,

@@ -37,6 +37,12 @@ def test_a_resumed_job_gets_the_version_it_already_published(store: ArtifactStor
     assert store.publish("a", contents("job_2"), write).version == 2
 
 
+def test_a_number_taken_by_a_broken_artifact_is_not_given_again(store: ArtifactStore) -> None:
+    store.publish("a", contents(), write)
+    (store.root / "a/1/manifest.json").unlink()
+    assert store.publish("a", contents(), write).version == 2
+
+
 def test_concurrent_publishers_never_share_a_version(store: ArtifactStore) -> None:
     with ThreadPoolExecutor(8) as pool:
         versions = list(pool.map(lambda _: store.publish("a", contents(), write).version, range(16)))
