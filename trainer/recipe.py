@@ -24,7 +24,7 @@ ArtifactName = Annotated[str, AfterValidator(check_name)]
 class Model(BaseModel):
     """A frozen schema in which an unknown field is an error rather than a silent no-op."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
 
 
 class Launch(Model):
