@@ -1,4 +1,4 @@
-"""The pages: overview of stress tests, one run, jobs, one job. Each reads the database and renders; none writes."""
+"""The pages: overview of stress tests, one run, jobs, one job, the API. They read and render; none writes."""
 
 from collections.abc import Callable
 from typing import Annotated
@@ -8,6 +8,7 @@ from fastapi.responses import FileResponse
 from sqlalchemy.orm import Session
 
 from service.dashboard.metrics import metric_rows
+from service.dashboard.reference import operations, schemas
 from service.dashboard.rendering import plotly_script, render, static_directory
 from service.dashboard.views import (
     WITHIN,
@@ -114,6 +115,20 @@ def job(request: Request, job_id: str) -> Response:
         return render(request, "job.html", here="jobs", job=record, taken=seconds_taken(record), metrics=rows)
 
     return _answer(request, page)
+
+
+@router.get("/docs")
+def docs(request: Request) -> Response:
+    """The API's reference."""
+    document = request.app.openapi()
+    return render(
+        request,
+        "reference.html",
+        here="docs",
+        version=document["info"]["version"],
+        operations=operations(document),
+        schemas=schemas(document),
+    )
 
 
 @router.get("/static/{name}")

@@ -1,6 +1,7 @@
 """From a template and values to a response: escaping, security headers, and links that survive a path prefix."""
 
 import hashlib
+import re
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -10,6 +11,7 @@ import yaml
 from fastapi import Request
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
 from evaluation.wording import chance, interval, label, number
 from service.dashboard.views import api_path
@@ -67,6 +69,7 @@ def _environment() -> Environment:
         "ago": ago,
         "number": number,
         "duration": duration,
+        "prose": _prose,
         "yaml": lambda value: yaml.safe_dump(value, sort_keys=False, allow_unicode=True),
     }
     environment.globals |= {
@@ -77,6 +80,14 @@ def _environment() -> Environment:
         "api_path": api_path,
     }
     return environment
+
+
+def _prose(text: str) -> Markup:
+    """A sentence in which `code` stands between backticks."""
+    parts = re.split(r"`+([^`]+)`+", text)
+    return Markup("").join(
+        Markup("<code>{}</code>").format(part) if index % 2 else part for index, part in enumerate(parts)
+    )
 
 
 @cache

@@ -100,7 +100,7 @@ def row() -> Callable[..., dict[str, Any]]:
 @pytest.fixture
 def app(make_session: sessionmaker[Session]) -> FastAPI:
     """The pages over a database."""
-    app = FastAPI()
+    app = FastAPI(docs_url=None)
     app.state.sessions = make_session
     add_problem_handlers(app)
     app.include_router(pages.router)
