@@ -12,7 +12,7 @@ Item = TypeVar("Item")
 
 
 class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, from_attributes=True)
+    model_config = ConfigDict(frozen=True, from_attributes=True, use_attribute_docstrings=True)
 
 
 class Page(_Record, Generic[Item]):

@@ -1,0 +1,215 @@
+"""What every kind of job answers: submission, events, metrics, logs, cancel and resume."""
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import anyio
+from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi.responses import PlainTextResponse, StreamingResponse
+from pydantic import AfterValidator, BaseModel, ConfigDict
+from sqlalchemy.orm import Session, sessionmaker
+
+from service.db.pages import DEFAULT_LIMIT, MAX_LIMIT
+from service.db.queries import JobFilter, find_job, get_job, list_events, list_metrics
+from service.db.records import TERMINAL, EventRecord, JobRecord, JobStatus, MetricSeries, Page
+from service.db.session import writing
+from service.jobs import cancel, resume, submit
+from service.jobs.kinds import require_kind
+from service.settings import Settings
+from trainer.errors import InvalidInput
+from trainer.run import LOG_FILE
+
+_KEEP_ALIVE_SECONDS = 15.0
+
+Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT)]
+Cursor = Annotated[str | None, Query(description="`next` of the page before")]
+DryRun = Annotated[bool, Query(description="validate only; nothing is stored")]
+IdempotencyKey = Annotated[
+    str | None, Header(description="the same key with the same recipe gives the same job, however often it is sent")
+]
+UtcTime = Annotated[datetime, AfterValidator(lambda time: time if time.tzinfo else time.replace(tzinfo=UTC))]
+
+
+class Validated(BaseModel):
+    """A recipe as it would run, every default written out."""
+
+    recipe: dict[str, Any]
+    recipe_digest: str
+
+
+class ListFilters(BaseModel):
+    """Which jobs to list."""
+
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+    status: JobStatus | None = None
+    name: str | None = None
+    label: list[str] = []
+    """``key=value``; all of them must hold."""
+    created_after: UtcTime | None = None
+    created_before: UtcTime | None = None
+    cursor: str | None = None
+    """``next`` of the page before."""
+    limit: Limit = DEFAULT_LIMIT
+
+    def job_filter(self, kinds: tuple[str, ...]) -> JobFilter:
+        """The same, for queries. Raises InvalidInput for a label without ``=``."""
+        labels = {}
+        for label in self.label:
+            key, separator, value = label.partition("=")
+            if not separator:
+                raise InvalidInput(f"label {label!r}: write key=value")
+            labels[key] = value
+        return JobFilter(
+            kinds=kinds,
+            status=self.status,
+            name=self.name,
+            labels=labels,
+            created_after=self.created_after,
+            created_before=self.created_before,
+        )
+
+
+def submit_body(
+    request: Request,
+    response: Response,
+    content: dict[str, Any],
+    kinds: tuple[str, ...],
+    key: str | None,
+    dry_run: bool,
+) -> str | Validated:
+    """Validate a recipe and, unless it is a dry run, queue it: the id of its job, with status 202 and Location."""
+    require_kind(content, kinds)
+    recipe = request.app.state.parse_recipe(content)
+    if dry_run:
+        response.status_code = 200
+        return Validated(recipe=recipe.model_dump(mode="json"), recipe_digest=recipe.digest())
+    job_id = submit(request.app.state.sessions, recipe, request.app.state.settings, idempotency_key=key)
+    request.app.state.dispatcher.wake()
+    response.headers["Location"] = f"{request.url.path}/{job_id}"
+    return job_id
+
+
+def lifecycle_router(kinds: tuple[str, ...]) -> APIRouter:
+    """Routes below ``/{job_id}`` for jobs of ``kinds``; to be included behind a prefix."""
+    router = APIRouter()
+
+    @router.post("/{job_id}/cancel", status_code=202)
+    def cancel_job(job_id: str, request: Request) -> JobRecord:
+        """Cancel a waiting job, or ask a running one to save a checkpoint and stop."""
+        with writing(request.app.state.sessions) as session:
+            cancel(session, job_id, kinds)
+        request.app.state.dispatcher.wake()
+        return _job(request, job_id)
+
+    @router.post("/{job_id}/resume", status_code=202)
+    def resume_job(job_id: str, request: Request) -> JobRecord:
+        """Queue a cancelled, failed or lost job again; it continues from its last checkpoint."""
+        with request.app.state.sessions() as session:
+            recipe = find_job(session, job_id, kinds).recipe
+        request.app.state.parse_recipe(recipe)  # recipes outlive the code that wrote them
+        with writing(request.app.state.sessions) as session:
+            resume(session, job_id, kinds)
+        request.app.state.dispatcher.wake()
+        return _job(request, job_id)
+
+    @router.get("/{job_id}/events", response_model=Page[EventRecord], responses=_EVENT_STREAM)
+    def get_events(
+        job_id: str,
+        request: Request,
+        after: Annotated[int | None, Query(ge=0, lt=2**63, description="sequence number to begin after")] = None,
+        limit: Limit = DEFAULT_LIMIT,
+        last_event_id: Annotated[str | None, Header()] = None,
+    ) -> Page[EventRecord] | Response:
+        """What happened, oldest first: a page, or with `Accept: text/event-stream` a stream that follows the job."""
+        sessions: sessionmaker[Session] = request.app.state.sessions
+        seen = _sequence(last_event_id) if after is None else after
+        with sessions() as session:
+            status = find_job(session, job_id, kinds).status
+            events = list_events(session, job_id, after=seen, limit=limit)
+        if "text/event-stream" not in request.headers.get("accept", ""):
+            return Page(data=events, next=str(events[-1].sequence) if len(events) == limit else None)
+        if status in TERMINAL and not events and last_event_id is not None:
+            return Response(status_code=204)  # tells a browser that reconnects to leave it
+        stream = _follow(sessions, job_id, seen, request.app.state.settings.poll_seconds)
+        return StreamingResponse(stream, media_type="text/event-stream", headers={"Cache-Control": "no-store"})
+
+    @router.get("/{job_id}/metrics")
+    def get_metrics(
+        job_id: str,
+        request: Request,
+        name: Annotated[list[str], Query(description="only these metrics")] = [],  # noqa: B006 - FastAPI copies it
+        max_points: Annotated[int, Query(ge=2, le=5000)] = 500,
+    ) -> Page[MetricSeries]:
+        """Every metric over its steps, thinned to `max_points` measured points each."""
+        with request.app.state.sessions() as session:
+            find_job(session, job_id, kinds)
+            return Page(data=list_metrics(session, job_id, names=name, max_points=max_points), next=None)
+
+    @router.get("/{job_id}/logs", response_class=PlainTextResponse)
+    def get_logs(
+        job_id: str, request: Request, tail_bytes: Annotated[int, Query(ge=1, le=10_000_000)] = 65_536
+    ) -> PlainTextResponse:
+        """The end of what the job's process wrote."""
+        with request.app.state.sessions() as session:
+            find_job(session, job_id, kinds)
+        settings: Settings = request.app.state.settings
+        return PlainTextResponse(_tail(settings.runs_dir / job_id / LOG_FILE, tail_bytes))
+
+    return router
+
+
+_EVENT_STREAM: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}},
+    204: {"description": "The stream has ended; do not reconnect"},
+}
+
+
+def _job(request: Request, job_id: str) -> JobRecord:
+    with request.app.state.sessions() as session:
+        return get_job(session, job_id)
+
+
+def _sequence(last_event_id: str | None) -> int:
+    if last_event_id is None:
+        return 0
+    if not last_event_id.isdecimal() or len(last_event_id) > 18:
+        raise InvalidInput("Last-Event-ID: send back the id of an event of this stream")
+    return int(last_event_id)
+
+
+async def _follow(sessions: sessionmaker[Session], job_id: str, after: int, poll_seconds: float) -> AsyncIterator[str]:
+    """Server-sent events until the job has ended; the last one is ``end`` with the job's status."""
+
+    def read() -> tuple[str, list[EventRecord]]:
+        with sessions() as session:
+            # the status first: once it is terminal, all events are stored
+            return find_job(session, job_id).status, list_events(session, job_id, after=after, limit=MAX_LIMIT)
+
+    silent = 0.0
+    while True:
+        status, events = await anyio.to_thread.run_sync(read)
+        for event in events:
+            after = event.sequence
+            yield f"id: {event.sequence}\nevent: {event.type}\ndata: {event.model_dump_json()}\n\n"
+        if events:
+            silent = 0.0
+            continue
+        if status in TERMINAL:
+            yield f'event: end\ndata: {{"status": "{status}"}}\n\n'
+            return
+        if silent >= _KEEP_ALIVE_SECONDS:
+            silent = 0.0
+            yield ": nothing new\n\n"
+        silent += poll_seconds
+        await anyio.sleep(poll_seconds)
+
+
+def _tail(path: Path, size: int) -> str:
+    if not path.is_file():
+        return ""
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - size))
+        return file.read(size).decode("utf-8", "replace")
