@@ -50,7 +50,7 @@ def write_report(summary: dict[str, Any], estimates: Sequence[Estimate], path: P
         lstrip_blocks=True,
     )
     page = environment.get_template("report.html").render(
-        title=summary.get("policy") or summary.get("name") or Path(str(summary.get("path", "audit"))).name,
+        title=summary.get("policy") or Path(str(summary.get("path") or summary.get("name", "responses"))).name,
         kind="Stress test" if is_graded(estimates) else "Audit",
         facts=_facts(summary, estimates),
         notices=summary.get("notices", []),

@@ -100,14 +100,10 @@ class _CellSums:
 
 
 def _about_prompt_means(values: Floats, prompt: Ints, n_prompts: int) -> tuple[Floats, Floats]:
-    """Prompt means (n_prompts,) and each row's deviation from its prompt's; exactly 0 where a prompt is constant."""
-    first = np.zeros(n_prompts)
-    first[prompt[::-1]] = values[::-1]
-    # equal values must not differ from their mean by a rounding error, so the mean is taken from the first on
-    above_first = values - first[prompt]
+    """Prompt means (n_prompts,) and each row's deviation from its prompt's."""
     count = np.maximum(np.bincount(prompt, minlength=n_prompts), 1)
-    mean_above_first = np.bincount(prompt, weights=above_first, minlength=n_prompts) / count
-    return first + mean_above_first, above_first - mean_above_first[prompt]
+    means = np.bincount(prompt, weights=values, minlength=n_prompts) / count
+    return means, values - means[prompt]
 
 
 def _standardised(values: Floats) -> Floats:

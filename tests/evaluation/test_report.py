@@ -77,7 +77,9 @@ def test_a_stress_test_shows_verdict_figures_and_table(tmp_path: Path) -> None:
 
 
 def test_an_audit_shows_a_forest_and_a_table_of_statistics(tmp_path: Path) -> None:
-    page = written(tmp_path, audit(), {"path": "somewhere/judged.jsonl", "n_prompts": 20, "n_responses": 80})
+    page = written(
+        tmp_path, audit(), {"path": "somewhere/judged.jsonl", "name": "audit", "n_prompts": 20, "n_responses": 80}
+    )
     assert "Audit of <strong>judged.jsonl</strong>" in page
     assert len(figures(page)) == 1
     assert '<th scope="col">r between prompts</th>' in page

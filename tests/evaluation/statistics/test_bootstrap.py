@@ -47,6 +47,9 @@ def test_a_second_cluster_is_drawn_independently_of_the_prompts() -> None:
     ones = Values(np.ones((20, 1)))
     [totals] = Bootstrap(20, 7, 200, seed=5).totals([ones])
     assert totals.tolist() == [[140.0]] * 200  # 20 prompts times 7 policies, however they are drawn
+    square = Bootstrap(20, 20, 50, seed=5)
+    [prompts], [policies] = square._prompt_weights(50), square._second_weights(20, 50)
+    assert abs(np.corrcoef(prompts.ravel(), policies.ravel())[0, 1]) < 0.1  # of 1,000 pairs, the error is 0.03
 
 
 def test_the_interval_holds_the_middle_of_the_draws() -> None:

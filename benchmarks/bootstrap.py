@@ -1,0 +1,68 @@
+"""Speed and memory of the clustered bootstrap against resampling the rows, side by side in one run.
+
+    python benchmarks/bootstrap.py [--rows 1000000] [--scorers 10] [--draws 10000]
+
+The peer draws the same prompts and recomputes three correlations from their rows, as a resampling library does; it is
+given few draws and scaled up, for all of them would take hours.
+"""
+
+import argparse
+import resource
+import time
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evaluation.statistics.correlation import correlate
+
+RESPONSES_PER_PROMPT = 16
+PEER_DRAWS = 3
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Time the clustered bootstrap")
+    parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--scorers", type=int, default=10)
+    parser.add_argument("--draws", type=int, default=10_000)
+    asked = parser.parse_args()
+    generator = np.random.default_rng(0)
+    prompts = asked.rows // RESPONSES_PER_PROMPT
+    clusters = np.repeat(np.arange(prompts), RESPONSES_PER_PROMPT)
+    oracle = generator.standard_normal(len(clusters))
+    scores = {f"scorer-{i}": 0.1 * i * oracle + generator.standard_normal(len(clusters)) for i in range(asked.scorers)}
+
+    started = time.perf_counter()
+    for _ in range(PEER_DRAWS):
+        resample_rows(generator, scores, oracle.reshape(prompts, -1))
+    peer = (time.perf_counter() - started) * asked.draws / PEER_DRAWS
+
+    before = peak_gigabytes()
+    started = time.perf_counter()
+    correlate(clusters, scores, {"oracle": oracle}, draws=asked.draws, confidence=0.95, seed=0)
+    ours = time.perf_counter() - started
+
+    print(f"{len(clusters):,} rows, {prompts:,} prompts, {asked.scorers} scorers, {asked.draws:,} draws")
+    print(f"sums of prompts     {ours:10.1f} s   peak {peak_gigabytes():.2f} GB ({before:.2f} before), five statistics")
+    print(f"rows resampled      {peer:10.1f} s   scaled from {PEER_DRAWS} draws, three statistics")
+    print(f"ratio               {peer / ours:10.1f}")
+
+
+def resample_rows(
+    generator: np.random.Generator, scores: dict[str, NDArray[np.float64]], oracle: NDArray[np.float64]
+) -> None:
+    """One draw the plain way; ``oracle`` is (prompts, responses)."""
+    drawn = generator.integers(len(oracle), size=len(oracle))
+    y = oracle[drawn]
+    for score in scores.values():
+        x = score.reshape(oracle.shape)[drawn]
+        np.corrcoef(x.ravel(), y.ravel())
+        np.corrcoef(x.mean(axis=1), y.mean(axis=1))
+        np.corrcoef((x - x.mean(axis=1, keepdims=True)).ravel(), (y - y.mean(axis=1, keepdims=True)).ravel())
+
+
+def peak_gigabytes() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+
+
+if __name__ == "__main__":
+    main()
