@@ -17,7 +17,7 @@ from service.jobs.kinds import ParseRecipe, parse_any_recipe
 from service.middleware import RequestContext
 from service.openapi import describe
 from service.problems import PROBLEM_RESPONSES, add_problem_handlers
-from service.routes import artifacts, comparisons, health, scorers, scores, stress_tests, training_jobs
+from service.routes import artifacts, audits, comparisons, health, scorers, scores, stress_tests, training_jobs
 from service.scoring import ScoringService
 from service.settings import Settings
 from trainer.artifacts import ArtifactStore, code_version
@@ -29,6 +29,7 @@ ROUTERS = (
     artifacts.router,
     training_jobs.router,
     stress_tests.router,
+    audits.router,
     health.router,
     pages.router,
 )
@@ -47,6 +48,8 @@ def create_app(
         description="How far can a scorer be trusted as responses drift from what it was trained on?",
         lifespan=_lifespan,
         responses=PROBLEM_RESPONSES,
+        docs_url=None,  # FastAPI's viewer loads from the network; the dashboard has its own
+        redoc_url=None,
     )
     state = app.state
     state.settings = settings
@@ -66,15 +69,13 @@ def create_app(
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     state = app.state
-    await to_thread.run_sync(check, state.engine)
-    works = state.settings.job_slots > 0
-    if works:
-        state.dispatcher.start()
-        state.scoring.start()  # in the background: importing torch takes seconds
     try:
+        await to_thread.run_sync(check, state.engine)
+        if state.settings.job_slots > 0:
+            state.dispatcher.start()
+            state.scoring.start()  # in the background: importing torch takes seconds
         yield
     finally:
-        if works:
-            await to_thread.run_sync(state.dispatcher.stop)
+        await to_thread.run_sync(state.dispatcher.stop)
         await to_thread.run_sync(state.scoring.close)
         state.engine.dispose()

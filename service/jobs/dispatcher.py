@@ -49,10 +49,11 @@ class Dispatcher:
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop working; running jobs go on and wait for the next dispatcher to find them."""
+        """Stop working, if it works; running jobs go on and wait for the next dispatcher to find them."""
         self._stopping.set()
         self._wake.set()
-        self._thread.join()
+        if self._thread.is_alive():
+            self._thread.join()
 
     def wake(self) -> None:
         """Look now: something changed."""

@@ -8,7 +8,8 @@ from trainer.recipe import Recipe
 
 TRAINING_KINDS = ("sft", "preference", "ganpo", "reward_model", "discriminator", "ppo", "gapo")
 STRESS_KINDS = ("stress_test",)
-EVALUATION_KINDS = (*STRESS_KINDS, "audit")
+AUDIT_KINDS = ("audit",)
+EVALUATION_KINDS = (*STRESS_KINDS, *AUDIT_KINDS)
 
 ParseRecipe = Callable[[dict[str, Any]], Recipe]
 
