@@ -15,9 +15,12 @@ import httpx
 
 from service.db.records import EventRecord, JobRecord
 from service.score_schema import ScoreAnswer, ScoreRequest
-from trainer.errors import AssayError, InvalidInput, RunFailed
+from trainer.errors import AssayError, InvalidInput, NotFound, RunFailed
 
-TRAINING, EVALUATION = "/v1/training-jobs", "/v1/stress-tests"
+TRAINING, STRESS_TESTS, AUDITS = "/v1/training-jobs", "/v1/stress-tests", "/v1/audits"
+
+_RUN = "run_"
+"""How the ids of what evaluates begin."""
 
 
 class Client:
@@ -54,21 +57,26 @@ class Client:
         return data
 
     def jobs(self, *, status: str | None = None, limit: int = 100) -> list[JobRecord]:
-        """Training jobs and evaluation runs, newest first."""
+        """Training jobs, stress tests and audits, newest first."""
         found = [
             JobRecord.model_validate(row)
-            for path in (TRAINING, EVALUATION)
+            for path in (TRAINING, STRESS_TESTS, AUDITS)
             for row in self.get(path, status=status, limit=limit)["data"]
         ]
         return sorted(found, key=lambda job: job.created_at, reverse=True)[:limit]
 
     def job(self, job_id: str) -> JobRecord:
         """One job. Raises NotFound."""
-        return JobRecord.model_validate(self.get(_path_of(job_id)))
+        try:
+            return JobRecord.model_validate(self.get(_path_of(job_id)))
+        except NotFound:
+            if not job_id.startswith(_RUN):
+                raise
+            return JobRecord.model_validate(self.get(f"{AUDITS}/{job_id}"))
 
     def submit(self, recipe: dict[str, Any]) -> JobRecord:
         """Queue a recipe. Raises InvalidInput pointing at the wrong field."""
-        path = EVALUATION if recipe.get("kind") == "stress_test" else TRAINING
+        path = STRESS_TESTS if recipe.get("kind") == "stress_test" else TRAINING
         return JobRecord.model_validate(self.post(path, recipe))
 
     def cancel(self, job_id: str) -> JobRecord:
@@ -82,11 +90,10 @@ class Client:
     def events(self, job_id: str) -> Iterator[EventRecord]:
         """What happened in a job so far, oldest first."""
         after = 0
-        while page := self.get(f"{_path_of(job_id)}/events", after=after)["data"]:
-            for row in page:
-                event = EventRecord.model_validate(row)
-                after = event.sequence
-                yield event
+        while page := self.get(f"{_path_of(job_id)}/events", after=after, limit=500)["data"]:
+            events = [EventRecord.model_validate(row) for row in page]
+            yield from events
+            after = events[-1].sequence
 
     def logs(self, job_id: str) -> str:
         """What a job's process said."""
@@ -123,7 +130,7 @@ def _path_of(job_id: str) -> str:
     """Ids tell what they are: ``run_...`` evaluates, anything else trains. Raises InvalidInput for no id at all."""
     if not job_id.isascii() or not job_id.replace("_", "").isalnum():
         raise InvalidInput(f"{job_id!r} is not a job's id; `assay jobs list` shows them")
-    return f"{EVALUATION if job_id.startswith('run_') else TRAINING}/{job_id}"
+    return f"{STRESS_TESTS if job_id.startswith(_RUN) else TRAINING}/{job_id}"
 
 
 def _failure(answer: httpx.Response, url: str) -> AssayError:

@@ -1,6 +1,6 @@
 """The pages: overview of stress tests, one run, jobs, one job, the API. They read and render; none writes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
@@ -22,6 +22,7 @@ from service.dashboard.views import (
 )
 from service.db import queries
 from service.db.queries import CorrelationFilter, JobFilter
+from service.db.records import JobRecord
 from service.errors import outcome_of
 from trainer.errors import AssayError, NotFound
 
@@ -55,6 +56,7 @@ def overview(request: Request, cursor: Cursor = None) -> Response:
             rows=rows,
             next=runs.next,
             active=active,
+            seen=_events_seen(session, active),
             oracle=oracle,
             figure=figure_json(found, WITHIN, oracle),
         )
@@ -79,6 +81,7 @@ def run(request: Request, run_id: str, statistic: str = WITHIN, oracle: str | No
             "run.html",
             here="runs",
             run=record,
+            seen=_events_seen(session, [record]),
             taken=seconds_taken(record),
             verdict=verdict_of(found, against),
             table=scorer_table(found, statistic, against) if against else None,
@@ -112,7 +115,15 @@ def job(request: Request, job_id: str) -> Response:
     def page(session: Session) -> Response:
         record = queries.get_job(session, job_id)
         rows = metric_rows(queries.list_metrics(session, job_id, max_points=120))
-        return render(request, "job.html", here="jobs", job=record, taken=seconds_taken(record), metrics=rows)
+        return render(
+            request,
+            "job.html",
+            here="jobs",
+            job=record,
+            seen=_events_seen(session, [record]),
+            taken=seconds_taken(record),
+            metrics=rows,
+        )
 
     return _answer(request, page)
 
@@ -149,3 +160,8 @@ def _answer(request: Request, page: Callable[[Session], Response]) -> Response:
     except AssayError as error:
         outcome = outcome_of(error)
         return render(request, "error.html", status=outcome.status, title=outcome.title, detail=error.detail)
+
+
+def _events_seen(session: Session, jobs: Sequence[JobRecord]) -> dict[str, int]:
+    """The last event the page already tells, by job: the live stream goes on after it."""
+    return {job.id: queries.find_job(session, job.id).events_seen for job in jobs}

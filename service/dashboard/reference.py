@@ -50,6 +50,8 @@ class Named:
     name: str
     description: str
     fields: list[Field]
+    type: list[Word]
+    """What stands for it where it has no fields: the schemas it chooses from, or a plain type."""
 
 
 def operations(document: dict[str, Any]) -> dict[str, list[Operation]]:
@@ -64,7 +66,7 @@ def operations(document: dict[str, Any]) -> dict[str, list[Operation]]:
             operation = Operation(
                 method=method.upper(),
                 path=path,
-                summary=told.get("summary", ""),
+                summary=_summary(told),
                 description=told.get("description", ""),
                 parameters=[_parameter(parameter) for parameter in told.get("parameters", [])],
                 body=_content_type(body),
@@ -75,13 +77,25 @@ def operations(document: dict[str, Any]) -> dict[str, list[Operation]]:
 
 
 def schemas(document: dict[str, Any]) -> list[Named]:
-    """Every named schema that has fields, by name."""
+    """Every named schema, by name."""
     found = document.get("components", {}).get("schemas", {})
     return [
-        Named(name, schema.get("description", ""), list(_fields(schema)))
+        Named(
+            name,
+            schema.get("description", ""),
+            list(_fields(schema)),
+            [] if "properties" in schema else type_words(schema),
+        )
         for name, schema in sorted(found.items())
-        if "properties" in schema
     ]
+
+
+def _summary(told: Schema) -> str:
+    summary, description = str(told.get("summary", "")), str(told.get("description", ""))
+    # where nobody wrote one, FastAPI makes A Title Of The Function's Name
+    if summary == summary.title() and description:
+        return description.partition("\n")[0].partition(". ")[0].rstrip(".")
+    return summary
 
 
 def _parameter(parameter: Schema) -> Field:
@@ -92,7 +106,7 @@ def _parameter(parameter: Schema) -> Field:
 
 def _fields(schema: Schema) -> Iterator[Field]:
     required = schema.get("required", [])
-    for name, told in schema["properties"].items():
+    for name, told in schema.get("properties", {}).items():
         yield Field(name, type_words(told), name in required, told.get("description", ""), _default(told))
 
 

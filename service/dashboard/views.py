@@ -134,7 +134,8 @@ def first_oracle(correlations: Sequence[CorrelationRecord]) -> str | None:
 
 def api_path(job: JobRecord) -> str:
     """Where the API has this job."""
-    return f"/v1/{'stress-tests' if job.kind == 'stress_test' else 'training-jobs'}/{job.id}"
+    resource = {"stress_test": "stress-tests", "audit": "audits"}.get(job.kind, "training-jobs")
+    return f"/v1/{resource}/{job.id}"
 
 
 def seconds_taken(job: JobRecord) -> float | None:

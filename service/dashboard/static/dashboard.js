@@ -55,24 +55,21 @@ function legend(canvas, data) {
   });
 }
 
-// Server-sent events of a job: progress as it comes, a fresh page when it ends.
+// Server-sent events of a job: progress as it comes, a fresh page once it has begun or ended.
 function follow(place) {
   const source = new EventSource(place.dataset.events);
-  const put = (name, text) => { const found = place.querySelector(`[data-${name}]`); if (found) found.textContent = text; };
-  const on = (type, act) => source.addEventListener(type, (message) => act(JSON.parse(message.data)));
-  on("started", () => { if (!place.querySelector("[data-progress]")) location.reload(); });
-  on("progress", ({ stage, done, total, unit, eta_seconds: left }) => {
-    const bar = place.querySelector("progress");
-    if (!bar) return;
+  const put = (name, text) => { place.querySelector(`[data-${name}]`).textContent = text; };
+  const bar = place.querySelector("progress");
+  source.addEventListener("progress", (message) => {
+    if (!bar) return location.reload();
+    const { stage, done, total, unit, eta_seconds: left } = JSON.parse(message.data).data;
     bar.max = total;
     bar.value = done;
     put("stage", stage);
     put("done", `${done.toLocaleString("en")} of ${total.toLocaleString("en")} ${unit}${total === 1 ? "" : "s"}`);
     put("eta", left ? `, about ${span(left)} left` : "");
   });
-  for (const end of ["succeeded", "failed", "stopped", "cancelled", "lost"]) {
-    on(end, () => { source.close(); setTimeout(() => location.reload(), 1000); });
-  }
+  source.addEventListener("end", () => { source.close(); location.reload(); });
 }
 
 function span(seconds) {
@@ -86,3 +83,13 @@ const figures = document.querySelectorAll("[data-figure]");
 figures.forEach(draw);
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => figures.forEach(draw));
 document.querySelectorAll("[data-events]").forEach(follow);
+
+// A link to something that is folded up unfolds it.
+function unfold() {
+  const target = location.hash && document.getElementById(location.hash.slice(1));
+  if (!target || target.tagName !== "DETAILS") return;
+  target.open = true;
+  target.scrollIntoView();
+}
+unfold();
+addEventListener("hashchange", unfold);

@@ -49,6 +49,23 @@ def test_operations_are_grouped_and_name_their_schemas(app: FastAPI) -> None:
     assert (limit.required, limit.default) == (False, "100")
 
 
+@pytest.mark.parametrize(
+    ("summary", "description", "said"),
+    [
+        ("Read an artifact", "Its own account.", "Read an artifact"),
+        ("Get Audit", "One audit; its result holds it. And more.", "One audit; its result holds it"),
+        ("Livez", "", "Livez"),
+    ],
+)
+def test_an_operation_without_a_summary_is_told_by_its_first_sentence(
+    summary: str, description: str, said: str
+) -> None:
+    told = {"summary": summary, "description": description, "responses": {}}
+    ((operation,),) = operations({"paths": {"/x": {"get": told}}}).values()
+
+    assert operation.summary == said
+
+
 def test_a_schema_tells_its_fields_in_the_words_of_the_code(app: FastAPI) -> None:
     request = next(schema for schema in schemas(app.openapi()) if schema.name == "ScoreRequest")
 
