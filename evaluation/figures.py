@@ -16,8 +16,9 @@ from evaluation.statistics.averages import MEAN
 from evaluation.statistics.estimate import Estimate
 from evaluation.wording import chance, interval, label, number
 
-_COLOURS = ("#3b82d0", "#d9730d", "#16997a", "#b45fbf", "#c2453f", "#8a7a1c")
-_SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "star")
+_COLOURS = ("#3b82d0", "#d9730d", "#16997a", "#b45fbf", "#c2453f", "#8a7a1c", "#6a5acd", "#7a5230")
+_SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "star", "pentagon", "hexagon")
+_DASHES = ("solid", "dash", "dot", "dashdot")
 _GREY = "#85888f"
 _CONTROL_DASHES = {"length": "solid", "zlib_ratio": "dot", "mean_logprob": "dashdot", "truncated": "dash"}
 _AXIS = {"zeroline": False, "automargin": True, "title": {"font": {"size": 13}}}
@@ -41,7 +42,9 @@ def correlation_by_temperature(
         style = {"color": _GREY, "dash": _CONTROL_DASHES[scorer], "width": 1.5}
         _add_path(figure, scorer, paths[scorer], style, "circle", band=0.06, rank=2000)
     for index, scorer in enumerate(learned):
-        style = {"color": _COLOURS[index % len(_COLOURS)], "width": 2.5}
+        # past the last colour the same ones come again, dashed
+        dash = _DASHES[index // len(_COLOURS) % len(_DASHES)]
+        style = {"color": _COLOURS[index % len(_COLOURS)], "dash": dash, "width": 2.5}
         _add_path(figure, scorer, paths[scorer], style, _SYMBOLS[index % len(_SYMBOLS)], band=0.18)
     figure.add_hline(y=chance(statistic), line={"color": _GREY, "width": 1})
     figure.update_xaxes(title_text="sampling temperature T", **_temperature_ticks(rows))
