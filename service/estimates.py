@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from evaluation.statistics.estimate import Estimate
-from service.db import queries, schema
+from service.database import open_database
+from service.db import queries
 from service.db.records import CorrelationRecord
-from service.db.session import make_engine, sessions
+from service.db.session import sessions
 from service.jobs.kinds import EVALUATION_KINDS
 from service.settings import Settings
 from trainer.errors import InvalidInput
@@ -24,14 +25,9 @@ def read_run(settings: Settings, run_id: str) -> tuple[dict[str, Any], list[Esti
 
     Raises NotFound, or InvalidInput before it has measured anything.
     """
-    engine = make_engine(settings.database_url)
-    try:
-        schema.prepare(engine)
-        with sessions(engine)() as session:
-            job = queries.get_job(session, run_id, EVALUATION_KINDS)
-            rows = queries.correlations(session, queries.CorrelationFilter(runs=[run_id]))
-    finally:
-        engine.dispose()
+    with open_database(settings) as engine, sessions(engine)() as session:
+        job = queries.get_job(session, run_id, EVALUATION_KINDS)
+        rows = queries.correlations(session, queries.CorrelationFilter(runs=[run_id]))
     if not rows:
         raise InvalidInput(f"{run_id} has measured nothing yet: it is {job.status}")
     return {"name": job.name, **(job.result or {})}, as_estimates(rows)

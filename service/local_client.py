@@ -9,6 +9,7 @@ from fastapi import FastAPI
 
 from service.app import create_app
 from service.client import Client
+from service.database import open_database
 from service.settings import Settings
 
 
@@ -20,6 +21,7 @@ def local_client(settings: Settings) -> Iterator[Client]:
     """
     app = create_app(settings.model_copy(update={"job_slots": 0}))
     with (
+        open_database(settings),
         start_blocking_portal() as portal,
         portal.wrap_async_context_manager(app.router.lifespan_context(app)),
         Client("http://local", transport=_InProcess(app, portal)) as client,

@@ -4,6 +4,10 @@ import contextlib
 import socket
 import sys
 
+import uvicorn
+
+from service.app import create_app
+from service.database import open_database
 from service.settings import Settings
 from trainer.errors import InvalidInput
 
@@ -14,7 +18,8 @@ def run_server(settings: Settings) -> None:
     Raises InvalidInput where the address cannot be used, WrongSchema for a database at another migration.
     """
     with _listen(settings.host, settings.port) as listener:
-        _prepare_database(settings)
+        with open_database(settings):
+            pass  # before the address is announced
         _serve(settings, listener)
 
 
@@ -28,22 +33,7 @@ def _listen(host: str, port: int) -> socket.socket:
         raise InvalidInput(f"cannot listen on {host} port {port}: {reason}; choose another --host or --port") from error
 
 
-def _prepare_database(settings: Settings) -> None:
-    from service.db import schema
-    from service.db.session import make_engine
-
-    engine = make_engine(settings.database_url)
-    try:
-        schema.prepare(engine)
-    finally:
-        engine.dispose()
-
-
 def _serve(settings: Settings, listener: socket.socket) -> None:
-    import uvicorn
-
-    from service.app import create_app
-
     host, port = listener.getsockname()[:2]
     address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
     sys.stdout.write(f"Assay is at {address} and its API at {address}/docs; Ctrl-C stops it\n")

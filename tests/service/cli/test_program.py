@@ -73,12 +73,12 @@ def test_without_arguments_it_helps(capsys: pytest.CaptureFixture[str]) -> None:
         assert command in helped
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["artifacts", "list"], ["jobs", "--help"], ["db", "--help"]])
+@pytest.mark.parametrize("arguments", [["--help"], ["artifacts", "list"], ["jobs", "list"], ["db", "upgrade"]])
 def test_what_needs_no_model_imports_no_torch(arguments: list[str], tmp_path: Path) -> None:
     ended = subprocess.run(
         [sys.executable, "-c", IMPORTED, *arguments],
         cwd=REPOSITORY,
-        env={"ASSAY_ARTIFACT_DIR": str(tmp_path)},
+        env={"ASSAY_ARTIFACT_DIR": str(tmp_path), "ASSAY_DATABASE_URL": f"sqlite:///{tmp_path / 'assay.db'}"},
         capture_output=True,
         text=True,
         check=False,
