@@ -7,6 +7,7 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import TypeAdapter
 from pydantic.json_schema import models_json_schema
 
+from service.imports import heavy_imports
 from service.problems import Problem
 
 _TEMPLATE = "#/components/schemas/{model}"
@@ -20,8 +21,9 @@ def describe(app: FastAPI) -> dict[str, Any]:
 
 
 def _describe(app: FastAPI) -> dict[str, Any]:
-    from evaluation.recipes.stress_test import StressTestRecipe
-    from trainer.recipes import AnyTrainingRecipe
+    with heavy_imports():
+        from evaluation.recipes.stress_test import StressTestRecipe
+        from trainer.recipes import AnyTrainingRecipe
 
     document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
     schemas = document["components"]["schemas"]

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from itertools import repeat
 from typing import TYPE_CHECKING
 
+from service.imports import heavy_imports
 from service.score_schema import (
     AnsweringScorer,
     NoScore,
@@ -34,9 +35,10 @@ if TYPE_CHECKING:
 
 def open_engine(artifacts: ArtifactStore) -> "ScoringEngine":
     """The scoring engine over ``artifacts``, silent about the loading of weights."""
-    from transformers.utils import logging as transformers_logging
+    with heavy_imports():
+        from transformers.utils import logging as transformers_logging
 
-    from evaluation.engine.scoring import ScoringEngine
+        from evaluation.engine.scoring import ScoringEngine
 
     transformers_logging.disable_progress_bar()
     return ScoringEngine(artifacts)

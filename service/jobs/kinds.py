@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+from service.imports import heavy_imports
 from trainer.errors import InvalidInput
 from trainer.recipe import Recipe
 
@@ -16,7 +17,8 @@ ParseRecipe = Callable[[dict[str, Any]], Recipe]
 
 def parse_any_recipe(content: dict[str, Any]) -> Recipe:
     """The recipe ``content`` describes; imports torch at the first call. Raises InvalidInput with a pointer."""
-    from evaluation.recipes import parse_recipe
+    with heavy_imports():
+        from evaluation.recipes import parse_recipe
 
     return parse_recipe(content)
 
