@@ -20,7 +20,7 @@ from trainer.errors import AssayError, Overloaded
 
 __all__ = ["Pair", "Scored", "ScorerInfo", "ScoringEngine"]
 
-_CPU_TOKENS = 2048
+_CPU_TOKENS = 1024
 """Padded tokens of a batch on a CPU, where larger ones leave the cache and pay for their padding."""
 _GPU_TOKENS = 65536
 
