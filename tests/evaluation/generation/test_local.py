@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -171,3 +172,19 @@ def test_an_empty_prompt_is_named(policy: Policy) -> None:
                 questions, grid([questions[0].prompt_id], [1.0], 1), bool
             )
         )
+
+
+def test_a_batch_that_does_not_fit_into_memory_is_divided(policy: Policy) -> None:
+    cells = grid(IDS, TEMPERATURES, 3)
+    expected = sample(policy, cells)
+    sizes = []
+
+    def refuse_more_than_five(module: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        sizes.append(len(kwargs["input_ids"]))
+        if sizes[-1] > 5:
+            raise torch.OutOfMemoryError("five rows are all that fit")
+
+    policy.model.register_forward_pre_hook(refuse_more_than_five, with_kwargs=True)
+
+    assert {c: s.ids for c, s in sample(policy, cells).items()} == {c: s.ids for c, s in expected.items()}
+    assert max(sizes) > 5
