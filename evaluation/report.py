@@ -4,7 +4,6 @@ import base64
 import csv
 import io
 import json
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +22,7 @@ from evaluation.statistics.averages import MEAN
 from evaluation.statistics.correlation import LEAD_WITHIN
 from evaluation.statistics.estimate import Estimate
 from evaluation.verdict import Reading, reading, verdict
-from evaluation.wording import interval, label, number
+from evaluation.wording import interval, label, number, unbroken
 from trainer.files import write_atomically
 
 
@@ -63,7 +62,7 @@ def write_report(summary: dict[str, Any], estimates: Sequence[Estimate], path: P
         plotly=Markup(get_plotlyjs()),  # noqa: S704
         number=number,
         interval=interval,
-        unbroken=_unbroken,
+        unbroken=unbroken,
         label=label,
         is_lead=lambda each: each.statistic.startswith(LEAD_WITHIN),
         reading=reading,
@@ -171,12 +170,6 @@ def _facts(summary: dict[str, Any], estimates: Sequence[Estimate]) -> list[tuple
         facts.append(("temperatures", ", ".join(f"{each:g}" for each in temperatures)))
     facts.append(("oracles" if len(oracles_of(estimates)) > 1 else "oracle", ", ".join(oracles_of(estimates))))
     return facts
-
-
-def _unbroken(text: str) -> str:
-    """The text with ``T = 2`` and ``[0.1, 0.2]`` kept on one line each."""
-    space = "\N{NO-BREAK SPACE}"
-    return re.sub(r"\[(\S+) (\S+)\]", rf"[\1{space}\2]", text.replace(" = ", f"{space}={space}"))
 
 
 def _csv(estimates: Sequence[Estimate]) -> str:

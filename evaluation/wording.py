@@ -1,5 +1,7 @@
 """Statistics and numbers as people read them: one spelling for reports, tables, figures and pages."""
 
+import re
+
 from evaluation.statistics.averages import MEAN
 from evaluation.statistics.correlation import LEAD_WITHIN
 from evaluation.statistics.estimate import Estimate
@@ -48,3 +50,9 @@ def told(estimate: Estimate) -> str:
     if estimate.lower is None or estimate.upper is None:
         return f"{symbol} = {number(estimate.estimate)}, no interval: {estimate.undefined_reason}"
     return f"{symbol} = {number(estimate.estimate)} {interval(estimate.lower, estimate.upper)}"
+
+
+def unbroken(text: str) -> str:
+    """The text with ``T = 2`` and ``[0.1, 0.2]`` kept on one line each."""
+    space = "\N{NO-BREAK SPACE}"
+    return re.sub(r"\[(\S+) (\S+)\]", rf"[\1{space}\2]", text.replace(" = ", f"{space}={space}"))

@@ -13,7 +13,7 @@ from fastapi.responses import HTMLResponse
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from evaluation.wording import chance, interval, label, number
+from evaluation.wording import chance, interval, label, number, unbroken
 from service.dashboard.views import api_path
 from service.wording import ago, count, duration
 
@@ -70,6 +70,7 @@ def _environment() -> Environment:
         "number": number,
         "duration": duration,
         "prose": _prose,
+        "unbroken": unbroken,
         "yaml": lambda value: yaml.safe_dump(value, sort_keys=False, allow_unicode=True),
     }
     environment.globals |= {

@@ -1,6 +1,5 @@
 """What the pages show, prepared so that the templates only lay it out."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -23,7 +22,9 @@ class Verdict:
 
     headline: str
     qualification: str
+    """The first finding, which is about the same scorer; empty where there is none."""
     findings: list[str]
+    """The others."""
 
 
 @dataclass(frozen=True)
@@ -79,15 +80,7 @@ def verdict_of(correlations: Sequence[CorrelationRecord], oracle: str | None) ->
     if not correlations:
         return None
     found = verdict(as_estimates(correlations), oracle)
-    headline, stop, qualification = found.headline.partition(". ")
-    return Verdict(
-        f"{_unbroken(headline)}{stop.strip()}", _unbroken(qualification), list(map(_unbroken, found.findings))
-    )
-
-
-def _unbroken(sentence: str) -> str:
-    """Keep ``r = 0.60 [0.55, 0.64]`` on one line."""
-    return re.sub(r" (?=[=\[])|(?<=[=,]) (?=[\d\N{MINUS SIGN}])", "\N{NO-BREAK SPACE}", sentence)
+    return Verdict(found.headline, found.findings[0] if found.findings else "", found.findings[1:])
 
 
 def scorer_table(correlations: Sequence[CorrelationRecord], statistic: str, oracle: str) -> ScorerTable:

@@ -35,9 +35,9 @@ function draw(figure) {
 
 // The legend in HTML: it wraps, is read aloud, and each entry hides or shows its line.
 function legend(canvas, data) {
-  const named = data.map((trace, index) => ({ ...trace, index })).filter((trace) => trace.name && trace.showlegend !== false);
-  const solid = (trace) => (trace.line?.dash ?? "solid") === "solid";
-  return [...named.filter(solid), ...named.filter((trace) => !solid(trace))].map((trace) => {
+  const named = data.filter((trace) => trace.name && trace.showlegend !== false);
+  named.sort((one, other) => (one.legendrank ?? 1000) - (other.legendrank ?? 1000));
+  return named.map((trace) => {
     const entry = document.createElement("button");
     const dash = { dash: "6 4", dot: "1.5 3", dashdot: "6 3 1.5 3", longdash: "10 4" }[trace.line?.dash] ?? "none";
     entry.type = "button";

@@ -63,11 +63,17 @@ def test_a_table_has_a_column_for_each_temperature_and_all_of_them_last() -> Non
     assert [cell.estimate if cell else None for cell in control.cells] == [0.1, None, None]
 
 
-def test_a_verdict_keeps_a_number_and_its_interval_on_one_line() -> None:
-    verdict = verdict_of([correlation("a", 1.0, 0.5)], "judge")
+def test_a_verdict_has_a_headline_what_qualifies_it_and_the_rest() -> None:
+    rows = [
+        correlation("best", 1.0, 0.5),
+        correlation("best", 1.0, 0.4, statistic="pearson_within_lead_over_length"),
+        correlation("other", 1.0, 0.2),
+    ]
 
+    verdict = verdict_of(rows, "judge")
     assert verdict is not None
-    assert (
-        "r\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}0.50\N{NO-BREAK SPACE}[0.40,\N{NO-BREAK SPACE}0.60]" in verdict.headline
-    )
+    assert verdict.headline.startswith("best orders responses to the same prompt as judge does")
+    assert "length" in verdict.qualification
+    assert [finding.partition(" ")[0] for finding in verdict.findings] == ["other"]
+    assert verdict_of(rows[:1], "judge").findings == []  # type: ignore[union-attr]
     assert verdict_of([], None) is None
