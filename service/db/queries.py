@@ -189,7 +189,7 @@ def _place(key: list[str]) -> Tuple:
     try:
         created_at, id_ = key
         instant = datetime.fromisoformat(created_at).astimezone(UTC)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise InvalidInput("cursor: not one this list gave; start without it") from error
     return tuple_(literal(instant, UtcDateTime), literal(str(id_)))
 

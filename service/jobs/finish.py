@@ -3,6 +3,7 @@
 import logging
 from pathlib import Path
 
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session, sessionmaker
 
 from service.db.ingest import ingest_run
@@ -28,7 +29,7 @@ def finish(
     """Record how a run that is no longer running ended; store what it measured, in the same transaction.
 
     Returns the job's new status (``queued`` where it goes on), or None if the job belongs to somebody else by now.
-    A run whose results cannot be stored has failed, and nothing of it is stored.
+    A run whose files cannot be stored has failed, and nothing of it is stored. Raises only what another try may mend.
     """
     try:
         with writing(make_session) as session:
@@ -41,14 +42,16 @@ def finish(
                 session.flush()
                 ingest_run(session, job_id, directory)
             return job.status
-    except AssayError as error:
-        logging.getLogger(__name__).warning("results of %s not stored: %s", job_id, error)
-        failure = (error.code, f"the run succeeded but its results could not be stored: {error}")
+    except OperationalError:  # the database is away or full
+        raise
+    except Exception as error:
+        logging.getLogger(__name__).warning("files of %s not stored", job_id, exc_info=error)
+        code = error.code if isinstance(error, AssayError) else "internal"
+        failure = (code, f"what the run left could not be stored: {error}")
     with writing(make_session) as session:
         job = owned(session, job_id, lease)
         if job is None:
             return None
-        _store_events(session, job, directory, artifacts)
         end(job, "failed", error=failure)
         return job.status
 

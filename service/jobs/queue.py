@@ -28,6 +28,7 @@ from trainer.files import write_atomically
 from trainer.recipe import Recipe
 from trainer.run import RECIPE_FILE
 
+_LABEL = re.compile(r"[A-Za-z0-9._/-]{1,64}")
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
 
@@ -74,8 +75,9 @@ def new_job(recipe: Recipe, settings: Settings, **fields: Any) -> Job:  # noqa: 
     """A row for ``recipe``, not stored yet. Raises InvalidInput for what no database can hold or executor can do."""
     content = recipe.model_dump(mode="json")
     for key, value in recipe.labels.items():
-        if storable(key + value) != key + value:
-            raise InvalidInput("labels: remove NUL characters and broken Unicode", pointer="/labels")
+        check_label(key)
+        if storable(value) != value:
+            raise InvalidInput(f"label {key}: remove NUL characters and broken Unicode", pointer="/labels")
     if recipe.launch.processes > 1:
         raise InvalidInput(
             f"launch.processes is {recipe.launch.processes}: jobs run in one process here; "
@@ -98,6 +100,13 @@ def new_job(recipe: Recipe, settings: Settings, **fields: Any) -> Job:  # noqa: 
         created_at=datetime.now(UTC),
         **fields,
     )
+
+
+def check_label(key: str) -> str:
+    """Return ``key`` if a job can be found by it. Raises InvalidInput."""
+    if not _LABEL.fullmatch(key):
+        raise InvalidInput(f"label {key!r}: a key is 1 to 64 letters, digits, '.', '_', '-' or '/'", pointer="/labels")
+    return key
 
 
 def add_with_directory(session: Session, job: Job, recipe: Recipe, settings: Settings) -> None:

@@ -44,11 +44,9 @@ class Watch:
 
     def look(self) -> bool:
         """Bring the job's row up to date; True once there is nothing more to watch. May raise and be called again."""
-        running = self._process.is_running()
-        ours = self.store_events()
-        if not ours:
-            return True
-        if running:
+        if self._process.is_running():
+            if not self.store_events():
+                return True
             self._stop_if_cancelled()
             return False
         self._process.kill()  # whatever the process started and left behind
@@ -60,7 +58,9 @@ class Watch:
         """Store new events and renew the lease in time; False if the job belongs to somebody else by now."""
         if self._tail is None:
             with self._make_session() as session:
-                seen = session.scalars(select(Job.events_seen).where(Job.id == self.job_id)).one()
+                seen = session.scalars(select(Job.events_seen).where(Job.id == self.job_id)).one_or_none()
+            if seen is None:
+                return False
             self._tail = EventTail(self._directory, seen)
         try:
             events = self._tail.read()
@@ -81,7 +81,7 @@ class Watch:
         """First a stop file, which lets the run save; then SIGTERM; then SIGKILL."""
         if self._cancelled is None:
             with self._make_session() as session:
-                requested = session.scalars(select(Job.cancel_requested_at).where(Job.id == self.job_id)).one()
+                requested = session.scalars(select(Job.cancel_requested_at).where(Job.id == self.job_id)).first()
             if requested is None:
                 return
             self._cancelled = time.monotonic()

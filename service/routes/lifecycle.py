@@ -17,6 +17,7 @@ from service.db.records import TERMINAL, EventRecord, JobRecord, JobStatus, Metr
 from service.db.session import writing
 from service.jobs import cancel, resume, submit
 from service.jobs.kinds import require_kind
+from service.jobs.queue import check_label
 from service.settings import Settings
 from trainer.errors import InvalidInput
 from trainer.run import LOG_FILE
@@ -29,7 +30,16 @@ DryRun = Annotated[bool, Query(description="validate only; nothing is stored")]
 IdempotencyKey = Annotated[
     str | None, Header(description="the same key with the same recipe gives the same job, however often it is sent")
 ]
-UtcTime = Annotated[datetime, AfterValidator(lambda time: time if time.tzinfo else time.replace(tzinfo=UTC))]
+
+
+def _utc(time: datetime) -> datetime:
+    try:
+        return (time if time.tzinfo else time.replace(tzinfo=UTC)).astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError("this is no year in UTC") from error
+
+
+UtcTime = Annotated[datetime, AfterValidator(_utc)]
 
 
 class Validated(BaseModel):
@@ -61,7 +71,7 @@ class ListFilters(BaseModel):
             key, separator, value = label.partition("=")
             if not separator:
                 raise InvalidInput(f"label {label!r}: write key=value")
-            labels[key] = value
+            labels[check_label(key)] = value
         return JobFilter(
             kinds=kinds,
             status=self.status,

@@ -28,6 +28,10 @@ Start = Callable[..., Dispatcher]
 WaitFor = Callable[..., JobRecord]
 
 
+# the database has no part in what these are about, and starting processes is slow
+on_sqlite = pytest.mark.parametrize("databases", ["sqlite"], indirect=True)
+
+
 def pid_of(make_session: Sessions, job_id: str) -> int:
     with make_session() as session:
         process = session.get_one(Job, job_id).process
@@ -85,6 +89,7 @@ def test_what_a_training_job_publishes_is_indexed(
         assert row.job == job_id
 
 
+@on_sqlite
 def test_a_failed_run_says_why(submit_counting: Submit, start_dispatcher: Start, wait_for: WaitFor) -> None:
     job_id = submit_counting(fail_at=2)
     start_dispatcher()
@@ -110,10 +115,29 @@ def test_results_that_contradict_each_other_fail_the_job_and_none_is_stored(
 
     assert job.status == "failed"
     assert job.error is not None
-    assert "could not be stored" in job.error.detail
+    assert "what the run left could not be stored" in job.error.detail
     with make_session() as session:
         assert correlations(session, CorrelationFilter(runs=[run])) == []
         assert session.scalar(select(func.count()).select_from(Score)) == 0
+
+
+@on_sqlite
+def test_an_event_file_that_cannot_be_read_fails_its_job_only(
+    settings: Settings, submit_counting: Submit, start_dispatcher: Start, wait_for: WaitFor
+) -> None:
+    broken = submit_counting(steps=1000, seconds_per_step=0.05)
+    start_dispatcher(job_slots=2)
+    wait_for(broken, "running", until=begun)
+    with (settings.runs_dir / broken / "events.jsonl").open("ab") as file:
+        file.write(b"this is no event\n")
+    (settings.runs_dir / broken / "stop").touch()
+
+    job = wait_for(broken)
+
+    assert job.status == "failed"
+    assert job.error is not None
+    assert "what the run left could not be stored" in job.error.detail
+    assert wait_for(submit_counting()).status == "succeeded"
 
 
 def test_a_killed_process_is_started_again_and_continues(
@@ -133,6 +157,7 @@ def test_a_killed_process_is_started_again_and_continues(
         assert [event.data["attempt"] for event in list_events(session, job_id) if event.type == "started"] == [1, 2]
 
 
+@on_sqlite
 def test_a_process_that_always_dies_is_lost_and_can_be_resumed(
     make_session: Sessions, submit_counting: Submit, start_dispatcher: Start, wait_for: WaitFor
 ) -> None:
@@ -173,6 +198,7 @@ def test_a_cancelled_run_stops_in_order_and_continues_when_resumed(
     assert job.result["started_from"] > 0
 
 
+@on_sqlite
 def test_a_run_that_will_not_stop_is_killed(
     make_session: Sessions, submit_counting: Submit, start_dispatcher: Start, wait_for: WaitFor
 ) -> None:
@@ -188,6 +214,7 @@ def test_a_run_that_will_not_stop_is_killed(
         os.kill(pid, 0)
 
 
+@on_sqlite
 def test_a_run_stopped_by_somebody_else_goes_on_and_it_does_not_count(
     make_session: Sessions, submit_counting: Submit, start_dispatcher: Start, wait_for: WaitFor
 ) -> None:
@@ -203,6 +230,7 @@ def test_a_run_stopped_by_somebody_else_goes_on_and_it_does_not_count(
     assert job.result["started_from"] > 0
 
 
+@on_sqlite
 def test_jobs_wait_for_a_slot(submit_counting: Submit, start_dispatcher: Start, wait_for: WaitFor) -> None:
     first, second, third = (submit_counting(steps=5, seconds_per_step=0.1) for _ in range(3))
     start_dispatcher(job_slots=2)
@@ -216,6 +244,7 @@ def test_jobs_wait_for_a_slot(submit_counting: Submit, start_dispatcher: Start, 
     assert done[2].started_at >= min(job.finished_at for job in done[:2] if job.finished_at)
 
 
+@on_sqlite
 def test_a_child_that_refuses_its_recipe_fails_with_its_last_words(
     settings: Settings, submit_counting: Submit, start_dispatcher: Start, wait_for: WaitFor
 ) -> None:
@@ -230,6 +259,7 @@ def test_a_child_that_refuses_its_recipe_fails_with_its_last_words(
     assert "recipe at /name: Field required" in job.error.detail
 
 
+@on_sqlite
 def test_a_run_directory_that_is_gone_is_made_again(
     settings: Settings, submit_counting: Submit, start_dispatcher: Start, wait_for: WaitFor
 ) -> None:
@@ -241,6 +271,7 @@ def test_a_run_directory_that_is_gone_is_made_again(
     assert wait_for(job_id).status == "succeeded"
 
 
+@on_sqlite
 def test_a_run_that_cannot_be_started_fails_and_the_next_one_runs(
     settings: Settings, submit_counting: Submit, start_dispatcher: Start, wait_for: WaitFor
 ) -> None:
@@ -301,6 +332,7 @@ def test_a_running_process_is_adopted_after_a_restart(
         assert [event.type for event in list_events(session, job_id, limit=500)].count("started") == 1
 
 
+@on_sqlite
 def test_an_adopted_process_can_be_cancelled(
     make_session: Sessions,
     first_server: subprocess.Popen[bytes],

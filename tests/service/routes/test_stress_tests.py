@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
+from service.db.pages import encode_cursor
+
 TESTS = "/v1/stress-tests"
 RECIPE = {"kind": "stress_test", "name": "count", "steps": 3}
 
@@ -52,7 +54,8 @@ def test_correlations_are_filtered(busy: TestClient, finished: str) -> None:
     for query in ("temperature=pooled", "temperature=0.5", "scorer=x", "oracle=x", "statistic=x", "stratum=x"):
         assert count(query) == 0
     assert busy.get(f"{finished}/correlations?temperature=hot").status_code == 422
-    assert busy.get(f"{finished}/correlations?format=xml").status_code == 422
+    for query in ("format=xml", "scorr=x", f"cursor={encode_cursor(2**63)}", "limit=1000"):
+        assert busy.get(f"{finished}/correlations?{query}").status_code == 422
 
 
 def test_correlations_come_as_csv_and_ndjson(busy: TestClient, finished: str) -> None:

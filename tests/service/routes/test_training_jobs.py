@@ -8,6 +8,7 @@ import pytest
 from fastapi import FastAPI
 from starlette.testclient import TestClient
 
+from service.db.pages import encode_cursor
 from service.settings import Settings
 
 JOBS = "/v1/training-jobs"
@@ -77,6 +78,7 @@ def test_the_same_idempotency_key_gives_the_same_job(idle: TestClient) -> None:
         ({**RECIPE, "kind": ["sft"]}, "/kind"),
         ({"name": "my-policy"}, "/kind"),
         ({**RECIPE, "labels": {"a": "\x00"}}, "/labels"),
+        ({**RECIPE, "labels": {'"': "a"}}, "/labels"),
         ({**RECIPE, "launch": {"processes": 4}}, "/launch/processes"),
         ([RECIPE], ""),
         ("sft", ""),
@@ -139,7 +141,8 @@ def test_lists_filter_and_page(idle: TestClient) -> None:
 @pytest.mark.parametrize(
     "query",
     ["limit=0", "limit=501", "limit=x", "status=done", "kind=alchemy", "label=x", "cursor=x", "stat=failed",
-     "created_after=soon"],
+     'label="=x', "created_after=soon", "created_before=9999-12-31T23:59:59-14:00",
+     f"cursor={encode_cursor(5)}", f"cursor={encode_cursor(['9999-12-31T23:59:59-14:00', 'x'])}"],
 )  # fmt: skip
 def test_a_query_that_means_nothing_is_refused(idle: TestClient, query: str) -> None:
     response = idle.get(f"{JOBS}?{query}")
