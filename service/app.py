@@ -1,5 +1,6 @@
 """The server: API, dashboard and dispatcher in one process, put together from settings."""
 
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -53,6 +54,7 @@ def create_app(
     )
     state = app.state
     state.settings = settings
+    state.stopping = threading.Event()
     state.parse_recipe = parse_recipe
     state.engine = make_engine(settings.database_url)
     state.sessions = sessions(state.engine)

@@ -3,6 +3,7 @@
 import contextlib
 import socket
 import sys
+from types import FrameType
 
 import uvicorn
 
@@ -38,6 +39,13 @@ def _serve(settings: Settings, listener: socket.socket) -> None:
     address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
     sys.stdout.write(f"Assay is at {address} and its API at {address}/docs; Ctrl-C stops it\n")
     sys.stdout.flush()
-    config = uvicorn.Config(create_app(settings), log_level="warning", timeout_graceful_shutdown=5, server_header=False)
+    app = create_app(settings)
+
+    class Server(uvicorn.Server):
+        def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+            app.state.stopping.set()  # streams end by themselves; uvicorn would wait for them
+            super().handle_exit(sig, frame)
+
+    config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=5, server_header=False)
     with contextlib.suppress(KeyboardInterrupt):  # uvicorn repeats the signal once it has shut down in order
-        uvicorn.Server(config).run(sockets=[listener])
+        Server(config).run(sockets=[listener])

@@ -10,6 +10,7 @@ from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import PlainTextResponse, StreamingResponse
 from pydantic import AfterValidator, BaseModel, ConfigDict
 from sqlalchemy.orm import Session, sessionmaker
+from starlette.datastructures import State
 
 from service.db.pages import DEFAULT_LIMIT, MAX_LIMIT
 from service.db.queries import JobFilter, find_job, get_job, list_events, list_metrics
@@ -143,7 +144,7 @@ def lifecycle_router(kinds: tuple[str, ...]) -> APIRouter:
             return Page(data=events, next=str(events[-1].sequence) if len(events) == limit else None)
         if status in TERMINAL and not events and last_event_id is not None:
             return Response(status_code=204)  # tells a browser that reconnects to leave it
-        stream = _follow(sessions, job_id, seen, request.app.state.settings.poll_seconds)
+        stream = _follow(request.app.state, job_id, seen)
         return StreamingResponse(stream, media_type="text/event-stream", headers={"Cache-Control": "no-store"})
 
     @router.get("/{job_id}/metrics")
@@ -190,8 +191,13 @@ def _sequence(last_event_id: str | None) -> int:
     return int(last_event_id)
 
 
-async def _follow(sessions: sessionmaker[Session], job_id: str, after: int, poll_seconds: float) -> AsyncIterator[str]:
-    """Server-sent events until the job has ended; the last one is ``end`` with the job's status."""
+async def _follow(state: State, job_id: str, after: int) -> AsyncIterator[str]:
+    """Server-sent events until the job has ended; the last one is ``end`` with the job's status.
+
+    A server that stops ends the stream without it, so that clients come back.
+    """
+    sessions: sessionmaker[Session] = state.sessions
+    poll_seconds: float = state.settings.poll_seconds
 
     def read() -> tuple[str, list[EventRecord]]:
         with sessions() as session:
@@ -199,7 +205,7 @@ async def _follow(sessions: sessionmaker[Session], job_id: str, after: int, poll
             return find_job(session, job_id).status, list_events(session, job_id, after=after, limit=MAX_LIMIT)
 
     silent = 0.0
-    while True:
+    while not state.stopping.is_set():
         status, events = await anyio.to_thread.run_sync(read)
         for event in events:
             after = event.sequence

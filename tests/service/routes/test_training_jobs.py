@@ -1,5 +1,6 @@
 """Training jobs over HTTP: a recipe in, a job out, and everything one may ask about it."""
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -218,6 +219,15 @@ def test_a_stream_follows_the_job_to_its_end_and_can_be_taken_up_again(busy: Tes
     assert events[-1]["data"] == '{"status": "succeeded"}'
     rest = read_stream(busy, f"{path}/events", **{"last-event-id": events[2]["id"]})
     assert rest == events[3:]
+
+
+def test_a_stream_ends_with_its_server_and_without_the_job(make_app: Callable[..., FastAPI]) -> None:
+    app = make_app()
+    with TestClient(app) as client:
+        path = submit(client)
+        threading.Timer(0.2, app.state.stopping.set).start()
+
+        assert read_stream(client, f"{path}/events") == []
 
 
 def test_a_stream_that_has_ended_tells_the_browser_not_to_come_back(busy: TestClient, wait: Wait) -> None:
