@@ -12,9 +12,11 @@ from service.dashboard.reference import operations, schemas
 from service.dashboard.rendering import plotly_script, render, static_directory
 from service.dashboard.views import (
     WITHIN,
-    figure_json,
-    first_oracle,
+    agreement_figure,
+    judgement_figure,
+    length_figure,
     measured_statistics,
+    oracles_of,
     run_rows,
     scorer_table,
     seconds_taken,
@@ -41,7 +43,7 @@ def overview(request: Request, cursor: Cursor = None) -> Response:
         rows = run_rows(runs.data, queries.correlations(session, shown) if runs.data else [])
         latest = next((row for row in rows if row.run.status == "succeeded"), None) if cursor is None else None
         found = queries.correlations(session, CorrelationFilter(runs=[latest.run.id])) if latest else []
-        oracle = first_oracle(found)
+        oracle = next(iter(oracles_of(found)), None)
         active = [
             job
             for status in ("running", "queued")
@@ -58,7 +60,7 @@ def overview(request: Request, cursor: Cursor = None) -> Response:
             active=active,
             seen=_events_seen(session, active),
             oracle=oracle,
-            figure=figure_json(found, WITHIN, oracle),
+            figure=agreement_figure(found, WITHIN, oracle),
         )
 
     return _answer(request, page)
@@ -72,8 +74,8 @@ def run(request: Request, run_id: str, statistic: str = WITHIN, oracle: str | No
         record = queries.get_stress_test(session, run_id)
         found = queries.correlations(session, CorrelationFilter(runs=[run_id]))
         statistics = measured_statistics(found)
-        oracles = list(dict.fromkeys(row.oracle for row in found))
-        against = oracle or first_oracle(found)
+        oracles = oracles_of(found)
+        against = oracle or next(iter(oracles), None)
         if found and (statistic not in statistics or against not in oracles):
             raise NotFound(f"this run has no {statistic} against {against}")
         return render(
@@ -85,7 +87,9 @@ def run(request: Request, run_id: str, statistic: str = WITHIN, oracle: str | No
             taken=seconds_taken(record),
             verdict=verdict_of(found, against),
             table=scorer_table(found, statistic, against) if against else None,
-            figure=figure_json(found, statistic, against),
+            figure=agreement_figure(found, statistic, against),
+            judgement=judgement_figure(found, against),
+            lengths=length_figure(found),
             statistic=statistic,
             statistics=statistics,
             oracle=against,

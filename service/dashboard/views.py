@@ -3,15 +3,20 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from jinja2.utils import htmlsafe_json_dumps
 from markupsafe import Markup
 
 from evaluation.scorers.controls import CONTROLS
+from evaluation.statistics.averages import MEAN
 from evaluation.verdict import verdict
 from evaluation.wording import CORRELATIONS
 from service.db.records import CorrelationRecord, JobRecord, StressTestRecord
 from service.estimates import as_estimates
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
 
 WITHIN = "pearson_within"
 
@@ -65,7 +70,7 @@ def run_rows(runs: Sequence[StressTestRecord], correlations: Sequence[Correlatio
 
 def worst_of_the_surest(correlations: Sequence[CorrelationRecord]) -> CorrelationRecord | None:
     """Of the learned scorer whose interval starts highest where it is weakest, that weakest correlation."""
-    oracle = first_oracle(correlations)
+    oracle = next(iter(oracles_of(correlations)), None)
     paths: dict[str, list[CorrelationRecord]] = {}
     for row in correlations:
         told = row.statistic == WITHIN and row.stratum == "all" and row.temperature is not None
@@ -104,14 +109,37 @@ def scorer_table(correlations: Sequence[CorrelationRecord], statistic: str, orac
     )
 
 
-def figure_json(correlations: Sequence[CorrelationRecord], statistic: str, oracle: str | None) -> Markup | None:
-    """The figure of one statistic over temperature, as JSON that is safe inside a script element."""
+def agreement_figure(correlations: Sequence[CorrelationRecord], statistic: str, oracle: str | None) -> Markup | None:
+    """The figure of one statistic over temperature; None where there is nothing to draw."""
     from evaluation.figures import correlation_by_temperature  # plotly takes a second to import
 
     rows = [row for row in correlations if row.statistic == statistic and row.oracle == oracle]
-    if not any(row.temperature is not None and row.estimate is not None for row in rows):
-        return None
-    return htmlsafe_json_dumps(correlation_by_temperature(as_estimates(rows), statistic, oracle).to_plotly_json())
+    return _safe_json(correlation_by_temperature(as_estimates(rows), statistic, oracle)) if _drawable(rows) else None
+
+
+def judgement_figure(correlations: Sequence[CorrelationRecord], oracle: str | None) -> Markup | None:
+    """What the oracle thinks of the responses over temperature; None where no mean was recorded."""
+    from evaluation.figures import oracle_by_temperature
+
+    rows = [row for row in correlations if row.statistic == MEAN and row.scorer == oracle]
+    return _safe_json(oracle_by_temperature(as_estimates(rows), str(oracle))) if _drawable(rows) else None
+
+
+def length_figure(correlations: Sequence[CorrelationRecord]) -> Markup | None:
+    """Typical length and share of truncated responses over temperature; None where no means were recorded."""
+    from evaluation.figures import length_by_temperature
+
+    rows = [row for row in correlations if row.statistic == MEAN and row.scorer in {"length", "truncated"}]
+    return _safe_json(length_by_temperature(as_estimates(rows))) if _drawable(rows) else None
+
+
+def _drawable(rows: Sequence[CorrelationRecord]) -> bool:
+    return any(row.temperature is not None and row.estimate is not None for row in rows)
+
+
+def _safe_json(figure: "Figure") -> Markup:
+    """A figure as JSON that nothing in it can break out of a script element with."""
+    return htmlsafe_json_dumps(figure.to_plotly_json())
 
 
 def measured_statistics(correlations: Sequence[CorrelationRecord]) -> list[str]:
@@ -120,9 +148,9 @@ def measured_statistics(correlations: Sequence[CorrelationRecord]) -> list[str]:
     return [statistic for statistic in CORRELATIONS if statistic in found]
 
 
-def first_oracle(correlations: Sequence[CorrelationRecord]) -> str | None:
-    """The oracle a run names first, which verdicts go by unless another is asked for."""
-    return correlations[0].oracle if correlations else None
+def oracles_of(correlations: Sequence[CorrelationRecord]) -> list[str]:
+    """The oracles of a run in its order; verdicts go by the first unless another is asked for."""
+    return list(dict.fromkeys(row.oracle for row in correlations if row.scorer != row.oracle))
 
 
 def api_path(job: JobRecord) -> str:

@@ -25,12 +25,12 @@ function draw(figure) {
   const canvas = figure.querySelector(".canvas");
   const dressed = { ...themed(layout), showlegend: false };
   if (canvas.clientWidth < 560) {  // the heading says what is drawn; the width is for the drawing
-    dressed.yaxis = { ...dressed.yaxis, title: undefined };
+    for (const name of Object.keys(dressed)) if (name.startsWith("yaxis")) dressed[name].title = undefined;
     dressed.margin = { ...layout.margin, l: 34 };
   }
   Plotly.react(canvas, data, dressed, { displayModeBar: false, responsive: true });
   const list = figure.querySelector(".legend");
-  if (list.childElementCount === 0) list.append(...legend(canvas, data));
+  if (layout.showlegend !== false && list.childElementCount === 0) list.append(...legend(canvas, data));
 }
 
 // The legend in HTML: it wraps, is read aloud, and each entry hides or shows its line.

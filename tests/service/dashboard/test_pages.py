@@ -97,6 +97,19 @@ def test_a_run_is_shown_by_another_statistic_and_oracle(
     assert browser.get(f"/runs/{run}?statistic=charm").status_code == 404
 
 
+def test_a_run_shows_what_became_of_its_responses_where_means_were_recorded(
+    browser: TestClient, measure: Callable[..., str], row: Callable[..., dict[str, Any]]
+) -> None:
+    means = [row(name, t, t, statistic="mean", oracle=name) for name in ("judge", "length") for t in (0.5, 1.5)]
+    page = browser.get(f"/runs/{measure(R, means)}").text
+
+    assert "Mean judgement of judge" in text_of(page)
+    assert re.findall(r'application/json" id="(\w+)"', page) == ["agreement", "judgement", "lengths"]
+    # a mean is compared with nothing: what is averaged is no oracle
+    assert "oracle=length" not in page
+    assert "What becomes of the responses" not in browser.get(f"/runs/{measure(R)}").text
+
+
 def test_a_run_that_measured_nothing_yet_has_a_page(browser: TestClient, add_job: Callable[..., str]) -> None:
     running = browser.get(f"/runs/{add_job(status='running')}")
     failed = browser.get(f"/runs/{add_job(status='failed', error_code='run_failed', error_detail='no judge')}")
