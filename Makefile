@@ -3,6 +3,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 SERVE ?= 1
 DEMO ?= .demo
+
+# One thread a process: on two busy cores more of them only wait for each other.
+export OMP_NUM_THREADS ?= 1
+export OMP_WAIT_POLICY ?= PASSIVE
 PORT ?= 8000
 
 .PHONY: demo test lint types layers migrations pytest slow clean

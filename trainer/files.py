@@ -60,6 +60,16 @@ def write_atomically(path: Path, text: str) -> None:
         sync_directory(path.parent)
 
 
+def drop_torn_line(path: Path) -> bytes:
+    """Cut off what a killed process left of the last line of ``path``; return the complete lines."""
+    content = path.read_bytes()
+    complete = content[: content.rfind(b"\n") + 1]
+    if len(complete) < len(content):
+        with path.open("r+b") as file:
+            file.truncate(len(complete))
+    return complete
+
+
 def read_jsonl(path: Path, limit: int | None = None) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield ``(line number from 1, object)`` for each non-blank line of a JSONL file, ``.gz`` or plain.
 

@@ -27,7 +27,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from trainer.errors import Stopped
-from trainer.files import storage_errors
+from trainer.files import drop_torn_line, storage_errors
 
 STOP_FILE = "stop"
 HEARTBEAT_FILE = "heartbeat"
@@ -67,7 +67,7 @@ class Reporter:
         self._previous_handlers: dict[int, Any] = {}
         with storage_errors(directory):
             directory.mkdir(parents=True, exist_ok=True)
-            self._sequence = self._drop_torn_line()
+            self._sequence = self._last_sequence()
             self._events = (directory / EVENTS_FILE).open("a", encoding="utf-8")
 
     def __enter__(self) -> Self:
@@ -140,17 +140,9 @@ class Reporter:
             raise KeyboardInterrupt
         self._stop.set()
 
-    def _drop_torn_line(self) -> int:
-        """Remove what a killed process left of its last line; return the last sequence number."""
+    def _last_sequence(self) -> int:
         path = self.directory / EVENTS_FILE
-        if not path.exists():
-            return 0
-        content = path.read_bytes()
-        complete = content[: content.rfind(b"\n") + 1]
-        if len(complete) < len(content):
-            with path.open("r+b") as file:
-                file.truncate(len(complete))
-        lines = complete.splitlines()
+        lines = drop_torn_line(path).splitlines() if path.exists() else []
         return int(json.loads(lines[-1])["sequence"]) if lines else 0
 
     def _say(self, text: str) -> None:

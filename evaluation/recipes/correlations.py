@@ -8,9 +8,13 @@ import numpy as np
 
 from evaluation.generation.sampler import Cell
 from evaluation.scorers.scorer import Column
+from evaluation.statistics.averages import averages
 from evaluation.statistics.bootstrap import BootstrapSettings, Floats
 from evaluation.statistics.correlation import correlate
 from evaluation.statistics.estimate import Estimate
+
+_DESCRIBES = frozenset({"length", "truncated"})
+"""Controls whose mean tells what temperature did to the responses."""
 
 
 class ScoreTable:
@@ -30,18 +34,24 @@ class ScoreTable:
             if score is not None:
                 self._values[column][self._index[cell]] = score
 
-    def missing(self) -> dict[str, int]:
-        """How many responses have no score, for columns where that happened."""
-        counts = {self._labels[column]: int(np.isnan(values).sum()) for column, values in self._values.items()}
-        return {label: count for label, count in counts.items() if count}
+    def missing(self) -> dict[int, list[str]]:
+        """Which columns lack scores, by how many they lack."""
+        counts: dict[int, list[str]] = {}
+        for label, column in self._labelled():
+            if count := int(np.isnan(self._values[column]).sum()):
+                counts.setdefault(count, []).append(label)
+        return counts
 
     def correlations(
         self, temperature: float | None, bootstrap: BootstrapSettings, seed: int
     ) -> list[tuple[Estimate, int | None]]:
-        """Every statistic at one temperature, or over all for None; beside each the scorer's version."""
+        """Every statistic at one temperature, or over all for None; beside each the scorer's version.
+
+        Also the means that say what happened to the responses: the oracles', of length and of truncation.
+        """
         rows = np.full(len(self._prompt), True) if temperature is None else self._temperature == temperature
-        scorers = {self._labels[column]: column for column in self._values if column.role != "oracle"}
-        oracles = {self._labels[column]: column for column in self._values if column.role == "oracle"}
+        scorers = {label: column for label, column in self._labelled() if column.role != "oracle"}
+        oracles = {label: column for label, column in self._labelled() if column.role == "oracle"}
         estimates = correlate(
             self._prompt[rows],
             {label: self._values[column][rows] for label, column in scorers.items()},
@@ -51,10 +61,22 @@ class ScoreTable:
             seed=seed,
             temperature=temperature,
         )
-        return [
-            (each.model_copy(update={"scorer": scorers[each.scorer].scorer}), scorers[each.scorer].version)
-            for each in estimates
-        ]
+        means = averages(
+            self._prompt[rows],
+            {
+                label: self._values[column][rows]
+                for label, column in self._labelled()
+                if column.role == "oracle" or column.scorer in _DESCRIBES
+            },
+            draws=bootstrap.draws,
+            confidence=bootstrap.confidence,
+            seed=seed,
+            temperature=temperature,
+        )
+        return [(each, scorers[each.scorer].version) for each in estimates] + [(each, None) for each in means]
+
+    def _labelled(self) -> list[tuple[str, Column]]:
+        return [(self._labels[column], column) for column in self._values]
 
 
 def correlation_rows(

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from trainer.files import read_jsonl, storage_errors
+from trainer.files import drop_torn_line, read_jsonl, storage_errors
 
 Row = dict[str, Any]
 
@@ -19,8 +19,7 @@ class RowLog:
         self._path = path
         with storage_errors(path):
             path.touch()
-            with path.open("r+b") as file:
-                file.truncate(_complete(file.read()))
+            drop_torn_line(path)
 
     def rows(self) -> list[Row]:
         """All complete rows, in order of their writing."""
@@ -33,7 +32,3 @@ class RowLog:
             file.write(lines.encode())
             file.flush()
             os.fsync(file.fileno())
-
-
-def _complete(content: bytes) -> int:
-    return content.rfind(b"\n") + 1

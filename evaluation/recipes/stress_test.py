@@ -152,8 +152,8 @@ class StressTestRecipe(Recipe):
             run.reporter.raise_if_stopped()
         write_atomically(run.directory / CORRELATIONS_FILE, "".join(json.dumps(line) + "\n" for line in lines))
         notices = [
-            f"{label} gave no score for {count} of {len(responses)} responses"
-            for label, count in table.missing().items()
+            f"no score for {count} of {len(responses)} responses from {', '.join(labels)}"
+            for count, labels in table.missing().items()
         ]
         for notice in notices:
             run.reporter.message(notice)

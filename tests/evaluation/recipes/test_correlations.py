@@ -37,15 +37,20 @@ def test_each_temperature_is_told_apart_and_their_union_is_marked_by_none() -> N
     assert estimate(cold, "rm") == [pytest.approx(1.0)]
     assert estimate(hot, "rm") == [pytest.approx(-1.0)]
     assert {row["temperature"] for row in pooled} == {None}
+    assert estimate(cold, "gold", "mean") == [pytest.approx(11.0)]
     assert {(row["n_prompts"], row["n_responses"]) for row in cold} == {(3, 9)}
     assert {(row["n_prompts"], row["n_responses"]) for row in pooled} == {(3, 18)}
-    assert {(row["policy"], row["scorer_version"], row["oracle"]) for row in pooled} == {("p@1", 3, "gold")}
+    assert {(row["policy"], row["scorer_version"], row["oracle"]) for row in pooled} == {
+        ("p@1", 3, "gold"),
+        ("p@1", None, "gold"),
+    }
 
 
 def test_two_versions_of_a_scorer_stay_two_series() -> None:
     rows = correlation_rows(table(SCORER, OLDER), 0.5, BOOTSTRAP, 0, "p@1")
 
-    assert {(row["scorer"], row["scorer_version"]) for row in rows} == {("rm", 2), ("rm", 3)}
+    learned = {(row["scorer"], row["scorer_version"]) for row in rows if row["statistic"] != "mean"}
+    assert learned == {("rm@2", 2), ("rm@3", 3)}
 
 
 def test_a_missing_score_is_dropped_and_counted() -> None:
@@ -57,6 +62,6 @@ def test_a_missing_score_is_dropped_and_counted() -> None:
         )
     rows = correlation_rows(partial, 0.5, BOOTSTRAP, 0, "p@1")
 
-    assert partial.missing() == {"rm": 6}
+    assert partial.missing() == {6: ["rm"]}
     assert {row["n_dropped"] for row in rows if row["scorer"] == "rm" and row["statistic"] == "pearson_within"} == {3}
     assert {row["n_dropped"] for row in rows if row["scorer"] == "length"} == {0}
