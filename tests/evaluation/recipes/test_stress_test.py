@@ -132,8 +132,8 @@ def test_empty_responses_are_kept_and_counted_where_a_scorer_could_not_score_the
     assert [row["n_dropped"] for row in pooled] == [len(empty)]
     assert None not in {row["score"] for row in judged}
     (notice,) = summary["notices"]
-        assert notice.startswith(f"no score for {len(empty)} of 480 responses from ")
-        assert "rm" in notice
+    assert notice.startswith(f"no score for {len(empty)} of 480 responses from ")
+    assert "rm" in notice
 
 
 def test_correlations_cover_every_scorer_oracle_and_temperature_and_their_union(
