@@ -26,8 +26,13 @@ types: .venv/ready
 layers: .venv/ready
 	$(BIN)/lint-imports
 
+migrations: export ASSAY_DATABASE_URL = sqlite:///.migrations.db
 migrations: .venv/ready
-	$(BIN)/python -m pytest tests/service/db
+	rm -f .migrations.db
+	$(BIN)/alembic upgrade head
+	$(BIN)/alembic check
+	$(BIN)/alembic downgrade base
+	rm -f .migrations.db
 
 pytest: .venv/ready
 	$(BIN)/python -W error -m pytest -m "not slow and not gpu and not soak"

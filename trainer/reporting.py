@@ -147,7 +147,7 @@ class Reporter:
 
     def _say(self, text: str) -> None:
         if not self._quiet:
-            self._console.print(f"{self._title}: {text}" if self._title else text, markup=False)
+            self._console.print(f"{self._title}: {text}" if self._title else text, markup=False, soft_wrap=True)
 
     def _show(
         self,
