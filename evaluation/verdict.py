@@ -143,7 +143,7 @@ def _standing(subject: str, leads: Sequence[Estimate]) -> str:
     }
     controls = list(dict.fromkeys(_control(each) for each in leads))
     if set(hardest.values()) == {Reading.ABOVE}:
-        where = "" if None in hardest else " at every temperature"
+        where = _rows_in_common(leads) if None in hardest else " at every temperature"
         return f"{subject} beats every trivial control ({_listed(controls)}){where}."
     parts = []
     for kind, words in zip(reversed(order), ("ahead of all", "not resolved against", "behind"), strict=True):
@@ -155,6 +155,12 @@ def _standing(subject: str, leads: Sequence[Estimate]) -> str:
             whom = "" if kind is Reading.ABOVE else f" {_listed(list(rivals))}"
             parts.append(words + whom + _at(temperatures, list(hardest)))
     return f"{subject} does not beat every trivial control: {', '.join(parts)}."
+
+
+def _rows_in_common(leads: Sequence[Estimate]) -> str:
+    """The table beside shows each scorer on all the responses it could score; a lead is of those both could."""
+    fewest = min(each.n_responses for each in leads)
+    return f" on the {fewest:,} responses that both could score" if any(each.n_dropped for each in leads) else ""
 
 
 def _control(lead: Estimate) -> str:

@@ -97,6 +97,16 @@ def test_a_scorer_that_beats_them_all_is_reported_so() -> None:
     assert found.findings == ["model beats every trivial control (length and zlib_ratio)."]
 
 
+def test_a_lead_says_on_how_many_responses_it_was_found_where_some_lack_a_score() -> None:
+    short = {"n_responses": 1030, "n_dropped": 10}
+    rows = [estimate("model", 0.3, 0.5, **short), estimate("length", 0.4, 0.6)]
+    rows += [lead("model", "length", 0.1, 0.2).model_copy(update=short)]
+
+    assert verdict(rows).findings == [
+        "model beats every trivial control (length) on the 1,030 responses that both could score."
+    ]
+
+
 def test_controls_never_lead_where_a_model_was_scored() -> None:
     rows = [estimate("length", 0.8, 0.9, 1.0), estimate("model", 0.1, 0.2, 1.0)]
     assert verdict(rows).headline.startswith("model ")
