@@ -5,21 +5,26 @@ is reused, what was interrupted continues from its checkpoint.
 """
 
 import argparse
+import os
 import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import IO
 
+from rich.console import Console
+
+from service.jobs.here import find_done
 from service.server import run_server
 from service.settings import Settings
+from trainer.recipe import Recipe, read_recipe
 
 RECIPES = Path(__file__).parent.parent / "recipes" / "demo"
+STRESS_TEST = "3-stress-test"
 STAGES = (
     ("1-policy", "1-encoder-reward-model"),
     ("2-decoder-reward-model", "2-ganpo"),
-    ("3-stress-test",),
+    (STRESS_TEST,),
 )
 """Recipes of one stage need nothing of each other and run side by side, one CPU thread each."""
 
@@ -30,27 +35,20 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--directory", type=Path, default=Path(".demo"), help="database, artifacts, runs and report")
     parser.add_argument("--port", type=int, default=8000)
     parser.add_argument("--no-serve", action="store_true", help="stop after the report")
-    parser.add_argument("--only", metavar="RECIPE", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     settings = demo_settings(options.directory, options.port)
-    if options.only:
-        return _run_step(options.only, settings)
     started = time.monotonic()
     try:
-        for number, stage in enumerate(STAGES, start=1):
-            _say(f"step {number} of {len(STAGES)}: {', '.join(name[2:] for name in stage)}")
-            with ThreadPoolExecutor(len(stage)) as pool:
-                if any(list(pool.map(lambda name: _spawn(name, options.directory), stage))):
-                    _say("a step failed; mend what it says above and run the same command again")
-                    return 1
+        if not _run_stages(settings):
+            _say("a step failed; mend what it says above and run the same command again")
+            return 1
     except KeyboardInterrupt:
         _say("interrupted; the same command continues from the last checkpoints")
         return 130
     report = _report(settings, options.directory)
     _say(f"done in {time.monotonic() - started:.0f} s; the report is {report}")
-    if options.no_serve:
-        return 0
-    run_server(settings)
+    if not options.no_serve:
+        run_server(settings)
     return 0
 
 
@@ -69,48 +67,57 @@ def _say(text: str) -> None:
     sys.stderr.flush()
 
 
-def _spawn(name: str, directory: Path) -> int:
-    """Run one step in a child process and pass on what it says, line by line."""
-    command = [sys.executable, "-m", "service.demo", "--directory", str(directory), "--only", name]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as child:
-        stderr: IO[str] | None = child.stderr
-        assert stderr is not None
-        for line in stderr:
+def _recipe(name: str) -> Recipe:
+    from evaluation.recipes import parse_recipe
+
+    return parse_recipe(read_recipe(RECIPES / f"{name}.yaml"))
+
+
+def _run_stages(settings: Settings) -> bool:
+    """Do what is not done yet, and all that comes after it; whether every step succeeded."""
+    settings.artifact_dir.mkdir(parents=True, exist_ok=True)
+    changed = False
+    for number, stage in enumerate(STAGES, start=1):
+        waiting = [name for name in stage if changed or find_done(_recipe(name), settings) is None]
+        if not waiting:
+            continue
+        changed = True
+        _say(f"step {number} of {len(STAGES)}: {', '.join(name[2:] for name in waiting)}")
+        with ThreadPoolExecutor(len(waiting)) as pool:
+            if any(list(pool.map(lambda name: _spawn(name, settings), waiting))):
+                return False
+    return True
+
+
+def _spawn(name: str, settings: Settings) -> int:
+    """Run one recipe as `assay` would and pass on what it says, line by line; returns its exit status."""
+    verb = "stress" if name == STRESS_TEST else "train"
+    command = [sys.executable, "-m", "service.cli", verb, str(RECIPES / f"{name}.yaml")]
+    places = {
+        "database_url": settings.database_url,
+        "artifact_dir": settings.artifact_dir,
+        "runs_dir": settings.runs_dir,
+    }
+    environment = os.environ | {f"ASSAY_{field.upper()}": str(place) for field, place in places.items()}
+    with subprocess.Popen(
+        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    ) as child:
+        assert child.stderr is not None
+        for line in child.stderr:
             sys.stderr.write(line)
             sys.stderr.flush()
         return child.wait()
 
 
-def _run_step(name: str, settings: Settings) -> int:
-    from evaluation.recipes import parse_recipe
-    from service.jobs.here import run_here
-    from trainer.errors import AssayError
-    from trainer.recipe import read_recipe
-
-    settings.artifact_dir.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        job = run_here(parse_recipe(read_recipe(RECIPES / f"{name}.yaml")), settings, reuse=True)
-    except AssayError as error:
-        _say(f"{name[2:]}: {error.detail}")
-        return 1
-    made = ", ".join(f"{artifact['name']}@{artifact['version']}" for artifact in job["artifacts"]) or job["id"]
-    _say(f"{name[2:]}: {made}")
-    return 0
-
-
 def _report(settings: Settings, directory: Path) -> Path:
     """Print the table of the newest stress test and write its page."""
-    from rich.console import Console
-
-    from evaluation.recipes import parse_recipe
     from evaluation.report import table, write_report
     from evaluation.verdict import verdict
     from service.estimates import read_run
-    from service.jobs.here import run_here
-    from trainer.recipe import read_recipe
 
-    job = run_here(parse_recipe(read_recipe(RECIPES / f"{STAGES[-1][0]}.yaml")), settings, reuse=True)
-    summary, estimates = read_run(settings, job["id"])
+    run_id = find_done(_recipe(STRESS_TEST), settings)
+    assert run_id is not None  # the stages before saw to it
+    summary, estimates = read_run(settings, run_id)
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
     console.print(table(estimates))
     console.print(f"\n{verdict(estimates).headline}\n", markup=False)

@@ -12,10 +12,9 @@ from typing import Any
 from sqlalchemy import Select, select
 from sqlalchemy.orm import Session, sessionmaker
 
-from service.db.failures import database_errors
+from service.database import open_database
 from service.db.queries import get_job
-from service.db.schema import prepare
-from service.db.session import make_engine, sessions, writing
+from service.db.session import sessions, writing
 from service.db.tables import ArtifactRow, Job
 from service.jobs import run_lock
 from service.jobs.dispatcher import new_owner
@@ -29,28 +28,15 @@ from trainer.recipe import Recipe
 from trainer.run import run_recipe
 
 
-def run_here(recipe: Recipe, settings: Settings, *, reuse: bool = False, quiet: bool = False) -> dict[str, Any]:
+def run_here(recipe: Recipe, settings: Settings, *, quiet: bool = False) -> dict[str, Any]:
     """Run ``recipe`` now and return its job, as the API shows it, plus ``directory``.
 
-    The same recipe that was interrupted or failed before continues in its run directory. With ``reuse``, one that
-    has succeeded, and whose artifacts still exist, is returned without working again. An empty database is given
+    The same recipe that was interrupted or failed before continues in its run directory. An empty database is given
     its tables. Raises what the recipe raised, after recording it.
     """
-    with database_errors():
-        engine = make_engine(settings.database_url)
-        try:
-            prepare(engine)
-            return _run(recipe, settings, sessions(engine), reuse=reuse, quiet=quiet)
-        finally:
-            engine.dispose()
-
-
-def _run(
-    recipe: Recipe, settings: Settings, make_session: sessionmaker[Session], *, reuse: bool, quiet: bool
-) -> dict[str, Any]:
-    artifacts = ArtifactStore(settings.artifact_dir)
-    job_id = _find_done(make_session, recipe, artifacts) if reuse else None
-    if job_id is None:
+    with open_database(settings) as engine:
+        make_session = sessions(engine)
+        artifacts = ArtifactStore(settings.artifact_dir)
         lease = Lease(new_owner(), settings.lease_seconds)
         job_id, lock = _begin(recipe, settings, make_session, lease)
         directory = settings.runs_dir / job_id
@@ -59,16 +45,17 @@ def _run(
                 run_recipe(recipe, directory, artifacts, run_id=job_id, quiet=quiet)
         finally:
             os.close(lock)
-    with make_session() as session:
-        job = get_job(session, job_id)
+        with make_session() as session:
+            job = get_job(session, job_id)
     if job.status == "failed":  # the run succeeded, or it would have raised, but its results could not be stored
         raise RunFailed(job.error.detail if job.error else f"{job.id} failed")
-    return {**job.model_dump(mode="json"), "directory": str(settings.runs_dir / job.id)}
+    return {**job.model_dump(mode="json"), "directory": str(directory)}
 
 
-def _find_done(make_session: sessionmaker[Session], recipe: Recipe, artifacts: ArtifactStore) -> str | None:
-    """The newest job that has done this very work and whose artifacts are still there."""
-    with make_session() as session:
+def find_done(recipe: Recipe, settings: Settings) -> str | None:
+    """Id of the newest job that has done this very work and whose artifacts are still there."""
+    artifacts = ArtifactStore(settings.artifact_dir)
+    with open_database(settings) as engine, sessions(engine)() as session:
         for job in session.scalars(_same_work(recipe).where(Job.status == "succeeded")):
             rows = session.scalars(select(ArtifactRow).where(ArtifactRow.job == job.id))
             if all(_exists(artifacts, f"{row.name}@{row.version}") for row in rows):

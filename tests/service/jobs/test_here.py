@@ -13,7 +13,7 @@ from service.db.queries import CorrelationFilter, JobFilter, correlations, get_j
 from service.db.session import writing
 from service.db.tables import Job
 from service.jobs import run_lock
-from service.jobs.here import run_here
+from service.jobs.here import find_done, run_here
 from service.jobs.queue import Lease, cancel, claim, submit
 from service.settings import Settings
 from trainer.errors import InvalidInput, RunFailed, Stopped, StorageFailure, WrongSchema
@@ -43,24 +43,26 @@ def test_a_recipe_is_run_recorded_and_its_measurements_stored(
         assert len(list_metrics(session, job.id)[0].points) == 3
 
 
-def test_the_same_recipe_runs_again_unless_reuse_is_asked_for(
+def test_the_same_recipe_runs_again_and_what_it_did_before_is_found(
     make_session: Sessions, settings: Settings, counting: MakeRecipe
 ) -> None:
+    assert find_done(counting(), settings) is None
     first = run_here(counting(), settings, quiet=True)
 
-    assert run_here(counting(), settings, reuse=True, quiet=True)["id"] == first["id"]
-    assert run_here(counting(steps=4), settings, reuse=True, quiet=True)["id"] != first["id"]
-    assert run_here(counting(), settings, quiet=True)["id"] not in {first["id"]}
-    assert len(job_ids(make_session)) == 3
+    assert find_done(counting(), settings) == first["id"]
+    assert find_done(counting(steps=4), settings) is None
+    assert run_here(counting(), settings, quiet=True)["id"] != first["id"]
+    assert len(job_ids(make_session)) == 2
 
 
-def test_work_whose_artifact_is_gone_is_done_again(settings: Settings, counting: MakeRecipe) -> None:
+def test_work_whose_artifact_is_gone_is_not_done(settings: Settings, counting: MakeRecipe) -> None:
     recipe = counting(kind="sft", name="my-policy")
     first = run_here(recipe, settings, quiet=True)
     assert first["artifacts"] == [{"name": "my-policy", "version": 1, "kind": "policy"}]
+    assert find_done(recipe, settings) == first["id"]
     (settings.artifact_dir / "my-policy/1/manifest.json").unlink()
 
-    assert run_here(recipe, settings, reuse=True, quiet=True)["id"] != first["id"]
+    assert find_done(recipe, settings) is None
 
 
 def test_a_failure_is_recorded_and_raised_and_the_next_try_continues(
