@@ -267,7 +267,10 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("run", "number", name=op.f("pk_scores")),
     )
     op.create_index(
-        op.f("ix_scores_run_response_scorer_role"), "scores", ["run", "response", "scorer", "role"], unique=True
+        op.f("ix_scores_run_response_scorer_role_scorer_version"),
+        "scores",
+        ["run", "response", "scorer", "role", "scorer_version"],
+        unique=True,
     )
     op.create_index(op.f("ix_scores_run_scorer_number"), "scores", ["run", "scorer", "number"])
 

@@ -229,7 +229,7 @@ class Score(Table):
         ForeignKeyConstraint(["run", "response"], ["responses.run", "responses.number"], ondelete="CASCADE"),
         CheckConstraint("role IN ('scorer', 'control', 'oracle')", name="role"),
         Index(None, "run", "scorer", "number"),
-        Index(None, "run", "response", "scorer", "role", unique=True),
+        Index(None, "run", "response", "scorer", "role", "scorer_version", unique=True),
     )
 
 

@@ -37,6 +37,19 @@ def test_a_run_is_stored_and_storing_it_again_changes_nothing(
         assert (test.temperatures, test.scorers, test.oracles) == ([0.0, 1.5], ["helpful", "length"], ["judge"])
 
 
+def test_two_versions_of_a_scorer_may_score_the_same_response(
+    make_session: sessionmaker[Session], add_job: Callable[..., str], stress_run: Path
+) -> None:
+    path = stress_run / "scores.jsonl"
+    second = [line for line in path.read_text().splitlines() if '"helpful"' in line]
+    assert len(second) == 6
+    path.write_text(path.read_text() + "\n".join(second).replace('"scorer_version": 2', '"scorer_version": 3') + "\n")
+    run = add_job()
+    with writing(make_session) as session:
+        ingest_run(session, run, stress_run)
+    assert counts(make_session) == [2, 6, 24, 6, 1]
+
+
 def test_missing_numbers_are_null_and_never_nan(
     make_session: sessionmaker[Session], add_job: Callable[..., str], stress_run: Path
 ) -> None:
