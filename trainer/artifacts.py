@@ -27,7 +27,7 @@ ArtifactKind = Literal["policy", "reward_model", "discriminator"]
 
 MANIFEST_FILE = "manifest.json"
 STAGING_DIRECTORY = ".staging"
-_SEGMENT = r"(?!\d+$)[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
+_SEGMENT = r"(?!\d+(?:/|$))[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 _NAME = re.compile(rf"{_SEGMENT}(/{_SEGMENT}){{0,2}}")
 _PICKLES = {".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib", ".npy"}
 

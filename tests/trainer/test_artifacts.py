@@ -92,7 +92,7 @@ def test_a_pickle_is_refused(store: ArtifactStore) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["", "..", "../x", "/etc", "a//b", "a/1", "12", "a b", "a/b/c/d", "-x", "x" * 65, "a\n"]
+    "name", ["", "..", "../x", "/etc", "a//b", "a/1", "a/1/b", "1/a", "12", "a b", "a/b/c/d", "-x", "x" * 65, "a\n"]
 )
 def test_names_that_could_be_paths_are_refused(name: str, store: ArtifactStore) -> None:
     with pytest.raises(ValueError, match="a name is"):
