@@ -20,6 +20,7 @@ from service.settings import Settings
 from trainer.recipe import Recipe, read_recipe
 
 RECIPES = Path(__file__).parent.parent / "recipes" / "demo"
+PLACES = ("database_url", "artifact_dir", "runs_dir")
 STRESS_TEST = "3-stress-test"
 STAGES = (
     ("1-policy", "1-encoder-reward-model"),
@@ -100,7 +101,7 @@ def _spawn(name: str, settings: Settings) -> int:
     }
     environment = os.environ | {f"ASSAY_{field.upper()}": str(place) for field, place in places.items()}
     with subprocess.Popen(
-        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        command, env=os.environ | places, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     ) as child:
         assert child.stderr is not None
         for line in child.stderr:

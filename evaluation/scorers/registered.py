@@ -30,10 +30,10 @@ class RegisteredScorers:
 
 
 def _column(engine: ScoringEngine, name: str, role: Role) -> Column:
-    """The column of a scorer, named alike however the user wrote it: with the output where there are several."""
+    """The column of a scorer, named alike however the user wrote it; only a reward model is what it scores."""
     info = engine.describe(name)
     output = ScorerName.parse(name).output or info.outputs[0]
-    return Column(info.name if len(info.outputs) == 1 else f"{info.name}:{output}", info.version, role)
+    return Column(info.name if info.kind == "reward_model" else f"{info.name}:{output}", info.version, role)
 
 
 def _judgement(outcome: Scored | AssayError) -> Judgement:
