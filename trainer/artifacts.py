@@ -174,7 +174,7 @@ class ArtifactStore:
         with storage_errors(self.root):
             staging.mkdir(parents=True)
             try:
-                write(staging)
+                _write(write, staging)
                 _refuse_pickles(staging)
                 files = {str(file.relative_to(staging)): _sha256(file) for file in _files(staging)}
                 return self._rename_into_place(staging, name, contents, files)
@@ -284,6 +284,15 @@ def read_artifact(path: Path) -> Artifact:
     except (ValidationError, ValueError) as error:
         first = str(error).splitlines()[0]
         raise BrokenArtifact(f"{file} is not a manifest of this format ({first}); import the artifact again") from error
+
+
+def _write(write: Callable[[Path], None], staging: Path) -> None:
+    from safetensors import SafetensorError
+
+    try:
+        write(staging)
+    except SafetensorError as error:  # what safetensors makes of a full disk
+        raise OSError(str(error)) from error
 
 
 def _files(path: Path) -> Iterator[Path]:

@@ -1,10 +1,13 @@
 """Artifacts appear whole or not at all, prove what they hold, and refuse what could run code."""
 
 import json
+import resource
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from trainer.artifacts import ArtifactStore, Contents, check_name
 from trainer.errors import BrokenArtifact, Conflict, InvalidInput, NotFound, StorageFailure
@@ -137,6 +140,20 @@ def test_a_full_disk_publishes_nothing(store: ArtifactStore) -> None:
             disk.write(b"x")
 
     with pytest.raises(StorageFailure, match="No space left on device"):
+        store.publish("a", contents(), fill)
+    assert store.all() == []
+
+
+def test_weights_that_do_not_fit_on_the_disk_publish_nothing(store: ArtifactStore) -> None:
+    def fill(path: Path) -> None:
+        limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))  # the disk holds no larger file
+        try:
+            save_file({"weight": torch.zeros(1000)}, path / "model.safetensors")
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+    with pytest.raises(StorageFailure, match="File too large"):
         store.publish("a", contents(), fill)
     assert store.all() == []
 
