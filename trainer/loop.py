@@ -92,7 +92,8 @@ def optimise(
 ) -> int:
     """Train until the duration is over, continuing from the run's last checkpoint; return the number of steps.
 
-    Raises Stopped, after a checkpoint, where a stop was requested, and RunFailed at a loss that is not finite.
+    Raises Stopped, after a checkpoint, where a stop was requested, and RunFailed at a loss or gradient that is not
+    finite, before it reaches the weights.
     """
     if not rows:
         raise InvalidInput("there are no training rows")
@@ -122,12 +123,13 @@ def optimise(
             part = learner.backward([rows[i] for i in chunk], share, last=position == len(chunks) - 1)
             for name, value in part.items():
                 metrics[name] = metrics.get(name, 0.0) + share * value
-        if not math.isfinite(metrics["loss"]):
-            raise RunFailed(
-                f"the loss is {metrics['loss']} at step {step + 1}; lower optimizer.learning_rate"
-                f" (the checkpoint of step {saved} is intact)"
-            )
         metrics["grad_norm"] = float(nn.utils.clip_grad_norm_(learner.trained.parameters(), optimizer.max_grad_norm))
+        for name, what in (("loss", "loss"), ("grad_norm", "gradient's norm")):
+            if not math.isfinite(metrics[name]):
+                raise RunFailed(
+                    f"the {what} is {metrics[name]} at step {step + 1}; lower optimizer.learning_rate"
+                    f" (the checkpoint of step {saved} is intact)"
+                )
         metrics["learning_rate"] = float(schedule.get_last_lr()[0])
         adam.step()
         schedule.step()

@@ -113,6 +113,22 @@ def test_a_loss_that_is_not_finite_stops_with_the_last_good_checkpoint(tmp_path:
     assert state["step"] == 3
 
 
+def test_a_gradient_that_is_not_finite_never_reaches_the_weights(tmp_path: Path) -> None:
+    class Cliff(Regression):
+        """A finite loss with an infinite slope, as sqrt has at 0."""
+
+        def backward(self, rows: Sequence[tuple[float, float, float]], share: float, *, last: bool) -> dict[str, float]:
+            metrics = super().backward(rows, share, last=last)
+            if self.calls == 5:
+                torch.sqrt(0 * sum(p.sum() for p in self.trained.parameters())).backward()
+            return metrics
+
+    learner = Cliff()
+    with pytest.raises(RunFailed, match=r"the gradient's norm is nan at step 5; .*step 3"):
+        train(learner, tmp_path)
+    assert torch.isfinite(torch.tensor(weights(learner))).all()
+
+
 def test_progress_and_metrics_are_recorded(tmp_path: Path) -> None:
     train(Regression(), tmp_path)
     events = read_events(tmp_path)
