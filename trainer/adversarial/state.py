@@ -88,7 +88,7 @@ class AdversarialState(nn.Module):
         batch_means = torch.stack([torch.stack([part.detach().mean() for part in parts]) for parts in logits])
         self._seen.append((batch_means, share))
         if last or not self.started:
-            self._update_means()
+            self._update_means(last)
         scale = 0.25 if self.config.loss_scale == "code" else 1.0
         metrics: dict[str, float] = {}
         total = torch.zeros((), device=self.means.device)
@@ -121,14 +121,17 @@ class AdversarialState(nn.Module):
         return [(self.chosen, CHOSEN_SETS), (self.rejected, REJECTED_SETS)]
 
     @torch.no_grad()
-    def _update_means(self) -> None:
-        """Move every mean once per optimiser step, by the batch's own; the first batch sets them."""
+    def _update_means(self, whole: bool) -> None:
+        """Move every mean once per optimiser step, by the batch's own.
+
+        The first batch sets them; until it is ``whole``, its micro-batches seen so far stand for it.
+        """
         weight = sum(share for _, share in self._seen)
         batch = sum((means * (share / weight) for means, share in self._seen), torch.zeros_like(self.means))
         if self.started:
             batch = self.config.decay * self.means + (1 - self.config.decay) * batch
         self.means.copy_(batch)
-        self.started.fill_(True)
+        self.started.fill_(whole)
 
 
 def _auc(higher: Tensor, lower: Tensor) -> float:

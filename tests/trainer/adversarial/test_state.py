@@ -67,6 +67,17 @@ def test_moving_means_start_at_the_first_batch_and_then_decay() -> None:
     assert state.means[0, 0].item() == pytest.approx(0.9 * first[0, 0].item() + 0.1 * batch_mean.item(), abs=1e-4)
 
 
+def test_moving_means_start_at_the_first_batch_however_it_is_divided() -> None:
+    policy, reference = latents(1), latents(2)
+    whole, parts = AdversarialState(CONFIG, 8, seed=0), AdversarialState(CONFIG, 8, seed=0)
+    whole.observe(LatentSets(policy, reference), 1.0, last=True)
+    for pair in (0, 1):  # rows 0, 1 are chosen; 2, 3 rejected
+        rows = [pair, pair + 2]
+        sets = LatentSets(*(Latents(each.hidden_states[rows], each.mask[rows]) for each in (policy, reference)))
+        parts.observe(sets, 0.5, last=pair == 1)
+    assert parts.means.flatten().tolist() == pytest.approx(whole.means.flatten().tolist(), abs=1e-3)
+
+
 def test_padding_does_not_move_a_logit() -> None:
     network = AdversarialState(CONFIG, 8, seed=0).eval().chosen
     plain = latents(5, batch=2, length=3)
