@@ -14,7 +14,7 @@ from evaluation.engine.batching import Group, batches
 from evaluation.engine.line import Ask, WaitingLine
 from evaluation.engine.pairs import Scored
 from evaluation.engine.probability import probability
-from trainer.errors import AssayError, Overloaded, RunFailed
+from trainer.errors import AssayError, BrokenArtifact, Overloaded, RunFailed
 
 T = TypeVar("T")
 
@@ -111,7 +111,13 @@ def _answer(ask: Ask, row: Sequence[float]) -> None:
         if not math.isfinite(score):
             future.set_exception(RunFailed("the model gave no finite score for this pair; try another scorer"))
             continue
-        likelihood = probability(ask.model.manifest, column, score)
+        try:
+            likelihood = probability(ask.model.manifest, column, score)
+        except (TypeError, ArithmeticError, AttributeError):
+            future.set_exception(
+                BrokenArtifact("the scorer's calibration is not {center, temperature}; train it again")
+            )
+            continue
         future.set_result(Scored(score, likelihood, ask.encoded.tokens, ask.encoded.truncated_tokens))
 
 

@@ -63,8 +63,10 @@ def owner(line: WaitingLine) -> Iterator[DeviceOwner]:
     owner.close()
 
 
-def submit(line: WaitingLine, model: Sums, values: Sequence[int]) -> list[Future[Scored]]:
-    loaded = LoadedModel(MANIFEST, model)
+def submit(
+    line: WaitingLine, model: Sums, values: Sequence[int], manifest: Manifest = MANIFEST
+) -> list[Future[Scored]]:
+    loaded = LoadedModel(manifest, model)
     futures: list[Future[Scored]] = [Future() for _ in values]
     line.reserve(len(values))
     line.join(len(values), [Ask(loaded, Encoded([v], 0), ((0, f),)) for v, f in zip(values, futures, strict=True)])
@@ -94,6 +96,16 @@ def test_a_score_that_is_not_a_number_becomes_an_error(line: WaitingLine, owner:
     with pytest.raises(RunFailed, match="no finite score"):
         futures[0].result(timeout=10)
     assert futures[1].result(timeout=10).score == 8.0
+
+
+@pytest.mark.parametrize("calibration", [{"temperature": 0}, {"center": "x"}, "none"])
+def test_a_calibration_that_is_none_fails_its_pairs_and_the_thread_lives_on(
+    line: WaitingLine, owner: DeviceOwner, calibration: object
+) -> None:
+    odd = MANIFEST.model_copy(update={"details": {"calibration": calibration}})
+
+    assert outcomes(submit(line, Sums(), [1, 2], odd)) == ["broken_artifact", "broken_artifact"]
+    assert outcomes(submit(line, Sums(), [3])) == [3.0]
 
 
 def test_running_out_of_memory_halves_the_batch_and_the_budget(line: WaitingLine, owner: DeviceOwner) -> None:
