@@ -51,7 +51,7 @@ class RewardModel:
         self.architecture = architecture
         self.pooling = pooling
         self.match_features = match_features
-        window = int(model.config.max_position_embeddings)
+        window = _window(model)
         self.max_tokens = min(window, max_tokens) if max_tokens else window
         self.format = ChatFormat(tokenizer)
         self._pad_id = pad_token_id(tokenizer)
@@ -151,6 +151,15 @@ class RewardModel:
             types = [types[i] for i in keep]
         start = segments.index(1) if 1 in segments else len(ids)
         return Encoded(ids, start, types, excess)
+
+
+def _window(model: PreTrainedModel) -> int:
+    """Most tokens the model reads. RoBERTa's family counts positions from after its padding id, so has fewer."""
+    positions = int(model.config.max_position_embeddings)
+    for name, module in model.named_modules():
+        if name.endswith("position_embeddings") and isinstance(module, nn.Embedding) and module.padding_idx is not None:
+            return positions - module.padding_idx - 1
+    return positions
 
 
 def _head(model: PreTrainedModel) -> nn.Module:

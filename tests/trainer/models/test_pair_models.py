@@ -4,10 +4,16 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    RobertaConfig,
+    RobertaForSequenceClassification,
+)
 
 from trainer.adversarial.state import Adversarial, AdversarialState
-from trainer.data.product_world import render_prompt, sample_examples
+from trainer.data.product_world import make_tokenizer, render_prompt, sample_examples
 from trainer.errors import BrokenArtifact, InvalidInput, OverlongInput
 from trainer.models.discriminator_pair import DiscriminatorPair
 from trainer.models.discriminators import TransformerDiscriminator
@@ -85,6 +91,20 @@ def test_a_saved_reward_model_scores_the_same_and_loads_plainly(
         inputs["token_type_ids"] = torch.tensor([row.token_type_ids])
     with torch.inference_mode():
         assert plain(**inputs).logits.item() == pytest.approx(model.score([row]).item(), abs=1e-5)
+
+
+def test_an_encoder_that_counts_positions_from_its_padding_id_reads_its_whole_window() -> None:
+    tokenizer = make_tokenizer()
+    config = RobertaConfig(
+        vocab_size=len(tokenizer), hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16,
+        max_position_embeddings=50, pad_token_id=0, type_vocab_size=2, num_labels=1,
+    )  # fmt: skip
+    roberta = RobertaForSequenceClassification(config).eval()
+    model = RewardModel(roberta, tokenizer, architecture="encoder", pooling="cls")
+    assert model.max_tokens == 49  # of 50 places the first belongs to padding
+    cut = model.encode(" ".join(["red"] * 60), "color is red .", "truncate_prompt")
+    assert cut.tokens == 49
+    assert torch.isfinite(model.score([cut])).all()
 
 
 def test_a_saved_policy_loads_plainly(policy: Policy, tmp_path: Path) -> None:
