@@ -86,6 +86,12 @@ def test_padding_does_not_move_a_logit() -> None:
     assert network(padded, mask).tolist() == pytest.approx(network(plain.hidden_states, plain.mask).tolist(), abs=1e-5)
 
 
+def test_a_response_longer_than_the_positions_has_a_logit() -> None:
+    network = AdversarialState(CONFIG, 8, seed=0).eval().chosen
+    longer = latents(5, length=40)
+    assert torch.isfinite(network(longer.hidden_states, longer.mask)).all()
+
+
 def test_a_fresh_discriminator_gives_small_logits() -> None:
     network = AdversarialState(CONFIG, 8, seed=0).eval().chosen
     sample = latents(6, batch=32)

@@ -19,6 +19,7 @@ class TransformerDiscriminator(Model):
     layers: int = Field(2, ge=1)
     heads: int = Field(8, ge=1)
     positions: int = Field(2048, ge=1)
+    """Response tokens with a place of their own; those after them share the last one."""
 
     def build(self, hidden_size: int) -> nn.Module:
         """The network for hidden states of ``hidden_size`` features; seed torch before for seeded weights."""
@@ -43,6 +44,7 @@ class _Network(nn.Module):
     def forward(self, hidden_states: Tensor, mask: Tensor) -> Tensor:
         """Logits (batch,) from hidden states (batch, length, hidden) where ``mask`` (batch, length) is True."""
         position = torch.arange(hidden_states.shape[1], device=hidden_states.device)
+        position = position.clamp(max=self.positions.num_embeddings - 1)
         x = self.project(hidden_states) + self.positions(position)
         for layer in self.layers:
             x = layer(x, mask)
