@@ -210,14 +210,15 @@ def _publish_discriminators(
     pair.standardisation = {"chosen": (centre[0], spread[0]), "rejected": (centre[1], spread[1])}
     difference = (both[:, 0] - centre[0]) / spread[0] - (both[:, 1] - centre[1]) / spread[1]
     half = len(chosen)
+    rows_of = "held_out" if held_out else "train"
     metrics = {
-        "held_out/chosen/accuracy": _accuracy(chosen[:, 0], rejected[:, 0]),
-        "held_out/rejected/accuracy": _accuracy(-chosen[:, 1], -rejected[:, 1]),
-        "held_out/difference/accuracy": _accuracy(difference[:half], difference[half:]),
+        f"{rows_of}/chosen/accuracy": _accuracy(chosen[:, 0], rejected[:, 0]),
+        f"{rows_of}/rejected/accuracy": _accuracy(-chosen[:, 1], -rejected[:, 1]),
+        f"{rows_of}/difference/accuracy": _accuracy(difference[:half], difference[half:]),
     }
-    if (accuracy := metrics["held_out/chosen/accuracy"]) < 0.55:
+    if (accuracy := metrics[f"{rows_of}/chosen/accuracy"]) < 0.55:
         run.reporter.message(
-            f"the chosen discriminator orders {accuracy:.2f} of held-out pairs, close to chance: raise"
+            f"the chosen discriminator orders {accuracy:.2f} of {rows_of} pairs, close to chance: raise"
             " adversarial.learning_rate or train longer before trusting its scores"
         )
     return recipe.publish(
