@@ -94,14 +94,9 @@ def _spawn(name: str, settings: Settings) -> int:
     """Run one recipe as `assay` would and pass on what it says, line by line; returns its exit status."""
     verb = "stress" if name == STRESS_TEST else "train"
     command = [sys.executable, "-m", "service.cli", verb, str(RECIPES / f"{name}.yaml")]
-    places = {
-        "database_url": settings.database_url,
-        "artifact_dir": settings.artifact_dir,
-        "runs_dir": settings.runs_dir,
-    }
-    environment = os.environ | {f"ASSAY_{field.upper()}": str(place) for field, place in places.items()}
+    places = {f"ASSAY_{field.upper()}": str(getattr(settings, field)) for field in PLACES}
     with subprocess.Popen(
-        command, env=os.environ | places, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        command, env={**os.environ, **places}, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     ) as child:
         assert child.stderr is not None
         for line in child.stderr:

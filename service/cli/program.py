@@ -1,5 +1,6 @@
 """Put the commands together, and turn every failure into one line and an exit status."""
 
+import os
 import sys
 from collections.abc import Sequence
 from typing import Annotated
@@ -18,6 +19,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command. Exit status: 0 done, 1 failed, 2 bad input, 3 stopped and resumable."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in words
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # a bar for each loaded model is noise beside our own
     try:
         status = make_program()(args=words or ["--help"], prog_name="assay", standalone_mode=False)
         sys.stdout.flush()

@@ -27,7 +27,7 @@ def test_outputs_are_named_alike_however_they_were_asked_for(store: ArtifactStor
 
     assert scorers.columns == (
         Column("rm", 1, "scorer"),
-        Column("policy", 1, "scorer"),
+        Column("policy:mean_logprob", 1, "scorer"),
         Column("policy:implicit_reward", 2, "scorer"),
         Column("policy/discriminator:chosen", 1, "scorer"),
         Column("policy/discriminator:difference", 1, "scorer"),
