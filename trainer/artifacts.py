@@ -6,7 +6,6 @@ staging directory on the same disk, flushes it, writes the manifest last and ren
 
 import hashlib
 import json
-import os
 import re
 import shutil
 import uuid
@@ -319,6 +318,6 @@ def refuse_pickled_weights(path: Path) -> None:
         raise BrokenArtifact(f"{path} holds no .safetensors weights; save the model with safe serialization")
 
 
-def exists_on_disk(path: str) -> bool:
-    """Whether a reference in a recipe is a directory here rather than an artifact name or hub id."""
-    return path.startswith((".", "/", "~")) or (os.sep in path and Path(path).is_dir())
+def names_directory(reference: str) -> bool:
+    """Whether a reference in a recipe is a directory rather than an artifact's name, whatever lies around here."""
+    return reference.startswith((".", "/", "~"))

@@ -136,11 +136,6 @@ class ScoringEngine:
         artifact, _ = self._open(ScorerName.parse(scorer))
         self._models.unload(artifact)
 
-    @property
-    def waiting_pairs(self) -> int:
-        """How many pairs wait to be scored."""
-        return self._line.pairs
-
     def close(self) -> None:
         """Stop the owner thread; what still waits fails with Overloaded."""
         self._owner.close()

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from evaluation.engine.names import ScorerName
-from trainer.artifacts import ArtifactStore, exists_on_disk
+from trainer.artifacts import ArtifactStore, names_directory
 from trainer.files import write_atomically
 
 
@@ -22,7 +22,7 @@ def settle_versions(names: Iterable[str], store: ArtifactStore, path: Path) -> d
 
 
 def _pinned(name: str, store: ArtifactStore) -> str:
-    if exists_on_disk(name):
+    if names_directory(name):
         return name
     scorer = ScorerName.parse(name)
     artifact = store.open(scorer.reference)

@@ -25,8 +25,6 @@ from trainer.errors import InvalidInput
 from trainer.files import read_jsonl
 from trainer.recipe import Model
 
-WORLD_SPLITS: tuple[Split, ...] = ("train", "validation", "test")
-
 
 @dataclass(frozen=True)
 class Pair:

@@ -15,9 +15,6 @@ class Latents:
     hidden_states: Tensor
     mask: Tensor
 
-    def detach(self) -> "Latents":
-        return Latents(self.hidden_states.detach(), self.mask)
-
     def rows(self, part: slice) -> "Latents":
         return Latents(self.hidden_states[part], self.mask[part])
 

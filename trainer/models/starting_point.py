@@ -16,7 +16,7 @@ from transformers import (
     PreTrainedModel,
 )
 
-from trainer.artifacts import Artifact, ArtifactStore, exists_on_disk, refuse_pickled_weights
+from trainer.artifacts import Artifact, ArtifactStore, names_directory, refuse_pickled_weights
 from trainer.data.product_world import make_tokenizer
 from trainer.errors import InvalidInput, NotFound
 from trainer.models.match_features import TYPE_VOCABULARY
@@ -50,7 +50,7 @@ class _Origin(Model):
     def locate(self, store: ArtifactStore) -> tuple[Path, Artifact | None]:
         """The directory to load from and, if it is one, the artifact. Raises NotFound or BrokenArtifact."""
         assert self.path is not None
-        if exists_on_disk(self.path):
+        if names_directory(self.path):
             directory = Path(self.path).expanduser()
             if not directory.is_dir():
                 raise NotFound(f"no such model directory: {self.path}")

@@ -10,8 +10,6 @@ from trainer.recipes.preference import GANPO, PreferenceRecipe
 from trainer.recipes.reward_model import RewardModelRecipe
 from trainer.recipes.sft import SFT
 
-TRAINING_KINDS = ("sft", "preference", "ganpo", "reward_model")
-
 AnyTrainingRecipe = Annotated[SFT | PreferenceRecipe | GANPO | RewardModelRecipe, Field(discriminator="kind")]
 
 
