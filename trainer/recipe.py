@@ -3,6 +3,7 @@
 The same object is the HTTP request body, the YAML file, the stored job row and the manifest's entry.
 """
 
+import copy
 import hashlib
 import json
 import re
@@ -67,10 +68,6 @@ class Recipe(Model, ABC):
 
 def read_recipe(path: Path) -> dict[str, Any]:
     """What a YAML or JSON recipe file says, not validated yet. Raises InvalidInput."""
-    import yaml
-
-    from trainer.errors import InvalidInput
-
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError) as error:
@@ -84,10 +81,9 @@ def read_recipe(path: Path) -> dict[str, Any]:
 def apply_overrides(content: dict[str, Any], overrides: list[str]) -> dict[str, Any]:
     """Return ``content`` with ``dotted.key=value`` overrides applied; values are read as YAML.
 
-    Raises InvalidInput for an override without ``=`` or through something that is not a mapping.
+    Raises InvalidInput for an override without ``=``, of no YAML value or through something that is not a mapping.
     """
-
-    result: dict[str, Any] = json.loads(json.dumps(content))
+    result = copy.deepcopy(content)
     for override in overrides:
         key, separator, text = override.partition("=")
         if not separator or not re.fullmatch(r"[A-Za-z_][\w.-]*", key):
@@ -98,5 +94,8 @@ def apply_overrides(content: dict[str, Any], overrides: list[str]) -> dict[str, 
             target = target.setdefault(parent, {})
             if not isinstance(target, dict):
                 raise InvalidInput(f"override {override!r}: {parent} is not a group of settings")
-        target[last] = yaml.safe_load(text)
+        try:
+            target[last] = yaml.safe_load(text)
+        except (ValueError, yaml.YAMLError) as error:
+            raise InvalidInput(f"override {override!r}: {text} is not a YAML value; quote it") from error
     return result

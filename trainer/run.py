@@ -5,7 +5,6 @@ Whoever started the run, here or in a child process, learns the end from ``resul
 """
 
 import json
-import logging
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -58,8 +57,8 @@ def run_recipe(
             _finish(directory, "failed", None, error)
             raise
         except Exception as error:
-            (directory / LOG_FILE).open("a", encoding="utf-8").write(traceback.format_exc())
-            logging.getLogger(__name__).exception("run %s failed", run.id)
+            with (directory / LOG_FILE).open("a", encoding="utf-8") as log:
+                traceback.print_exc(file=log)
             detail = f"{type(error).__name__}: {error}".splitlines()[0]
             reporter.event("failed", error={"code": "internal", "detail": detail})
             _finish(directory, "failed", None, AssayError(detail))

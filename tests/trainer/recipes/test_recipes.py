@@ -1,5 +1,6 @@
 """Every training recipe runs for real on the product-description world, resumes exactly and publishes what loads."""
 
+import datetime
 import json
 import os
 import signal
@@ -171,6 +172,14 @@ def test_overrides_reach_nested_fields() -> None:
     assert changed == {"data": {"size": 5}, "optimizer": {"learning_rate": "1e-3"}, "name": "x"}
     with pytest.raises(InvalidInput, match=r"write dotted\.key=value"):
         apply_overrides({}, ["oops"])
+    with pytest.raises(InvalidInput, match=r"override 'name=\[': \[ is not a YAML value"):
+        apply_overrides({}, ["name=["])
+
+
+def test_overrides_leave_what_they_change_alone_and_keep_what_json_has_not() -> None:
+    content = {"labels": {"day": datetime.date(2026, 1, 2)}}
+    assert apply_overrides(content, ["labels.who=me"]) == {"labels": {"day": datetime.date(2026, 1, 2), "who": "me"}}
+    assert content == {"labels": {"day": datetime.date(2026, 1, 2)}}
 
 
 def test_where_a_run_happens_does_not_change_its_digest() -> None:
@@ -185,6 +194,15 @@ def test_file_rows_that_are_wrong_name_line_and_field(store: ArtifactStore, tmp_
     )
     with pytest.raises(InvalidInput, match=r"rows\.jsonl, line 2, field 'chosen': expected a string"):
         run_recipe(recipe("encoder", data={"path": str(rows)}), tmp_path / "run", store, quiet=True)
+
+
+def test_a_directory_that_is_called_like_an_artifact_is_not_it(
+    store: ArtifactStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "some" / "policy").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(NotFound, match="no artifact some/policy"):
+        run_recipe(recipe("preference", policy={"path": "some/policy"}), tmp_path / "run", store, quiet=True)
 
 
 def test_a_policy_cannot_start_from_a_reward_model(store: ArtifactStore, tmp_path: Path) -> None:
