@@ -25,7 +25,6 @@ from evaluation.generation.sampler import Question, grid
 from evaluation.oracles import AnyOracle
 from evaluation.oracles.oracle import Asked
 from evaluation.recipes.correlations import ScoreTable, correlation_rows
-from evaluation.recipes.pins import settle_versions
 from evaluation.recipes.prompts import AnyPrompts, settle_prompts
 from evaluation.recipes.row_log import RowLog
 from evaluation.recipes.stored_rows import (
@@ -43,9 +42,9 @@ from evaluation.statistics.bootstrap import BootstrapSettings
 from trainer.errors import InvalidInput
 from trainer.files import write_atomically
 from trainer.models.starting_point import PolicyOrigin
+from trainer.pins import settle_versions
 from trainer.recipe import Recipe, Run
 
-PINS_FILE = "pins.json"
 PROMPTS_FILE = "prompts.jsonl"
 RESPONSES_FILE = "responses.jsonl"
 SCORES_FILE = "scores.jsonl"
@@ -93,7 +92,7 @@ class StressTestRecipe(Recipe):
 
     def run(self, run: Run) -> dict[str, Any]:
         """Write the files above and return the summary."""
-        pinned = settle_versions(self._names(), run.artifacts, run.directory / PINS_FILE)
+        pinned = settle_versions(self._names(), run.artifacts, run.directory)
         prompts = settle_prompts(self.prompts, run.directory / PROMPTS_FILE)
         with ScoringEngine(run.artifacts) as engine:
             # opened before anything is sampled, so that a wrong name costs no hours

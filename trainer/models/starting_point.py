@@ -22,7 +22,8 @@ from trainer.errors import InvalidInput, NotFound
 from trainer.models.match_features import TYPE_VOCABULARY
 from trainer.models.policy import Policy
 from trainer.models.reward_model import Architecture, Pooling, RewardModel
-from trainer.recipe import Model
+from trainer.pins import settle_versions
+from trainer.recipe import Model, Run
 
 
 class Scratch(Model):
@@ -46,6 +47,12 @@ class _Origin(Model):
         if (self.path is None) == (self.scratch is None):
             raise ValueError("give either path or scratch")
         return self
+
+    def settled(self, run: Run) -> Self:
+        """The same with the version its name meant when the run first started. Raises as ``settle_versions``."""
+        if self.path is None:
+            return self
+        return self.model_copy(update={"path": settle_versions([self.path], run.artifacts, run.directory)[self.path]})
 
     def locate(self, store: ArtifactStore) -> tuple[Path, Artifact | None]:
         """The directory to load from and, if it is one, the artifact. Raises NotFound or BrokenArtifact."""

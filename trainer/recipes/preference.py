@@ -54,7 +54,7 @@ class GANPO(TrainingRecipe):
 
 def _train(recipe: PreferenceRecipe | GANPO, adversarial: Adversarial | None, run: Run) -> dict[str, Any]:
     rows, held_out = recipe.data.preferences(), recipe.data.preferences(held_out=True)
-    policy, parent = recipe.policy.open(run.artifacts, recipe.seed)
+    policy, parent = recipe.policy.settled(run).open(run.artifacts, recipe.seed)
     policy.model.to(training_device())
     reference = Policy(copy.deepcopy(policy.model).eval().requires_grad_(False), policy.tokenizer)
     origin = parent or _publish_reference(recipe, reference, rows, run)

@@ -29,7 +29,7 @@ class RewardModelRecipe(TrainingRecipe):
 
     def run(self, run: Run) -> dict[str, Any]:
         rows, held_out = self.data.preferences(), self.data.preferences(held_out=True)
-        model, parent = self.backbone.open(run.artifacts, self.seed)
+        model, parent = self.backbone.settled(run).open(run.artifacts, self.seed)
         model.model.to(training_device())
         encoded = encode_preferences(model, rows, self.data, run)
         learner = _Learner(model, self.loss, self.centring)

@@ -24,7 +24,7 @@ class SFT(TrainingRecipe):
 
     def run(self, run: Run) -> dict[str, Any]:
         rows, held_out = self.data.pairs(), self.data.pairs(held_out=True)
-        policy, parent = self.policy.open(run.artifacts, self.seed)
+        policy, parent = self.policy.settled(run).open(run.artifacts, self.seed)
         policy.model.to(training_device())
         encoded = encode_pairs(policy, rows, self.data, run)
         steps = self.train(_Learner(policy), encoded, [row.tokens for row in encoded], run)

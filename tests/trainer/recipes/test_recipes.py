@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from trainer.artifacts import ArtifactStore
-from trainer.errors import BrokenArtifact, InvalidInput, NotFound
+from trainer.errors import BrokenArtifact, InvalidInput, NotFound, StorageFailure
 from trainer.models.loading import load_pair_model
 from trainer.recipe import apply_overrides
 from trainer.recipes import parse_recipe
@@ -103,6 +103,23 @@ def wait_for_checkpoint(directory: Path, process: "subprocess.Popen[bytes]") -> 
         if process.poll() is not None:
             return
         time.sleep(0.002)
+
+
+def test_a_resumed_recipe_keeps_the_parent_it_began_with(store: ArtifactStore, tmp_path: Path) -> None:
+    def publish(seed: int) -> str:
+        made = run_recipe(recipe("sft", name="moving", seed=seed), tmp_path / f"parent-{seed}", store, quiet=True)
+        return str(made["artifacts"]["policy"])
+
+    first = publish(1)
+    child, directory = recipe("preference", name="child", policy={"path": "moving"}), tmp_path / "run"
+    (directory / "checkpoints").mkdir(parents=True)
+    (directory / "checkpoints" / ".staging").touch()  # in the way of the first checkpoint
+    with pytest.raises(StorageFailure):
+        run_recipe(child, directory, store, quiet=True)
+    (directory / "checkpoints" / ".staging").unlink()
+    assert publish(2) != first
+    resumed = run_recipe(child, directory, store, quiet=True)["artifacts"]["policy"]
+    assert [f"{parent.name}@{parent.version}" for parent in store.open(resumed).manifest.parents] == [first]
 
 
 def test_a_run_that_succeeded_is_not_run_again(store: ArtifactStore, tmp_path: Path) -> None:

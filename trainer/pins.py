@@ -4,16 +4,19 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
-from evaluation.engine.names import ScorerName
 from trainer.artifacts import ArtifactStore, names_directory
 from trainer.files import write_atomically
 
+PINS_FILE = "pins.json"
 
-def settle_versions(names: Iterable[str], store: ArtifactStore, path: Path) -> dict[str, str]:
-    """Map each name to the same name with a version, as stored in ``path`` by the run's first start.
+
+def settle_versions(names: Iterable[str], store: ArtifactStore, directory: Path) -> dict[str, str]:
+    """Map each ``NAME[@VERSION][:OUTPUT]`` to the same with a version, as stored in ``directory`` by the run's first
+    start.
 
     Directories stay as they are. Raises NotFound, or BrokenArtifact for files that are not those published.
     """
+    path = directory / PINS_FILE
     if not path.exists():
         pinned = {name: _pinned(name, store) for name in names}
         write_atomically(path, json.dumps(pinned, indent=2) + "\n")
@@ -24,7 +27,7 @@ def settle_versions(names: Iterable[str], store: ArtifactStore, path: Path) -> d
 def _pinned(name: str, store: ArtifactStore) -> str:
     if names_directory(name):
         return name
-    scorer = ScorerName.parse(name)
-    artifact = store.open(scorer.reference)
+    reference, colon, output = name.partition(":")
+    artifact = store.open(reference)
     artifact.verify()
-    return artifact.reference if scorer.output is None else f"{artifact.reference}:{scorer.output}"
+    return f"{artifact.reference}{colon}{output}"
