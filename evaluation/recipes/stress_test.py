@@ -55,11 +55,18 @@ _RESPONSES_AT_ONCE = 512
 Temperature = Annotated[float, Field(ge=0, le=2)]
 
 
+class SampledPolicy(PolicyOrigin):
+    """The policy to sample from."""
+
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """Of its weights in memory; bfloat16 takes half of it."""
+
+
 class StressTestRecipe(Recipe):
     """Sample a policy at many temperatures and see how well scorers agree with oracles at each."""
 
     kind: Literal["stress_test"] = "stress_test"
-    policy: PolicyOrigin
+    policy: SampledPolicy
     """Whose responses are judged."""
 
     prompts: AnyPrompts
@@ -78,7 +85,7 @@ class StressTestRecipe(Recipe):
 
     @field_validator("policy")
     @classmethod
-    def _trained(cls, policy: PolicyOrigin) -> PolicyOrigin:
+    def _trained(cls, policy: SampledPolicy) -> SampledPolicy:
         if policy.path is None:
             raise ValueError("name a policy by its path: one from scratch has nothing to say")
         return policy
@@ -124,7 +131,7 @@ class StressTestRecipe(Recipe):
         done = {cell_of(row) for row in log.rows()}
         if len(done) < len(cells):
             origin = self.policy.model_copy(update={"path": pinned[self._policy()]})
-            policy, _ = origin.open(run.artifacts, self.seed)
+            policy, _ = origin.open(run.artifacts, self.seed, getattr(torch, origin.dtype))
             policy.model.to(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
             sampler = LocalSampler(policy, seed=self.seed, max_response_tokens=self.max_response_tokens)
             questions = [Question(each.prompt_id, each.prompt) for each in prompts]

@@ -1,7 +1,7 @@
 """Where a model's weights come from: an artifact, a directory, or nothing yet."""
 
 from pathlib import Path
-from typing import Literal, Self
+from typing import Self
 
 import torch
 from pydantic import Field, model_validator
@@ -71,10 +71,13 @@ class _Origin(Model):
 class PolicyOrigin(_Origin):
     """The policy to start from."""
 
-    dtype: Literal["float32", "bfloat16"] = "float32"
+    def open(
+        self, store: ArtifactStore, seed: int, dtype: torch.dtype = torch.float32
+    ) -> tuple[Policy, Artifact | None]:
+        """The policy and the artifact it was, if it was one.
 
-    def open(self, store: ArtifactStore, seed: int) -> tuple[Policy, Artifact | None]:
-        """The policy and the artifact it was, if it was one."""
+        To train it keep its weights in float32: bfloat16 rounds away 99.9 % of the changes at a rate of 5e-7.
+        """
         if self.scratch is not None:
             return _scratch_policy(self.scratch, seed), None
         path, artifact = self.locate(store)
@@ -82,7 +85,7 @@ class PolicyOrigin(_Origin):
             raise InvalidInput(
                 f"{artifact.reference} is a {artifact.manifest.kind}, not a policy", pointer="/policy/path"
             )
-        return Policy.load(path, dtype=getattr(torch, self.dtype)), artifact
+        return Policy.load(path, dtype=dtype), artifact
 
 
 class BackboneOrigin(_Origin):
