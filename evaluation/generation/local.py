@@ -34,6 +34,7 @@ class LocalSampler:
     def facts(self) -> dict[str, Any]:
         return {
             "backend": "transformers",
+            "dtype": str(self._policy.model.dtype).removeprefix("torch."),
             "noise": "philox4x32-10 gumbel-max",
             "seed": self._seed,
             "top_p": 1.0,
