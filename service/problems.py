@@ -16,6 +16,7 @@ from starlette.exceptions import HTTPException
 from service.db.failures import database_failure
 from service.errors import outcome_of
 from trainer.errors import AssayError, InvalidInput, Overloaded
+from trainer.json_pointer import error_pointer
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -110,7 +111,9 @@ async def _assay_error(request: Request, error: AssayError) -> JSONResponse:
 
 
 async def _invalid_request(request: Request, error: RequestValidationError) -> JSONResponse:
-    errors = [_field_error(item) for item in error.errors()]
+    if isinstance(error.body, bytes):  # only JSON is parsed
+        return _unreadable_body(request, "was not sent as JSON; add the header content-type: application/json")
+    errors = [_field_error(item, error.body) for item in error.errors()]
     first = errors[0]
     where = first.parameter or first.pointer or "body"
     return problem_response(
@@ -123,22 +126,40 @@ async def _invalid_request(request: Request, error: RequestValidationError) -> J
     )
 
 
-def _field_error(item: dict[str, Any]) -> FieldError:
+def _field_error(item: dict[str, Any], body: Any) -> FieldError:  # noqa: ANN401 - any JSON
     source, *path = item["loc"]
     if item["type"] == "json_invalid":
         reason = item.get("ctx", {}).get("error", "cannot be read")
         return FieldError(pointer="", detail=f"malformed JSON at character {path[0]}: {reason}")
+    detail = item["msg"].removeprefix("Value error, ")
     if source == "body":
-        return FieldError(pointer=json_pointer(path), detail=item["msg"])
-    return FieldError(parameter=".".join(str(part) for part in path), detail=item["msg"])
+        return FieldError(pointer=error_pointer(item, body, skip=1), detail=detail)
+    return FieldError(parameter=".".join(str(part) for part in path), detail=detail)
 
 
-def json_pointer(path: list[str | int]) -> str:
-    """RFC 6901: ``["items", 0, "a/b"]`` is ``/items/0/a~1b``."""
-    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in path)
+def _unreadable_body(request: Request, reason: str) -> JSONResponse:
+    return problem_response(
+        request,
+        status=422,
+        title="Invalid input",
+        detail=f"body: {reason}",
+        code=InvalidInput.code,
+        errors=[FieldError(pointer="", detail=reason)],
+    )
+
+
+def _why_unreadable(cause: BaseException) -> str:
+    """Why FastAPI could not parse a body that is not even malformed JSON."""
+    if isinstance(cause, UnicodeDecodeError):
+        return f"is not UTF-8 at byte {cause.start}; send UTF-8"
+    if isinstance(cause, RecursionError):
+        return "is nested too deeply"
+    return "holds a number with too many digits"
 
 
 async def _http_exception(request: Request, error: HTTPException) -> JSONResponse:
+    if error.status_code == HTTPStatus.BAD_REQUEST and isinstance(error.__cause__, ValueError | RecursionError):
+        return _unreadable_body(request, _why_unreadable(error.__cause__))
     title = HTTPStatus(error.status_code).phrase
     detail = str(error.detail)
     if detail == title:

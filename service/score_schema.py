@@ -6,7 +6,7 @@ Imports no torch, so that clients stay light.
 import re
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import Discriminator, Field, StringConstraints, Tag, model_validator
 
 from trainer.errors import AssayError, InvalidInput
 from trainer.recipe import Model
@@ -33,7 +33,13 @@ class Message(Model):
     content: str
 
 
-PromptText = str | list[Message]
+def _prompt_form(prompt: object) -> str:
+    return "messages" if isinstance(prompt, list) else "text"
+
+
+PromptText = Annotated[
+    Annotated[str, Tag("text")] | Annotated[list[Message], Tag("messages")], Discriminator(_prompt_form)
+]
 ItemId = Annotated[str, StringConstraints(max_length=200)] | int | None
 
 

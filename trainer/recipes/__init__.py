@@ -6,6 +6,7 @@ from typing import Annotated, Any
 from pydantic import Field, TypeAdapter, ValidationError
 
 from trainer.errors import InvalidInput
+from trainer.json_pointer import error_pointer
 from trainer.recipe import Recipe
 from trainer.recipes.preference import GANPO, PreferenceRecipe
 from trainer.recipes.reward_model import RewardModelRecipe
@@ -52,7 +53,7 @@ def _refuse_unstorable(content: Any, pointer: str = "") -> None:  # noqa: ANN401
 
 def _invalid(error: ValidationError, content: Any) -> InvalidInput:  # noqa: ANN401 - whatever was sent
     first = error.errors()[0]
-    pointer = _pointer(first["loc"], content)
+    pointer = error_pointer(first, content)
     message = first["msg"].removeprefix("Value error, ")
     if first["type"] == "extra_forbidden":
         message = "unknown field; remove it or check its spelling"
@@ -60,18 +61,3 @@ def _invalid(error: ValidationError, content: Any) -> InvalidInput:  # noqa: ANN
         message = f"{first['ctx']['tag']!r} is not one of {first['ctx']['expected_tags']}"
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
     return InvalidInput(f"recipe{f' at {pointer}' if pointer else ''}: {message}{more}", pointer=pointer)
-
-
-def _pointer(path: tuple[int | str, ...], content: Any) -> str:  # noqa: ANN401 - whatever was sent
-    """JSON pointer to what pydantic names, without the tags that it adds for members of a union."""
-    pointer = ""
-    for position, part in enumerate(path):
-        inside = (isinstance(content, dict) and part in content) or (
-            isinstance(content, list) and isinstance(part, int)
-        )
-        if inside:
-            content = content[part]
-        elif position < len(path) - 1:
-            continue
-        pointer += f"/{part}"
-    return pointer

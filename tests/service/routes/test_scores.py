@@ -135,7 +135,12 @@ def test_an_overlong_prompt_is_truncated_where_that_was_allowed(scoring_client: 
         ({"scorers": ["tiny"], "items": [{"prompt": "p", "response": "r"}], "on_overlong": "cut"}, "/on_overlong"),
         ({"scorers": ["tiny", "tiny"], "items": [{"prompt": "p", "response": "r"}]}, ""),
         ({"scorers": ["tiny\udc00"], "items": [{"prompt": "p", "response": "r"}]}, "/scorers/0"),
-        ({"scorers": ["tiny"], "items": [{"id": "\udc00", "prompt": "p", "response": "r"}]}, "/items/0/id/"),
+        ({"scorers": ["tiny"], "items": [{"id": "\udc00", "prompt": "p", "response": "r"}]}, "/items/0/id"),
+        (
+            {"scorers": ["tiny"], "items": [{"prompt": [{"role": "a role", "content": "p"}], "response": "r"}]},
+            "/items/0/prompt/0/role",
+        ),
+        ({"scorers": ["tiny"], "items": [{"prompt": 7, "response": "r"}]}, "/items/0/prompt"),
         ({"scorers": ["tiny"], "items": [{"prompt": "p", "responses": ["r"] * 200}] * 30}, ""),
     ],
 )
@@ -146,7 +151,7 @@ def test_a_malformed_request_is_refused_as_a_whole_and_says_where(
 
     assert answer.status_code == 422
     assert answer.headers["content-type"] == "application/problem+json"
-    assert any(error["pointer"].startswith(pointer) for error in answer.json()["errors"])
+    assert {error["pointer"] for error in answer.json()["errors"]} == {pointer}
 
 
 @pytest.mark.parametrize(
