@@ -28,11 +28,16 @@ class Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
 
 
+class ExecutorSettings(Model):
+    """Settings of the executor that carries the run out; the local one has none."""
+
+
 class Launch(Model):
     """Where and on how much a run executes: facts of the place, kept out of the recipe's digest."""
 
     processes: int = Field(1, ge=1, le=1024)
     gpus_per_process: int = Field(0, ge=0, le=16)
+    executor: ExecutorSettings = ExecutorSettings()
     threads: int = Field(1, ge=1, le=256)
     """CPU threads for torch. One is the default: on busy or small machines more threads are slower."""
 

@@ -65,6 +65,8 @@ class FileData(DataSource):
 
     kind: Literal["file"] = "file"
     path: str
+    split: Literal["train"] = "train"
+    """A file is one split; what is held out is another file."""
     validation: str | None = None
     """A second file of held-out rows; without it nothing is measured on held-out data."""
     limit: int | None = Field(None, ge=1)

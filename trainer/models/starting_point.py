@@ -1,7 +1,7 @@
 """Where a model's weights come from: an artifact, a directory, or nothing yet."""
 
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
 import torch
 from pydantic import Field, model_validator
@@ -74,10 +74,7 @@ class PolicyOrigin(_Origin):
     def open(
         self, store: ArtifactStore, seed: int, dtype: torch.dtype = torch.float32
     ) -> tuple[Policy, Artifact | None]:
-        """The policy and the artifact it was, if it was one.
-
-        To train it keep its weights in float32: bfloat16 rounds away 99.9 % of the changes at a rate of 5e-7.
-        """
+        """The policy, in ``dtype``, and the artifact it was, if it was one."""
         if self.scratch is not None:
             return _scratch_policy(self.scratch, seed), None
         path, artifact = self.locate(store)
@@ -86,6 +83,15 @@ class PolicyOrigin(_Origin):
                 f"{artifact.reference} is a {artifact.manifest.kind}, not a policy", pointer="/policy/path"
             )
         return Policy.load(path, dtype=dtype), artifact
+
+
+class TrainedPolicy(PolicyOrigin):
+    """The policy whose weights a recipe moves."""
+
+    dtype: Literal["float32"] = "float32"
+    """Of the weights: bfloat16 would round away 99.9 % of the changes at a rate of 5e-7."""
+    lora: None = None
+    """Adapters in place of all weights; not built yet."""
 
 
 class BackboneOrigin(_Origin):

@@ -18,7 +18,7 @@ from trainer.models.latents import response_latents
 from trainer.models.loading import make_probes
 from trainer.models.policy import PairBatch, Policy, collate
 from trainer.models.policy_scorer import PolicyScorer
-from trainer.models.starting_point import PolicyOrigin
+from trainer.models.starting_point import TrainedPolicy
 from trainer.objectives import DPO, PreferenceObjective
 from trainer.objectives.contract import PreferenceLogps
 from trainer.recipe import Run
@@ -30,7 +30,7 @@ class PreferenceRecipe(TrainingRecipe):
     """Optimise a preference objective from a frozen reference; publishes the policy."""
 
     kind: Literal["preference"]
-    policy: PolicyOrigin
+    policy: TrainedPolicy
     objective: PreferenceObjective = DPO()
 
     def run(self, run: Run) -> dict[str, Any]:
@@ -44,7 +44,7 @@ class GANPO(TrainingRecipe):
     """
 
     kind: Literal["ganpo"]
-    policy: PolicyOrigin
+    policy: TrainedPolicy
     objective: PreferenceObjective = DPO()
     adversarial: Adversarial = Adversarial()
 

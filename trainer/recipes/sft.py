@@ -10,7 +10,7 @@ from trainer.loop import Learner
 from trainer.models.loading import make_probes
 from trainer.models.policy import Policy, collate
 from trainer.models.policy_scorer import PolicyScorer
-from trainer.models.starting_point import PolicyOrigin
+from trainer.models.starting_point import TrainedPolicy
 from trainer.recipe import Run
 from trainer.recipes.encoding import encode_pairs, training_device
 from trainer.recipes.training import TrainingRecipe
@@ -20,7 +20,7 @@ class SFT(TrainingRecipe):
     """Maximise the log-likelihood of responses given their prompts; publishes the policy."""
 
     kind: Literal["sft"]
-    policy: PolicyOrigin
+    policy: TrainedPolicy
 
     def run(self, run: Run) -> dict[str, Any]:
         rows, held_out = self.data.pairs(), self.data.pairs(held_out=True)

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+import yaml
 
 from trainer.artifacts import ArtifactStore
 from trainer.errors import BrokenArtifact, InvalidInput, NotFound, StorageFailure
@@ -67,7 +68,7 @@ def test_a_recipe_publishes_artifacts_that_load_and_score(name: str, store: Arti
         model = load_pair_model(artifact, store, torch.device("cpu"))
         assert len(artifact.manifest.probes) == 4
         assert artifact.manifest.probes[0].scores.keys() == set(model.outputs)
-        assert artifact.manifest.job == "run"
+        assert artifact.manifest.job == (tmp_path / "run" / "id").read_text().strip()
         assert artifact.manifest.data_digest
 
 
@@ -128,6 +129,14 @@ def test_a_run_that_succeeded_is_not_run_again(store: ArtifactStore, tmp_path: P
     assert len(store.versions("twice")) == 1
 
 
+def test_directories_of_one_name_are_different_runs(store: ArtifactStore, tmp_path: Path) -> None:
+    made = [
+        run_recipe(recipe("sft", name="homonym", seed=seed), tmp_path / str(seed) / "run", store, quiet=True)
+        for seed in (1, 2)
+    ]
+    assert [each["artifacts"]["policy"] for each in made] == ["homonym@1", "homonym@2"]
+
+
 def test_events_number_without_gaps_across_attempts(store: ArtifactStore, tmp_path: Path) -> None:
     directory = tmp_path / "run"
     with pytest.raises(NotFound):
@@ -174,7 +183,7 @@ def test_a_changed_weight_fails_the_digest_and_a_changed_template_fails_the_prob
         (
             {"kind": "sft", "name": "x", "data": DATA, "policy": {"path": "a", "dtype": "bfloat16"}},
             "/policy/dtype",
-            "unknown field",
+            "Input should be 'float32'",
         ),
         (
             {"kind": "sft", "name": "x", "data": {**DATA, "size": 0}, "policy": {"path": "a"}},
@@ -232,3 +241,25 @@ def test_a_policy_cannot_start_from_a_reward_model(store: ArtifactStore, tmp_pat
     run_recipe(recipe("encoder", name="a-reward-model"), tmp_path / "a", store, quiet=True)
     with pytest.raises(InvalidInput, match="is a reward_model, not a policy"):
         run_recipe(recipe("sft", policy={"path": "a-reward-model"}), tmp_path / "b", store, quiet=True)
+
+
+def test_every_documented_field_of_a_ganpo_recipe_is_known() -> None:
+    written = """
+        kind: ganpo
+        name: my-policy
+        seed: 0
+        policy: {path: base, dtype: float32, lora: null}
+        data: {path: rows.jsonl, split: train, validation: held_out.jsonl, max_prompt_tokens: 1800,
+               max_response_tokens: 248}
+        objective: {kind: dpo, beta: 0.1}
+        adversarial: {weight: 1.0, discriminator: {kind: transformer, width: 512, layers: 2, heads: 8},
+                      loss: non_saturating, quad: true, decay: 0.9, learning_rate: 1.0e-4}
+        optimizer: {learning_rate: 5.0e-7, schedule: cosine, warmup_fraction: 0.1, weight_decay: 0.0,
+                    max_grad_norm: 1.0}
+        batch: {size: 128, micro: 2}
+        epochs: 1
+        checkpoint: {every_steps: 100}
+        launch: {processes: 1, gpus_per_process: 0, executor: {}}
+    """
+    content = yaml.safe_load(written)
+    assert parse_recipe(content).model_dump(mode="json", exclude_unset=True) == content
