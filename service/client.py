@@ -15,7 +15,7 @@ import httpx
 
 from service.db.records import EventRecord, JobRecord
 from service.score_schema import ScoreAnswer, ScoreRequest
-from trainer.errors import AssayError, InvalidInput, NotFound, RunFailed
+from trainer.errors import AssayError, InvalidInput, NotFound, RunFailed, error_of
 
 TRAINING, STRESS_TESTS, AUDITS = "/v1/training-jobs", "/v1/stress-tests", "/v1/audits"
 
@@ -139,12 +139,5 @@ def _failure(answer: httpx.Response, url: str) -> AssayError:
         code, detail = str(problem["code"]), str(problem["detail"])
     except (ValueError, KeyError, TypeError):
         return RunFailed(f"{url} answered {answer.status_code} without saying why; is it an Assay server?")
-    kinds = {kind.code: kind for kind in _all_kinds(AssayError)}
     pointers = [error.get("pointer") for error in problem.get("errors", [])]
-    return kinds.get(code, RunFailed)(detail, pointer=pointers[0] if pointers else None)
-
-
-def _all_kinds(kind: type[AssayError]) -> Iterator[type[AssayError]]:
-    yield kind
-    for child in kind.__subclasses__():
-        yield from _all_kinds(child)
+    return error_of(code, detail, pointer=pointers[0] if pointers else None)

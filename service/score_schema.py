@@ -155,6 +155,8 @@ def plain_prompt(prompt: PromptText) -> str | list[dict[str, str]]:
     """The prompt as models take it. Raises InvalidInput for text that no model could read."""
     if isinstance(prompt, str):
         return check_text(prompt, "prompt")
+    if not prompt:
+        raise InvalidInput("the prompt has no messages")
     return [{"role": m.role, "content": check_text(m.content, "prompt")} for m in prompt]
 
 

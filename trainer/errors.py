@@ -77,3 +77,13 @@ class Stopped(AssayError):
     """A run ended early because somebody asked; it continues from its last checkpoint."""
 
     code = "stopped"
+
+
+def error_of(code: str, detail: str, *, pointer: str | None = None) -> AssayError:
+    """The error that ``code`` stands for, as a server or a result file names it; RunFailed for a code of none."""
+    kinds = [AssayError]
+    for kind in kinds:
+        if kind.code == code:
+            return kind(detail, pointer=pointer)
+        kinds += kind.__subclasses__()
+    return RunFailed(detail, pointer=pointer)

@@ -12,13 +12,14 @@ from service.score_schema import (
     OnOverlong,
     PromptText,
     Score,
+    ScoreAnswer,
     ScoreItem,
     ScoreRequest,
     ScorerName,
     plain_prompt,
 )
 from service.scoring import ScoringService
-from trainer.errors import InvalidInput
+from trainer.errors import AssayError, InvalidInput, error_of
 from trainer.recipe import Model
 
 router = APIRouter(prefix="/v1", tags=["scoring"])
@@ -66,15 +67,12 @@ class Comparison(Model):
 @router.post("/comparisons", summary="Compare responses to one prompt")
 async def post_comparisons(body: ComparisonRequest, request: Request) -> Comparison:
     """Preference probabilities and ranking. All or nothing: a response that cannot be scored is 422."""
-    plain_prompt(body.prompt)  # a bad prompt is the request's fault, not the first response's
-    service: ScoringService = request.app.state.scoring
-    item = ScoreItem(prompt=body.prompt, responses=body.texts())
-    scored = await service.score(ScoreRequest(scorers=[body.scorer], items=[item], on_overlong=body.on_overlong))
+    scored = await _scored(body, request.app.state.scoring)
     scores = []
     for position, row in enumerate(scored.items[0].scores):
         cell = row[body.scorer]
         if isinstance(cell, NoScore):
-            raise InvalidInput(cell.error.detail, pointer=body.pointer(position))
+            raise error_of(cell.error.code, cell.error.detail, pointer=body.pointer(position))
         scores.append(cell)
     answering = scored.scorers[0]
     assert isinstance(answering, AnsweringScorer), "a request with one scorer fails if that scorer does"
@@ -87,3 +85,18 @@ async def post_comparisons(body: ComparisonRequest, request: Request) -> Compari
         ranking=sorted(range(len(values)), key=lambda position: -values[position]),
         probabilities=[[sigmoid((one - other) / temperature) for other in values] for one in values],
     )
+
+
+async def _scored(body: ComparisonRequest, service: ScoringService) -> ScoreAnswer:
+    """The responses' scores. Raises what concerns the request as a whole, pointing into it."""
+    try:
+        plain_prompt(body.prompt)  # a bad prompt is the request's fault, not the first response's
+    except InvalidInput as error:
+        error.pointer = "/prompt"
+        raise
+    item = ScoreItem(prompt=body.prompt, responses=body.texts())
+    try:
+        return await service.score(ScoreRequest(scorers=[body.scorer], items=[item], on_overlong=body.on_overlong))
+    except AssayError as error:
+        error.pointer = error.pointer and "/scorer"
+        raise

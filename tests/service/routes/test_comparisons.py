@@ -49,6 +49,9 @@ def test_equal_responses_are_a_draw(scoring_client: TestClient) -> None:
     [
         ({"chosen": "a", "rejected": ""}, "/rejected"),
         ({"responses": ["a", "b", "red " * 60]}, "/responses/2"),
+        ({"prompt": "", "chosen": "a", "rejected": "b"}, "/prompt"),
+        ({"prompt": [], "chosen": "a", "rejected": "b"}, "/prompt"),
+        ({"scorer": "tiny:nothing", "chosen": "a", "rejected": "b"}, "/scorer"),
         ({"chosen": "a"}, ""),
         ({"responses": ["a"]}, "/responses"),
         ({"chosen": "a", "rejected": "b", "responses": ["a", "b"]}, ""),
@@ -64,4 +67,13 @@ def test_a_comparison_is_refused_as_a_whole(scoring_client: TestClient, body: di
 def test_an_unknown_scorer_is_not_found(scoring_client: TestClient) -> None:
     body = {"scorer": "nobody", "prompt": "p", "chosen": "a", "rejected": "b"}
 
-    assert scoring_client.post("/v1/comparisons", json=body).status_code == 404
+    answer = scoring_client.post("/v1/comparisons", json=body)
+
+    assert answer.status_code == 404
+    assert answer.json()["errors"][0]["pointer"] == "/scorer"
+
+
+def test_too_long_a_response_keeps_its_own_code(scoring_client: TestClient) -> None:
+    body = {"scorer": "tiny", "prompt": "product lamp", "chosen": "a", "rejected": "red " * 60}
+
+    assert scoring_client.post("/v1/comparisons", json=body).json()["code"] == "overlong_input"
