@@ -6,6 +6,7 @@ Whoever started the run, here or in a child process, learns the end from ``resul
 
 import json
 import traceback
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from trainer.recipe import Recipe, Run
 from trainer.reporting import STOP_FILE, Reporter, read_events
 
 RECIPE_FILE = "recipe.json"
+ID_FILE = "id"
 RESULT_FILE = "result.json"
 LOG_FILE = "log.txt"
 
@@ -31,7 +33,8 @@ def run_recipe(
 ) -> dict[str, Any]:
     """Run ``recipe`` in ``directory``, continuing from its checkpoints if it has run there before.
 
-    Returns the recipe's summary. Raises what the recipe raised, after recording it; Conflict if the directory
+    ``run_id`` identifies the run for ever; by itself the directory makes one up and keeps it, for another directory
+    of that name may have published before. Returns the recipe's summary. Raises what the recipe raised, after recording it; Conflict if the directory
     belongs to another recipe. A directory whose run succeeded returns its stored summary without working again.
     """
     previous = read_result(directory)
@@ -45,7 +48,7 @@ def run_recipe(
     with Reporter(directory, title=recipe.name, quiet=quiet) as reporter:
         attempt = 1 + sum(event["type"] == "started" for event in read_events(directory))
         reporter.event("started", attempt=attempt)
-        run = Run(run_id or directory.name, directory, artifacts, reporter)
+        run = Run(run_id or _identity(directory), directory, artifacts, reporter)
         try:
             result = recipe.run(run)
         except Stopped as stop:
@@ -78,15 +81,25 @@ def read_result(directory: Path) -> dict[str, Any] | None:
 
 
 def run_as_child(parse: Callable[[dict[str, Any]], Recipe], directory: Path, artifacts: ArtifactStore) -> int:
-    """Body of a job's process: run ``directory/recipe.json``; return the process's exit status."""
+    """Body of a job's process: run ``directory/recipe.json``, of the job that the directory is named after.
+
+    Returns the process's exit status.
+    """
     recipe = parse(json.loads((directory / RECIPE_FILE).read_text(encoding="utf-8")))
     try:
-        run_recipe(recipe, directory, artifacts)
+        run_recipe(recipe, directory, artifacts, run_id=directory.name)
     except Stopped:
         return 3
     except AssayError:
         return 1
     return 0
+
+
+def _identity(directory: Path) -> str:
+    path = directory / ID_FILE
+    if not path.exists():
+        write_atomically(path, f"{directory.name}-{uuid.uuid4().hex[:12]}\n")
+    return path.read_text(encoding="utf-8").strip()
 
 
 def _claim(recipe: Recipe, directory: Path) -> None:
