@@ -84,7 +84,7 @@ def test_a_policy_is_trained_served_and_stress_tested(server: httpx.Client) -> N
     rows = server.get(f"/v1/stress-tests/{test['id']}/correlations?limit=500").json()["data"]
     judged = [row for row in rows if row["oracle"] == "product_world" and row["statistic"] == "pearson_within"]
     assert {row["temperature"] for row in judged} == {0.0, 1.5, None}
-    assert {"tiny", "length", "zlib_ratio"} < {row["scorer"] for row in judged}
+    assert {"tiny:mean_logprob", "length", "zlib_ratio"} < {row["scorer"] for row in judged}
     for row in rows:
         assert (row["estimate"] is None) <= (row["undefined_reason"] is not None)
     responses = server.get(f"/v1/stress-tests/{test['id']}/responses?temperature=0").json()["data"]
