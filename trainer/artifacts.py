@@ -236,6 +236,17 @@ class ArtifactStore:
                 continue
         return artifacts
 
+    def unreadable(self) -> list[BrokenArtifact]:
+        """What is wrong with every version whose manifest cannot be read; `versions` and `all` leave those out."""
+        broken = []
+        for name in self._names():
+            for number in sorted(self._version_numbers(name)):
+                try:
+                    read_artifact(self.root / name / str(number))
+                except BrokenArtifact as error:
+                    broken.append(error)
+        return broken
+
     def all(self) -> list[Artifact]:
         """Every readable artifact, by name and version."""
         return [artifact for name in self._names() for artifact in self.versions(name)]

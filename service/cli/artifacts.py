@@ -69,11 +69,14 @@ def verify(
 ) -> None:
     """Check every file against its manifest's digests; exit 2 if one differs."""
     store = _store(artifact_dir)
-    broken = 0
+    unreadable = [] if references else store.unreadable()
+    broken = len(unreadable)
     for artifact in [store.open(reference) for reference in references] if references else store.all():
         problem = _problem(artifact)
         broken += problem is not None
         say(f"{problem or f'{artifact.reference} is as published'}")
+    for error in unreadable:
+        say(error.detail)
     if broken:
         raise BrokenArtifact(f"{broken} of these artifacts are not as published; publish or import them again")
 
@@ -87,12 +90,15 @@ def import_directory(
     artifact_dir: ArtifactDir = None,
 ) -> None:
     """Publish a model that was trained elsewhere, after loading and scoring with it."""
+    from transformers.utils import logging as transformers_logging
+
     from trainer import importing
 
     try:
         check_name(name)
     except ValueError as error:
         raise InvalidInput(f"artifact {name!r}: {error}") from error
+    transformers_logging.disable_progress_bar()  # of loading weights
     artifact = importing.import_directory(
         _store(artifact_dir), directory, name, kind=kind, architecture=architecture, pooling=pooling
     )

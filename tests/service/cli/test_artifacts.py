@@ -49,13 +49,24 @@ def test_a_changed_file_is_found_and_named(store: ArtifactStore, capsys: pytest.
     assert "mine@1: config.json was changed" in capsys.readouterr().out
 
 
+def test_an_artifact_whose_manifest_cannot_be_read_is_not_passed_over(
+    store: ArtifactStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (store.open("mine").path / "manifest.json").write_text("{")
+
+    assert main(["artifacts", "verify"]) == 2
+    said = capsys.readouterr()
+    assert "mine/1/manifest.json is not a manifest" in said.out
+    assert said.err.startswith("assay: 1 of these artifacts")
+
+
 def test_a_published_directory_is_imported_with_all_its_manifest_says(
     store: ArtifactStore, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     elsewhere = shutil.copytree(store.open("mine").path, tmp_path / "elsewhere")
 
     assert main(["artifacts", "import", str(elsewhere), "theirs"]) == 0
-    assert capsys.readouterr().out == "theirs@1\n"
+    assert capsys.readouterr() == ("theirs@1\n", "")
     original, imported = store.open("mine").manifest, store.open("theirs").manifest
     assert imported.files == original.files
     assert imported.probes == original.probes
