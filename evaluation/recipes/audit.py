@@ -1,6 +1,5 @@
 """Audit scorers on judged responses somebody already has: the stress test's statistics, without sampling."""
 
-import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +11,7 @@ from pydantic import Field
 from evaluation.engine.pairs import Pair
 from evaluation.judged import read_judged
 from evaluation.judged_columns import JudgedColumns, Lines, ScorePairs, is_registered
+from evaluation.recipes.correlations import correlation_row, write_correlations
 from evaluation.scorers.controls import CONTROLS
 from evaluation.statistics.averages import averages
 from evaluation.statistics.bootstrap import BootstrapSettings
@@ -20,11 +20,9 @@ from evaluation.statistics.estimate import Estimate
 from trainer.artifacts import ArtifactStore
 from trainer.data.text import OnOverlong
 from trainer.errors import AssayError
-from trainer.files import read_jsonl, write_atomically
+from trainer.files import read_jsonl
 from trainer.recipe import ArtifactName, Recipe, Run
 from trainer.reporting import Reporter
-
-CORRELATIONS_FILE = "correlations.jsonl"
 
 Names = Annotated[list[str], Field(min_length=1)]
 
@@ -75,11 +73,8 @@ class AuditRecipe(Recipe):
         notices += _error_notices(columns.errors, columns.n_rows)
         for notice in notices:
             run.reporter.message(notice)
-        rows = [
-            {**each.model_dump(mode="json"), "scorer_version": versions.get(each.scorer), "policy": None}
-            for each in estimates
-        ]
-        write_atomically(run.directory / CORRELATIONS_FILE, "".join(json.dumps(row) + "\n" for row in rows))
+        rows = [correlation_row(each, versions.get(each.scorer), None) for each in estimates]
+        write_correlations(rows, run.directory)
         return {
             "kind": self.kind,
             "path": self.path,

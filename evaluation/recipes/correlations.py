@@ -1,7 +1,9 @@
 """From the rows of a stress test to its correlations: per temperature, and over all temperatures."""
 
+import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,9 @@ from evaluation.statistics.averages import averages
 from evaluation.statistics.bootstrap import BootstrapSettings, Floats
 from evaluation.statistics.correlation import correlate
 from evaluation.statistics.estimate import Estimate
+from trainer.files import write_atomically
+
+CORRELATIONS_FILE = "correlations.jsonl"
 
 _DESCRIBES = frozenset({"length", "truncated"})
 """Controls whose mean tells what temperature did to the responses."""
@@ -83,10 +88,18 @@ def correlation_rows(
     table: ScoreTable, temperature: float | None, bootstrap: BootstrapSettings, seed: int, policy: str
 ) -> list[dict[str, Any]]:
     """The lines of ``correlations.jsonl`` for one temperature."""
-    return [
-        {**estimate.model_dump(mode="json"), "scorer_version": version, "policy": policy}
-        for estimate, version in table.correlations(temperature, bootstrap, seed)
-    ]
+    found = table.correlations(temperature, bootstrap, seed)
+    return [correlation_row(estimate, version, policy) for estimate, version in found]
+
+
+def correlation_row(estimate: Estimate, scorer_version: int | None, policy: str | None) -> dict[str, Any]:
+    """A line of ``correlations.jsonl``."""
+    return {**estimate.model_dump(mode="json"), "scorer_version": scorer_version, "policy": policy}
+
+
+def write_correlations(rows: Iterable[dict[str, Any]], directory: Path) -> None:
+    """Write a run's correlations, all or none. Raises StorageFailure."""
+    write_atomically(directory / CORRELATIONS_FILE, "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows))
 
 
 def _labels(columns: Sequence[Column]) -> dict[Column, str]:

@@ -11,7 +11,6 @@ temperatures, score them, have oracles judge them, correlate. Files of the run d
 - ``correlations.jsonl``  an Estimate with ``scorer_version`` and ``policy``; temperature null pools all
 """
 
-import json
 from collections import Counter
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
@@ -24,7 +23,7 @@ from evaluation.generation.local import LocalSampler
 from evaluation.generation.sampler import Question, grid
 from evaluation.oracles import AnyOracle
 from evaluation.oracles.oracle import Asked
-from evaluation.recipes.correlations import ScoreTable, correlation_rows
+from evaluation.recipes.correlations import ScoreTable, correlation_rows, write_correlations
 from evaluation.recipes.prompts import AnyPrompts, settle_prompts
 from evaluation.recipes.row_log import RowLog
 from evaluation.recipes.stored_rows import (
@@ -40,7 +39,6 @@ from evaluation.scorers.scorer import Column, Scorer, StoredResponse
 from evaluation.scorers.trivial import TrivialScorers
 from evaluation.statistics.bootstrap import BootstrapSettings
 from trainer.errors import InvalidInput
-from trainer.files import write_atomically
 from trainer.models.starting_point import PolicyOrigin
 from trainer.pins import settle_versions
 from trainer.recipe import Recipe, Run
@@ -48,7 +46,6 @@ from trainer.recipe import Recipe, Run
 PROMPTS_FILE = "prompts.jsonl"
 RESPONSES_FILE = "responses.jsonl"
 SCORES_FILE = "scores.jsonl"
-CORRELATIONS_FILE = "correlations.jsonl"
 
 _RESPONSES_AT_ONCE = 512
 
@@ -156,7 +153,7 @@ class StressTestRecipe(Recipe):
             lines += correlation_rows(table, temperature, self.bootstrap, self.seed, policy)
             run.reporter.progress("correlate", done, len(strata), unit="temperature")
             run.reporter.raise_if_stopped()
-        write_atomically(run.directory / CORRELATIONS_FILE, "".join(json.dumps(line) + "\n" for line in lines))
+        write_correlations(lines, run.directory)
         notices = [
             f"no score for {count} of {len(responses)} responses from {', '.join(labels)}"
             for count, labels in table.missing().items()
