@@ -78,7 +78,7 @@ def test_a_killed_recipe_resumes_to_the_same_weights(name: str, store: ArtifactS
     process = start(name, store, tmp_path / "killed")
     wait_for_checkpoint(tmp_path / "killed", process)
     os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    assert process.wait() == -signal.SIGKILL
     resumed = run_recipe(recipe(name), tmp_path / "killed", store, quiet=True)["artifacts"]
     for role, reference in straight.items():
         ours, theirs = tensors(store, resumed[role]), tensors(store, reference)
@@ -101,8 +101,7 @@ def wait_for_checkpoint(directory: Path, process: "subprocess.Popen[bytes]") -> 
     deadline = time.monotonic() + 120
     while not list(directory.glob("checkpoints/step-*")):
         assert time.monotonic() < deadline
-        if process.poll() is not None:
-            return
+        assert process.poll() is None, "it ended before it could be killed"
         time.sleep(0.002)
 
 
