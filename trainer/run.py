@@ -34,8 +34,9 @@ def run_recipe(
     """Run ``recipe`` in ``directory``, continuing from its checkpoints if it has run there before.
 
     ``run_id`` identifies the run for ever; by itself the directory makes one up and keeps it, for another directory
-    of that name may have published before. Returns the recipe's summary. Raises what the recipe raised, after recording it; Conflict if the directory
-    belongs to another recipe. A directory whose run succeeded returns its stored summary without working again.
+    of that name may have published before. Returns the recipe's summary. Raises what the recipe raised, after
+    recording it; Conflict if the directory belongs to another recipe. A directory whose run succeeded returns its
+    stored summary without working again.
     """
     previous = read_result(directory)
     _claim(recipe, directory)
