@@ -34,6 +34,12 @@ class Scratch(Model):
     heads: int = Field(4, ge=1)
     max_tokens: int = Field(128, ge=8)
 
+    @model_validator(mode="after")
+    def _whole_heads(self) -> Self:
+        if self.hidden_size % self.heads:
+            raise ValueError(f"hidden_size {self.hidden_size} cannot be shared out evenly among {self.heads} heads")
+        return self
+
 
 class _Origin(Model):
     """Exactly one of a path and a shape."""

@@ -20,6 +20,7 @@ SFT = {"kind": "sft", "name": "x", "data": {"kind": "product_world", "size": 5},
         ({"labels": {"a\x00": "b"}}, "/labels", "character 1 of 'a\\x00'"),
         ({"data": {"kind": "file", "path": "/tmp/\udc80"}}, "/data/path", "half a surrogate pair"),
         ({"max_steps": 2**63}, "/max_steps", "beyond 64 bits"),
+        ({"policy": {"scratch": {"hidden_size": 31, "heads": 2}}}, "/policy/scratch", "evenly among 2 heads"),
         ({"data": {"kind": "web"}}, "/data", "'web' is not one of 'file', 'product_world'"),
     ],
 )
