@@ -157,6 +157,13 @@ class ArtifactStore:
     def __init__(self, root: Path) -> None:
         self.root = root
 
+    def check_writable(self) -> None:
+        """Raises StorageFailure now, rather than after hours of training, where nothing could be published."""
+        probe = self.root / STAGING_DIRECTORY / uuid.uuid4().hex
+        with storage_errors(self.root):
+            probe.mkdir(parents=True)
+            probe.rmdir()
+
     def publish(self, name: str, contents: Contents, write: Callable[[Path], None]) -> Artifact:
         """Publish what ``write(directory)`` saves as the next version of ``name``.
 

@@ -130,6 +130,13 @@ def test_an_unwritable_root_says_so(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(StorageFailure, match="cannot write"):
         ArtifactStore(tmp_path / "file").publish("a", contents(), write)
+    with pytest.raises(StorageFailure, match="cannot write"):
+        ArtifactStore(tmp_path / "file").check_writable()
+
+
+def test_checking_a_writable_root_leaves_nothing_behind(store: ArtifactStore) -> None:
+    store.check_writable()
+    assert list((store.root / ".staging").iterdir()) == []
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full to stand in for a full disk")

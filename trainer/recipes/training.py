@@ -25,6 +25,7 @@ class TrainingRecipe(Recipe):
 
     def train(self, learner: Learner[Row], rows: Sequence[Row], lengths: Sequence[int], run: Run) -> int:
         """Run the loop with this recipe's settings; return the number of steps."""
+        run.artifacts.check_writable()
         return optimise(
             learner,
             rows,

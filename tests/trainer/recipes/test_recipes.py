@@ -262,3 +262,10 @@ def test_every_documented_field_of_a_ganpo_recipe_is_known() -> None:
     """
     content = yaml.safe_load(written)
     assert parse_recipe(content).model_dump(mode="json", exclude_unset=True) == content
+
+
+def test_a_store_that_cannot_be_written_fails_before_training(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(StorageFailure, match="cannot write"):
+        run_recipe(recipe("sft"), tmp_path / "run", ArtifactStore(tmp_path / "file"), quiet=True)
+    assert not [event for event in read_events(tmp_path / "run") if event["type"] == "metrics"]
