@@ -9,14 +9,13 @@ def probability(manifest: Manifest, output: int, score: float) -> float | None:
     """Probability behind a finite ``score`` of an artifact's output number ``output``; None where there is none.
 
     sigma((score - center) / temperature), with what ``details["calibration"]`` says, for the first output of reward
-    models (0 and 1 where nothing was fitted) and of discriminators, whose center is the mean logit of reference
-    responses that were rejected. Other outputs, log-probabilities and implicit rewards are on no such scale.
+    models and discriminators, whose center is the mean logit of reference responses that were rejected. Nothing is
+    claimed where nothing was fitted; other outputs, log-probabilities and implicit rewards are on no such scale.
     """
     calibration = manifest.details.get("calibration")
-    if output != 0 or manifest.kind == "policy" or (manifest.kind == "discriminator" and not calibration):
+    if output != 0 or manifest.kind == "policy" or not calibration:
         return None
-    calibration = calibration or {}
-    return sigmoid((score - calibration.get("center", 0.0)) / calibration.get("temperature", 1.0))
+    return sigmoid((score - calibration.get("center", 0.0)) / calibration["temperature"])
 
 
 def sigmoid(x: float) -> float:

@@ -92,10 +92,11 @@ def _measure(
     metrics = {"held_out/accuracy": sum(correct) / len(correct), "held_out/pairs": float(len(correct))}
     metrics |= {f"held_out/accuracy/{kind}": sum(values) / len(values) for kind, values in sorted(right.items())}
     temperature = fit_temperature([winner - loser for winner, loser in zip(chosen, rejected, strict=True)])
+    if loss == "bce":  # its logit was trained to be a probability's, fitted temperature or not
+        return metrics, {"center": 0.0, "temperature": temperature or 1.0}
     if temperature is None:
         return metrics, None
-    center = 0.0 if loss == "bce" else sum(chosen + rejected) / (2 * len(chosen))
-    return metrics, {"center": center, "temperature": temperature}
+    return metrics, {"center": sum(chosen + rejected) / (2 * len(chosen)), "temperature": temperature}
 
 
 def _scores(model: RewardModel, rows: Sequence[Encoded], size: int = 32) -> list[float]:

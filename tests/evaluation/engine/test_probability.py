@@ -21,7 +21,7 @@ def manifest(kind: ArtifactKind, calibration: dict[str, float] | None) -> Manife
     ("kind", "calibration", "output", "expected"),
     [
         ("reward_model", {"temperature": 2.0}, 0, 0.7310586),  # sigma(2 / 2)
-        ("reward_model", None, 0, 0.8807971),  # sigma(2)
+        ("reward_model", None, 0, None),
         ("discriminator", {"center": 1.0, "temperature": 1.0}, 0, 0.7310586),  # sigma(2 - 1)
         ("discriminator", {"center": 1.0, "temperature": 1.0}, 2, None),
         ("discriminator", None, 0, None),
