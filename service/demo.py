@@ -14,9 +14,11 @@ from pathlib import Path
 
 from rich.console import Console
 
+from service.errors import exit_status
 from service.jobs.here import find_done
 from service.server import run_server
 from service.settings import Settings
+from trainer.errors import AssayError
 from trainer.recipe import Recipe, read_recipe
 
 RECIPES = Path(__file__).parent.parent / "recipes" / "demo"
@@ -31,24 +33,31 @@ STAGES = (
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the demonstration. Exit status: 0 done, 1 a step failed, 130 interrupted."""
+    """Run the demonstration. Exit status: 0 done, 1 a step failed, 2 bad input, 130 interrupted."""
     parser = argparse.ArgumentParser(prog="python -m service.demo", description=__doc__)
     parser.add_argument("--directory", type=Path, default=Path(".demo"), help="database, artifacts, runs and report")
     parser.add_argument("--port", type=int, default=8000)
     parser.add_argument("--no-serve", action="store_true", help="stop after the report")
     options = parser.parse_args(arguments)
     settings = demo_settings(options.directory, options.port)
-    started = time.monotonic()
     try:
-        if not _run_stages(settings):
-            _say("a step failed; mend what it says above and run the same command again")
-            return 1
+        return _demonstrate(settings, options.directory, serve=not options.no_serve)
     except KeyboardInterrupt:
         _say("interrupted; the same command continues from the last checkpoints")
         return 130
-    report = _report(settings, options.directory)
+    except AssayError as error:
+        _say(error.detail)
+        return exit_status(error)
+
+
+def _demonstrate(settings: Settings, directory: Path, *, serve: bool) -> int:
+    started = time.monotonic()
+    if not _run_stages(settings):
+        _say("a step failed; mend what it says above and run the same command again")
+        return 1
+    report = _report(settings, directory)
     _say(f"done in {time.monotonic() - started:.0f} s; the report is {report}")
-    if not options.no_serve:
+    if serve:
         run_server(settings)
     return 0
 

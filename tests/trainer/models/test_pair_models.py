@@ -66,6 +66,19 @@ def test_an_empty_response_and_an_overlong_pair_are_refused(model: PairModel) ->
     assert torch.isfinite(model.score([cut])).all()
 
 
+def test_the_implicit_reward_is_beta_times_the_gain_over_the_reference(policy: Policy) -> None:
+    torch.manual_seed(3)
+    reference = Policy(AutoModelForCausalLM.from_config(policy.model.config).eval(), policy.tokenizer)
+    scorer = PolicyScorer(policy, reference, beta=0.5)
+    row = scorer.encode(*PAIRS[0])
+    ours, theirs = (
+        PolicyScorer(each).score([row]).item() * (row.tokens - row.response_start) for each in (policy, reference)
+    )
+    reward, mean = scorer.score([row])[0].tolist()
+    assert reward == pytest.approx(0.5 * (ours - theirs), abs=1e-4)
+    assert mean == pytest.approx(ours / (row.tokens - row.response_start), abs=1e-5)
+
+
 def test_discriminator_outputs_follow_their_definitions(discriminators: DiscriminatorPair) -> None:
     encoded = [discriminators.encode(*pair) for pair in PAIRS[:3]]
     raw = discriminators.logits(encoded)
