@@ -43,6 +43,7 @@ class Policy:
 
     def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
         self.model = model
+        self.network = PolicyNetwork(model)
         self.tokenizer = tokenizer
         self.format = ChatFormat(tokenizer)
         self.pad_id = pad_token_id(tokenizer)
@@ -78,19 +79,37 @@ class Policy:
     def encode(self, prompt: Prompt, response: str, on_overlong: OnOverlong = "error") -> Encoded:
         return self.format.encode(prompt, check_response(response), self.max_tokens, on_overlong)
 
-    def backbone(self) -> nn.Module:
-        """The model without its language-model head; its last hidden state is the latent h of GANPO."""
-        return cast(nn.Module, self.model.get_decoder())
-
     def hidden_states(self, batch: PairBatch) -> Tensor:
-        """Last hidden states after the final norm, (batch, length, hidden)."""
-        output = self.backbone()(input_ids=batch.input_ids, attention_mask=batch.attention_mask, use_cache=False)
-        return cast(Tensor, output.last_hidden_state)
+        """Last hidden states after the final norm, (batch, length, hidden): the latents h of GANPO."""
+        return self.network.hidden_states(batch)
 
     def logps(self, batch: PairBatch, hidden_states: Tensor | None = None) -> Tensor:
         """Log-probability of every response token, (batch, length); zero elsewhere. See ``token_logps``."""
         if hidden_states is None:
             hidden_states = self.hidden_states(batch)
+        return self.network.logps(hidden_states, batch)
+
+
+class PolicyNetwork(nn.Module):
+    """A training forward as one module, which a launcher may shard, replicate or run in lower precision."""
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, batch: PairBatch) -> tuple[Tensor, Tensor]:
+        """Hidden states (batch, length, hidden) and log-probabilities of response tokens (batch, length)."""
+        hidden_states = self.hidden_states(batch)
+        return hidden_states, self.logps(hidden_states, batch)
+
+    def hidden_states(self, batch: PairBatch) -> Tensor:
+        """Last hidden states after the final norm, (batch, length, hidden); no logits are computed."""
+        backbone = cast(nn.Module, self.model.get_decoder())
+        output = backbone(input_ids=batch.input_ids, attention_mask=batch.attention_mask, use_cache=False)
+        return cast(Tensor, output.last_hidden_state)
+
+    def logps(self, hidden_states: Tensor, batch: PairBatch) -> Tensor:
+        """See ``token_logps``."""
         return token_logps(cast(nn.Module, self.model.get_output_embeddings()), hidden_states, batch)
 
 

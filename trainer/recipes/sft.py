@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
+from torch import Tensor
 
 from trainer.data.text import Encoded
 from trainer.loop import Learner
@@ -50,14 +51,15 @@ class SFT(TrainingRecipe):
 class _Learner(Learner[Encoded]):
     def __init__(self, policy: Policy) -> None:
         self.policy = policy
-        self.trained = policy.model.train()
+        self.trained = policy.network.train()
 
     def weight(self, row: Encoded) -> float:
         return row.tokens - row.response_start
 
     def backward(self, rows: Sequence[Encoded], share: float, *, last: bool) -> dict[str, float]:
         batch = collate(rows, self.policy.pad_id).to(self.policy.device)
-        loss = -self.policy.logps(batch).sum() / batch.response_mask.sum()
+        logps: Tensor = self.trained(batch)[1]
+        loss = -logps.sum() / batch.response_mask.sum()
         (share * loss).backward()  # type: ignore[no-untyped-call]
         return {"loss": float(loss.detach())}
 
