@@ -1,11 +1,8 @@
 """Where training rows come from: a JSONL file or the product-description world. One more source, one more class."""
 
-import hashlib
-import json
 import random
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -20,28 +17,11 @@ from trainer.data.product_world import (
     render_prompt,
     sample_examples,
 )
+from trainer.data.rows import Pair, Preference, digest_rows
 from trainer.data.text import Prompt, as_messages, check_response
 from trainer.errors import InvalidInput
 from trainer.files import read_jsonl
 from trainer.recipe import Model
-
-
-@dataclass(frozen=True)
-class Pair:
-    """A prompt and a response to it."""
-
-    prompt: Prompt
-    response: str
-
-
-@dataclass(frozen=True)
-class Preference:
-    """A chosen and a rejected pair. In preferential prompts (GAPO) the prompts differ and the response is shared."""
-
-    chosen: Pair
-    rejected: Pair
-    kind: str = "preference"
-    """What distinguishes the two, where the source knows; accuracies are reported per kind."""
 
 
 class DataSource(Model, ABC):
@@ -130,12 +110,7 @@ AnySource = Annotated[
 ]
 
 
-def digest_rows(rows: Iterable[Pair | Preference]) -> str:
-    """sha256 over the rows in order: what a manifest records as the data it was trained on."""
-    digest = hashlib.sha256()
-    for row in rows:
-        digest.update(json.dumps(asdict(row), sort_keys=True).encode())
-    return digest.hexdigest()
+__all__ = ["AnySource", "DataSource", "FileData", "Pair", "Preference", "ProductWorldData", "digest_rows"]
 
 
 @dataclass(frozen=True)

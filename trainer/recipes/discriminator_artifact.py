@@ -29,8 +29,8 @@ def publish_discriminators(
     """Publish the two discriminators on the reference's features as ``NAME/discriminator``, measured on pairs."""
     pair = DiscriminatorPair(reference, state.chosen, state.rejected, {"chosen": (0.0, 1.0), "rejected": (0.0, 1.0)})
     measured = encode_preferences(pair, held_out or rows[:256], recipe.data, run)
-    chosen = _logits(pair, [row.chosen for row in measured])
-    rejected = _logits(pair, [row.rejected for row in measured])
+    chosen = _logits(pair, [row.pair[0] for row in measured])
+    rejected = _logits(pair, [row.pair[1] for row in measured])
     both = torch.cat([chosen, rejected])
     centre, spread = both.mean(dim=0).tolist(), both.std(dim=0).clamp(min=1e-6).tolist()
     pair.standardisation = {"chosen": (centre[0], spread[0]), "rejected": (centre[1], spread[1])}
@@ -64,7 +64,7 @@ def publish_discriminators(
             "standardisation": pair.standardisation,
             "calibration": {"center": float(rejected[:, 0].mean()), "temperature": 1.0},
         },
-        probes=make_probes(pair, [row.chosen for row in held_out or rows]),
+        probes=make_probes(pair, [row.sides[0] for row in held_out or rows]),
         parents=[origin.as_parent("reference")],
     )
 

@@ -1,13 +1,14 @@
 """Rows of text to rows of tokens, counting what had to be cut and refusing what cannot be."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import torch
 from accelerate import PartialState
 
-from trainer.data.sources import DataSource, Pair, Preference
+from trainer.data.rows import Pair, Preference
+from trainer.data.sources import DataSource
 from trainer.data.text import Encoded, OnOverlong, Prompt
 from trainer.errors import InvalidInput, OverlongInput
 from trainer.recipe import Run
@@ -21,16 +22,31 @@ class Encodes(Protocol):
 
 @dataclass(frozen=True)
 class EncodedPreference:
-    """A preference as tokens."""
+    """A preference as tokens; unpaired rows have one side only."""
 
-    chosen: Encoded
-    rejected: Encoded
+    chosen: Encoded | None
+    rejected: Encoded | None
     kind: str
+    margin: float | None = None
+    mismatched: Encoded | None = None
+    """This row's prompt with another row's response, where that was asked for (the KL term of KTO)."""
+
+    @property
+    def sides(self) -> list[Encoded]:
+        """The sides there are, chosen first."""
+        return [side for side in (self.chosen, self.rejected) if side is not None]
+
+    @property
+    def pair(self) -> tuple[Encoded, Encoded]:
+        """Chosen and rejected of a row that has both, as ``encode_preferences(..., paired=True)`` ensures."""
+        assert self.chosen is not None
+        assert self.rejected is not None
+        return self.chosen, self.rejected
 
     @property
     def tokens(self) -> int:
-        """Of the longer side, which decides how much is padded."""
-        return max(self.chosen.tokens, self.rejected.tokens)
+        """Of the longest text, which decides how much is padded."""
+        return max(side.tokens for side in (*self.sides, self.mismatched) if side is not None)
 
 
 def training_device() -> torch.device:
@@ -51,16 +67,57 @@ def encode_pairs(model: Encodes, pairs: Sequence[Pair], data: DataSource, run: R
 
 
 def encode_preferences(
-    model: Encodes, rows: Sequence[Preference], data: DataSource, run: Run
+    model: Encodes,
+    rows: Sequence[Preference],
+    data: DataSource,
+    run: Run,
+    *,
+    paired: bool = True,
+    mismatched: bool = False,
 ) -> list[EncodedPreference]:
-    """As ``encode_pairs``; a preference is left out if either side is too long."""
-    kept = []
+    """As ``encode_pairs``; a preference is left out if either side is too long.
+
+    ``mismatched`` gives every row, besides its own, the response of the next row whose prompt differs (the last rows
+    continue with the first), alternating between chosen and rejected where that row has both. Raises InvalidInput
+    also if ``paired`` and a row has one side only, or if ``mismatched`` and all prompts are the same.
+    """
+    if paired and not all(row.paired for row in rows):
+        first = next(position for position, row in enumerate(rows, start=1) if not row.paired)
+        raise InvalidInput(
+            f"row {first} of the data is one judged response, and this recipe compares two: give rows with chosen and"
+            " rejected, or use objective kto"
+        )
+    kept: list[tuple[Preference, EncodedPreference]] = []
     for row in rows:
-        chosen, rejected = _encode(model, row.chosen, data), _encode(model, row.rejected, data)
-        if chosen is not None and rejected is not None:
-            kept.append(EncodedPreference(chosen, rejected, row.kind))
-    _report(run, len(rows), len(kept), [side for row in kept for side in (row.chosen, row.rejected)])
-    return kept
+        chosen = None if row.chosen is None else _encode(model, row.chosen, data)
+        rejected = None if row.rejected is None else _encode(model, row.rejected, data)
+        if (chosen is None) == (row.chosen is None) and (rejected is None) == (row.rejected is None):
+            kept.append((row, EncodedPreference(chosen, rejected, row.kind, row.margin)))
+    encoded = [each for _, each in kept]
+    _report(run, len(rows), len(kept), [side for row in encoded for side in row.sides])
+    if not mismatched:
+        return encoded
+    others = _mismatched([row for row, _ in kept])
+    return [
+        # its response was kept with its own prompt, so with this one dropping prompt tokens is enough
+        replace(each, mismatched=model.encode(pair.prompt, pair.response, "truncate_prompt"))
+        for each, pair in zip(encoded, others, strict=True)
+    ]
+
+
+def _mismatched(rows: Sequence[Preference]) -> list[Pair]:
+    """Each row's prompt with the response of the next row that has another prompt."""
+    prompts = [row.sides[0].prompt for row in rows]
+    following = 0
+    partners = [0] * len(rows)
+    for position in reversed(range(2 * len(rows))):  # twice around, so that the end knows the beginning
+        here, after = position % len(rows), (position + 1) % len(rows)
+        following = after if prompts[here] != prompts[after] else following
+        partners[here] = following
+    if any(prompts[here] == prompts[other] for here, other in enumerate(partners)):
+        raise InvalidInput("all rows have the same prompt; mismatched responses need at least two prompts")
+    sides = [row.sides[position % len(row.sides)] for position, row in enumerate(rows)]
+    return [Pair(prompt, sides[other].response) for prompt, other in zip(prompts, partners, strict=True)]
 
 
 def _encode(model: Encodes, pair: Pair, data: DataSource) -> Encoded | None:

@@ -59,7 +59,7 @@ def _train(recipe: PreferenceRecipe | GANPO, adversarial: Adversarial | None, ru
     steps = recipe.train(learner, encoded, [row.tokens for row in encoded], run)
     policy.model.eval()
     metrics = learner.evaluate(encode_preferences(policy, held_out, recipe.data, run)) if held_out else {}
-    probes = [row.chosen for row in held_out or rows]
+    probes = [row.sides[0] for row in held_out or rows]
     beta = recipe.objective.beta
     artifacts = {
         "policy": recipe.publish(
@@ -91,6 +91,6 @@ def _publish_reference(
         rows=rows,
         metrics={},
         details={"max_tokens": reference.max_tokens, "template_hash": reference.format.template_hash},
-        probes=make_probes(PolicyScorer(reference), [row.chosen for row in rows]),
+        probes=make_probes(PolicyScorer(reference), [row.sides[0] for row in rows]),
         parents=[],
     )

@@ -73,7 +73,7 @@ class PreferenceLearner(Learner[EncodedPreference]):
             self.adversarial.optimizer.load_state_dict(state["optimizer"])
 
     def _collate(self, rows: Sequence[EncodedPreference]) -> PairBatch:
-        sides: list[Encoded] = [*(row.chosen for row in rows), *(row.rejected for row in rows)]
+        sides: list[Encoded] = [*(row.pair[0] for row in rows), *(row.pair[1] for row in rows)]
         return collate(sides, self.policy.pad_id).to(self.policy.device)
 
     def _reference_hidden(self, batch: PairBatch) -> Tensor | None:

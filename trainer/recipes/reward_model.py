@@ -44,7 +44,7 @@ class RewardModelRecipe(TrainingRecipe):
             rows=rows,
             metrics=metrics,
             details={**model.details(), "loss": self.loss, "calibration": calibration},
-            probes=make_probes(model, [row.chosen for row in held_out or rows]),
+            probes=make_probes(model, [row.sides[0] for row in held_out or rows]),
             parents=[parent.as_parent("backbone")] if parent else [],
         )
         return self.finish(run, {"reward_model": artifact}, metrics, steps)
@@ -58,7 +58,7 @@ class _Learner(Learner[EncodedPreference]):
         self.trained = model.model.train()
 
     def backward(self, rows: Sequence[EncodedPreference], share: float, *, last: bool) -> dict[str, float]:
-        scores = self.model.forward([*(row.chosen for row in rows), *(row.rejected for row in rows)])
+        scores = self.model.forward([*(row.pair[0] for row in rows), *(row.pair[1] for row in rows)])
         chosen, rejected = scores[: len(rows)], scores[len(rows) :]
         if self.loss == "bce":
             loss = pointwise_bce(chosen, rejected).mean()
@@ -83,8 +83,8 @@ def _measure(
     """
     if not rows:
         return {}, None
-    chosen = _scores(model, [row.chosen for row in rows])
-    rejected = _scores(model, [row.rejected for row in rows])
+    chosen = _scores(model, [row.pair[0] for row in rows])
+    rejected = _scores(model, [row.pair[1] for row in rows])
     right: dict[str, list[float]] = defaultdict(list)
     for row, winner, loser in zip(rows, chosen, rejected, strict=True):
         right[row.kind].append(float(winner > loser) + 0.5 * (winner == loser))

@@ -6,13 +6,8 @@ from typing import Any
 
 import pytest
 
-from trainer.artifacts import ArtifactStore
 from trainer.data.sources import FileData, Pair, ProductWorldData, digest_rows
-from trainer.data.text import fit
 from trainer.errors import InvalidInput
-from trainer.recipe import Run
-from trainer.recipes.encoding import encode_pairs
-from trainer.reporting import Reporter, read_events
 
 
 def file(path: Path, *rows: dict[str, Any]) -> FileData:
@@ -60,35 +55,14 @@ def test_held_out_rows_come_from_the_validation_file_alone(tmp_path: Path) -> No
 
 def test_the_world_contrasts_responses_or_prompts() -> None:
     for row in ProductWorldData(kind="product_world", size=20, contrast="response").preferences():
-        assert row.chosen.prompt == row.rejected.prompt
-        assert row.chosen.response != row.rejected.response
+        assert row.sides[0].prompt == row.sides[1].prompt
+        assert row.sides[0].response != row.sides[1].response
     for row in ProductWorldData(kind="product_world", size=20, contrast="prompt").preferences():
-        assert row.chosen.prompt != row.rejected.prompt
-        assert row.chosen.response == row.rejected.response
+        assert row.sides[0].prompt != row.sides[1].prompt
+        assert row.sides[0].response == row.sides[1].response
 
 
 def test_the_digest_follows_content_and_order() -> None:
     a, b = Pair("p", "1"), Pair("p", "2")
     assert digest_rows([a, b]) == digest_rows([Pair("p", "1"), Pair("p", "2")])
     assert len({digest_rows([a, b]), digest_rows([b, a]), digest_rows([a])}) == 3
-
-
-class Characters:
-    """A model of eight tokens, one for each character."""
-
-    def encode(self, prompt: Any, response: str, on_overlong: Any = "error") -> Any:
-        return fit([ord(c) for c in prompt], [ord(c) for c in response], 8, on_overlong)
-
-
-def test_rows_that_no_truncation_makes_fit_are_left_out_and_counted(tmp_path: Path) -> None:
-    pairs = [Pair("ppp", "rrr"), Pair("pppppp", "rrrr"), Pair("p", "r" * 9), Pair("p", "r" * 7)]
-    data = ProductWorldData(kind="product_world", max_response_tokens=5)
-    with Reporter(tmp_path, quiet=True) as reporter:
-        run = Run("job", tmp_path, ArtifactStore(tmp_path), reporter)
-        kept = encode_pairs(Characters(), pairs, data, run)
-        with pytest.raises(InvalidInput, match="every one of 1 rows is longer"):
-            encode_pairs(Characters(), pairs[2:3], data, run)
-    assert [(row.tokens, row.truncated_tokens) for row in kept] == [(6, 0), (8, 2)]
-    said = [event["text"] for event in read_events(tmp_path)]
-    assert said[0].startswith("left out 2 of 4 rows")
-    assert said[1].startswith("1 of 2 texts exceeded")

@@ -1,0 +1,81 @@
+"""Rows become tokens, what does not fit is counted, and a response may be asked for with another row's prompt."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from trainer.artifacts import ArtifactStore
+from trainer.data.rows import Pair, Preference
+from trainer.data.sources import ProductWorldData
+from trainer.data.text import Encoded, fit
+from trainer.errors import InvalidInput
+from trainer.recipe import Run
+from trainer.recipes.encoding import encode_pairs, encode_preferences
+from trainer.reporting import Reporter, read_events
+
+DATA = ProductWorldData(kind="product_world", max_response_tokens=5)
+
+
+class Characters:
+    """A model that reads at most eight tokens, one for each character."""
+
+    def encode(self, prompt: Any, response: str, on_overlong: Any = "error") -> Encoded:
+        return fit([ord(c) for c in prompt], [ord(c) for c in response], 8, on_overlong)
+
+
+def text(row: Encoded | None) -> str | None:
+    return None if row is None else "".join(map(chr, row.input_ids))
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Iterator[Run]:
+    with Reporter(tmp_path, quiet=True) as reporter:
+        yield Run("job", tmp_path, ArtifactStore(tmp_path), reporter)
+
+
+def test_rows_that_no_truncation_makes_fit_are_left_out_and_counted(run: Run) -> None:
+    pairs = [Pair("ppp", "rrr"), Pair("pppppp", "rrrr"), Pair("p", "r" * 9), Pair("p", "r" * 7)]
+    kept = encode_pairs(Characters(), pairs, DATA, run)
+    assert [(row.tokens, row.truncated_tokens) for row in kept] == [(6, 0), (8, 2)]
+    said = [event["text"] for event in read_events(run.directory)]
+    assert said[0].startswith("left out 2 of 4 rows")
+    assert said[1].startswith("1 of 2 texts exceeded")
+    with pytest.raises(InvalidInput, match="every one of 1 rows is longer"):
+        encode_pairs(Characters(), pairs[2:3], DATA, run)
+
+
+def test_a_mismatched_response_is_that_of_the_next_row_with_another_prompt(run: Run) -> None:
+    rows = [
+        Preference(Pair("A", "a"), None),
+        Preference(None, Pair("A", "x")),
+        Preference(Pair("B", "b"), Pair("B", "y")),
+        Preference(Pair("C", "c"), Pair("C", "z")),
+    ]
+    encoded = encode_preferences(Characters(), rows, DATA, run, paired=False, mismatched=True)
+    assert [(text(row.chosen), text(row.rejected)) for row in encoded[:2]] == [("Aa", None), (None, "Ax")]
+    # the third row lends its chosen response, the fourth its rejected one, the first its only one
+    assert [text(row.mismatched) for row in encoded] == ["Ab", "Ab", "Bz", "Ca"]
+    assert [row.mismatched for row in encode_preferences(Characters(), rows[2:], DATA, run)] == [None, None]
+
+
+def test_a_mismatched_response_loses_prompt_tokens_rather_than_its_end(run: Run) -> None:
+    rows = [Preference(Pair("A" * 6, "a"), None), Preference(Pair("B", "12345"), None)]
+    encoded = encode_preferences(Characters(), rows, DATA, run, paired=False, mismatched=True)
+    assert [text(row.mismatched) for row in encoded] == ["AAA12345", "Ba"]
+    assert encoded[1].tokens == 6
+    assert encoded[0].tokens == 8
+
+
+def test_one_prompt_has_no_mismatched_response(run: Run) -> None:
+    with pytest.raises(InvalidInput, match="at least two prompts"):
+        encode_preferences(
+            Characters(), [Preference(Pair("A", "a"), None)] * 3, DATA, run, paired=False, mismatched=True
+        )
+
+
+def test_an_unpaired_row_is_refused_where_pairs_are_compared(run: Run) -> None:
+    rows = [Preference(Pair("A", "a"), Pair("A", "b")), Preference(None, Pair("A", "x"))]
+    with pytest.raises(InvalidInput, match="row 2 of the data is one judged response"):
+        encode_preferences(Characters(), rows, DATA, run)
