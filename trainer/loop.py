@@ -66,6 +66,9 @@ class Learner(ABC, Generic[Row]):
         ``last`` marks the micro-batch after which the optimiser steps.
         """
 
+    def begin(self, micro_batches: Sequence[Sequence[Row]]) -> None:
+        """Called once per optimiser step, before the first ``backward``, with all that this process is going to see."""
+
     def weight(self, row: Row) -> float:
         """A row's weight in its batch; 1 where rows count equally, its tokens where tokens do."""
         return 1.0
@@ -119,6 +122,7 @@ def optimise(
         weights = [sum(learner.weight(rows[i]) for i in chunk) for chunk in chunks]
         shares = [weight / sum(weights) for weight in weights]
         metrics: dict[str, float] = {}
+        learner.begin([[rows[i] for i in chunk] for chunk in chunks])
         for position, (chunk, share) in enumerate(zip(chunks, shares, strict=True)):
             part = learner.backward([rows[i] for i in chunk], share, last=position == len(chunks) - 1)
             for name, value in part.items():
