@@ -11,6 +11,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, P
 
 from trainer.artifacts import refuse_pickled_weights
 from trainer.data.text import ChatFormat, Encoded, OnOverlong, Prompt, check_response, pad_right, pad_token_id
+from trainer.models.lora import has_adapters, merged_weights
 
 
 @dataclass(frozen=True)
@@ -56,8 +57,9 @@ class Policy:
         return cls(model.eval(), AutoTokenizer.from_pretrained(path, local_files_only=True))
 
     def save(self, path: Path) -> None:
-        """Write the files that a plain ``from_pretrained`` reads."""
-        self.model.save_pretrained(path, safe_serialization=True)
+        """Write the files that a plain ``from_pretrained`` reads, with adapters merged into the weights."""
+        weights = merged_weights(self.model) if has_adapters(self.model) else None
+        self.model.save_pretrained(path, state_dict=weights, safe_serialization=True)
         self.tokenizer.save_pretrained(path)
 
     @property

@@ -1,7 +1,7 @@
 """Where a model's weights come from: an artifact, a directory, or nothing yet."""
 
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 import torch
 from pydantic import Field, model_validator
@@ -19,11 +19,20 @@ from transformers import (
 from trainer.artifacts import Artifact, ArtifactStore, names_directory, refuse_pickled_weights
 from trainer.data.product_world import make_tokenizer
 from trainer.errors import InvalidInput, NotFound
+from trainer.models.lora import LoRA, add_adapters
 from trainer.models.match_features import TYPE_VOCABULARY
 from trainer.models.policy import Policy
 from trainer.models.reward_model import Architecture, Pooling, RewardModel
 from trainer.pins import settle_versions
 from trainer.recipe import Model, Run
+
+ComputeType = Annotated[
+    Literal["float32", "bfloat16"],
+    Field(
+        description="What training computes in. The weights stay float32, for bfloat16 would round away 99.9 % of the"
+        " changes at a rate of 5e-7: bfloat16 is mixed precision."
+    ),
+]
 
 
 class Scratch(Model):
@@ -94,10 +103,23 @@ class PolicyOrigin(_Origin):
 class TrainedPolicy(PolicyOrigin):
     """The policy whose weights a recipe moves."""
 
-    dtype: Literal["float32"] = "float32"
-    """Of the weights: bfloat16 would round away 99.9 % of the changes at a rate of 5e-7."""
-    lora: None = None
-    """Adapters in place of all weights; not built yet."""
+    dtype: ComputeType = "float32"
+    lora: LoRA | None = None
+    """Adapters in place of all weights."""
+
+    @property
+    def compute_dtype(self) -> torch.dtype:
+        """What the trained network multiplies in."""
+        return getattr(torch, self.dtype)  # type: ignore[no-any-return]
+
+    def open(
+        self, store: ArtifactStore, seed: int, dtype: torch.dtype = torch.float32
+    ) -> tuple[Policy, Artifact | None]:
+        """The policy, with adapters where asked for, and the artifact it was, if it was one."""
+        policy, artifact = super().open(store, seed, dtype)
+        if self.lora is not None:
+            add_adapters(policy.model, self.lora, seed)
+        return policy, artifact
 
 
 class BackboneOrigin(_Origin):
@@ -109,6 +131,12 @@ class BackboneOrigin(_Origin):
     match_features: bool = False
     """Tell each token where it reappears on the other side; for encoders trained from scratch."""
     max_tokens: int | None = Field(None, ge=8)
+    dtype: ComputeType = "float32"
+
+    @property
+    def compute_dtype(self) -> torch.dtype:
+        """What the trained network multiplies in."""
+        return getattr(torch, self.dtype)  # type: ignore[no-any-return]
 
     @model_validator(mode="after")
     def _features_need_scratch(self) -> Self:
