@@ -22,7 +22,7 @@ def publish_reward_model(
     from transformers import BertConfig, BertForSequenceClassification
 
     from trainer.data.product_world import make_tokenizer
-    from trainer.data.sources import Pair
+    from trainer.data.rows import Pair
     from trainer.models.loading import make_probes
     from trainer.models.reward_model import RewardModel
 

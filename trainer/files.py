@@ -5,6 +5,7 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -71,28 +72,33 @@ def drop_torn_line(path: Path) -> bytes:
 
 
 def read_jsonl(path: Path, limit: int | None = None) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield ``(line number from 1, object)`` for each non-blank line of a JSONL file, ``.gz`` or plain.
+    """Yield ``(line number from 1, object)`` for the first ``limit`` non-blank lines of a JSONL file.
 
-    Raises InvalidInput naming the line for text that is not UTF-8, not JSON or not an object.
+    Raises InvalidInput as ``read_lines`` and ``parse_row`` do.
+    """
+    for number, line in islice(read_lines(path), limit):
+        yield number, parse_row(line, path, number)
+
+
+def read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    """Yield ``(line number from 1, line)`` for each non-blank line of a file, ``.gz`` or plain.
+
+    Raises InvalidInput for a file that is absent or not complete.
     """
     if not path.is_file():
         raise InvalidInput(f"no such file: {path}")
     opener = gzip.open if path.suffix == ".gz" else open
-    count = 0
     try:
         with opener(path, "rb") as file:
             for number, line in enumerate(file, start=1):
-                if not line.strip():
-                    continue
-                yield number, _parse_row(line, path, number)
-                count += 1
-                if limit is not None and count >= limit:
-                    return
+                if line.strip():
+                    yield number, line
     except (gzip.BadGzipFile, EOFError) as error:
         raise InvalidInput(f"{path}: not a complete gzip file ({error})") from error
 
 
-def _parse_row(line: bytes, path: Path, number: int) -> dict[str, Any]:
+def parse_row(line: bytes, path: Path, number: int) -> dict[str, Any]:
+    """The object on a line of a JSONL file. Raises InvalidInput naming the line if it is not UTF-8, JSON, an object."""
     try:
         row = json.loads(line.decode("utf-8"))
     except UnicodeDecodeError as error:

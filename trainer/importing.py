@@ -15,7 +15,7 @@ from trainer.artifacts import (
     read_artifact,
     refuse_pickled_weights,
 )
-from trainer.data.sources import Pair
+from trainer.data.rows import Pair
 from trainer.errors import InvalidInput
 from trainer.models.loading import load_pair_model, make_probes
 from trainer.models.pair_model import PairModel

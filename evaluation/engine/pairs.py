@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from trainer.artifacts import ArtifactKind, Parent
-from trainer.data.sources import Pair
+from trainer.data.rows import Pair
 
 __all__ = ["Pair", "Scored", "ScorerInfo"]
 

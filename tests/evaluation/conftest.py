@@ -10,7 +10,7 @@ from torch import nn
 
 from trainer.artifacts import Artifact, ArtifactKind, ArtifactStore, Contents, Parent
 from trainer.data.product_world import render_prompt, sample_examples
-from trainer.data.sources import Pair
+from trainer.data.rows import Pair
 from trainer.models.discriminator_pair import DiscriminatorPair
 from trainer.models.discriminators import TransformerDiscriminator
 from trainer.models.loading import make_probes
@@ -58,15 +58,9 @@ def publish_discriminator(store: ArtifactStore, pairs: list[Pair], reference: Ar
     policy, _ = PolicyOrigin(path=reference.reference).open(store, 0)
     config = TransformerDiscriminator(width=16, layers=1, heads=2)
     torch.manual_seed(0)
-    networks = config.build(SHAPE.hidden_size), config.build(SHAPE.hidden_size)
-    model = DiscriminatorPair(policy, *networks, {"chosen": (0.5, 2.0), "rejected": (0.25, 1.0)})
-    details = {
-        "max_tokens": model.max_tokens,
-        "template_hash": model.template_hash,
-        "orientation": "higher_is_better",
-        "standardisation": model.standardisation,
-        "calibration": {"center": 0.5, "temperature": 1.0},
-    }
+    networks = {name: config.build(SHAPE.hidden_size) for name in ("chosen", "rejected")}
+    model = DiscriminatorPair(policy, networks, {"chosen": (0.5, 2.0), "rejected": (0.25, 1.0)}, "response")
+    details = {**model.details(), "calibration": {"center": 0.5, "temperature": 1.0}}
     parents = [reference.as_parent("reference")]
 
     def save(path: Path) -> None:

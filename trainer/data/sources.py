@@ -1,10 +1,10 @@
-"""Where training rows come from: a JSONL file or the product-description world. One more source, one more class."""
+"""Where training rows come from: a table of them or the product-description world. One more source, one more class."""
 
 import random
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Discriminator, Field, Tag
 
@@ -17,54 +17,107 @@ from trainer.data.product_world import (
     render_prompt,
     sample_examples,
 )
-from trainer.data.rows import Pair, Preference, digest_rows
-from trainer.data.text import Prompt, as_messages, check_response
+from trainer.data.rows import Pair, Preference
+from trainer.data.schemas import read_pair, read_preference
+from trainer.data.tables import Row, Table
 from trainer.errors import InvalidInput
-from trainer.files import read_jsonl
 from trainer.recipe import Model
+
+Content = TypeVar("Content")
+Report = Callable[[str], None]
+"""Given one line for whoever watches, such as how many rows were skipped."""
+
+
+def _keep_quiet(_: str) -> None:
+    return None
 
 
 class DataSource(Model, ABC):
     """Rows for training and, apart from them, rows held out."""
 
     max_prompt_tokens: int = Field(1800, ge=1)
+    """Of a longer prompt the oldest tokens are dropped; how many texts that met is reported."""
     max_response_tokens: int = Field(248, ge=1)
+    """A row with a longer response is left out, never cut: its end is what the policy learns to stop at. Counted."""
 
     @abstractmethod
-    def pairs(self, *, held_out: bool = False) -> list[Pair]:
+    def pairs(self, *, held_out: bool = False, report: Report = _keep_quiet) -> list[Pair]:
         """Prompt-response pairs to imitate. Raises InvalidInput naming file, line and field."""
 
     @abstractmethod
-    def preferences(self, *, held_out: bool = False) -> list[Preference]:
+    def preferences(self, *, held_out: bool = False, report: Report = _keep_quiet) -> list[Preference]:
         """Preferences. Raises InvalidInput naming file, line and field."""
+
+    @property
+    @abstractmethod
+    def place(self) -> str:
+        """Where the rows are, in words for a message."""
 
 
 class FileData(DataSource):
-    """A JSONL file, ``.gz`` or plain, with rows ``{prompt, response}`` or ``{prompt, chosen, rejected}``
-    or, for preferential prompts, ``{prompt, perturbed_prompt, response}``."""
+    """Rows in a file, a saved directory or on the Hugging Face hub, in any of the layouts of ``data.schemas``."""
 
     kind: Literal["file"] = "file"
     path: str
-    split: Literal["train"] = "train"
-    """A file is one split; what is held out is another file."""
+    """A JSONL file, ``.gz`` or plain; a ``.parquet`` or ``.json`` file; a directory written by ``save_to_disk``
+    (beginning with ``.``, ``/`` or ``~``); or the id ``owner/name`` of a data set on the Hugging Face hub."""
+    split: str = "train"
+    """Of a data set with several. A file is one split; what is held out is another file."""
+    configuration: str | None = None
+    """Of a data set on the hub that has several."""
     validation: str | None = None
-    """A second file of held-out rows; without it nothing is measured on held-out data."""
+    """Held-out rows: a second file, or another split of the same data set. Without it nothing is measured on them."""
     limit: int | None = Field(None, ge=1)
+    """Read the first rows only, of training and held-out rows each."""
+    streaming: bool = False
+    """Fetch a hub's rows one by one, so that with a ``limit`` no more is downloaded than is used. Batches are shuffled
+    over all rows, so those used are held in memory either way."""
+    on_bad_row: Literal["error", "skip"] = "error"
+    """Whether a row that cannot be used ends the run or is left out and counted."""
 
-    def pairs(self, *, held_out: bool = False) -> list[Pair]:
-        return [Pair(row.prompt("prompt"), row.text("response")) for row in self._rows(held_out)]
+    @property
+    def place(self) -> str:
+        return self.path
 
-    def preferences(self, *, held_out: bool = False) -> list[Preference]:
-        return [_preference(row) for row in self._rows(held_out)]
+    def pairs(self, *, held_out: bool = False, report: Report = _keep_quiet) -> list[Pair]:
+        return self._read(read_pair, held_out, report)
 
-    def _rows(self, held_out: bool) -> list["_Row"]:
-        path = self.validation if held_out else self.path
-        if path is None:
+    def preferences(self, *, held_out: bool = False, report: Report = _keep_quiet) -> list[Preference]:
+        return self._read(read_preference, held_out, report)
+
+    def _read(self, content_of: Callable[[Row], Content], held_out: bool, report: Report) -> list[Content]:
+        table = self._table(held_out)
+        if table is None:
             return []
-        rows = [_Row(path, number, content) for number, content in read_jsonl(Path(path), self.limit)]
-        if not rows:
-            raise InvalidInput(f"{path} has no rows")
-        return rows
+        kept: list[Content] = []
+        skipped: list[InvalidInput] = []
+        for row in table.rows(self.limit):
+            try:
+                if isinstance(row, InvalidInput):
+                    raise row
+                kept.append(content_of(row))
+            except InvalidInput as error:
+                if self.on_bad_row == "error":
+                    raise
+                skipped.append(error)
+        if skipped and not kept:
+            raise InvalidInput(f"none of the {len(skipped)} rows of {table.path} can be used; the first: {skipped[0]}")
+        if not kept:
+            raise InvalidInput(f"{table.path} has no rows")
+        if skipped:
+            total = len(kept) + len(skipped)
+            report(f"skipped {len(skipped)} of {total} rows of {table.path}; the first: {skipped[0]}")
+        return kept
+
+    def _table(self, held_out: bool) -> Table | None:
+        training = Table(self.path, self.split, self.configuration, self.streaming)
+        if not held_out:
+            return training
+        if self.validation is None:
+            return None
+        if training.holds_splits and not Path(self.validation).suffix and "/" not in self.validation:
+            return Table(self.path, self.validation, self.configuration, self.streaming)
+        return Table(self.validation, "train", self.configuration, self.streaming)
 
 
 class ProductWorldData(DataSource):
@@ -79,10 +132,14 @@ class ProductWorldData(DataSource):
     contrast: Literal["response", "prompt", "both"] = "response"
     """What a preference contrasts: two responses to one prompt, or (GAPO) two prompts for one response."""
 
-    def pairs(self, *, held_out: bool = False) -> list[Pair]:
+    @property
+    def place(self) -> str:
+        return "the product-description world"
+
+    def pairs(self, *, held_out: bool = False, report: Report = _keep_quiet) -> list[Pair]:
         return [Pair(render_prompt(example.task), example.response) for example in self._examples(held_out)]
 
-    def preferences(self, *, held_out: bool = False) -> list[Preference]:
+    def preferences(self, *, held_out: bool = False, report: Report = _keep_quiet) -> list[Preference]:
         return [self._contrast(index, example) for index, example in enumerate(self._examples(held_out))]
 
     def _examples(self, held_out: bool) -> list[Example]:
@@ -108,48 +165,3 @@ def _source_kind(content: Any) -> str:  # noqa: ANN401 - pydantic passes whateve
 AnySource = Annotated[
     Annotated[FileData, Tag("file")] | Annotated[ProductWorldData, Tag("product_world")], Discriminator(_source_kind)
 ]
-
-
-__all__ = ["AnySource", "DataSource", "FileData", "Pair", "Preference", "ProductWorldData", "digest_rows"]
-
-
-@dataclass(frozen=True)
-class _Row:
-    path: str
-    line: int
-    content: dict[str, Any]
-
-    def text(self, field: str) -> str:
-        value = self.content.get(field)
-        if not isinstance(value, str):
-            raise self._error(field, "expected a string" if field in self.content else "missing")
-        try:
-            return check_response(value)
-        except InvalidInput as error:
-            raise self._error(field, error.detail) from error
-
-    def prompt(self, field: str) -> Prompt:
-        value = self.content.get(field)
-        if not isinstance(value, str) and not (isinstance(value, list) and all(map(_is_message, value))):
-            expected = "expected a string or a list of {role, content}"
-            raise self._error(field, expected if field in self.content else "missing")
-        try:
-            as_messages(value)
-        except InvalidInput as error:
-            raise self._error(field, error.detail) from error
-        return value
-
-    def _error(self, field: str, problem: str) -> InvalidInput:
-        return InvalidInput(f"{self.path}, line {self.line}, field {field!r}: {problem}")
-
-
-def _is_message(value: object) -> bool:
-    return isinstance(value, dict) and value.keys() == {"role", "content"} and set(map(type, value.values())) == {str}
-
-
-def _preference(row: _Row) -> Preference:
-    prompt = row.prompt("prompt")
-    if "perturbed_prompt" in row.content:
-        response = row.text("response")
-        return Preference(Pair(prompt, response), Pair(row.prompt("perturbed_prompt"), response), "perturbed_prompt")
-    return Preference(Pair(prompt, row.text("chosen")), Pair(prompt, row.text("rejected")))

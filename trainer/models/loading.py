@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 
 from trainer.artifacts import Artifact, ArtifactStore, Probe
-from trainer.data.sources import Pair
+from trainer.data.rows import Pair
 from trainer.errors import BrokenArtifact, OverlongInput
 from trainer.models.discriminator_pair import DiscriminatorPair
 from trainer.models.pair_model import PairModel

@@ -4,9 +4,11 @@ import copy
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from trainer.adversarial.state import Adversarial, AdversarialState
+from trainer.adversarial.construction import build_regulariser
+from trainer.adversarial.settings import Adversarial
+from trainer.adversarial.state import AdversarialState
 from trainer.artifacts import Artifact
-from trainer.data.sources import Preference
+from trainer.data.rows import Preference
 from trainer.models.loading import make_probes
 from trainer.models.policy import Policy
 from trainer.models.policy_scorer import PolicyScorer
@@ -16,6 +18,7 @@ from trainer.recipe import Run
 from trainer.recipes.discriminator_artifact import publish_discriminators
 from trainer.recipes.encoding import encode_preferences, training_device
 from trainer.recipes.preference_learner import PreferenceLearner
+from trainer.recipes.reading import read_preferences
 from trainer.recipes.training import TrainingRecipe
 
 
@@ -46,14 +49,14 @@ class GANPO(TrainingRecipe):
 
 
 def _train(recipe: PreferenceRecipe | GANPO, adversarial: Adversarial | None, run: Run) -> dict[str, Any]:
-    rows, held_out = recipe.data.preferences(), recipe.data.preferences(held_out=True)
+    rows, held_out = read_preferences(recipe.data, run)
     policy, parent = recipe.policy.settled(run).open(run.artifacts, recipe.seed)
     policy.model.to(training_device())
     reference = Policy(copy.deepcopy(policy.model).eval().requires_grad_(False), policy.tokenizer)
     origin = parent or _publish_reference(recipe, reference, rows, run)
     state = None
     if adversarial is not None:
-        state = AdversarialState(adversarial, int(policy.model.config.hidden_size), recipe.seed).to(policy.device)
+        state = build_regulariser(adversarial, int(policy.model.config.hidden_size), recipe.seed).to(policy.device)
     learner = PreferenceLearner(policy, reference, recipe.objective, state)
     encoded = encode_preferences(policy, rows, recipe.data, run)
     steps = recipe.train(learner, encoded, [row.tokens for row in encoded], run)
@@ -74,8 +77,20 @@ def _train(recipe: PreferenceRecipe | GANPO, adversarial: Adversarial | None, ru
             parents=[origin.as_parent("reference")],
         )
     }
-    if state is not None:
-        artifacts["discriminator"] = publish_discriminators(recipe, state, reference, origin, rows, held_out, run)
+    if isinstance(state, AdversarialState):
+        artifacts["discriminator"], measured = publish_discriminators(
+            recipe,
+            f"{recipe.name}/discriminator",
+            state.networks,
+            state.architecture,
+            state.config.mask,
+            reference=reference,
+            origin=origin,
+            rows=rows,
+            held_out=held_out,
+            run=run,
+        )
+        metrics = metrics | {f"discriminator/{name}": value for name, value in measured.items()}
     return recipe.finish(run, artifacts, metrics, steps)
 
 

@@ -13,6 +13,7 @@ from trainer.models.starting_point import BackboneOrigin
 from trainer.objectives.bradley_terry import bradley_terry, pointwise_bce
 from trainer.recipe import Run
 from trainer.recipes.encoding import EncodedPreference, encode_preferences, training_device
+from trainer.recipes.reading import read_preferences
 from trainer.recipes.training import TrainingRecipe
 
 Loss = Literal["bradley_terry", "bce"]
@@ -28,7 +29,7 @@ class RewardModelRecipe(TrainingRecipe):
     """Weight of the term that pins the mean score to zero (Bradley-Terry only)."""
 
     def run(self, run: Run) -> dict[str, Any]:
-        rows, held_out = self.data.preferences(), self.data.preferences(held_out=True)
+        rows, held_out = read_preferences(self.data, run)
         model, parent = self.backbone.settled(run).open(run.artifacts, self.seed)
         model.model.to(training_device())
         encoded = encode_preferences(model, rows, self.data, run)

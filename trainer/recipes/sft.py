@@ -14,6 +14,7 @@ from trainer.models.policy_scorer import PolicyScorer
 from trainer.models.starting_point import TrainedPolicy
 from trainer.recipe import Run
 from trainer.recipes.encoding import encode_pairs, training_device
+from trainer.recipes.reading import read_pairs
 from trainer.recipes.training import TrainingRecipe
 
 
@@ -24,7 +25,7 @@ class SFT(TrainingRecipe):
     policy: TrainedPolicy
 
     def run(self, run: Run) -> dict[str, Any]:
-        rows, held_out = self.data.pairs(), self.data.pairs(held_out=True)
+        rows, held_out = read_pairs(self.data, run)
         policy, parent = self.policy.settled(run).open(run.artifacts, self.seed)
         policy.model.to(training_device())
         encoded = encode_pairs(policy, rows, self.data, run)

@@ -8,7 +8,8 @@ from pydantic import Field
 
 from trainer.artifacts import Artifact, ArtifactKind, Contents, Parent, Probe
 from trainer.checkpoints import Checkpoints
-from trainer.data.sources import AnySource, Pair, Preference, digest_rows
+from trainer.data.rows import Pair, Preference, digest_rows
+from trainer.data.sources import AnySource
 from trainer.loop import BatchSettings, CheckpointSettings, Learner, OptimizerSettings, Row, Schedule, optimise
 from trainer.recipe import Recipe, Run
 

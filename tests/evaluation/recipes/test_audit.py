@@ -12,7 +12,7 @@ from scipy import stats
 from evaluation.recipes.audit import AuditRecipe
 from evaluation.statistics.estimate import Estimate
 from trainer.artifacts import ArtifactStore, Contents
-from trainer.data.sources import Pair
+from trainer.data.rows import Pair
 from trainer.errors import InvalidInput, NotFound
 from trainer.models.loading import make_probes
 from trainer.models.starting_point import BackboneOrigin, Scratch

@@ -6,23 +6,14 @@ from typing import Any
 
 import pytest
 
-from trainer.data.sources import FileData, Pair, ProductWorldData, digest_rows
+from trainer.data.rows import Pair, digest_rows
+from trainer.data.sources import FileData, ProductWorldData
 from trainer.errors import InvalidInput
 
 
 def file(path: Path, *rows: dict[str, Any]) -> FileData:
     (path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     return FileData(path=str(path / "rows.jsonl"))
-
-
-def test_preferences_and_preferential_prompts_are_told_apart(tmp_path: Path) -> None:
-    usual, preferential = file(
-        tmp_path,
-        {"prompt": "p", "chosen": "a", "rejected": "b"},
-        {"prompt": "p", "perturbed_prompt": "q", "response": "a"},
-    ).preferences()
-    assert (usual.chosen, usual.rejected) == (Pair("p", "a"), Pair("p", "b"))
-    assert (preferential.chosen, preferential.rejected) == (Pair("p", "a"), Pair("q", "a"))
 
 
 @pytest.mark.parametrize(
