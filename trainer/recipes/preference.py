@@ -4,9 +4,7 @@ import copy
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from trainer.adversarial.construction import build_regulariser
-from trainer.adversarial.settings import Adversarial
-from trainer.adversarial.state import AdversarialState
+from trainer.adversarial.state import Adversarial, AdversarialState
 from trainer.artifacts import Artifact
 from trainer.data.rows import Preference
 from trainer.models.loading import make_probes
@@ -56,7 +54,7 @@ def _train(recipe: PreferenceRecipe | GANPO, adversarial: Adversarial | None, ru
     origin = parent or _publish_reference(recipe, reference, rows, run)
     state = None
     if adversarial is not None:
-        state = build_regulariser(adversarial, int(policy.model.config.hidden_size), recipe.seed).to(policy.device)
+        state = AdversarialState(adversarial, int(policy.model.config.hidden_size), recipe.seed).to(policy.device)
     learner = PreferenceLearner(policy, reference, recipe.objective, state)
     encoded = encode_preferences(policy, rows, recipe.data, run)
     steps = recipe.train(learner, encoded, [row.tokens for row in encoded], run)
@@ -77,20 +75,8 @@ def _train(recipe: PreferenceRecipe | GANPO, adversarial: Adversarial | None, ru
             parents=[origin.as_parent("reference")],
         )
     }
-    if isinstance(state, AdversarialState):
-        artifacts["discriminator"], measured = publish_discriminators(
-            recipe,
-            f"{recipe.name}/discriminator",
-            state.networks,
-            state.architecture,
-            state.config.mask,
-            reference=reference,
-            origin=origin,
-            rows=rows,
-            held_out=held_out,
-            run=run,
-        )
-        metrics = metrics | {f"discriminator/{name}": value for name, value in measured.items()}
+    if state is not None:
+        artifacts["discriminator"] = publish_discriminators(recipe, state, reference, origin, rows, held_out, run)
     return recipe.finish(run, artifacts, metrics, steps)
 
 
