@@ -1,33 +1,42 @@
 """Which versions a run uses: settled when it starts, so that continuing it never mixes two."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from trainer.artifacts import ArtifactStore, names_directory
+from trainer.errors import InvalidInput, NotFound
 from trainer.files import write_atomically
 
 PINS_FILE = "pins.json"
 
 
-def settle_versions(names: Iterable[str], store: ArtifactStore, directory: Path) -> dict[str, str]:
+def settle_versions(
+    names: Iterable[str], store: ArtifactStore, directory: Path, *, elsewhere: Callable[[str], str] | None = None
+) -> dict[str, str]:
     """Map each ``NAME[@VERSION][:OUTPUT]`` to the same with a version, as stored in ``directory`` by the run's first
     start.
 
-    Directories stay as they are. Raises NotFound, or BrokenArtifact for files that are not those published.
+    Directories stay as they are; a name that is no artifact's becomes what ``elsewhere``, where given, makes of it.
+    Raises NotFound, or BrokenArtifact for files that are not those published.
     """
     path = directory / PINS_FILE
     if not path.exists():
-        pinned = {name: _pinned(name, store) for name in names}
+        pinned = {name: _pinned(name, store, elsewhere) for name in names}
         write_atomically(path, json.dumps(pinned, indent=2) + "\n")
     content: dict[str, str] = json.loads(path.read_text(encoding="utf-8"))
     return content
 
 
-def _pinned(name: str, store: ArtifactStore) -> str:
+def _pinned(name: str, store: ArtifactStore, elsewhere: Callable[[str], str] | None) -> str:
     if names_directory(name):
         return name
     reference, colon, output = name.partition(":")
-    artifact = store.open(reference)
+    try:
+        artifact = store.open(reference)
+    except (InvalidInput, NotFound):
+        if elsewhere is None:
+            raise
+        return elsewhere(name)
     artifact.verify()
     return f"{artifact.reference}{colon}{output}"

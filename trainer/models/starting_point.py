@@ -1,5 +1,6 @@
-"""Where a model's weights come from: an artifact, a directory, or nothing yet."""
+"""Where a model's weights come from: an artifact, a directory, the Hugging Face hub, or nothing yet."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -19,6 +20,7 @@ from transformers import (
 from trainer.artifacts import Artifact, ArtifactStore, names_directory, refuse_pickled_weights
 from trainer.data.product_world import make_tokenizer
 from trainer.errors import InvalidInput, NotFound
+from trainer.hub import fetch_model, names_hub_model, pin_model
 from trainer.models.lora import LoRA, add_adapters
 from trainer.models.match_features import TYPE_VOCABULARY
 from trainer.models.policy import Policy
@@ -54,23 +56,33 @@ class _Origin(Model):
     """Exactly one of a path and a shape."""
 
     path: str | None = None
-    """An artifact NAME or NAME@VERSION, or a directory (beginning with ``.``, ``/`` or ``~``)."""
+    """An artifact NAME or NAME@VERSION, a directory (beginning with ``.``, ``/`` or ``~``), or, where no artifact has
+    that name, a model OWNER/NAME on the Hugging Face hub: safetensors only, and none of its code is run."""
+    revision: str | None = None
+    """Branch, tag or commit of a hub model; null: its main branch. A run keeps the commit it began with."""
     scratch: Scratch | None = None
 
     @model_validator(mode="after")
     def _one_origin(self) -> Self:
         if (self.path is None) == (self.scratch is None):
             raise ValueError("give either path or scratch")
+        if self.revision is not None and (self.path is None or not names_hub_model(self.path)):
+            raise ValueError("only a model on the Hugging Face hub, OWNER/NAME, has a revision")
         return self
 
     def settled(self, run: Run) -> Self:
         """The same with the version its name meant when the run first started. Raises as ``settle_versions``."""
         if self.path is None:
             return self
-        return self.model_copy(update={"path": settle_versions([self.path], run.artifacts, run.directory)[self.path]})
+        pin = partial(pin_model, revision=self.revision) if names_hub_model(self.path) else None
+        versions = settle_versions([self.path], run.artifacts, run.directory, elsewhere=pin)
+        return self.model_copy(update={"path": versions[self.path]})
 
     def locate(self, store: ArtifactStore) -> tuple[Path, Artifact | None]:
-        """The directory to load from and, if it is one, the artifact. Raises NotFound or BrokenArtifact."""
+        """The directory to load from, downloaded if need be, and, if it is one, the artifact.
+
+        Raises NotFound or BrokenArtifact.
+        """
         assert self.path is not None
         if names_directory(self.path):
             directory = Path(self.path).expanduser()
@@ -78,9 +90,22 @@ class _Origin(Model):
                 raise NotFound(f"no such model directory: {self.path}")
             refuse_pickled_weights(directory)
             return directory, None
-        artifact = store.open(self.path)
+        try:
+            artifact = store.open(self.path)
+        except (InvalidInput, NotFound):
+            if not names_hub_model(self.path):
+                raise
+            return self._fetch(self.path), None
         artifact.verify()
         return artifact.path, artifact
+
+    def _fetch(self, path: str) -> Path:
+        try:
+            directory = fetch_model(path, self.revision)
+        except NotFound as error:
+            raise NotFound(f"no artifact {path}, and {error.detail}") from error
+        refuse_pickled_weights(directory)
+        return directory
 
 
 class PolicyOrigin(_Origin):
