@@ -1,19 +1,15 @@
 """Sampling from a transformers model in this process."""
 
-import itertools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-import torch
-
-from evaluation.generation.decoding import Row, decode
-from evaluation.generation.sampler import Cell, Question, Sampled
+from evaluation.generation.sampler import Question
 from trainer.data.text import Prompt
 from trainer.errors import InvalidInput, OverlongInput
+from trainer.generation.batches import ROWS_AT_ONCE, batches, decode_within_memory
+from trainer.generation.decoding import Row
+from trainer.generation.sampled import Cell, Sampled
 from trainer.models.policy import Policy
-
-_ROWS_AT_ONCE = 320
-"""Rows in a batch: more no longer speed up a CPU, and their keys and values must fit a GPU's memory."""
 
 
 class LocalSampler:
@@ -23,7 +19,7 @@ class LocalSampler:
     """
 
     def __init__(
-        self, policy: Policy, *, seed: int, max_response_tokens: int, rows_at_once: int = _ROWS_AT_ONCE
+        self, policy: Policy, *, seed: int, max_response_tokens: int, rows_at_once: int = ROWS_AT_ONCE
     ) -> None:
         self._policy = policy
         self._seed = seed
@@ -53,13 +49,15 @@ class LocalSampler:
         """
         for batch in batches(self._rows(questions, cells), self._rows_at_once):
             if any(missing(row.cell) for row in batch):
-                yield [sampled for sampled in self._decode(batch) if missing(sampled.cell)]
+                yield [
+                    sampled
+                    for sampled in decode_within_memory(self._policy, batch, self._seed, self._max_response_tokens)
+                    if missing(sampled.cell)
+                ]
 
     def _rows(self, questions: Sequence[Question], cells: Sequence[Cell]) -> list[Row]:
         prompts = {question.prompt_id: self._encode(question.prompt_id, question.prompt) for question in questions}
-        rows = [Row(cell, prompts[cell.prompt_id]) for cell in cells]
-        # prompts of one length together need no padding; the sort keeps a prompt's rows together and in order
-        return sorted(rows, key=lambda row: (len(row.prompt_ids), row.cell.prompt_id))
+        return [Row(cell, prompts[cell.prompt_id]) for cell in cells]
 
     def _encode(self, prompt_id: str, prompt: Prompt) -> tuple[int, ...]:
         try:
@@ -73,27 +71,3 @@ class LocalSampler:
                 f"policy has room for {room}: shorten the prompt or the responses"
             )
         return tuple(ids)
-
-    def _decode(self, batch: Sequence[Row]) -> list[Sampled]:
-        try:
-            return decode(self._policy, batch, self._seed, self._max_response_tokens)
-        except torch.OutOfMemoryError:
-            if len(batch) == 1:
-                raise
-        half = len(batch) // 2
-        return [*self._decode(batch[:half]), *self._decode(batch[half:])]
-
-
-def batches(rows: Sequence[Row], rows_at_once: int) -> list[list[Row]]:
-    """Cut ``rows``, each prompt's standing together, into batches of whole prompts; a prompt too large is divided."""
-    cut: list[list[Row]] = []
-    for _, group in itertools.groupby(rows, key=lambda row: row.cell.prompt_id):
-        own = list(group)
-        if len(own) > rows_at_once:
-            parts = -(-len(own) // rows_at_once)
-            cut += [own[len(own) * i // parts : len(own) * (i + 1) // parts] for i in range(parts)]
-        elif cut and len(cut[-1]) + len(own) <= rows_at_once:
-            cut[-1] += own
-        else:
-            cut.append(own)
-    return cut

@@ -2,11 +2,10 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 from trainer.data.text import Prompt
-
-FinishReason = Literal["stop", "length"]
+from trainer.generation.sampled import Cell, Sampled
 
 
 @dataclass(frozen=True)
@@ -15,34 +14,6 @@ class Question:
 
     prompt_id: str
     prompt: Prompt
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One response to be sampled: of which prompt, how hot, and which of several."""
-
-    prompt_id: str
-    temperature: float
-    replicate: int
-
-
-@dataclass(frozen=True)
-class Sampled:
-    """One sampled response."""
-
-    cell: Cell
-    response: str
-    """The text, without special tokens. May be empty: that is what the policy said."""
-    ids: tuple[int, ...]
-    """Token ids as sampled, the end token included where one was reached."""
-    finish_reason: FinishReason
-    mean_logprob: float
-    """Mean log-probability of ``ids`` under the policy at temperature 1, in nats per token."""
-
-    @property
-    def tokens(self) -> int:
-        """How many tokens were sampled, the end token included: never zero."""
-        return len(self.ids)
 
 
 class Sampler(Protocol):

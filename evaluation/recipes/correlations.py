@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from evaluation.generation.sampler import Cell
 from evaluation.scorers.scorer import Column
 from evaluation.statistics.averages import averages
 from evaluation.statistics.bootstrap import BootstrapSettings, Floats
 from evaluation.statistics.correlation import correlate
 from evaluation.statistics.estimate import Estimate
 from trainer.files import write_atomically
+from trainer.generation.sampled import Cell
 
 CORRELATIONS_FILE = "correlations.jsonl"
 

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from evaluation.generation.sampler import Cell, Sampled
 from evaluation.oracles.oracle import Asked
 from evaluation.scorers.scorer import Column, Judgement, StoredResponse
+from trainer.generation.sampled import Cell, Sampled
 
 Row = dict[str, Any]
 

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from evaluation.generation.sampler import Cell, FinishReason
 from trainer.data.text import Prompt
+from trainer.generation.sampled import Cell, FinishReason
 
 Role = Literal["scorer", "control", "oracle"]
 

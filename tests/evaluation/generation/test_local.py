@@ -9,11 +9,13 @@ import pytest
 import torch
 from scipy import stats
 
-from evaluation.generation.decoding import Row
-from evaluation.generation.local import LocalSampler, batches
-from evaluation.generation.sampler import Cell, Question, Sampled, grid
+from evaluation.generation.local import LocalSampler
+from evaluation.generation.sampler import Question, grid
 from trainer.data.text import Encoded
 from trainer.errors import InvalidInput, OverlongInput
+from trainer.generation.batches import batches
+from trainer.generation.decoding import Row
+from trainer.generation.sampled import Cell, Sampled
 from trainer.models.policy import Policy, collate
 
 QUESTIONS = [Question(f"p{i}", text) for i, text in enumerate(["a", "b c d", "e f g h i j a b", "c c"])]

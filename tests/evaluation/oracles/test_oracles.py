@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from evaluation.engine.scoring import Pair, ScoringEngine
-from evaluation.generation.sampler import Cell
 from evaluation.oracles.oracle import Asked
 from evaluation.oracles.product_world import Measure, ProductWorldOracle
 from evaluation.oracles.recorded import RecordedOracle
@@ -16,6 +15,7 @@ from evaluation.scorers.scorer import Column, StoredResponse
 from trainer.artifacts import ArtifactStore
 from trainer.data.product_world import Task, check, gold, render_prompt, sample_examples
 from trainer.errors import InvalidInput, NotFound
+from trainer.generation.sampled import Cell
 
 EXAMPLE = sample_examples("test", 1, seed=3, levels=(5,))[0]
 PROMPT = render_prompt(EXAMPLE.task)

@@ -2,10 +2,10 @@
 
 import pytest
 
-from evaluation.generation.sampler import Cell
 from evaluation.recipes.correlations import ScoreTable, correlation_rows
 from evaluation.scorers.scorer import Column
 from evaluation.statistics.bootstrap import BootstrapSettings
+from trainer.generation.sampled import Cell
 
 ORACLE = Column("gold", None, "oracle")
 SCORER = Column("rm", 3, "scorer")

@@ -5,12 +5,12 @@ import math
 import pytest
 
 from evaluation.engine.scoring import Pair, ScoringEngine
-from evaluation.generation.sampler import Cell
 from evaluation.scorers.registered import RegisteredScorers
 from evaluation.scorers.scorer import Column, Judgement, StoredResponse
 from evaluation.scorers.trivial import TrivialScorers
 from trainer.artifacts import ArtifactStore
 from trainer.errors import NotFound
+from trainer.generation.sampled import Cell
 
 
 def stored(prompt: str, response: str) -> StoredResponse:

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache
 
-from evaluation.generation.noise import Noise
-from evaluation.generation.sampler import Cell, Sampled
+from trainer.generation.noise import Noise
+from trainer.generation.sampled import Cell, Sampled
 from trainer.models.policy import Policy
 
 _NOISE_AT_ONCE = 2**20

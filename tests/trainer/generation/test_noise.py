@@ -4,7 +4,7 @@ import pytest
 import torch
 from scipy import stats
 
-from evaluation.generation.noise import Noise, philox
+from trainer.generation.noise import Noise, philox
 
 CPU = torch.device("cpu")
 
