@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
@@ -11,6 +12,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, P
 
 from trainer.artifacts import refuse_pickled_weights
 from trainer.data.text import ChatFormat, Encoded, OnOverlong, Prompt, check_response, pad_right, pad_token_id
+from trainer.models.language_head import label_logps, measure_logit_map
 from trainer.models.lora import has_adapters, merged_weights
 
 
@@ -24,8 +26,18 @@ class PairBatch:
     response_mask: Tensor
     """True on the response's tokens, EOS included; prompt and padding are False."""
 
+    @cached_property
+    def predicted(self) -> Tensor:
+        """Where in the flattened batch a response token follows another token, (n,)."""
+        follows = self.response_mask.clone()
+        follows[:, 0] = False
+        return follows.flatten().nonzero()[:, 0]
+
     def to(self, device: torch.device) -> "PairBatch":
-        return PairBatch(self.input_ids.to(device), self.attention_mask.to(device), self.response_mask.to(device))
+        moved = PairBatch(self.input_ids.to(device), self.attention_mask.to(device), self.response_mask.to(device))
+        # counted here: an accelerator would have to finish all it was given before it could say how many there are
+        vars(moved)["predicted"] = self.predicted.to(device)
+        return moved
 
 
 def collate(rows: Sequence[Encoded], pad_id: int) -> PairBatch:
@@ -86,7 +98,7 @@ class Policy:
         return self.network.hidden_states(batch)
 
     def logps(self, batch: PairBatch, hidden_states: Tensor | None = None) -> Tensor:
-        """Log-probability of every response token, (batch, length); zero elsewhere. See ``token_logps``."""
+        """Log-probability of every response token, (batch, length); zero elsewhere. See ``PolicyNetwork.logps``."""
         if hidden_states is None:
             hidden_states = self.hidden_states(batch)
         return self.network.logps(hidden_states, batch)
@@ -98,6 +110,7 @@ class PolicyNetwork(nn.Module):
     def __init__(self, model: PreTrainedModel) -> None:
         super().__init__()
         self.model = model
+        self.logit_map = measure_logit_map(model)
 
     def forward(self, batch: PairBatch) -> tuple[Tensor, Tensor]:
         """Hidden states (batch, length, hidden) and log-probabilities of response tokens (batch, length)."""
@@ -111,22 +124,16 @@ class PolicyNetwork(nn.Module):
         return cast(Tensor, output.last_hidden_state)
 
     def logps(self, hidden_states: Tensor, batch: PairBatch) -> Tensor:
-        """See ``token_logps``."""
-        return token_logps(cast(nn.Module, self.model.get_output_embeddings()), hidden_states, batch)
+        """Log-probabilities (batch, length) of response tokens given what precedes them; zero outside the response.
 
-
-def token_logps(head: nn.Module, hidden_states: Tensor, batch: PairBatch) -> Tensor:
-    """Log-probabilities (batch, length) of response tokens given what precedes them; zero outside the response.
-
-    Logits are computed at response positions only: with long prompts that is most of the memory saved. Position t
-    holds log p(token t | tokens < t), from the hidden state at t - 1.
-    """
-    predicted = batch.response_mask[:, 1:]
-    logits = head(hidden_states[:, :-1][predicted]).float()
-    chosen = torch.log_softmax(logits, dim=-1).gather(1, batch.input_ids[:, 1:][predicted][:, None])[:, 0]
-    result = torch.zeros(batch.input_ids.shape, dtype=torch.float32, device=batch.input_ids.device)
-    result[:, 1:][predicted] = chosen
-    return result
+        Position t holds log p(token t | tokens < t), from the hidden state at t - 1. Logits are computed at these
+        positions only: with long prompts that is most of the memory saved.
+        """
+        rows = hidden_states.flatten(0, 1).index_select(0, batch.predicted - 1)
+        labels = batch.input_ids.flatten().index_select(0, batch.predicted)
+        logps = label_logps(cast(nn.Module, self.model.get_output_embeddings()), self.logit_map, rows, labels)
+        result = logps.new_zeros(batch.input_ids.numel()).index_copy(0, batch.predicted, logps)
+        return result.view(batch.input_ids.shape)
 
 
 def model_bytes(module: nn.Module) -> int:
