@@ -9,7 +9,7 @@ def outputs_of(manifest: Manifest) -> tuple[str, ...]:
     if manifest.kind == "reward_model":
         return ("score",)
     if manifest.kind == "discriminator":
-        return ("chosen", "rejected", "difference")
+        return tuple(manifest.details.get("outputs", ("chosen", "rejected", "difference")))
     if any(parent.role == "reference" for parent in manifest.parents):
         return ("implicit_reward", "mean_logprob")
     return ("mean_logprob",)

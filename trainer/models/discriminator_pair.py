@@ -1,7 +1,7 @@
-"""GANPO's two discriminators on a frozen reference policy, as a scorer of pairs."""
+"""Discriminators on a frozen reference policy, as a scorer of pairs."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,41 +12,55 @@ from torch import Tensor, nn
 
 from trainer.artifacts import refuse_pickled_weights
 from trainer.data.text import Encoded, OnOverlong, Prompt
-from trainer.models.discriminators import DiscriminatorConfig
-from trainer.models.latents import response_latents
+from trainer.errors import BrokenArtifact
+from trainer.models.discriminators import Discriminator, DiscriminatorConfig
+from trainer.models.latents import MaskChoice, select_latents
 from trainer.models.policy import Policy, collate, model_bytes
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
+PLAYERS = ("chosen", "rejected")
 
 
 class DiscriminatorPair:
     """Scores on *reference* features, where C_chosen is a chosen-likeness axis comparable across policies.
 
-    ``chosen`` = C_chosen; ``rejected`` = -C_rejected, whose training convention is reversed; ``difference`` =
-    z(C_chosen) - z(C_rejected) with z fixed on held-out training pairs. A ``PairModel``.
+    Of GANPO's two players: ``chosen`` = C_chosen; ``rejected`` = -C_rejected, whose training convention is reversed;
+    ``difference`` = z(C_chosen) - z(C_rejected) with z fixed on held-out training pairs. Any other networks, such as a
+    probe or random controls, give their logits under their own names. A ``PairModel``.
     """
 
-    outputs: tuple[str, ...] = ("chosen", "rejected", "difference")
-
     def __init__(
-        self, reference: Policy, chosen: nn.Module, rejected: nn.Module, standardisation: dict[str, tuple[float, float]]
+        self,
+        reference: Policy,
+        networks: Mapping[str, Discriminator],
+        standardisation: dict[str, tuple[float, float]],
+        mask: MaskChoice,
     ) -> None:
         self.reference = reference
-        self.networks = nn.ModuleDict({"chosen": chosen, "rejected": rejected}).eval()
+        self.networks = nn.ModuleDict(dict(networks)).eval()
         self.standardisation = standardisation
-        """Mean and standard deviation of each network's logit on held-out pairs."""
+        """Mean and standard deviation of each player's logit on held-out pairs."""
+        self.mask = mask
+        self.outputs: tuple[str, ...] = tuple(networks)
+        if self.outputs == PLAYERS:
+            self.outputs = (*PLAYERS, "difference")
 
     @classmethod
     def load(cls, path: Path, reference: Policy, details: dict[str, Any]) -> "DiscriminatorPair":
-        """Load published discriminators onto their reference policy."""
+        """Load published discriminators onto their reference policy. Raises BrokenArtifact if weights do not fit."""
         refuse_pickled_weights(path)
         config: DiscriminatorConfig = TypeAdapter(DiscriminatorConfig).validate_python(
             json.loads((path / CONFIG_FILE).read_text())
         )
         hidden = int(reference.model.config.hidden_size)
-        pair = cls(reference, config.build(hidden), config.build(hidden), details["standardisation"])
-        pair.networks.load_state_dict(load_file(path / WEIGHTS_FILE))
+        names = [name for name in details.get("outputs", PLAYERS) if name != "difference"]
+        networks = {name: config.build(hidden) for name in names}
+        pair = cls(reference, networks, details["standardisation"], details["mask"])
+        try:
+            pair.networks.load_state_dict(load_file(path / WEIGHTS_FILE))
+        except RuntimeError as error:
+            raise BrokenArtifact(f"{path}: weights and {CONFIG_FILE} are of different networks; train again") from error
         pair.networks.to(reference.device)
         return pair
 
@@ -56,6 +70,19 @@ class DiscriminatorPair:
         save_file(
             {name: tensor.contiguous() for name, tensor in self.networks.state_dict().items()}, path / WEIGHTS_FILE
         )
+
+    def details(self) -> dict[str, Any]:
+        """What a manifest must say so that ``load`` gives this model again."""
+        return {
+            "outputs": list(self.outputs),
+            "max_tokens": self.max_tokens,
+            "template_hash": self.template_hash,
+            "orientation": "higher_is_better",
+            "features": "reference",
+            "layer": "last_hidden_state_after_norm",
+            "mask": self.mask,
+            "standardisation": self.standardisation,
+        }
 
     @property
     def max_tokens(self) -> int:
@@ -70,19 +97,22 @@ class DiscriminatorPair:
 
     @torch.inference_mode()
     def logits(self, batch: Sequence[Encoded]) -> Tensor:
-        """Raw logits (batch, 2) of C_chosen and C_rejected on reference features."""
+        """Raw logits (batch, networks) on reference features."""
         pairs = collate(batch, self.reference.pad_id).to(self.reference.device)
-        latents = response_latents(self.reference.hidden_states(pairs), pairs)
-        columns = [self.networks[name](latents.hidden_states, latents.mask) for name in ("chosen", "rejected")]
+        latents = select_latents(self.reference.hidden_states(pairs), pairs, self.mask)
+        columns = [network(latents.hidden_states, latents.mask) for network in self.networks.values()]
         return torch.stack(columns, dim=1)
 
     def score(self, batch: Sequence[Encoded]) -> Tensor:
-        logits = self.logits(batch).cpu()
-        z = {
-            name: (logits[:, column] - self.standardisation[name][0]) / self.standardisation[name][1]
-            for column, name in enumerate(("chosen", "rejected"))
-        }
-        return torch.stack([logits[:, 0], -logits[:, 1], z["chosen"] - z["rejected"]], dim=1)
+        return self.scores(self.logits(batch).cpu())
+
+    def scores(self, logits: Tensor) -> Tensor:
+        """From raw logits (batch, networks) to scores (batch, outputs)."""
+        if tuple(self.networks) != PLAYERS:
+            return logits
+        chosen, rejected = logits.unbind(dim=1)
+        (centre, spread), (centre_, spread_) = (self.standardisation[name] for name in PLAYERS)
+        return torch.stack([chosen, -rejected, (chosen - centre) / spread - (rejected - centre_) / spread_], dim=1)
 
     def bytes(self) -> int:
         return model_bytes(self.networks) + model_bytes(self.reference.model)

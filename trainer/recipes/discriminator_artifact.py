@@ -1,77 +1,94 @@
-"""Trained discriminators as an artifact: standardised, measured on held-out pairs, with probes."""
+"""Discriminators as an artifact: standardised, measured on held-out preferences, with probes."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
 
-from trainer.adversarial.state import AdversarialState
 from trainer.artifacts import Artifact
 from trainer.data.rows import Preference
 from trainer.data.text import Encoded
-from trainer.models.discriminator_pair import DiscriminatorPair
+from trainer.models.discriminator_pair import PLAYERS, DiscriminatorPair
+from trainer.models.discriminators import Discriminator, DiscriminatorConfig, RandomDiscriminator
+from trainer.models.latents import MaskChoice
 from trainer.models.loading import make_probes
 from trainer.models.policy import Policy
 from trainer.recipe import Run
 from trainer.recipes.encoding import encode_preferences
 from trainer.recipes.training import TrainingRecipe
 
+SEPARATES = 0.55
+"""Held-out accuracy below which a trained discriminator has learned next to nothing."""
+
 
 def publish_discriminators(
     recipe: TrainingRecipe,
-    state: AdversarialState,
+    name: str,
+    networks: Mapping[str, Discriminator],
+    config: DiscriminatorConfig,
+    mask: MaskChoice,
+    *,
     reference: Policy,
     origin: Artifact,
     rows: Sequence[Preference],
     held_out: Sequence[Preference],
     run: Run,
-) -> Artifact:
-    """Publish the two discriminators on the reference's features as ``NAME/discriminator``, measured on pairs."""
-    pair = DiscriminatorPair(reference, state.chosen, state.rejected, {"chosen": (0.0, 1.0), "rejected": (0.0, 1.0)})
-    measured = encode_preferences(pair, held_out or rows[:256], recipe.data, run)
-    chosen = _logits(pair, [row.pair[0] for row in measured])
-    rejected = _logits(pair, [row.pair[1] for row in measured])
-    both = torch.cat([chosen, rejected])
-    centre, spread = both.mean(dim=0).tolist(), both.std(dim=0).clamp(min=1e-6).tolist()
-    pair.standardisation = {"chosen": (centre[0], spread[0]), "rejected": (centre[1], spread[1])}
-    difference = (both[:, 0] - centre[0]) / spread[0] - (both[:, 1] - centre[1]) / spread[1]
-    half = len(chosen)
-    rows_of = "held_out" if held_out else "train"
-    metrics = {
-        f"{rows_of}/chosen/accuracy": _accuracy(chosen[:, 0], rejected[:, 0]),
-        f"{rows_of}/rejected/accuracy": _accuracy(-chosen[:, 1], -rejected[:, 1]),
-        f"{rows_of}/difference/accuracy": _accuracy(difference[:half], difference[half:]),
-    }
-    if (accuracy := metrics[f"{rows_of}/chosen/accuracy"]) < 0.55:
+) -> tuple[Artifact, dict[str, float]]:
+    """Publish networks on the reference's features as ``name``; also returns what was measured."""
+    pair = DiscriminatorPair(reference, networks, {}, mask)
+    measured = encode_preferences(pair, held_out or rows[:256], recipe.data, run, paired=False)
+    chosen = _logits(pair, [row.chosen for row in measured if row.chosen is not None])
+    rejected = _logits(pair, [row.rejected for row in measured if row.rejected is not None])
+    if tuple(networks) == PLAYERS:
+        both = torch.cat([chosen, rejected])
+        spread, centre = torch.std_mean(both, dim=0, correction=0)
+        spread = spread.clamp(min=1e-6)
+        pair.standardisation = {
+            player: (float(centre[column]), float(spread[column])) for column, player in enumerate(PLAYERS)
+        }
+    paired = all(row.chosen is not None and row.rejected is not None for row in measured)
+    metrics = _measure(pair, chosen, rejected, "held_out" if held_out else "train", paired=paired)
+    first, accuracy = next(iter(metrics.items()), ("", 1.0))
+    if accuracy < SEPARATES and not isinstance(config, RandomDiscriminator):
         run.reporter.message(
-            f"the chosen discriminator orders {accuracy:.2f} of {rows_of} pairs, close to chance: raise"
-            " adversarial.learning_rate or train longer before trusting its scores"
+            f"the discriminator's {first} is {accuracy:.2f}, close to chance: raise its learning rate or train longer"
+            " before trusting its scores"
         )
-    return recipe.publish(
+    details = pair.details()
+    if len(rejected):
+        details["calibration"] = {"center": float(rejected[:, 0].mean()), "temperature": 1.0}
+    artifact = recipe.publish(
         run,
-        f"{recipe.name}/discriminator",
+        name,
         "discriminator",
-        lambda path: pair.save(path, state.config.discriminator),
+        lambda path: pair.save(path, config),
         rows=rows,
         metrics=metrics,
-        details={
-            "max_tokens": pair.max_tokens,
-            "template_hash": pair.template_hash,
-            "orientation": "higher_is_better",
-            "features": "reference",
-            "layer": "last_hidden_state_after_norm",
-            "mask": "response",
-            "standardisation": pair.standardisation,
-            "calibration": {"center": float(rejected[:, 0].mean()), "temperature": 1.0},
-        },
+        details=details,
         probes=make_probes(pair, [row.sides[0] for row in held_out or rows]),
         parents=[origin.as_parent("reference")],
     )
+    return artifact, metrics
+
+
+def _measure(
+    pair: DiscriminatorPair, chosen: Tensor, rejected: Tensor, rows_of: str, *, paired: bool
+) -> dict[str, float]:
+    """How often each output puts chosen above rejected: within pairs, or, where rows are unpaired, among all (AUC)."""
+    if not len(chosen) or not len(rejected):
+        return {}
+    winners, losers = pair.scores(chosen), pair.scores(rejected)
+    if not paired:
+        winners, losers = winners[:, None], losers[None, :]
+    right = (winners > losers).float() + 0.5 * (winners == losers).float()
+    what = "accuracy" if paired else "auc"
+    return {
+        f"{rows_of}/{output}/{what}": value
+        for output, value in zip(pair.outputs, right.flatten(end_dim=-2).mean(dim=0).tolist(), strict=True)
+    }
 
 
 def _logits(pair: DiscriminatorPair, rows: Sequence[Encoded], size: int = 64) -> Tensor:
-    return torch.cat([pair.logits(rows[start : start + size]).cpu() for start in range(0, len(rows), size)])
-
-
-def _accuracy(chosen: Tensor, rejected: Tensor) -> float:
-    return float((chosen > rejected).float().mean() + 0.5 * (chosen == rejected).float().mean())
+    """Raw logits (rows, networks) on the CPU."""
+    parts = [pair.logits(rows[start : start + size]).cpu() for start in range(0, len(rows), size)]
+    return torch.cat(parts) if parts else torch.zeros(0, len(pair.networks))

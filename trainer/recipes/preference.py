@@ -1,97 +1,201 @@
 """Offline preference optimisation, and GANPO: the same with a latent-space adversarial regulariser."""
 
-import copy
+import shutil
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from trainer.adversarial.state import Adversarial, AdversarialState
+from trainer.adversarial.construction import build_regulariser
+from trainer.adversarial.settings import Adversarial
+from trainer.adversarial.state import AdversarialState
 from trainer.artifacts import Artifact
 from trainer.data.rows import Preference
+from trainer.models.latents import MaskChoice
 from trainer.models.loading import make_probes
 from trainer.models.policy import Policy
 from trainer.models.policy_scorer import PolicyScorer
+from trainer.models.precomputed_reference import PrecomputedReference
+from trainer.models.reference import AdaptersOff, AdaptersOffPolicy, FrozenCopy, Reference
 from trainer.models.starting_point import TrainedPolicy
 from trainer.objectives import DPO, PreferenceObjective
+from trainer.processes import is_first
 from trainer.recipe import Run
 from trainer.recipes.discriminator_artifact import publish_discriminators
-from trainer.recipes.encoding import encode_preferences, training_device
+from trainer.recipes.encoding import EncodedPreference, encode_preferences, training_device
 from trainer.recipes.preference_learner import PreferenceLearner
 from trainer.recipes.reading import read_preferences
 from trainer.recipes.training import TrainingRecipe
 
+PRECOMPUTED = "reference"
+"""The folder of a run directory where ``reference: precomputed`` keeps its files until the run has succeeded."""
 
-class PreferenceRecipe(TrainingRecipe):
+
+class PreferenceTraining(TrainingRecipe):
+    """What ``preference`` and ``ganpo`` share."""
+
+    policy: TrainedPolicy
+    objective: PreferenceObjective = DPO()
+    reference: Literal["auto", "copy", "precomputed"] = "auto"
+    """How the initial policy is kept for comparison, where anything compares with it. ``copy``: a second set of
+    weights, in ``policy.dtype``. ``auto``: the same, but a LoRA policy switches its adapters off instead.
+    ``precomputed``: computed before training into files of the run directory (the run says how large they are; GANPO's
+    latents are hidden_size numbers per token), so that no second model is in memory and no second forward in a step."""
+
+
+class PreferenceRecipe(PreferenceTraining):
     """Optimise a preference objective from a frozen reference; publishes the policy."""
 
     kind: Literal["preference"]
-    policy: TrainedPolicy
-    objective: PreferenceObjective = DPO()
 
     def run(self, run: Run) -> dict[str, Any]:
         return _train(self, None, run)
 
 
-class GANPO(TrainingRecipe):
+class GANPO(PreferenceTraining):
     """A preference objective plus lambda L_adv (arXiv 2601.22083, eqs. 7 and 18-20).
 
     Publishes the policy and, as ``NAME/discriminator``, the two discriminators on the reference's features.
     """
 
     kind: Literal["ganpo"]
-    policy: TrainedPolicy
-    objective: PreferenceObjective = DPO()
     adversarial: Adversarial = Adversarial()
 
     def run(self, run: Run) -> dict[str, Any]:
         return _train(self, self.adversarial, run)
 
 
-def _train(recipe: PreferenceRecipe | GANPO, adversarial: Adversarial | None, run: Run) -> dict[str, Any]:
+def _train(recipe: PreferenceTraining, adversarial: Adversarial | None, run: Run) -> dict[str, Any]:
     rows, held_out = read_preferences(recipe.data, run)
     policy, parent = recipe.policy.settled(run).open(run.artifacts, recipe.seed)
     policy.model.to(training_device())
-    reference = Policy(copy.deepcopy(policy.model).eval().requires_grad_(False), policy.tokenizer)
-    origin = parent or _publish_reference(recipe, reference, rows, run)
+    encoded, measured = (_encode(recipe, policy, each, run) for each in (rows, held_out))
+    compares = recipe.objective.needs_reference_logps or adversarial is not None
+    origin = _publish_reference(recipe, policy, rows, run) if parent is None and compares else parent
     state = None
     if adversarial is not None:
-        state = AdversarialState(adversarial, int(policy.model.config.hidden_size), recipe.seed).to(policy.device)
-    learner = PreferenceLearner(policy, reference, recipe.objective, state)
-    encoded = encode_preferences(policy, rows, recipe.data, run)
+        state = build_regulariser(adversarial, int(policy.model.config.hidden_size), recipe.seed).to(policy.device)
+    learner = PreferenceLearner(policy, None, recipe.objective, state)
+    if compares:
+        mask = None if adversarial is None else adversarial.mask
+        learner.compare_with(_make_reference(recipe, policy, encoded, measured, mask, run))
     steps = recipe.train(learner, encoded, [row.tokens for row in encoded], run)
     policy.model.eval()
-    metrics = learner.evaluate(encode_preferences(policy, held_out, recipe.data, run)) if held_out else {}
-    probes = [row.sides[0] for row in held_out or rows]
-    beta = recipe.objective.beta
-    artifacts = {
-        "policy": recipe.publish(
-            run,
-            recipe.name,
-            "policy",
-            policy.save,
+    metrics = learner.evaluate(measured) if measured else {}
+    learner.reference = None  # what follows scores as whoever loads the artifacts will
+    initial = _open_reference(recipe, policy, origin) if compares and origin is not None else None
+    artifacts = {"policy": _publish_policy(recipe, policy, initial, origin, held_out or rows, rows, metrics, run)}
+    if isinstance(state, AdversarialState):
+        assert initial is not None
+        assert origin is not None
+        artifacts["discriminator"], found = publish_discriminators(
+            recipe,
+            f"{recipe.name}/discriminator",
+            state.networks,
+            state.architecture,
+            state.config.mask,
+            reference=initial,
+            origin=origin,
             rows=rows,
-            metrics=metrics,
-            details={"max_tokens": policy.max_tokens, "template_hash": policy.format.template_hash, "beta": beta},
-            probes=make_probes(PolicyScorer(policy, reference, beta), probes),
-            parents=[origin.as_parent("reference")],
+            held_out=held_out,
+            run=run,
         )
-    }
-    if state is not None:
-        artifacts["discriminator"] = publish_discriminators(recipe, state, reference, origin, rows, held_out, run)
+        metrics = metrics | {f"discriminator/{name}": value for name, value in found.items()}
+    if is_first():
+        shutil.rmtree(run.directory / PRECOMPUTED, ignore_errors=True)
     return recipe.finish(run, artifacts, metrics, steps)
 
 
-def _publish_reference(
-    recipe: PreferenceRecipe | GANPO, reference: Policy, rows: Sequence[Preference], run: Run
+def _encode(
+    recipe: PreferenceTraining, policy: Policy, rows: Sequence[Preference], run: Run
+) -> list[EncodedPreference]:
+    if not rows:
+        return []
+    objective = recipe.objective
+    return encode_preferences(
+        policy, rows, recipe.data, run, paired=objective.pairwise, mismatched=objective.needs_mismatched
+    )
+
+
+def _make_reference(
+    recipe: PreferenceTraining,
+    policy: Policy,
+    encoded: Sequence[EncodedPreference],
+    held_out: Sequence[EncodedPreference],
+    mask: MaskChoice | None,
+    run: Run,
+) -> Reference:
+    """What training compares with, from a policy that has not moved yet. Raises as ``PrecomputedReference.fill``."""
+    dtype = recipe.policy.compute_dtype
+    live: Reference
+    if recipe.policy.lora is not None and recipe.reference != "copy":
+        live = AdaptersOff(policy)
+    else:
+        live = FrozenCopy(policy, dtype)
+    if recipe.reference != "precomputed":
+        return live
+    sides = [side for row in encoded for side in row.sides]
+    others = [side for row in held_out for side in row.sides]
+    others += [row.mismatched for row in [*encoded, *held_out] if row.mismatched is not None]
+    stored = PrecomputedReference(
+        run.directory / PRECOMPUTED,
+        policy,
+        logps_of=[*sides, *others] if recipe.objective.needs_reference_logps else [],
+        latents_of=sides if mask else [],
+        mask=mask,
+        dtype=dtype,
+    )
+    stored.fill(live, run)
+    return stored
+
+
+def _open_reference(recipe: PreferenceTraining, policy: Policy, origin: Artifact) -> Policy:
+    """The initial policy in full precision, as whoever loads what is published is going to have it."""
+    if recipe.policy.lora is not None:
+        return AdaptersOffPolicy(policy)
+    reference = Policy.load(origin.path)
+    reference.model.to(policy.device)
+    return reference
+
+
+def _publish_policy(
+    recipe: PreferenceTraining,
+    policy: Policy,
+    initial: Policy | None,
+    origin: Artifact | None,
+    probed: Sequence[Preference],
+    rows: Sequence[Preference],
+    metrics: dict[str, float],
+    run: Run,
 ) -> Artifact:
-    """A policy that came from a directory becomes an artifact, so that what is trained on it can name it."""
+    """Publish with the implicit reward where the objective has it: SimPO and ORPO reward log-probability per token,
+    which every policy scores, and their policies name what they were made from without being compared with it."""
+    details: dict[str, Any] = {"max_tokens": policy.max_tokens, "template_hash": policy.format.template_hash}
+    scorer, role = PolicyScorer(policy), "initial"
+    if recipe.objective.needs_reference_logps:
+        details["beta"] = recipe.objective.beta
+        scorer, role = PolicyScorer(policy, initial, recipe.objective.beta), "reference"
+    return recipe.publish(
+        run,
+        recipe.name,
+        "policy",
+        policy.save,
+        rows=rows,
+        metrics=metrics,
+        details=details,
+        probes=make_probes(scorer, [row.sides[0] for row in probed]),
+        parents=[] if origin is None else [origin.as_parent(role)],
+    )
+
+
+def _publish_reference(recipe: PreferenceTraining, policy: Policy, rows: Sequence[Preference], run: Run) -> Artifact:
+    """A policy that came from elsewhere becomes an artifact, so that what is trained on it can name it."""
     return recipe.publish(
         run,
         f"{recipe.name}/reference",
         "policy",
-        reference.save,
+        policy.save,
         rows=rows,
         metrics={},
-        details={"max_tokens": reference.max_tokens, "template_hash": reference.format.template_hash},
-        probes=make_probes(PolicyScorer(reference), [row.sides[0] for row in rows]),
+        details={"max_tokens": policy.max_tokens, "template_hash": policy.format.template_hash},
+        probes=make_probes(PolicyScorer(policy), [row.sides[0] for row in rows]),
         parents=[],
     )

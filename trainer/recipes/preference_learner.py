@@ -7,10 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trainer.adversarial.state import AdversarialState, LatentSets
+from trainer.adversarial.regulariser import Regulariser
 from trainer.data.text import Encoded
 from trainer.loop import Learner
-from trainer.models.latents import response_latents
+from trainer.models.latents import select_latents
 from trainer.models.policy import PairBatch, Policy, collate
 from trainer.objectives import PreferenceObjective
 from trainer.objectives.contract import PreferenceLogps
@@ -24,7 +24,7 @@ class PreferenceLearner(Learner[EncodedPreference]):
     policy: Policy
     reference: Policy
     objective: PreferenceObjective
-    adversarial: AdversarialState | None
+    adversarial: Regulariser | None
 
     def __post_init__(self) -> None:
         self.trained = self.policy.network.train()
@@ -39,11 +39,9 @@ class PreferenceLearner(Learner[EncodedPreference]):
         metrics = {"loss": float(loss.detach()), **_reward_metrics(outcome.chosen_rewards, outcome.rejected_rewards)}
         if self.adversarial is not None:
             assert reference_hidden is not None
-            latents = LatentSets(response_latents(hidden, batch), response_latents(reference_hidden, batch))
-            metrics |= self.adversarial.observe(latents, share, last=last)
-            regulariser = self.adversarial.loss(latents)
-            metrics["adversarial_loss"] = float(regulariser.detach())
-            loss = loss + self.adversarial.config.weight * regulariser
+            reference = select_latents(reference_hidden, batch, self.adversarial.config.mask)
+            played = self.adversarial.backward(loss, hidden, reference, batch, share, chosen=len(rows), last=last)
+            return metrics | {name: float(value) for name, value in played.items()}
         (share * loss).backward()  # type: ignore[no-untyped-call]
         return metrics
 
@@ -63,14 +61,11 @@ class PreferenceLearner(Learner[EncodedPreference]):
         }
 
     def state(self) -> dict[str, Any]:
-        if self.adversarial is None:
-            return {}
-        return {"networks": self.adversarial.state_dict(), "optimizer": self.adversarial.optimizer.state_dict()}
+        return {} if self.adversarial is None else self.adversarial.snapshot()
 
     def restore(self, state: dict[str, Any]) -> None:
         if self.adversarial is not None:
-            self.adversarial.load_state_dict(state["networks"])
-            self.adversarial.optimizer.load_state_dict(state["optimizer"])
+            self.adversarial.restore(state)
 
     def _collate(self, rows: Sequence[EncodedPreference]) -> PairBatch:
         sides: list[Encoded] = [*(row.pair[0] for row in rows), *(row.pair[1] for row in rows)]

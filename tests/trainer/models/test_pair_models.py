@@ -12,7 +12,8 @@ from transformers import (
     RobertaForSequenceClassification,
 )
 
-from trainer.adversarial.state import Adversarial, AdversarialState
+from trainer.adversarial.settings import Adversarial
+from trainer.adversarial.state import AdversarialState
 from trainer.data.product_world import make_tokenizer, render_prompt, sample_examples
 from trainer.errors import BrokenArtifact, InvalidInput, OverlongInput
 from trainer.models.discriminator_pair import DiscriminatorPair
@@ -29,8 +30,8 @@ PAIRS = [(render_prompt(e.task), e.response) for e in sample_examples("test", 12
 @pytest.fixture(scope="session")
 def discriminators(policy: Policy) -> DiscriminatorPair:
     config = Adversarial(discriminator=TransformerDiscriminator(width=16, layers=1, heads=2, positions=64))
-    state = AdversarialState(config, 32, seed=0)
-    return DiscriminatorPair(policy, state.chosen, state.rejected, {"chosen": (0.1, 0.5), "rejected": (0.0, 2.0)})
+    networks = AdversarialState(config, 32, seed=0).networks
+    return DiscriminatorPair(policy, networks, {"chosen": (0.1, 0.5), "rejected": (0.0, 2.0)}, "response")
 
 
 @pytest.fixture(params=["encoder", "decoder", "discriminators", "implicit_reward"])

@@ -1,0 +1,31 @@
+"""A discriminator that reads where reward models read: at the last token."""
+
+from typing import Literal, cast
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from trainer.models.discriminators.contract import Discriminator, spectral_mlp
+from trainer.recipe import Model
+
+
+class LastTokenDiscriminator(Model):
+    """The last latent under the mask through the head of ``mlp``, so that the two differ by their pooling alone."""
+
+    kind: Literal["last_token"] = "last_token"
+    width: int = Field(512, ge=1)
+
+    def build(self, hidden_size: int) -> Discriminator:
+        """The network for hidden states of ``hidden_size`` features; seed torch before for seeded weights."""
+        return _Network(hidden_size, self.width)
+
+
+class _Network(Discriminator):
+    def __init__(self, hidden_size: int, width: int) -> None:
+        super().__init__()
+        self.head = spectral_mlp(hidden_size, width)
+
+    def logits(self, hidden_states: Tensor, mask: Tensor) -> Tensor:
+        last = (mask.sum(dim=1) - 1).clamp(min=0)
+        return cast(Tensor, self.head(hidden_states[torch.arange(len(last), device=last.device), last])[:, 0])

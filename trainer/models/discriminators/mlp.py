@@ -1,0 +1,29 @@
+"""The shallow discriminator of GANPO's Table 3."""
+
+from typing import Literal, cast
+
+from pydantic import Field
+from torch import Tensor
+
+from trainer.models.discriminators.contract import Discriminator, masked_mean, spectral_mlp
+from trainer.recipe import Model
+
+
+class MLPDiscriminator(Model):
+    """The mean latent through two spectral-norm layers with GELU: blind to order."""
+
+    kind: Literal["mlp"] = "mlp"
+    width: int = Field(512, ge=1)
+
+    def build(self, hidden_size: int) -> Discriminator:
+        """The network for hidden states of ``hidden_size`` features; seed torch before for seeded weights."""
+        return _Network(hidden_size, self.width)
+
+
+class _Network(Discriminator):
+    def __init__(self, hidden_size: int, width: int) -> None:
+        super().__init__()
+        self.head = spectral_mlp(hidden_size, width)
+
+    def logits(self, hidden_states: Tensor, mask: Tensor) -> Tensor:
+        return cast(Tensor, self.head(masked_mean(hidden_states, mask))[:, 0])
