@@ -168,13 +168,13 @@ def test_a_restored_game_continues_as_if_never_interrupted(latents: Make) -> Non
 
 
 def test_the_authors_scale_takes_means_of_terms_where_the_paper_sums(latents: Make) -> None:
-    sets, gradients = LatentSets(latents(1), latents(2)), {}
+    sets, scaled = LatentSets(latents(1), latents(2)), {}
     for scale in ("paper", "code"):
         state = AdversarialState(CONFIG.model_copy(update={"loss_scale": scale}), 8, seed=0)
         loss, _ = state.discriminators(sets, 1.0, last=True)
-        gradients[scale] = float(loss), float(state.loss(sets))
-    assert gradients["code"][0] == pytest.approx(gradients["paper"][0] / 4)
-    assert gradients["code"][1] == pytest.approx(gradients["paper"][1] / 2)
+        scaled[scale] = loss.item(), state.loss(sets).item()
+    assert scaled["code"][0] == pytest.approx(scaled["paper"][0] / 4)
+    assert scaled["code"][1] == pytest.approx(scaled["paper"][1] / 2)
 
 
 def test_equal_seeds_give_equal_discriminators() -> None:
