@@ -2,9 +2,11 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Literal, cast
 
+from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase
 
 from trainer.errors import InvalidInput, OverlongInput
@@ -29,11 +31,28 @@ class Encoded:
     response_start: int
     token_type_ids: list[int] | None = None
     truncated_tokens: int = 0
-    """How many of the prompt's oldest tokens were dropped to fit the window."""
+    """How many of the prompt's oldest tokens were dropped."""
+    prompt_start: int = 0
+    """Where the prompt's own tokens begin: after BOS or [CLS], which truncation spares."""
 
     @property
     def tokens(self) -> int:
         return len(self.input_ids)
+
+    def with_prompt_within(self, max_tokens: int) -> "Encoded":
+        """The same with the prompt's oldest tokens dropped until at most ``max_tokens`` precede the response."""
+        excess = min(self.response_start - max_tokens, self.response_start - self.prompt_start)
+        if excess <= 0:
+            return self
+        start, end = self.prompt_start, self.prompt_start + excess
+        types = self.token_type_ids
+        return replace(
+            self,
+            input_ids=[*self.input_ids[:start], *self.input_ids[end:]],
+            response_start=self.response_start - excess,
+            token_type_ids=None if types is None else [*types[:start], *types[end:]],
+            truncated_tokens=self.truncated_tokens + excess,
+        )
 
 
 def as_messages(prompt: Prompt) -> list[Message]:
@@ -89,28 +108,47 @@ class ChatFormat:
         return self._tokenize(self._render(as_messages(prompt), add_generation_prompt=True))
 
     def response_ids(self, prompt: Prompt, response: str) -> list[int]:
-        """Token ids of the response and of what the template closes it with, such as EOS."""
+        """Token ids of the response and of what closes it: the template's end of turn, or EOS where it writes none.
+
+        A policy that never sees a response end would never end one.
+        """
         messages = as_messages(prompt)
         opened = self._render(messages, add_generation_prompt=True)
         closed = self._render([*messages, {"role": "assistant", "content": response}], add_generation_prompt=False)
         if not closed.startswith(opened):
             raise InvalidInput("the chat template does not extend its own prompt; use a template that appends turns")
-        return self._tokenize(closed[len(opened) :])
+        return [*self._tokenize(closed[len(opened) :]), *self._missing_end]
 
     def encode(self, prompt: Prompt, response: str, max_tokens: int, on_overlong: OnOverlong) -> Encoded:
         """Ids of prompt and response within ``max_tokens``.
 
-        Truncation drops the oldest prompt tokens, never any of the response. Raises OverlongInput where it is not
-        allowed or could not help.
+        Truncation drops the oldest prompt tokens after BOS, never any of the response. Raises OverlongInput where it
+        is not allowed or could not help.
         """
         head = self.prompt_ids(prompt)
         tail = self.response_ids(prompt, response)
-        return fit(head, tail, max_tokens, on_overlong)
+        begins = head[:1] == [self.tokenizer.bos_token_id]
+        return fit(head, tail, max_tokens, on_overlong, int(begins))
+
+    @cached_property
+    def _missing_end(self) -> list[int]:
+        """EOS, unless the template ends an assistant's turn with a special token of its own (or there is no EOS)."""
+        said = "response"
+        turns = [{"role": "user", "content": "prompt"}, {"role": "assistant", "content": said}]
+        closing = self._tokenize(self._render(turns, add_generation_prompt=False).rpartition(said)[2])
+        added = self.tokenizer.added_tokens_decoder
+        special = {*self.tokenizer.all_special_ids, *(index for index, token in added.items() if token.special)}
+        ends = special - {self.tokenizer.unk_token_id, self.tokenizer.bos_token_id} | {self.tokenizer.eos_token_id}
+        eos = self.tokenizer.eos_token_id
+        return [] if eos is None or ends & {*closing} else [int(eos)]
 
     def _render(self, messages: Sequence[Message], *, add_generation_prompt: bool) -> str:
-        rendered = self.tokenizer.apply_chat_template(
-            list(messages), tokenize=False, add_generation_prompt=add_generation_prompt
-        )
+        try:
+            rendered = self.tokenizer.apply_chat_template(
+                list(messages), tokenize=False, add_generation_prompt=add_generation_prompt
+            )
+        except TemplateError as error:
+            raise InvalidInput(f"the chat template refuses this conversation: {error}") from error
         return cast(str, rendered)
 
     def _tokenize(self, text: str) -> list[int]:
@@ -118,16 +156,18 @@ class ChatFormat:
         return cast(list[int], self.tokenizer(text, add_special_tokens=False)["input_ids"])
 
 
-def fit(head: list[int], tail: list[int], max_tokens: int, on_overlong: OnOverlong) -> Encoded:
-    """Join prompt ids ``head`` and response ids ``tail`` within ``max_tokens``; see ``ChatFormat.encode``."""
-    excess = len(head) + len(tail) - max_tokens
-    if excess > 0 and (on_overlong == "error" or excess >= len(head)):
-        advice = (
-            "shorten the response" if excess >= len(head) else 'shorten it or send "on_overlong": "truncate_prompt"'
-        )
-        raise OverlongInput(f"{len(head) + len(tail)} tokens exceed the model's {max_tokens}; {advice}")
-    dropped = max(excess, 0)
-    return Encoded([*head[dropped:], *tail], len(head) - dropped, truncated_tokens=dropped)
+def fit(head: list[int], tail: list[int], max_tokens: int, on_overlong: OnOverlong, prompt_start: int = 0) -> Encoded:
+    """Join prompt ids ``head``, of which truncation spares the first ``prompt_start``, and response ids ``tail``.
+
+    Raises OverlongInput where they exceed ``max_tokens`` and truncation is not allowed or would leave no prompt.
+    """
+    whole = Encoded([*head, *tail], len(head), prompt_start=prompt_start)
+    excess = whole.tokens - max_tokens
+    if excess > 0 and (on_overlong == "error" or excess >= len(head) - prompt_start):
+        helps = excess < len(head) - prompt_start
+        advice = 'shorten it or send "on_overlong": "truncate_prompt"' if helps else "shorten the response"
+        raise OverlongInput(f"{whole.tokens} tokens exceed the model's {max_tokens}; {advice}")
+    return whole.with_prompt_within(max_tokens - len(tail))
 
 
 def pad_right(rows: Sequence[Sequence[int]], value: int) -> list[list[int]]:

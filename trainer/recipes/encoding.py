@@ -56,7 +56,7 @@ def training_device() -> torch.device:
 
 
 def encode_pairs(model: Encodes, pairs: Sequence[Pair], data: DataSource, run: Run) -> list[Encoded]:
-    """Tokenise; says how many rows were too long for ``data`` or the model, and how many lost prompt tokens.
+    """Tokenise; says how many rows were left out for too long a response, and how many texts lost prompt tokens.
 
     Raises InvalidInput if no row is left.
     """
@@ -75,7 +75,7 @@ def encode_preferences(
     paired: bool = True,
     mismatched: bool = False,
 ) -> list[EncodedPreference]:
-    """As ``encode_pairs``; a preference is left out if either side is too long.
+    """As ``encode_pairs``; a preference is left out if a response of it is too long.
 
     ``mismatched`` gives every row, besides its own, the response of the next row whose prompt differs (the last rows
     continue with the first), alternating between chosen and rejected where that row has both. Raises InvalidInput
@@ -99,8 +99,8 @@ def encode_preferences(
         return encoded
     others = _mismatched([row for row, _ in kept])
     return [
-        # its response was kept with its own prompt, so with this one dropping prompt tokens is enough
-        replace(each, mismatched=model.encode(pair.prompt, pair.response, "truncate_prompt"))
+        # its response was kept with its own prompt, so it fits with this one
+        replace(each, mismatched=_encode(model, pair, data))
         for each, pair in zip(encoded, others, strict=True)
     ]
 
@@ -121,20 +121,24 @@ def _mismatched(rows: Sequence[Preference]) -> list[Pair]:
 
 
 def _encode(model: Encodes, pair: Pair, data: DataSource) -> Encoded | None:
-    """The pair with its oldest prompt tokens dropped if need be; None where that does not make it fit."""
+    """The pair with its oldest prompt tokens dropped if need be; None where the response alone is too long."""
     try:
         row = model.encode(pair.prompt, pair.response, "truncate_prompt")
     except OverlongInput:
         return None
-    fits = row.response_start <= data.max_prompt_tokens and row.tokens - row.response_start <= data.max_response_tokens
-    return row if fits else None
+    fits = row.tokens - row.response_start <= data.max_response_tokens
+    return row.with_prompt_within(data.max_prompt_tokens) if fits else None
 
 
 def _report(run: Run, total: int, kept: int, sides: Sequence[Encoded]) -> None:
-    limits = "data.max_prompt_tokens, data.max_response_tokens or the model's window"
+    limits = "data.max_response_tokens or the model's window"
     if total and not kept:
-        raise InvalidInput(f"every one of {total} rows is longer than {limits}; raise the limits or shorten the rows")
+        raise InvalidInput(
+            f"every one of {total} rows has a response longer than {limits}; raise the limits or shorten the rows"
+        )
     if kept < total:
-        run.reporter.message(f"left out {total - kept} of {total} rows longer than {limits}")
+        run.reporter.message(f"left out {total - kept} of {total} rows with a response longer than {limits}")
     if truncated := sum(side.truncated_tokens > 0 for side in sides):
-        run.reporter.message(f"{truncated} of {len(sides)} texts exceeded the model's window and lost prompt tokens")
+        run.reporter.message(
+            f"{truncated} of {len(sides)} texts lost prompt tokens to data.max_prompt_tokens or the model's window"
+        )

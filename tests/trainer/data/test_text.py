@@ -5,7 +5,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
 from trainer.data.product_world import make_tokenizer
-from trainer.data.text import ChatFormat, as_text, fit
+from trainer.data.text import ChatFormat, Encoded, as_text, fit
 from trainer.errors import InvalidInput, OverlongInput
 
 
@@ -30,10 +30,69 @@ def test_a_conversation_and_a_string_mean_the_same_prompt() -> None:
     assert chat.prompt_ids("product mug") == chat.prompt_ids([{"role": "user", "content": "product mug"}])
 
 
+LLAMA = (
+    "{{ bos_token }}{% for message in messages %} <turn> {{ message['content'] | trim }} {{ eos_token }}"
+    "{% endfor %}{% if add_generation_prompt %} <turn> {% endif %}"
+)
+
+
+@pytest.mark.parametrize(
+    ("template", "response"),
+    [
+        pytest.param(LLAMA, ["hi", "</s>"], id="closed-by-eos"),
+        pytest.param(LLAMA.replace("{{ eos_token }}", "<end>"), ["hi", "<end>"], id="closed-by-a-special-of-its-own"),
+        pytest.param(LLAMA.replace("{{ eos_token }}", "; "), ["hi", ";", "</s>"], id="closed-by-a-word"),
+        pytest.param(LLAMA.replace("{{ eos_token }}", ""), ["hi", "</s>"], id="not-closed"),
+        pytest.param(LLAMA.replace("{{ eos_token }}", "unheard-of"), ["hi", "<unk>", "</s>"], id="closed-by-no-token"),
+    ],
+)
+def test_every_response_ends_once_in_what_stops_a_policy(template: str, response: list[str]) -> None:
+    tokenizer = words("<turn>", "hello", "hi", ";", "<end>")
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<end>"]})
+    tokenizer.chat_template = template
+    encoded = ChatFormat(tokenizer).encode("hello", "hi", 100, "error")
+    tokens = tokenizer.convert_ids_to_tokens(encoded.input_ids)
+    assert tokens[encoded.response_start :] == response
+    assert tokens.count("<s>") == 1
+    assert tokens.index("<s>") == 0
+
+
+def test_a_special_in_the_response_itself_does_not_stand_for_its_end() -> None:
+    tokenizer = words("hello", "hi")
+    tokenizer.chat_template = "{{ bos_token }}{% for message in messages %} {{ message['content'] }}{% endfor %} "
+    ids = ChatFormat(tokenizer).response_ids("hello", "hi </s>")
+    assert tokenizer.convert_ids_to_tokens(ids) == ["hi", "</s>", "</s>"]
+
+
+def test_what_a_template_refuses_is_bad_input() -> None:
+    tokenizer = words("hello")
+    tokenizer.chat_template = "{{ raise_exception('System role not supported') }}"
+    with pytest.raises(InvalidInput, match="the chat template refuses this conversation: System role not supported"):
+        ChatFormat(tokenizer).prompt_ids("hello")
+
+
 def test_truncation_drops_the_oldest_prompt_tokens_and_no_response() -> None:
     encoded = fit([1, 2, 3, 4], [8, 9], max_tokens=4, on_overlong="truncate_prompt")
     assert encoded.input_ids == [3, 4, 8, 9]
     assert (encoded.response_start, encoded.truncated_tokens) == (2, 2)
+
+
+def test_truncation_spares_the_beginning_of_sequence() -> None:
+    tokenizer = words("one", "two", "three", "yes")
+    cut = ChatFormat(tokenizer).encode("one two three", "yes", 5, "truncate_prompt")
+    assert tokenizer.convert_ids_to_tokens(cut.input_ids) == ["<s>", "two", "three", "yes", "</s>"]
+    again = cut.with_prompt_within(2)
+    assert tokenizer.convert_ids_to_tokens(again.input_ids) == ["<s>", "three", "yes", "</s>"]
+    assert (again.response_start, again.truncated_tokens) == (2, 2)
+    with pytest.raises(OverlongInput, match="shorten the response"):  # of the prompt only <s> would be left
+        ChatFormat(tokenizer).encode("one two three", "yes", 3, "truncate_prompt")
+
+
+def test_token_types_are_cut_with_their_tokens() -> None:
+    row = Encoded([0, 1, 2, 3, 9, 8], 5, [7, 1, 2, 3, 7, 8], prompt_start=1)
+    cut = row.with_prompt_within(3)
+    assert (cut.input_ids, cut.token_type_ids, cut.response_start) == ([0, 3, 9, 8], [7, 3, 7, 8], 3)
+    assert row.with_prompt_within(5) is row
 
 
 def test_overlong_input_is_refused_unless_truncation_is_asked_for() -> None:

@@ -40,10 +40,19 @@ def test_rows_that_no_truncation_makes_fit_are_left_out_and_counted(run: Run) ->
     kept = encode_pairs(Characters(), pairs, DATA, run)
     assert [(row.tokens, row.truncated_tokens) for row in kept] == [(6, 0), (8, 2)]
     said = [event["text"] for event in read_events(run.directory)]
-    assert said[0].startswith("left out 2 of 4 rows")
-    assert said[1].startswith("1 of 2 texts exceeded")
-    with pytest.raises(InvalidInput, match="every one of 1 rows is longer"):
+    assert said[0].startswith("left out 2 of 4 rows with a response longer than data.max_response_tokens")
+    assert said[1].startswith("1 of 2 texts lost prompt tokens")
+    with pytest.raises(InvalidInput, match="every one of 1 rows has a response longer"):
         encode_pairs(Characters(), pairs[2:3], DATA, run)
+
+
+def test_a_prompt_beyond_its_limit_loses_its_oldest_tokens(run: Run) -> None:
+    data = DATA.model_copy(update={"max_prompt_tokens": 2})
+    kept = encode_pairs(Characters(), [Pair("abcd", "r"), Pair("ab", "r"), Pair("abcdef", "1234")], data, run)
+    assert [text(row) for row in kept] == ["cdr", "abr", "ef1234"]
+    assert [row.truncated_tokens for row in kept] == [2, 0, 4]
+    said = [event["text"] for event in read_events(run.directory)]
+    assert said == ["2 of 3 texts lost prompt tokens to data.max_prompt_tokens or the model's window"]
 
 
 def test_a_mismatched_response_is_that_of_the_next_row_with_another_prompt(run: Run) -> None:
