@@ -1,12 +1,15 @@
 """``python -m trainer RECIPE.yaml [dotted.key=value ...]``: run one training recipe here and now."""
 
 import argparse
+import os
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 from trainer.artifacts import ArtifactStore
 from trainer.errors import AssayError, InvalidInput, Stopped
-from trainer.recipe import apply_overrides, read_recipe
+from trainer.processes import is_first, leave
+from trainer.recipe import Launch, apply_overrides, read_recipe
 from trainer.recipes import parse_recipe
 from trainer.run import run_recipe
 
@@ -22,6 +25,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         recipe = parse_recipe(apply_overrides(read_recipe(options.recipe), options.overrides))
         directory = options.run_dir or Path("runs") / recipe.name.replace("/", "-")
+        if recipe.launch.processes > 1 and "LOCAL_RANK" not in os.environ:
+            _launch(recipe.launch, sys.argv[1:] if arguments is None else arguments)
         result = run_recipe(recipe, directory, ArtifactStore(options.artifact_dir))
     except Stopped as stop:
         return _say(stop, 3)
@@ -29,8 +34,20 @@ def main(arguments: list[str] | None = None) -> int:
         return _say(error, 2)
     except AssayError as error:
         return _say(error, 1)
-    sys.stdout.write(f"{result}\n")
+    if is_first():
+        sys.stdout.write(f"{result}\n")
+    leave()
     return 0
+
+
+def _launch(launch: Launch, arguments: list[str]) -> NoReturn:
+    """Become a launcher of the same command in as many processes as the recipe asks for."""
+    command = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(launch.processes)]
+    command += ["-m", "trainer", *arguments]
+    environment = {**os.environ, "OMP_NUM_THREADS": str(launch.threads)}
+    if not launch.gpus_per_process:
+        environment["ACCELERATE_USE_CPU"] = "true"
+    os.execve(sys.executable, [sys.executable, *command], environment)  # noqa: S606 - no shell is what is wanted
 
 
 def _say(error: AssayError, status: int) -> int:

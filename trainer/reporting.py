@@ -51,12 +51,24 @@ def read_events(directory: Path, after: int = 0) -> list[dict[str, Any]]:
 
 
 class Reporter:
-    """Writes events, shows progress, and carries the request to stop. Use as a context manager."""
+    """Writes events, shows progress, and carries the request to stop. Use as a context manager.
 
-    def __init__(self, directory: Path, *, title: str = "", stream: TextIO | None = None, quiet: bool = False) -> None:
+    One that is not ``recording`` writes and shows nothing: several processes of a run have one voice.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        title: str = "",
+        stream: TextIO | None = None,
+        quiet: bool = False,
+        recording: bool = True,
+    ) -> None:
         self.directory = directory
         self._title = title
-        self._quiet = quiet
+        self._quiet = quiet or not recording
+        self._recording = recording
         self._console = Console(file=stream or sys.stderr, highlight=False)
         self._bar: Progress | None = None
         self._tasks: dict[str, Any] = {}
@@ -67,7 +79,7 @@ class Reporter:
         self._previous_handlers: dict[int, Any] = {}
         with storage_errors(directory):
             directory.mkdir(parents=True, exist_ok=True)
-            self._sequence = self._last_sequence()
+            self._sequence = self._last_sequence() if recording else 0
             self._events = (directory / EVENTS_FILE).open("a", encoding="utf-8")
 
     def __enter__(self) -> Self:
@@ -97,6 +109,8 @@ class Reporter:
 
     def event(self, type_: str, **fields: Any) -> None:  # noqa: ANN401 - an event carries any JSON
         """Append one event and flush it, so that what a reader has seen is what happened."""
+        if not self._recording:
+            return
         self._sequence += 1
         record = {"sequence": self._sequence, "time": datetime.now(UTC).isoformat(), "type": type_, **fields}
         with storage_errors(self.directory):

@@ -36,20 +36,25 @@ def run_recipe(
     ``run_id`` identifies the run for ever; by itself the directory makes one up and keeps it, for another directory
     of that name may have published before. Returns the recipe's summary. Raises what the recipe raised, after
     recording it; Conflict if the directory belongs to another recipe. A directory whose run succeeded returns its
-    stored summary without working again.
+    stored summary without working again. Of several processes that run it together the first records what happens.
     """
-    previous = read_result(directory)
-    _claim(recipe, directory)
-    if previous is not None and previous["status"] == "succeeded":
-        result: dict[str, Any] = previous["result"]
-        return result
-    (directory / RESULT_FILE).unlink(missing_ok=True)
-    (directory / STOP_FILE).unlink(missing_ok=True)
+    from trainer.processes import is_first, this_process
+
+    with this_process().main_process_first():
+        previous = read_result(directory)
+        _claim(recipe, directory)
+        run_id = run_id or _identity(directory)
+        if previous is not None and previous["status"] == "succeeded":
+            result: dict[str, Any] = previous["result"]
+            return result
+        if is_first():
+            (directory / RESULT_FILE).unlink(missing_ok=True)
+            (directory / STOP_FILE).unlink(missing_ok=True)
     _prepare_libraries(recipe.launch.threads)
-    with Reporter(directory, title=recipe.name, quiet=quiet) as reporter:
+    with Reporter(directory, title=recipe.name, quiet=quiet, recording=is_first()) as reporter:
         attempt = 1 + sum(event["type"] == "started" for event in read_events(directory))
         reporter.event("started", attempt=attempt)
-        run = Run(run_id or _identity(directory), directory, artifacts, reporter)
+        run = Run(run_id, directory, artifacts, reporter)
         try:
             result = recipe.run(run)
         except Stopped as stop:
@@ -114,6 +119,10 @@ def _claim(recipe: Recipe, directory: Path) -> None:
 
 
 def _finish(directory: Path, status: str, result: dict[str, Any] | None, error: AssayError | None) -> None:
+    from trainer.processes import is_first
+
+    if not is_first():
+        return
     content = {
         "status": status,
         "result": result,

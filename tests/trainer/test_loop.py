@@ -12,9 +12,10 @@ from trainer.artifacts import ArtifactStore
 from trainer.batches import BatchPlan
 from trainer.checkpoints import Checkpoints
 from trainer.errors import RunFailed, Stopped, StorageFailure
-from trainer.loop import BatchSettings, CheckpointSettings, Learner, OptimizerSettings, Schedule, optimise
+from trainer.loop import BatchSettings, CheckpointSettings, Learner, Schedule, optimise
 from trainer.recipe import Run
 from trainer.reporting import STOP_FILE, Reporter, read_events
+from trainer.schedule import OptimizerSettings
 
 
 class Regression(Learner[tuple[float, float, float]]):

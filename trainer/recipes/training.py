@@ -4,14 +4,20 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from pydantic import Field
+from torch import nn
+from transformers import PreTrainedModel
 
 from trainer.artifacts import Artifact, ArtifactKind, Contents, Parent, Probe
 from trainer.checkpoints import Checkpoints
 from trainer.data.rows import Pair, Preference, digest_rows
 from trainer.data.sources import AnySource
-from trainer.loop import BatchSettings, CheckpointSettings, Learner, OptimizerSettings, Row, Schedule, optimise
+from trainer.errors import InvalidInput
+from trainer.loop import BatchSettings, CheckpointSettings, Learner, Row, Schedule, optimise
+from trainer.processes import is_first, this_process
 from trainer.recipe import Recipe, Run
+from trainer.schedule import OptimizerSettings
 
 
 class TrainingRecipe(Recipe):
@@ -23,10 +29,20 @@ class TrainingRecipe(Recipe):
     epochs: float = Field(1.0, gt=0)
     max_steps: int | None = Field(None, ge=1)
     checkpoint: CheckpointSettings = CheckpointSettings()
+    gradient_checkpointing: bool = False
+    """Compute activations again in the backward pass instead of keeping them: less memory, a third more time."""
+
+    @property
+    def compute_dtype(self) -> torch.dtype:
+        """What the trained network multiplies in, as the origin of its weights says."""
+        chosen = [value.compute_dtype for _, value in self if hasattr(value, "compute_dtype")]
+        return chosen[0] if chosen else torch.float32
 
     def train(self, learner: Learner[Row], rows: Sequence[Row], lengths: Sequence[int], run: Run) -> int:
         """Run the loop with this recipe's settings; return the number of steps."""
         run.artifacts.check_writable()
+        if self.gradient_checkpointing:
+            _checkpoint_gradients(learner.trained)
         return optimise(
             learner,
             rows,
@@ -37,6 +53,7 @@ class TrainingRecipe(Recipe):
             checkpoint=self.checkpoint,
             seed=self.seed,
             run=run,
+            compute_dtype=self.compute_dtype,
         )
 
     def publish(
@@ -52,7 +69,7 @@ class TrainingRecipe(Recipe):
         probes: list[Probe],
         parents: list[Parent],
     ) -> Artifact:
-        """Publish as this job's artifact and report it."""
+        """Publish as this job's artifact and report it. Of several processes the first writes, the others find it."""
         contents = Contents(
             kind=kind,
             recipe=self.model_dump(mode="json"),
@@ -64,15 +81,29 @@ class TrainingRecipe(Recipe):
             job=run.id,
             data_digest=digest_rows(rows),
         )
-        artifact = run.artifacts.publish(name, contents, write)
+        with this_process().main_process_first():
+            artifact = run.artifacts.publish(name, contents, write)
         run.reporter.event("artifact", name=artifact.name, version=artifact.version, kind=kind)
         return artifact
 
     def finish(self, run: Run, artifacts: dict[str, Artifact], metrics: dict[str, float], steps: int) -> dict[str, Any]:
         """The run's summary, once all is published and checkpoints are no longer needed."""
-        Checkpoints(run.directory).clear()
+        if is_first():
+            Checkpoints(run.directory).clear()
         return {
             "artifacts": {role: artifact.reference for role, artifact in artifacts.items()},
             "metrics": metrics,
             "steps": steps,
         }
+
+
+def _checkpoint_gradients(network: nn.Module) -> None:
+    """Raises InvalidInput for an architecture that cannot."""
+    models = [module for module in network.modules() if isinstance(module, PreTrainedModel)]
+    try:
+        models[0].gradient_checkpointing_enable({"use_reentrant": False})
+    except ValueError as error:
+        raise InvalidInput(
+            f"{type(models[0]).__name__} cannot recompute activations; set gradient_checkpointing to false",
+            pointer="/gradient_checkpointing",
+        ) from error

@@ -178,11 +178,10 @@ def test_a_changed_weight_fails_the_digest_and_a_changed_template_fails_the_prob
         ({"kind": "sft", "name": "../x", "data": DATA, "policy": {"path": "a"}}, "/name", "a name is letters"),
         ({"kind": "sft", "name": "x", "data": DATA, "policy": {}}, "/policy", "give either path or scratch"),
         ({"kind": "sft", "name": "x", "policy": {"path": "a"}}, "/data", "required"),
-        # weights in bfloat16 would hardly move
         (
-            {"kind": "sft", "name": "x", "data": DATA, "policy": {"path": "a", "dtype": "bfloat16"}},
+            {"kind": "sft", "name": "x", "data": DATA, "policy": {"path": "a", "dtype": "float16"}},
             "/policy/dtype",
-            "Input should be 'float32'",
+            "Input should be 'float32' or 'bfloat16'",
         ),
         (
             {"kind": "sft", "name": "x", "data": {**DATA, "size": 0}, "policy": {"path": "a"}},
