@@ -9,7 +9,7 @@ export OMP_NUM_THREADS ?= 1
 export OMP_WAIT_POLICY ?= PASSIVE
 PORT ?= 8000
 
-.PHONY: demo test lint types layers migrations pytest slow clean
+.PHONY: demo test lint types layers migrations pytest slow study clean
 
 demo: .venv/ready
 	$(BIN)/python -m service.demo --directory $(DEMO) --port $(PORT) $(if $(filter 0,$(SERVE)),--no-serve)
@@ -39,6 +39,10 @@ pytest: .venv/ready
 
 slow: .venv/ready
 	$(BIN)/python -W error -m pytest -m "slow"
+
+# Some half an hour on two quiet cores; killed and started again, it continues.
+study: .venv/ready
+	$(BIN)/python -m benchmarks.study --document docs/study.md
 
 # The marker file is written last, so an interrupted set-up starts over instead of half-working.
 .venv/ready: pyproject.toml constraints.txt

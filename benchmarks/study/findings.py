@@ -1,0 +1,112 @@
+"""What the study found, in one structure for the terminal, the JSON file, the document and the figures."""
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from benchmarks.study.arms import Size
+from benchmarks.study.claims import OURS, PAPER, Claim, Finding, examine
+from benchmarks.study.intervals import CONFIDENCE, Interval, over_seeds
+from benchmarks.study.measurements import Measurements, Quantity
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One quantity in every seed, and its interval; None where some seed lacks it."""
+
+    per_seed: tuple[float | None, ...]
+    interval: Interval | None
+
+
+@dataclass(frozen=True)
+class Study:
+    """All that was found."""
+
+    size: Size
+    seeds: tuple[int, ...]
+    measured: dict[Quantity, Measured]
+    paper: tuple[Finding, ...]
+    ours: tuple[Finding, ...]
+
+    def interval(self, subject: str, measure: str, *temperature: float) -> Interval | None:
+        """Of one quantity, None where there is none."""
+        found = self.measured.get(Quantity(subject, measure, temperature))
+        return None if found is None else found.interval
+
+    def lead(self, subject: str, over: str, measure: str, temperature: float) -> Interval | None:
+        """How far ``subject`` is ahead, differences taken within seeds; None where some seed lacks either."""
+        pair = [self.measured.get(Quantity(each, measure, (temperature,))) for each in (subject, over)]
+        if pair[0] is None or pair[1] is None:
+            return None
+        sides = zip(pair[0].per_seed, pair[1].per_seed, strict=True)
+        return _interval(None if ours is None or theirs is None else ours - theirs for ours, theirs in sides)
+
+    def to_json(self, facts: dict[str, str]) -> dict[str, Any]:
+        """Stable keys: ``facts, size, seeds, confidence, measurements, claims``."""
+        return {
+            "facts": facts,
+            "size": asdict(self.size),
+            "seeds": list(self.seeds),
+            "confidence": CONFIDENCE,
+            "measurements": [
+                {
+                    "subject": quantity.subject,
+                    "measure": quantity.measure,
+                    "temperature": quantity.temperatures[0] if quantity.temperatures else None,
+                    **_numbers(found.interval),
+                    "per_seed": list(found.per_seed),
+                }
+                for quantity, found in self.measured.items()
+            ],
+            "claims": [
+                *(_claim_row(finding, "paper") for finding in self.paper),
+                *(_claim_row(finding, "project") for finding in self.ours),
+            ],
+        }
+
+
+def conclude(measurements: Measurements, size: Size) -> Study:
+    """Put intervals around everything measured and a word to every claim."""
+    return Study(
+        size,
+        tuple(measurements.seeds),
+        {quantity: _measured(measurements, quantity) for quantity in measurements.quantities()},
+        _examined(PAPER, measurements),
+        _examined(OURS, measurements),
+    )
+
+
+def _examined(claims: Iterable[Claim], measurements: Measurements) -> tuple[Finding, ...]:
+    return tuple(examine(claim, measurements) for claim in claims)
+
+
+def _measured(measurements: Measurements, quantity: Quantity) -> Measured:
+    per_seed = tuple(measurements.of(seed, quantity) for seed in measurements.seeds)
+    return Measured(per_seed, _interval(per_seed))
+
+
+def _interval(values: Iterable[float | None]) -> Interval | None:
+    found = list(values)
+    known = [value for value in found if value is not None]
+    return over_seeds(known) if len(known) == len(found) else None
+
+
+def _claim_row(finding: Finding, source: str) -> dict[str, Any]:
+    claim = finding.claim
+    return {
+        "key": claim.key,
+        "source": source,
+        "text": claim.text,
+        "place": claim.place,
+        "expected": claim.expected,
+        "level": claim.level,
+        "rival": finding.rival or None,
+        **_numbers(finding.interval),
+        "per_seed": list(finding.per_seed),
+        "word": finding.word,
+        "undefined_reason": finding.undefined_reason,
+    }
+
+
+def _numbers(interval: Interval | None) -> dict[str, float | None]:
+    return {name: getattr(interval, name, None) for name in ("estimate", "lower", "upper")}

@@ -1,0 +1,59 @@
+"""Do steps side by side, each as soon as what it needs is done; what a run directory says is done is not done again."""
+
+import sys
+import time
+from collections.abc import Sequence
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from pathlib import Path
+from typing import Any
+
+from benchmarks.study.arms import Step
+from trainer.artifacts import ArtifactStore
+from trainer.errors import AssayError
+from trainer.run import read_result, run_recipe
+
+RUNS, ARTIFACTS = "runs", "artifacts"
+
+
+def carry_out(steps: Sequence[Step], directory: Path, pool: Executor, at_once: int) -> None:
+    """Run every step below ``directory``, one that was interrupted from its checkpoint.
+
+    Raises the first failure; what is under way then goes on in the pool.
+    """
+    done = {step.name for step in steps if _is_done(directory / RUNS / step.name)}
+    waiting = [step for step in steps if step.name not in done]
+    running: dict[Future[float], Step] = {}
+    while waiting or running:
+        ready = [step for step in waiting if done.issuperset(step.needs)]
+        for step in ready[: at_once - len(running)]:
+            waiting.remove(step)
+            running[pool.submit(perform, step.recipe, directory, step.name)] = step
+        ended, _ = wait(running, return_when=FIRST_COMPLETED)
+        for future in ended:
+            step = running.pop(future)
+            seconds = future.result()
+            done.add(step.name)
+            say(f"{len(done)} of {len(steps)}: {step.name}, {seconds:.0f} s")
+
+
+def perform(recipe: dict[str, Any], directory: Path, name: str) -> float:
+    """One run, in the calling process; returns its seconds. Raises AssayError, naming the run."""
+    from evaluation.recipes import parse_recipe
+
+    started = time.monotonic()
+    try:
+        run_recipe(parse_recipe(recipe), directory / RUNS / name, ArtifactStore(directory / ARTIFACTS), quiet=True)
+    except AssayError as error:
+        raise type(error)(f"{name}: {error.detail}") from error
+    return time.monotonic() - started
+
+
+def say(text: str) -> None:
+    """A line about the study's progress."""
+    sys.stderr.write(f"study: {text}\n")
+    sys.stderr.flush()
+
+
+def _is_done(run: Path) -> bool:
+    result = read_result(run)
+    return result is not None and result["status"] == "succeeded"

@@ -1,0 +1,92 @@
+"""The word for a claim follows from its interval alone, and every claim asks for what the study measures."""
+
+from typing import Literal
+
+import pytest
+
+from benchmarks.study.arms import POLICIES, SIZES, TEMPERATURES, prefix, steps_of_seed
+from benchmarks.study.claims import OURS, PAPER, Claim, examine, judge
+from benchmarks.study.intervals import Interval
+from benchmarks.study.measurements import UNTRAINED, Measurements, Quantity
+
+
+@pytest.mark.parametrize(
+    ("expected", "level", "lower", "upper", "word"),
+    [
+        ("above", 0.0, 0.01, 0.3, "reproduced"),
+        ("above", 0.0, -0.01, 0.3, "not reproduced"),
+        ("above", 0.0, -0.3, -0.01, "reversed"),
+        ("above", 0.5, 0.4, 0.6, "not reproduced"),
+        ("above", 0.5, 0.1, 0.4, "reversed"),
+        ("within", 0.02, -0.01, 0.01, "reproduced"),
+        ("within", 0.02, -0.03, 0.01, "not reproduced"),
+        ("within", 0.02, 0.03, 0.05, "reversed"),
+        ("within", 0.02, -0.05, -0.03, "reversed"),
+    ],
+)
+def test_the_word_for_an_interval(
+    expected: Literal["above", "within"], level: float, lower: float, upper: float, word: str
+) -> None:
+    assert judge(Interval((lower + upper) / 2, lower, upper), expected, level) == word
+
+
+def claim(*rivals: str) -> Claim:
+    ours = Quantity("a", "gold", (1.0,))
+    contrasts = {rival: ((1.0, ours), (-1.0, Quantity(rival, "gold", (1.0,)))) for rival in rivals}
+    return Claim("key", "a is better", "Table 0", contrasts)
+
+
+def measured(**gold: list[float]) -> Measurements:
+    return Measurements(
+        {(seed, name, "gold", 1.0): value for name, values in gold.items() for seed, value in enumerate(values)}
+    )
+
+
+def test_what_seeds_share_cancels_before_the_interval_is_formed() -> None:
+    # seeds differ by 0.4, the arms within a seed by 0.01 and 0.03
+    finding = examine(claim("b"), measured(a=[0.11, 0.53, 0.92], b=[0.10, 0.50, 0.90]))
+    assert finding.per_seed == pytest.approx((0.01, 0.03, 0.02))
+    assert finding.interval is not None
+    assert finding.interval.estimate == pytest.approx(0.02)
+    assert finding.interval.upper == pytest.approx(0.02 + 4.3027 * 0.01 / 3**0.5, abs=1e-5)
+
+
+def test_beating_every_rival_is_tested_against_the_strongest() -> None:
+    finding = examine(claim("weak", "strong"), measured(a=[0.5, 0.52], weak=[0.1, 0.12], strong=[0.49, 0.52]))
+    assert finding.rival == "strong"
+    assert finding.word == "not reproduced"
+
+
+def test_a_quantity_that_a_seed_lacks_leaves_the_claim_untested_and_says_so() -> None:
+    finding = examine(claim("b"), measured(a=[0.5, 0.6], b=[0.1]))
+    assert finding.interval is None
+    assert finding.word == "not reproduced"
+    assert finding.undefined_reason == "undefined in 1 of 2 seeds"
+
+
+def test_a_widening_gap_is_the_change_of_one_minus_the_change_of_the_other() -> None:
+    [widens] = [each for each in PAPER if each.key == "gap_widens"]
+    gold = {"ganpo-transformer": (0.8, 0.6), "dpo": (0.7, 0.4)}  # below and from T = 1: leads of 0.1 and 0.2
+    values = {
+        (seed, arm, "gold", temperature): hot if temperature >= 1 else cool
+        for seed in range(2)
+        for arm, (cool, hot) in gold.items()
+        for temperature in TEMPERATURES
+    }
+    finding = examine(widens, Measurements(values))
+    assert finding.per_seed == pytest.approx((0.1, 0.1))
+    assert finding.word == "reproduced"
+
+
+def test_every_claim_asks_for_a_policy_that_is_sampled_or_a_scorer_that_judges() -> None:
+    [judged] = [step.recipe for step in steps_of_seed(0, SIZES["full"]) if step.recipe.get("scorers")]
+    scorers = {name.removeprefix(prefix(0)) for name in judged["scorers"]}
+    asked = [quantity for each in (*PAPER, *OURS) for terms in each.contrasts.values() for _, quantity in terms]
+    assert len(asked) > 40
+    assert {quantity.subject for quantity in asked} <= {*POLICIES, *scorers, UNTRAINED}
+    assert {temperature for quantity in asked for temperature in quantity.temperatures} <= set(TEMPERATURES)
+
+
+def test_keys_of_claims_are_their_own() -> None:
+    keys = [each.key for each in (*PAPER, *OURS)]
+    assert len(keys) == len(set(keys))
