@@ -72,14 +72,12 @@ def make_accelerator(compute_dtype: torch.dtype) -> Accelerator:
 def _shard(accelerator: Accelerator, precision: str) -> None:
     if os.environ.get("FSDP_VERSION") != "2":
         raise InvalidInput("weights are sharded by the second version of FSDP: launch with --fsdp_version 2")
-    if accelerator.distributed_type == DistributedType.MULTI_CPU:
-        # accelerate shards on accelerators only, and would replicate without a word; torch shards here as well
-        plugin = FullyShardedDataParallelPlugin()
-        if precision != "no":
-            plugin.set_mixed_precision(precision)
-        accelerator.state.fsdp_plugin = plugin
-        accelerator.state.distributed_type = DistributedType.FSDP
-        PartialState._shared_state["distributed_type"] = DistributedType.FSDP
+    plugin = FullyShardedDataParallelPlugin()  # says how, as the launcher was told; keeps what it learns of a network
+    if precision != "no":
+        plugin.set_mixed_precision(precision)
+    accelerator.state.fsdp_plugin = plugin
+    # accelerate shards on accelerators only, and elsewhere would replicate without a word; torch shards here as well
+    accelerator.state.distributed_type = PartialState._shared_state["distributed_type"] = DistributedType.FSDP
 
 
 def deal(

@@ -9,7 +9,6 @@ import torch
 from torch import nn
 
 from trainer.artifacts import ArtifactStore
-from trainer.batches import BatchPlan
 from trainer.checkpoints import Checkpoints
 from trainer.errors import RunFailed, Stopped, StorageFailure
 from trainer.loop import BatchSettings, CheckpointSettings, Learner, Schedule, optimise
@@ -160,14 +159,3 @@ def test_the_two_newest_checkpoints_are_kept(tmp_path: Path) -> None:
     for step in (1, 2, 3):
         checkpoints.save(step, {"step": step})
     assert sorted(path.name for path in checkpoints.directory.iterdir()) == ["step-00000002", "step-00000003"]
-
-
-def test_batches_cover_each_epoch_once_and_pad_little() -> None:
-    lengths = [(i * 7919) % 50 for i in range(320)]
-    plan = BatchPlan(lengths, 8, seed=1)
-    first = [plan[step] for step in range(plan.steps_per_epoch)]
-    assert sorted(index for batch in first for index in batch) == list(range(320))
-    assert first != [plan[plan.steps_per_epoch + step] for step in range(plan.steps_per_epoch)]
-    assert first == [BatchPlan(lengths, 8, seed=1)[step] for step in range(plan.steps_per_epoch)]
-    spread = sum(max(lengths[i] for i in batch) - min(lengths[i] for i in batch) for batch in first) / len(first)
-    assert spread < 10

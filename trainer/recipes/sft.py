@@ -57,12 +57,12 @@ class _Learner(Learner[Encoded]):
     def weight(self, row: Encoded) -> float:
         return row.tokens - row.response_start
 
-    def backward(self, rows: Sequence[Encoded], share: float, *, last: bool) -> dict[str, float]:
+    def backward(self, rows: Sequence[Encoded], share: float, *, last: bool) -> dict[str, Tensor]:
         batch = collate(rows, self.policy.pad_id).to(self.policy.device)
         logps: Tensor = self.trained(batch)[1]
         loss = -logps.sum() / batch.response_mask.sum()
         (share * loss).backward()  # type: ignore[no-untyped-call]
-        return {"loss": float(loss.detach())}
+        return {"loss": loss.detach()}
 
 
 @torch.inference_mode()
