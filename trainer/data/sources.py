@@ -39,6 +39,15 @@ class DataSource(Model, ABC):
     """Of a longer prompt the oldest tokens are dropped; how many texts that met is reported."""
     max_response_tokens: int = Field(248, ge=1)
     """A row with a longer response is left out, never cut: its end is what the policy learns to stop at. Counted."""
+    max_tokens: int | None = Field(None, ge=2)
+    """Of prompt and response together: where they are more, the prompt gives way. null: the two limits above suffice."""
+
+    @property
+    def longest(self) -> tuple[int, int]:
+        """The most tokens that a response, and that prompt and response together, can have."""
+        both = self.max_prompt_tokens + self.max_response_tokens
+        total = min(both, self.max_tokens or both)
+        return min(self.max_response_tokens, total - 1), total
 
     @abstractmethod
     def pairs(self, *, held_out: bool = False, report: Report = _keep_quiet) -> list[Pair]:

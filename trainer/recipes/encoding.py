@@ -126,8 +126,9 @@ def _encode(model: Encodes, pair: Pair, data: DataSource) -> Encoded | None:
         row = model.encode(pair.prompt, pair.response, "truncate_prompt")
     except OverlongInput:
         return None
-    fits = row.tokens - row.response_start <= data.max_response_tokens
-    return row.with_prompt_within(data.max_prompt_tokens) if fits else None
+    longest, total = data.longest
+    response = row.tokens - row.response_start
+    return row.with_prompt_within(min(data.max_prompt_tokens, total - response)) if response <= longest else None
 
 
 def _report(run: Run, total: int, kept: int, sides: Sequence[Encoded]) -> None:
@@ -140,5 +141,6 @@ def _report(run: Run, total: int, kept: int, sides: Sequence[Encoded]) -> None:
         run.reporter.message(f"left out {total - kept} of {total} rows with a response longer than {limits}")
     if truncated := sum(side.truncated_tokens > 0 for side in sides):
         run.reporter.message(
-            f"{truncated} of {len(sides)} texts lost prompt tokens to data.max_prompt_tokens or the model's window"
+            f"{truncated} of {len(sides)} texts lost prompt tokens to data.max_prompt_tokens, data.max_tokens or the"
+            " model's window"
         )

@@ -46,13 +46,21 @@ def test_rows_that_no_truncation_makes_fit_are_left_out_and_counted(run: Run) ->
         encode_pairs(Characters(), pairs[2:3], DATA, run)
 
 
+def test_where_prompt_and_response_together_are_too_long_the_prompt_gives_way(run: Run) -> None:
+    data = DATA.model_copy(update={"max_tokens": 5})
+    assert data.longest == (4, 5)
+    pairs = [Pair("abcd", "12"), Pair("ab", "1"), Pair("ab", "1234"), Pair("a", "12345")]
+    assert [text(row) for row in encode_pairs(Characters(), pairs, data, run)] == ["bcd12", "ab1", "b1234"]
+    assert DATA.longest == (5, 1805)
+
+
 def test_a_prompt_beyond_its_limit_loses_its_oldest_tokens(run: Run) -> None:
     data = DATA.model_copy(update={"max_prompt_tokens": 2})
     kept = encode_pairs(Characters(), [Pair("abcd", "r"), Pair("ab", "r"), Pair("abcdef", "1234")], data, run)
     assert [text(row) for row in kept] == ["cdr", "abr", "ef1234"]
     assert [row.truncated_tokens for row in kept] == [2, 0, 4]
     said = [event["text"] for event in read_events(run.directory)]
-    assert said == ["2 of 3 texts lost prompt tokens to data.max_prompt_tokens or the model's window"]
+    assert said == ["2 of 3 texts lost prompt tokens to data.max_prompt_tokens, data.max_tokens or the model's window"]
 
 
 def test_a_mismatched_response_is_that_of_the_next_row_with_another_prompt(run: Run) -> None:
