@@ -50,5 +50,14 @@ def pin_model(reference: str, revision: str | None) -> str:
     return f"{name}@{commit}"
 
 
+def cached_file(reference: str, name: str, revision: str | None) -> Path | None:
+    """Where the cache has a model's file ``name``, if it has; no connection is made."""
+    from huggingface_hub import try_to_load_from_cache
+
+    model, _, commit = reference.partition("@")
+    found = try_to_load_from_cache(model, name, revision=commit or revision)
+    return Path(found) if isinstance(found, str) else None
+
+
 def _first_line(error: Exception) -> str:
     return next((line.rstrip(".") for line in str(error).splitlines() if line.strip()), type(error).__name__)

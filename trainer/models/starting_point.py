@@ -2,31 +2,26 @@
 
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, cast
 
 import torch
 from pydantic import Field, model_validator
-from torch import nn
-from transformers import (
-    AutoModelForSequenceClassification,
-    AutoTokenizer,
-    BertConfig,
-    BertForSequenceClassification,
-    LlamaConfig,
-    LlamaForCausalLM,
-    PreTrainedModel,
-)
+from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer, PretrainedConfig
 
 from trainer.artifacts import Artifact, ArtifactStore, names_directory, refuse_pickled_weights
 from trainer.data.product_world import make_tokenizer
 from trainer.errors import InvalidInput, NotFound
-from trainer.hub import fetch_model, names_hub_model, pin_model
+from trainer.hub import cached_file, fetch_model, names_hub_model, pin_model
+from trainer.models.known import known_config
 from trainer.models.lora import LoRA, add_adapters
-from trainer.models.match_features import TYPE_VOCABULARY
 from trainer.models.policy import Policy
-from trainer.models.reward_model import Architecture, Pooling, RewardModel
+from trainer.models.reward_model import RewardModel
+from trainer.models.reward_network import Architecture, Pooling
+from trainer.models.scratch import Scratch, scratch_encoder, scratch_policy
 from trainer.pins import settle_versions
 from trainer.recipe import Model, Run
+
+__all__ = ["BackboneOrigin", "ComputeType", "PolicyOrigin", "Scratch", "TrainedPolicy"]
 
 ComputeType = Annotated[
     Literal["float32", "bfloat16"],
@@ -35,21 +30,6 @@ ComputeType = Annotated[
         " changes at a rate of 5e-7: bfloat16 is mixed precision."
     ),
 ]
-
-
-class Scratch(Model):
-    """The shape of a network to be trained from random weights on the product-description world's vocabulary."""
-
-    hidden_size: int = Field(96, ge=8)
-    layers: int = Field(3, ge=1)
-    heads: int = Field(4, ge=1)
-    max_tokens: int = Field(128, ge=8)
-
-    @model_validator(mode="after")
-    def _whole_heads(self) -> Self:
-        if self.hidden_size % self.heads:
-            raise ValueError(f"hidden_size {self.hidden_size} cannot be shared out evenly among {self.heads} heads")
-        return self
 
 
 class _Origin(Model):
@@ -83,40 +63,67 @@ class _Origin(Model):
 
         Raises NotFound or BrokenArtifact.
         """
+        found = self._find(store)
+        if isinstance(found, Artifact):
+            found.verify()
+            return found.path, found
+        directory = found or self._fetch()
+        refuse_pickled_weights(directory)
+        return directory, None
+
+    def shape(self, store: ArtifactStore) -> PretrainedConfig | None:
+        """The network's configuration, read without its weights; None for a hub model unknown to this machine.
+
+        Raises as ``locate`` for anything else that is not there.
+        """
+        found = self._find(store)
+        if found is None:
+            assert self.path is not None
+            cached = cached_file(self.path, "config.json", self.revision)
+            if cached is None:
+                return known_config(self.path)
+            found = cached.parent
+        directory = found.path if isinstance(found, Artifact) else found
+        try:
+            return cast(PretrainedConfig, AutoConfig.from_pretrained(directory, local_files_only=True))
+        except (OSError, ValueError) as error:
+            raise InvalidInput(f"{directory} has no readable config.json; give a model's directory") from error
+
+    def _find(self, store: ArtifactStore) -> Artifact | Path | None:
+        """The artifact or the directory; None where it can only be a hub model."""
         assert self.path is not None
         if names_directory(self.path):
             directory = Path(self.path).expanduser()
             if not directory.is_dir():
                 raise NotFound(f"no such model directory: {self.path}")
-            refuse_pickled_weights(directory)
-            return directory, None
+            return directory
         try:
-            artifact = store.open(self.path)
+            return store.open(self.path)
         except (InvalidInput, NotFound):
             if not names_hub_model(self.path):
                 raise
-            return self._fetch(self.path), None
-        artifact.verify()
-        return artifact.path, artifact
+        return None
 
-    def _fetch(self, path: str) -> Path:
+    def _fetch(self) -> Path:
+        assert self.path is not None
         try:
-            directory = fetch_model(path, self.revision)
+            return fetch_model(self.path, self.revision)
         except NotFound as error:
-            raise NotFound(f"no artifact {path}, and {error.detail}") from error
-        refuse_pickled_weights(directory)
-        return directory
+            raise NotFound(f"no artifact {self.path}, and {error.detail}") from error
 
 
 class PolicyOrigin(_Origin):
     """The policy to start from."""
+
+    def shape(self, store: ArtifactStore) -> PretrainedConfig | None:
+        return super().shape(store) if self.scratch is None else self.scratch.policy_config()
 
     def open(
         self, store: ArtifactStore, seed: int, dtype: torch.dtype = torch.float32
     ) -> tuple[Policy, Artifact | None]:
         """The policy, in ``dtype``, and the artifact it was, if it was one."""
         if self.scratch is not None:
-            return _scratch_policy(self.scratch, seed), None
+            return scratch_policy(self.scratch, seed), None
         path, artifact = self.locate(store)
         if artifact is not None and artifact.manifest.kind != "policy":
             raise InvalidInput(
@@ -169,6 +176,12 @@ class BackboneOrigin(_Origin):
             raise ValueError("match_features needs an encoder from scratch: a trained one has other token types")
         return self
 
+    def shape(self, store: ArtifactStore) -> PretrainedConfig | None:
+        config = super().shape(store) if self.scratch is None else self.scratch.encoder_config(self.match_features)
+        if config is not None:
+            config.num_labels = 1
+        return config
+
     def open(self, store: ArtifactStore, seed: int) -> tuple[RewardModel, Artifact | None]:
         """The reward model with a fresh head, and the artifact its backbone was, if it was one."""
         artifact: Artifact | None = None
@@ -176,7 +189,7 @@ class BackboneOrigin(_Origin):
         if self.scratch is not None:
             if self.architecture == "decoder":
                 raise InvalidInput("a decoder reward model starts from a policy: give backbone.path")
-            model, tokenizer = _scratch_encoder(self.scratch, self.match_features), make_tokenizer()
+            model, tokenizer = scratch_encoder(self.scratch, self.match_features), make_tokenizer()
         else:
             path, artifact = self.locate(store)
             model = AutoModelForSequenceClassification.from_pretrained(
@@ -192,56 +205,3 @@ class BackboneOrigin(_Origin):
             max_tokens=self.max_tokens,
         )
         return reward_model, artifact
-
-
-def _scratch_policy(shape: Scratch, seed: int) -> Policy:
-    tokenizer = make_tokenizer()
-    model = LlamaForCausalLM(
-        LlamaConfig(
-            vocab_size=len(tokenizer),
-            hidden_size=shape.hidden_size,
-            intermediate_size=4 * shape.hidden_size,
-            num_hidden_layers=shape.layers,
-            num_attention_heads=shape.heads,
-            max_position_embeddings=shape.max_tokens,
-            tie_word_embeddings=True,
-            bos_token_id=tokenizer.bos_token_id,
-            eos_token_id=tokenizer.eos_token_id,
-            pad_token_id=tokenizer.pad_token_id,
-        )
-    )
-    _initialise(model, seed)
-    return Policy(model, tokenizer)
-
-
-def _scratch_encoder(shape: Scratch, match_features: bool) -> BertForSequenceClassification:
-    tokenizer = make_tokenizer()
-    return BertForSequenceClassification(
-        BertConfig(
-            vocab_size=len(tokenizer),
-            hidden_size=shape.hidden_size,
-            intermediate_size=4 * shape.hidden_size,
-            num_hidden_layers=shape.layers,
-            num_attention_heads=shape.heads,
-            max_position_embeddings=shape.max_tokens,
-            type_vocab_size=TYPE_VOCABULARY if match_features else 2,
-            hidden_dropout_prob=0.0,
-            attention_probs_dropout_prob=0.0,
-            num_labels=1,
-            pad_token_id=tokenizer.pad_token_id,
-        )
-    )
-
-
-def _initialise(model: PreTrainedModel, seed: int) -> None:
-    """Unit-scale embeddings and Xavier matrices, instead of 0.02 everywhere.
-
-    Small networks spend their first hundreds of steps growing out of a tiny initialisation; from here a policy of
-    this world copies values from its prompt after 200 steps, where before it had not after 700.
-    """
-    torch.manual_seed(seed)
-    for name, weight in model.named_parameters():
-        if "embed" in name:
-            nn.init.normal_(weight, std=weight.shape[1] ** -0.5)
-        elif weight.dim() > 1:
-            nn.init.xavier_uniform_(weight)
