@@ -43,7 +43,7 @@ def reference(tmp_path: Path) -> Policy:
 
 @pytest.fixture(scope="session")
 def data() -> ProductWorldData:
-    return ProductWorldData(kind="product_world", size=8)
+    return ProductWorldData(kind="product_world", size=8, validation_size=8)
 
 
 @pytest.fixture
