@@ -1,8 +1,8 @@
 """Claims as data, and the one rule that gives each its word.
 
-A claim says that a contrast, a weighted sum of quantities formed within each seed, is above a level or within a margin
-of zero. ``reproduced``: the whole interval lies where the claim puts it; ``reversed``: all of it lies elsewhere;
-``not reproduced``: neither.
+A claim says that a contrast, a weighted sum of quantities formed within each seed, is above or below a level or within
+a margin of zero. ``reproduced``: the whole interval lies where the claim puts it; ``reversed``: all of it lies
+elsewhere; ``not reproduced``: neither.
 """
 
 from dataclasses import dataclass
@@ -36,6 +36,7 @@ from benchmarks.study.measurements import (
 )
 
 Word = Literal["reproduced", "not reproduced", "reversed"]
+Expected = Literal["above", "below", "within"]
 Terms = tuple[tuple[float, Quantity], ...]
 
 DECODING = (0.7,)
@@ -54,9 +55,9 @@ class Claim:
     """Where the paper makes it; of a claim of this project, at which temperatures it is tested."""
     contrasts: dict[str, Terms]
     """By name of the rival. All must hold, so the one whose interval reaches lowest speaks for the claim."""
-    expected: Literal["above", "within"] = "above"
+    expected: Expected = "above"
     level: float = 0.0
-    """What the contrast is above, or how far from zero it may be."""
+    """What the contrast is above or below, or how far from zero it may be."""
 
 
 @dataclass(frozen=True)
@@ -77,15 +78,14 @@ def examine(claim: Claim, measurements: Measurements) -> Finding:
     return min(findings, key=lambda finding: float("-inf") if finding.interval is None else finding.interval.lower)
 
 
-def judge(interval: Interval, expected: Literal["above", "within"], level: float) -> Word:
+def judge(interval: Interval, expected: Expected, level: float) -> Word:
     """The word for an interval; see the module."""
-    if expected == "above":
-        holds, fails = interval.lower > level, interval.upper < level
-    else:
-        holds, fails = (
-            -level < interval.lower and interval.upper < level,
-            interval.lower > level or interval.upper < -level,
-        )
+    lower, upper = interval.lower, interval.upper
+    holds, fails = {
+        "above": (lower > level, upper < level),
+        "below": (upper < level, lower > level),
+        "within": (-level < lower and upper < level, lower > level or upper < -level),
+    }[expected]
     return "reproduced" if holds else "reversed" if fails else "not reproduced"
 
 
@@ -128,6 +128,7 @@ _FULL, _MSE, _MLP, _RANDOM = GANPO["transformer"], GANPO["mse"], GANPO["mlp"], G
 
 PAPER = (
     Claim("ganpo_beats_dpo", "GANPO's responses are better than DPO's", "Table 1", _gold(_FULL, "dpo", at=DECODING)),
+    Claim("simpo_beats_dpo", "SimPO's responses are better than DPO's", "Table 1", _gold("simpo", "dpo", at=DECODING)),
     Claim(
         "ganpo_beats_simpo",
         "GANPO on SimPO is better than SimPO",
@@ -187,7 +188,8 @@ PAPER = (
         "reward_model_inverts",
         "the reward model's agreement turns negative at T = 2",
         "Figure 4",
-        {"": ((-1.0, Quantity(DECODER, POOLED, (2.0,))),)},
+        {"": ((1.0, Quantity(DECODER, POOLED, (2.0,))),)},
+        "below",
     ),
     Claim(
         "margins_grow",
@@ -257,7 +259,7 @@ OURS = (
     ),
     Claim(
         "beyond_untrained",
-        "the discriminator's r is larger than the largest |r| of the untrained ones",
+        "the discriminator's r is larger than that of every untrained one, whichever way round",
         "T = 1.5, 2",
         _minus(Quantity(DISCRIMINATOR, WITHIN, VERY_HOT), Quantity(UNTRAINED, f"{WITHIN}/{LARGEST}", VERY_HOT)),
     ),

@@ -29,11 +29,12 @@ def generated(study: Study, facts: dict[str, str], figures: Mapping[str, str]) -
     findings = (*study.paper, *study.ours)
     words = [finding.word for finding in study.paper]
     size = study.size
+    where = "; ".join(f"{name} {value}" for name, value in facts.items())
     summary = (
-        f"{len(study.seeds)} seeds; in each {size.imitation_steps} steps of imitation and {size.preference_steps} of every"
-        f" arm on {size.rows:,} preferences, {size.reward_model_steps} of each reward model; {size.prompts} prompts"
-        f" with {size.responses} responses each at every temperature, one at 0; {size.untrained} untrained"
-        f" discriminators. {'; '.join(f'{name} {value}' for name, value in facts.items())}.\n\n"
+        f"{len(study.seeds)} seeds; in each {size.imitation_steps} steps of imitation and {size.preference_steps}"
+        f" of every arm on {size.rows:,} preferences, {size.reward_model_steps} of each reward model;"
+        f" {size.prompts} prompts with {size.responses} responses each at every temperature, one at 0;"
+        f" {size.untrained} untrained discriminators. {where}.\n\n"
         f"Of {len(words)} tests of the paper's claims {words.count('reproduced')} came out reproduced,"
         f" {words.count('not reproduced')} not reproduced, {words.count('reversed')} reversed. All {len(findings)}"
         " intervals hold one by one; among so many a few may miss by chance.\n"

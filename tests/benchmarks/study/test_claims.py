@@ -1,11 +1,9 @@
 """The word for a claim follows from its interval alone, and every claim asks for what the study measures."""
 
-from typing import Literal
-
 import pytest
 
 from benchmarks.study.arms import POLICIES, SIZES, TEMPERATURES, prefix, steps_of_seed
-from benchmarks.study.claims import OURS, PAPER, Claim, examine, judge
+from benchmarks.study.claims import OURS, PAPER, Claim, Expected, examine, judge
 from benchmarks.study.intervals import Interval
 from benchmarks.study.measurements import UNTRAINED, Measurements, Quantity
 
@@ -18,15 +16,16 @@ from benchmarks.study.measurements import UNTRAINED, Measurements, Quantity
         ("above", 0.0, -0.3, -0.01, "reversed"),
         ("above", 0.5, 0.4, 0.6, "not reproduced"),
         ("above", 0.5, 0.1, 0.4, "reversed"),
+        ("below", 0.0, -0.3, -0.01, "reproduced"),
+        ("below", 0.0, -0.3, 0.01, "not reproduced"),
+        ("below", 0.0, 0.01, 0.3, "reversed"),
         ("within", 0.02, -0.01, 0.01, "reproduced"),
         ("within", 0.02, -0.03, 0.01, "not reproduced"),
         ("within", 0.02, 0.03, 0.05, "reversed"),
         ("within", 0.02, -0.05, -0.03, "reversed"),
     ],
 )
-def test_the_word_for_an_interval(
-    expected: Literal["above", "within"], level: float, lower: float, upper: float, word: str
-) -> None:
+def test_the_word_for_an_interval(expected: Expected, level: float, lower: float, upper: float, word: str) -> None:
     assert judge(Interval((lower + upper) / 2, lower, upper), expected, level) == word
 
 
