@@ -15,16 +15,16 @@ def settle_versions(
     names: Iterable[str], store: ArtifactStore, directory: Path, *, elsewhere: Callable[[str], str] | None = None
 ) -> dict[str, str]:
     """Map each ``NAME[@VERSION][:OUTPUT]`` to the same with a version, as stored in ``directory`` by the run's first
-    start.
+    start. Asked again for other names, it adds those.
 
     Directories stay as they are; a name that is no artifact's becomes what ``elsewhere``, where given, makes of it.
     Raises NotFound, or BrokenArtifact for files that are not those published.
     """
     path = directory / PINS_FILE
-    if not path.exists():
-        pinned = {name: _pinned(name, store, elsewhere) for name in names}
-        write_atomically(path, json.dumps(pinned, indent=2) + "\n")
-    content: dict[str, str] = json.loads(path.read_text(encoding="utf-8"))
+    content: dict[str, str] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    if added := {name: _pinned(name, store, elsewhere) for name in names if name not in content}:
+        content |= added
+        write_atomically(path, json.dumps(content, indent=2) + "\n")
     return content
 
 

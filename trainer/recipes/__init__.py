@@ -8,13 +8,16 @@ from pydantic import Field, TypeAdapter, ValidationError
 from trainer.errors import InvalidInput
 from trainer.json_pointer import error_pointer
 from trainer.recipe import Recipe
+from trainer.recipes.discriminator import DiscriminatorRecipe
 from trainer.recipes.preference import GANPO, PreferenceRecipe
 from trainer.recipes.reward_model import RewardModelRecipe
 from trainer.recipes.sft import SFT
 
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
-AnyTrainingRecipe = Annotated[SFT | PreferenceRecipe | GANPO | RewardModelRecipe, Field(discriminator="kind")]
+AnyTrainingRecipe = Annotated[
+    SFT | PreferenceRecipe | GANPO | RewardModelRecipe | DiscriminatorRecipe, Field(discriminator="kind")
+]
 
 
 def parse_recipe(content: dict[str, Any]) -> Recipe:

@@ -23,6 +23,7 @@ from trainer.recipes.discriminator_artifact import publish_discriminators
 from trainer.recipes.encoding import EncodedPreference, encode_preferences, training_device
 from trainer.recipes.preference_learner import PreferenceLearner
 from trainer.recipes.reading import read_preferences
+from trainer.recipes.reference_artifact import publish_reference
 from trainer.recipes.training import TrainingRecipe
 
 PRECOMPUTED = "reference"
@@ -69,7 +70,7 @@ def _train(recipe: PreferenceTraining, adversarial: Adversarial | None, run: Run
     policy.model.to(training_device())
     encoded, measured = (_encode(recipe, policy, each, run) for each in (rows, held_out))
     compares = recipe.objective.needs_reference_logps or adversarial is not None
-    origin = _publish_reference(recipe, policy, rows, run) if parent is None and compares else parent
+    origin = publish_reference(recipe, policy, rows, run) if parent is None and compares else parent
     state = None
     if adversarial is not None:
         state = build_regulariser(adversarial, int(policy.model.config.hidden_size), recipe.seed).to(policy.device)
@@ -183,19 +184,4 @@ def _publish_policy(
         details=details,
         probes=make_probes(scorer, [row.sides[0] for row in probed]),
         parents=[] if origin is None else [origin.as_parent(role)],
-    )
-
-
-def _publish_reference(recipe: PreferenceTraining, policy: Policy, rows: Sequence[Preference], run: Run) -> Artifact:
-    """A policy that came from elsewhere becomes an artifact, so that what is trained on it can name it."""
-    return recipe.publish(
-        run,
-        f"{recipe.name}/reference",
-        "policy",
-        policy.save,
-        rows=rows,
-        metrics={},
-        details={"max_tokens": policy.max_tokens, "template_hash": policy.format.template_hash},
-        probes=make_probes(PolicyScorer(policy), [row.sides[0] for row in rows]),
-        parents=[],
     )

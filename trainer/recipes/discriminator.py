@@ -1,0 +1,190 @@
+"""Discriminators alone: against an existing policy, as a Bradley-Terry probe, or random as controls."""
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor
+
+from trainer.adversarial.discriminators import Discriminators
+from trainer.adversarial.latent_sets import LatentSets
+from trainer.adversarial.settings import Game
+from trainer.data.rows import Preference
+from trainer.errors import InvalidInput
+from trainer.loop import Learner
+from trainer.models.discriminators import (
+    Discriminator,
+    DiscriminatorConfig,
+    RandomDiscriminator,
+    TransformerDiscriminator,
+)
+from trainer.models.latents import Latents, MaskChoice
+from trainer.models.policy import Policy, collate
+from trainer.models.precomputed_reference import PrecomputedReference
+from trainer.models.reference import FrozenCopy
+from trainer.models.starting_point import PolicyOrigin
+from trainer.objectives.bradley_terry import bradley_terry
+from trainer.processes import is_first
+from trainer.recipe import Run
+from trainer.recipes.discriminator_artifact import publish_discriminators
+from trainer.recipes.encoding import EncodedPreference, encode_preferences, training_device
+from trainer.recipes.reading import read_preferences
+from trainer.recipes.reference_artifact import publish_reference
+from trainer.recipes.training import TrainingRecipe
+from trainer.schedule import OptimizerSettings
+
+FEATURES = "features"
+"""The folder of a run directory that holds latents, until the run has succeeded."""
+
+
+class DiscriminatorRecipe(TrainingRecipe):
+    """Train discriminators on the latents of frozen policies; publishes a scorer on the reference's features.
+
+    Latents are computed once, into files of the run directory.
+    """
+
+    kind: Literal["discriminator"]
+    reference: PolicyOrigin
+    policy: PolicyOrigin | None = None
+    """What has drifted from the reference and is told from it; for ``loss: adversarial``."""
+    discriminator: DiscriminatorConfig = TransformerDiscriminator()
+    loss: Literal["adversarial", "bradley_terry"] = "adversarial"
+    """``adversarial``: C_chosen and C_rejected by eqs. 19 and 20 of arXiv 2601.22083, as GANPO trains them, but for a
+    policy that stands still. ``bradley_terry``: one network by -log sigmoid(C(ref+) - C(ref-)), which never sees a
+    policy: the control that says what the adversary adds. It is published with the one output ``chosen``."""
+    game: Game = Game()
+    """Of which ``mask`` is everybody's and the rest ``adversarial``'s."""
+    copies: int = Field(10, ge=1, le=256)
+    """How many random discriminators a ``random`` one means, published as outputs ``random_0``, ``random_1``, ... of
+    one artifact, so that they share one pass of the reference. Nothing is trained then."""
+    optimizer: OptimizerSettings = OptimizerSettings(learning_rate=1e-4, schedule="constant", warmup_fraction=0.0)
+
+    @model_validator(mode="after")
+    def _policy_plays(self) -> Self:
+        plays = self.loss == "adversarial" and not isinstance(self.discriminator, RandomDiscriminator)
+        if plays and self.policy is None:
+            raise ValueError("loss adversarial tells a policy from its reference: give policy, or loss bradley_terry")
+        if not plays and self.policy is not None:
+            raise ValueError("nothing here looks at a policy: leave it out, or choose loss adversarial")
+        return self
+
+    def run(self, run: Run) -> dict[str, Any]:
+        rows, held_out = read_preferences(self.data, run)
+        reference, parent = self.reference.settled(run).open(run.artifacts, self.seed)
+        reference.model.to(training_device()).eval().requires_grad_(False)
+        origin = parent or publish_reference(self, reference, rows, run)
+        networks, steps = self._make(reference, rows, run)
+        artifact, metrics = publish_discriminators(
+            self,
+            self.name,
+            networks,
+            self.discriminator,
+            self.game.mask,
+            reference=reference,
+            origin=origin,
+            rows=rows,
+            held_out=held_out,
+            run=run,
+        )
+        if is_first():
+            shutil.rmtree(run.directory / FEATURES, ignore_errors=True)
+        return self.finish(run, {"discriminator": artifact}, metrics, steps)
+
+    def _make(self, reference: Policy, rows: Sequence[Preference], run: Run) -> tuple[dict[str, Discriminator], int]:
+        """The networks by name, trained where they are to be, and the steps that took."""
+        hidden = int(reference.model.config.hidden_size)
+        if isinstance(self.discriminator, RandomDiscriminator):
+            torch.manual_seed(self.seed)
+            drawn = {f"random_{index}": self.discriminator.build(hidden) for index in range(self.copies)}
+            return {name: network.to(reference.device) for name, network in drawn.items()}, 0
+        encoded = encode_preferences(reference, rows, self.data, run)
+        learner: _Player | _Probe
+        if self.policy is None:
+            torch.manual_seed(self.seed)
+            probe = self.discriminator.build(hidden).to(reference.device)
+            learner = _Probe(probe, self._features("reference", reference, encoded, run))
+            networks = {"chosen": probe}
+        else:
+            policy, _ = self.policy.settled(run).open(run.artifacts, self.seed)
+            policy.model.to(reference.device).eval().requires_grad_(False)
+            _check_alike(policy, reference)
+            players = Discriminators(self.discriminator, self.game, hidden, self.seed).to(reference.device)
+            features = [self._features(*each, encoded, run) for each in (("policy", policy), ("reference", reference))]
+            learner = _Player(players, *features)
+            networks = players.players
+        return networks, self.train(learner, encoded, [row.tokens for row in encoded], run)
+
+    def _features(self, name: str, policy: Policy, rows: Sequence[EncodedPreference], run: Run) -> "_Features":
+        return _Features(run.directory / FEATURES / name, policy, rows, self.game.mask, run)
+
+
+class _Features:
+    """Latents of one frozen policy on both sides of preferences, computed once."""
+
+    def __init__(
+        self, directory: Path, policy: Policy, rows: Sequence[EncodedPreference], mask: MaskChoice, run: Run
+    ) -> None:
+        sides = [side for row in rows for side in row.sides]
+        self.stored = PrecomputedReference(directory, policy, [], sides, mask, torch.float32)
+        self.stored.fill(FrozenCopy(policy), run)
+        self.pad_id, self.mask = policy.pad_id, mask
+
+    def __call__(self, rows: Sequence[EncodedPreference]) -> Latents:
+        """Latents (2 rows, length, hidden), chosen first."""
+        sides = [*(row.pair[0] for row in rows), *(row.pair[1] for row in rows)]
+        batch = collate(sides, self.pad_id).to(self.stored.device)
+        latents = self.stored(sides, batch, logps=False, latents=self.mask).latents
+        assert latents is not None
+        return latents
+
+
+class _Player(Learner[EncodedPreference]):
+    """Both discriminators by equations 19 and 20."""
+
+    def __init__(self, players: Discriminators, policy: _Features, reference: _Features) -> None:
+        self.trained = players.train()
+        self.policy, self.reference = policy, reference
+
+    def backward(self, rows: Sequence[EncodedPreference], share: float, *, last: bool) -> dict[str, float | Tensor]:
+        latents = LatentSets(self.policy(rows), self.reference(rows))
+        loss, metrics = self.trained(latents, share, last=last)
+        (share * loss).backward()
+        return {"loss": loss.detach(), **metrics}
+
+
+class _Probe(Learner[EncodedPreference]):
+    """One network by Bradley-Terry."""
+
+    def __init__(self, network: Discriminator, reference: _Features) -> None:
+        self.network, self.trained = network, network.train()
+        self.reference = reference
+        self._begins = True
+
+    def backward(self, rows: Sequence[EncodedPreference], share: float, *, last: bool) -> dict[str, float | Tensor]:
+        if self._begins:
+            self.network.iterate_norms()
+        self._begins = last
+        latents = self.reference(rows)
+        chosen, rejected = self.trained(latents.hidden_states, latents.mask).chunk(2)
+        loss = bradley_terry(chosen, rejected).mean()
+        (share * loss).backward()  # type: ignore[no-untyped-call]
+        return {
+            "loss": loss.detach(),
+            "rewards/chosen": chosen.detach().mean(),
+            "rewards/rejected": rejected.detach().mean(),
+            "rewards/margins": (chosen - rejected).detach().mean(),
+            "rewards/accuracies": (chosen > rejected).float().mean(),
+        }
+
+
+def _check_alike(policy: Policy, reference: Policy) -> None:
+    sizes = int(policy.model.config.hidden_size), int(reference.model.config.hidden_size)
+    if sizes[0] != sizes[1] or policy.tokenizer.get_vocab() != reference.tokenizer.get_vocab():
+        raise InvalidInput(
+            f"policy and reference must share hidden size (here {sizes[0]} and {sizes[1]}) and vocabulary: name the"
+            " reference that the policy was trained from",
+            pointer="/policy/path",
+        )
