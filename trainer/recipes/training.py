@@ -1,26 +1,21 @@
 """What all training recipes share: rows, schedule, batches, checkpoints, and publishing."""
 
-from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 from pydantic import Field
 from torch import nn
 from transformers import PreTrainedModel
 
-from trainer.artifacts import Artifact, ArtifactKind, Contents, Parent, Probe
-from trainer.checkpoints import Checkpoints
-from trainer.data.rows import Pair, Preference, digest_rows
 from trainer.data.sources import AnySource
 from trainer.errors import InvalidInput
 from trainer.loop import BatchSettings, CheckpointSettings, Learner, Row, Schedule, optimise
-from trainer.processes import is_first, this_process
-from trainer.recipe import Recipe, Run
+from trainer.recipe import Run
+from trainer.recipes.publishing import PublishingRecipe
 from trainer.schedule import OptimizerSettings
 
 
-class TrainingRecipe(Recipe):
+class TrainingRecipe(PublishingRecipe):
     """Base of recipes that train a network on rows and publish it."""
 
     data: AnySource
@@ -55,46 +50,6 @@ class TrainingRecipe(Recipe):
             run=run,
             compute_dtype=self.compute_dtype,
         )
-
-    def publish(
-        self,
-        run: Run,
-        name: str,
-        kind: ArtifactKind,
-        write: Callable[[Path], None],
-        *,
-        rows: Sequence[Pair | Preference],
-        metrics: dict[str, float],
-        details: dict[str, Any],
-        probes: list[Probe],
-        parents: list[Parent],
-    ) -> Artifact:
-        """Publish as this job's artifact and report it. Of several processes the first writes, the others find it."""
-        contents = Contents(
-            kind=kind,
-            recipe=self.model_dump(mode="json"),
-            recipe_digest=self.digest(),
-            metrics=metrics,
-            details=details,
-            probes=probes,
-            parents=parents,
-            job=run.id,
-            data_digest=digest_rows(rows),
-        )
-        with this_process().main_process_first():
-            artifact = run.artifacts.publish(name, contents, write)
-        run.reporter.event("artifact", name=artifact.name, version=artifact.version, kind=kind)
-        return artifact
-
-    def finish(self, run: Run, artifacts: dict[str, Artifact], metrics: dict[str, float], steps: int) -> dict[str, Any]:
-        """The run's summary, once all is published and checkpoints are no longer needed."""
-        if is_first():
-            Checkpoints(run.directory).clear()
-        return {
-            "artifacts": {role: artifact.reference for role, artifact in artifacts.items()},
-            "metrics": metrics,
-            "steps": steps,
-        }
 
 
 def _checkpoint_gradients(network: nn.Module) -> None:

@@ -1,0 +1,60 @@
+"""What recipes that make artifacts share: publishing them as this job's, and the summary at the end."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from trainer.artifacts import Artifact, ArtifactKind, Contents, Parent, Probe
+from trainer.checkpoints import Checkpoints
+from trainer.data.rows import Pair, Preference, digest_rows
+from trainer.processes import is_first, this_process
+from trainer.recipe import Recipe, Run
+
+
+class PublishingRecipe(Recipe):
+    """Base of recipes that publish what they made."""
+
+    def publish(
+        self,
+        run: Run,
+        name: str,
+        kind: ArtifactKind,
+        write: Callable[[Path], None],
+        *,
+        rows: Sequence[Pair | Preference],
+        metrics: dict[str, float],
+        details: dict[str, Any],
+        probes: list[Probe],
+        parents: list[Parent],
+        job: str | None = None,
+    ) -> Artifact:
+        """Publish as this job's artifact and report it. Of several processes the first writes, the others find it.
+
+        A job publishes a name once, and gets what it published when asked again; ``job`` tells apart those that it
+        publishes several times on its way.
+        """
+        contents = Contents(
+            kind=kind,
+            recipe=self.model_dump(mode="json"),
+            recipe_digest=self.digest(),
+            metrics=metrics,
+            details=details,
+            probes=probes,
+            parents=parents,
+            job=job or run.id,
+            data_digest=digest_rows(rows),
+        )
+        with this_process().main_process_first():
+            artifact = run.artifacts.publish(name, contents, write)
+        run.reporter.event("artifact", name=artifact.name, version=artifact.version, kind=kind)
+        return artifact
+
+    def finish(self, run: Run, artifacts: dict[str, Artifact], metrics: dict[str, float], steps: int) -> dict[str, Any]:
+        """The run's summary, once all is published and checkpoints are no longer needed."""
+        if is_first():
+            Checkpoints(run.directory).clear()
+        return {
+            "artifacts": {role: artifact.reference for role, artifact in artifacts.items()},
+            "metrics": metrics,
+            "steps": steps,
+        }
