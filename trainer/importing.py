@@ -21,7 +21,8 @@ from trainer.models.loading import load_pair_model, make_probes
 from trainer.models.pair_model import PairModel
 from trainer.models.policy import Policy
 from trainer.models.policy_scorer import PolicyScorer
-from trainer.models.reward_model import Architecture, Pooling, RewardModel
+from trainer.models.reward_model import RewardModel
+from trainer.models.reward_network import Architecture, Pooling
 
 _PROBE = Pair("Name the capital of France.", "The capital of France is Paris.")
 

@@ -2,36 +2,24 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from trainer.artifacts import refuse_pickled_weights
-from trainer.data.text import (
-    ChatFormat,
-    Encoded,
-    OnOverlong,
-    Prompt,
-    as_text,
-    check_response,
-    pad_right,
-    pad_token_id,
-)
+from trainer.data.text import ChatFormat, Encoded, OnOverlong, Prompt, as_text, check_response, pad_right
 from trainer.errors import BrokenArtifact, InvalidInput, OverlongInput
 from trainer.models.match_features import match_type_ids
 from trainer.models.policy import model_bytes
-
-Architecture = Literal["encoder", "decoder"]
-Pooling = Literal["cls", "mean", "last_token"]
+from trainer.models.reward_network import Architecture, Pooling, RewardNetwork
 
 
 class RewardModel:
     """Scores a pair by one unbounded number, higher is better. A ``PairModel``.
 
-    Encoders read two segments, ``[CLS] prompt [SEP] response [SEP]``; decoders read the chat format and are pooled
-    at the last real token, found by the mask and never by comparing with the padding id.
+    Encoders read two segments, ``[CLS] prompt [SEP] response [SEP]``; decoders read the chat format.
     """
 
     outputs: tuple[str, ...] = ("score",)
@@ -47,16 +35,15 @@ class RewardModel:
         max_tokens: int | None = None,
     ) -> None:
         self.model = model
+        self.network = RewardNetwork(model, architecture, pooling)
         self.tokenizer = tokenizer
         self.architecture = architecture
         self.pooling = pooling
         self.match_features = match_features
-        window = _window(model)
-        self.max_tokens = min(window, max_tokens) if max_tokens else window
+        self.max_tokens = _window(model, max_tokens)
         self.format = ChatFormat(tokenizer)
-        self._pad_id = pad_token_id(tokenizer)
+        self._pad_id = _padding(tokenizer)
         self._sentence_end = tokenizer.convert_tokens_to_ids(".") if match_features else None
-        _check_pooling(model, architecture, pooling)
 
     @classmethod
     def load(cls, path: Path, details: dict[str, Any]) -> "RewardModel":
@@ -103,27 +90,20 @@ class RewardModel:
             return self.format.encode(prompt, response, self.max_tokens, on_overlong)
         return self._encode_segments(as_text(prompt), response, on_overlong)
 
-    def forward(self, batch: Sequence[Encoded]) -> Tensor:
-        """Scores (batch,), float32, with gradients, on the model's device."""
-        input_ids = self._tensor([row.input_ids for row in batch], self._pad_id)
-        mask = self._tensor([[1] * row.tokens for row in batch], 0)
-        inputs: dict[str, Tensor] = {"input_ids": input_ids, "attention_mask": mask}
+    def collate(self, batch: Sequence[Encoded]) -> dict[str, Tensor]:
+        """What ``network`` reads, each (batch, length), padded on the right, on the model's device."""
+        inputs = {
+            "input_ids": self._tensor([row.input_ids for row in batch], self._pad_id),
+            "attention_mask": self._tensor([[1] * row.tokens for row in batch], 0),
+        }
         if batch[0].token_type_ids is not None:
             inputs["token_type_ids"] = self._tensor([row.token_type_ids or [] for row in batch], 0)
-        if self.pooling == "cls":
-            return cast(Tensor, self.model(**inputs).logits[:, 0].float())
-        hidden: Tensor = self.model.base_model(**inputs).last_hidden_state
-        if self.pooling == "last_token":
-            last = mask.sum(dim=1) - 1
-            pooled = hidden[torch.arange(len(batch), device=hidden.device), last]
-        else:
-            weights = mask[..., None].to(hidden.dtype)
-            pooled = (hidden * weights).sum(dim=1) / weights.sum(dim=1)
-        return cast(Tensor, _head(self.model)(pooled)[:, 0].float())
+        return inputs
 
     @torch.inference_mode()
     def score(self, batch: Sequence[Encoded]) -> Tensor:
-        return self.forward(batch)[:, None].cpu()
+        scores: Tensor = self.network(self.collate(batch))
+        return scores[:, None].cpu()
 
     def bytes(self) -> int:
         return model_bytes(self.model)
@@ -148,30 +128,28 @@ class RewardModel:
         if self.match_features:
             types = match_type_ids(ids, segments, self._sentence_end)
         elif types is not None:
-            types = [types[i] for i in keep]
+            types = [types[i] for i in keep] if self.network.reads_token_types else None
         start = segments.index(1) if 1 in segments else len(ids)
-        return Encoded(ids, start, types, excess)
+        return Encoded(ids, start, types, excess, prompt_start=segments.index(0))
 
 
-def _window(model: PreTrainedModel) -> int:
-    """Most tokens the model reads. RoBERTa's family counts positions from after its padding id, so has fewer."""
-    positions = int(model.config.max_position_embeddings)
+def _window(model: PreTrainedModel, wanted: int | None) -> int:
+    """Most tokens the model reads, and no more than wanted.
+
+    RoBERTa's family counts positions from after its padding id, so has fewer than its configuration says.
+    """
+    positions = getattr(model.config.get_text_config(), "max_position_embeddings", None) or 0
     for name, module in model.named_modules():
         if name.endswith("position_embeddings") and isinstance(module, nn.Embedding) and module.padding_idx is not None:
-            return positions - module.padding_idx - 1
-    return positions
+            positions -= module.padding_idx + 1
+    if positions > 0:
+        return min(positions, wanted) if wanted else int(positions)
+    if wanted is None:
+        raise InvalidInput(f"{type(model).__name__} names no longest input: set backbone.max_tokens")
+    return wanted
 
 
-def _head(model: PreTrainedModel) -> nn.Module:
-    head = getattr(model, "score", None) or getattr(model, "classifier", None)
-    assert isinstance(head, nn.Module)
-    return head
-
-
-def _check_pooling(model: PreTrainedModel, architecture: Architecture, pooling: Pooling) -> None:
-    if architecture == "decoder" and pooling != "last_token":
-        raise InvalidInput(f"a decoder reads left to right: pooling must be last_token, not {pooling}")
-    if architecture == "encoder" and pooling == "last_token":
-        raise InvalidInput("an encoder's last token is a separator: pooling must be cls or mean")
-    if pooling == "mean" and not isinstance(getattr(model, "classifier", None), nn.Linear):
-        raise InvalidInput(f"{type(model).__name__} pools inside its own head: use pooling cls")
+def _padding(tokenizer: PreTrainedTokenizerBase) -> int:
+    """An id that ends no text: a plain ``from_pretrained`` finds a decoder's last token by comparing with it."""
+    candidates = (tokenizer.pad_token_id, tokenizer.unk_token_id, tokenizer.bos_token_id, 0)
+    return next(int(id_) for id_ in candidates if id_ is not None and id_ != tokenizer.eos_token_id)

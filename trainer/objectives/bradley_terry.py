@@ -4,12 +4,13 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 
-def bradley_terry(chosen: Tensor, rejected: Tensor, *, centring: float = 0.0) -> Tensor:
-    """-log sigmoid(s_w - s_l) per pair, plus ``centring`` (s_w + s_l)^2, which pins the scores' free constant.
+def bradley_terry(chosen: Tensor, rejected: Tensor, margin: Tensor | float = 0.0, *, centring: float = 0.0) -> Tensor:
+    """-log sigmoid(s_w - s_l - m) per pair, plus ``centring`` (s_w + s_l)^2, which pins the scores' free constant.
 
-    Bradley and Terry 1952; the centring term is that of arXiv 2312.09244, eq. 2. Shapes (pairs,).
+    Bradley and Terry 1952; the margin m, by how much chosen is better, is that of Llama 2 (arXiv 2307.09288, eq. 2);
+    the centring term is that of arXiv 2312.09244, eq. 2. Shapes (pairs,).
     """
-    return -logsigmoid(chosen - rejected) + centring * (chosen + rejected) ** 2
+    return -logsigmoid(chosen - rejected - margin) + centring * (chosen + rejected) ** 2
 
 
 def pointwise_bce(chosen: Tensor, rejected: Tensor) -> Tensor:

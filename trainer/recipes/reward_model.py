@@ -2,10 +2,14 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, Self
+
+from pydantic import Field, model_validator
+from torch import Tensor
 
 from trainer.calibration import fit_temperature
 from trainer.data.text import Encoded
+from trainer.errors import InvalidInput
 from trainer.loop import Learner
 from trainer.models.loading import make_probes
 from trainer.models.reward_model import RewardModel
@@ -25,17 +29,31 @@ class RewardModelRecipe(TrainingRecipe):
     kind: Literal["reward_model"]
     backbone: BackboneOrigin
     loss: Loss = "bradley_terry"
-    centring: float = 0.0
-    """Weight of the term that pins the mean score to zero (Bradley-Terry only)."""
+    centring: float = Field(0.0, ge=0)
+    """Weight of the term that pins the mean score to zero (Bradley-Terry only); TRL's center_rewards_coefficient."""
+    margin: bool = False
+    """Ask of each pair's scores to differ by more than the row's ``margin`` or, where it has none, its
+    ``score_chosen - score_rejected`` (Bradley-Terry only). TRL does so wherever there is a column ``margin``."""
+
+    @model_validator(mode="after")
+    def _terms_of_bradley_terry(self) -> Self:
+        if self.loss == "bce" and (self.margin or self.centring):
+            raise ValueError("margin and centring belong to loss bradley_terry; leave them out")
+        return self
 
     def run(self, run: Run) -> dict[str, Any]:
         rows, held_out = read_preferences(self.data, run)
         model, parent = self.backbone.settled(run).open(run.artifacts, self.seed)
         model.model.to(training_device())
         encoded = encode_preferences(model, rows, self.data, run)
-        learner = _Learner(model, self.loss, self.centring)
+        if self.margin and any(row.margin is None for row in encoded):
+            raise InvalidInput(
+                "margin needs a number in field 'margin', or in 'score_chosen' and 'score_rejected', of every row",
+                pointer="/margin",
+            )
+        learner = _Learner(model, self)
         steps = self.train(learner, encoded, [row.tokens for row in encoded], run)
-        model.model.eval()
+        model.network.eval()
         metrics, calibration = _measure(model, encode_preferences(model, held_out, self.data, run), self.loss)
         artifact = self.publish(
             run,
@@ -52,19 +70,20 @@ class RewardModelRecipe(TrainingRecipe):
 
 
 class _Learner(Learner[EncodedPreference]):
-    def __init__(self, model: RewardModel, loss: Loss, centring: float) -> None:
+    def __init__(self, model: RewardModel, recipe: RewardModelRecipe) -> None:
         self.model = model
-        self.loss = loss
-        self.centring = centring
-        self.trained = model.model.train()
+        self.recipe = recipe
+        self.trained = model.network.train()
 
     def backward(self, rows: Sequence[EncodedPreference], share: float, *, last: bool) -> dict[str, float]:
-        scores = self.model.forward([*(row.pair[0] for row in rows), *(row.pair[1] for row in rows)])
-        chosen, rejected = scores[: len(rows)], scores[len(rows) :]
-        if self.loss == "bce":
+        sides = [*(row.pair[0] for row in rows), *(row.pair[1] for row in rows)]
+        scores: Tensor = self.trained(self.model.collate(sides))
+        chosen, rejected = scores.chunk(2)
+        if self.recipe.loss == "bce":
             loss = pointwise_bce(chosen, rejected).mean()
         else:
-            loss = bradley_terry(chosen, rejected, centring=self.centring).mean()
+            margin = chosen.new_tensor([row.margin or 0.0 for row in rows]) if self.recipe.margin else 0.0
+            loss = bradley_terry(chosen, rejected, margin, centring=self.recipe.centring).mean()
         (share * loss).backward()  # type: ignore[no-untyped-call]
         return {
             "loss": float(loss.detach()),

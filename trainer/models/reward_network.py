@@ -1,0 +1,79 @@
+"""From a padded batch to scores, as one module, for any Hugging Face backbone with a sequence classification head."""
+
+from typing import Literal, cast
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from trainer.errors import InvalidInput
+
+Architecture = Literal["encoder", "decoder"]
+Pooling = Literal["cls", "mean", "last_token"]
+
+
+class RewardNetwork(nn.Module):
+    """A training forward as one module, which a launcher may shard, replicate or run in lower precision.
+
+    ``cls`` scores by the architecture's own head, which reads the first token. ``mean`` and ``last_token`` pool the
+    backbone's last hidden states over the real tokens, found by the mask and never by comparing with the padding id,
+    and score by the head's last linear layer; what they leave unused is frozen.
+    """
+
+    def __init__(self, model: PreTrainedModel, architecture: Architecture, pooling: Pooling) -> None:
+        super().__init__()
+        if architecture == "decoder" and pooling == "cls":
+            raise InvalidInput("a decoder's first token sees nothing: pooling must be last_token or mean, not cls")
+        if architecture == "encoder" and pooling == "last_token":
+            raise InvalidInput("an encoder's last token is a separator: pooling must be cls or mean")
+        self.model = model
+        self.pooling = pooling
+        self._options = {"use_cache": False} if architecture == "decoder" else {}
+        if pooling != "cls":
+            self._scorer = _last_linear(model)
+            self._freeze_unused()
+        elif hasattr(model.config, "classifier_pooling"):  # ModernBERT's own head pools as its configuration says
+            model.config.classifier_pooling = "cls"
+
+    @property
+    def reads_token_types(self) -> bool:
+        """Whether the backbone tells segments apart; many tokenizers give types to backbones that do not."""
+        return getattr(self.model.config, "type_vocab_size", 0) > 1
+
+    def forward(self, inputs: dict[str, Tensor]) -> Tensor:
+        """Scores (batch,), float32. ``inputs``: ids, mask and, for some, token types, each (batch, length)."""
+        if self.pooling == "cls":
+            return cast(Tensor, self.model(**inputs).logits[:, 0].float())
+        backbone = cast(nn.Module, self.model.base_model)
+        mask = inputs["attention_mask"]
+        if hasattr(self.model.config, "attention_window"):  # Longformer: all see [CLS], as under its own head
+            inputs = {**inputs, "global_attention_mask": torch.zeros_like(mask).index_fill(1, mask.new_zeros(1), 1)}
+        hidden: Tensor = backbone(**inputs, **self._options).last_hidden_state
+        if self.pooling == "last_token":
+            pooled = hidden[torch.arange(len(mask), device=mask.device), mask.sum(dim=1) - 1]
+        else:
+            weights = mask[..., None].to(hidden.dtype)
+            pooled = (hidden * weights).sum(dim=1) / weights.sum(dim=1)
+        return cast(Tensor, self.model.get_submodule(self._scorer)(pooled)[:, 0].float())
+
+    def _freeze_unused(self) -> None:
+        backbone = cast(nn.Module, self.model.base_model)
+        used = {*backbone.parameters(), *self.model.get_submodule(self._scorer).parameters()}
+        if isinstance(pooler := getattr(backbone, "pooler", None), nn.Module):
+            used -= set(pooler.parameters())
+        for parameter in self.model.parameters():
+            if parameter not in used:
+                parameter.requires_grad_(False)
+
+
+def _last_linear(model: PreTrainedModel) -> str:
+    """Name of the head's last layer: ``score``, ``classifier`` or ``classifier.out_proj``, as architectures differ."""
+    backbone = set(cast(nn.Module, model.base_model).modules())
+    layers = [
+        (name, module)
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Linear) and module not in backbone
+    ]
+    if not layers or layers[-1][1].out_features != 1:
+        raise InvalidInput(f"{type(model).__name__} has no head with one output for pooled states; use pooling cls")
+    return str(layers[-1][0])
