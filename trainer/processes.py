@@ -56,6 +56,9 @@ def make_accelerator(compute_dtype: torch.dtype) -> Accelerator:
     Raises InvalidInput for the first version of FSDP, which cannot be undone after training.
     """
     this_process()
+    sharded = parse_flag_from_env("ACCELERATE_USE_FSDP")
+    if sharded and os.environ.get("FSDP_VERSION") != "2":
+        raise InvalidInput("weights are sharded by the second version of FSDP: launch with --fsdp_version 2")
     precision = "bf16" if compute_dtype == torch.bfloat16 else "no"
     if AcceleratorState._shared_state and AcceleratorState().mixed_precision != precision:
         AcceleratorState._reset_state()  # the precision is one training's, not the process's
@@ -64,14 +67,12 @@ def make_accelerator(compute_dtype: torch.dtype) -> Accelerator:
         mixed_precision=precision,
         kwargs_handlers=[DistributedDataParallelKwargs(gradient_as_bucket_view=True)],
     )
-    if accelerator.num_processes > 1 and parse_flag_from_env("ACCELERATE_USE_FSDP"):
+    if sharded and accelerator.num_processes > 1:
         _shard(accelerator, precision)
     return accelerator
 
 
 def _shard(accelerator: Accelerator, precision: str) -> None:
-    if os.environ.get("FSDP_VERSION") != "2":
-        raise InvalidInput("weights are sharded by the second version of FSDP: launch with --fsdp_version 2")
     plugin = FullyShardedDataParallelPlugin()  # says how, as the launcher was told; keeps what it learns of a network
     if precision != "no":
         plugin.set_mixed_precision(precision)
