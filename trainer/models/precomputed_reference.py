@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -142,8 +143,8 @@ class PrecomputedReference(Reference):
         path = self.directory / "contents.json"
         if path.exists() and json.loads(path.read_text(encoding="utf-8")) == contents:
             return
-        path.unlink(missing_ok=True)
         with storage_errors(self.directory):
+            shutil.rmtree(self.directory, ignore_errors=True)  # about something else, or never finished
             self.directory.mkdir(parents=True, exist_ok=True)
             sizes = {"logps": 4 * len(self.texts), "latents": self.bytes - 4 * len(self.texts), "done": chunks}
             for name, size in sizes.items():
