@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from trainer.adversarial.latent_sets import LatentSets
+from trainer.adversarial.precision import tensor_float32
 from trainer.adversarial.settings import Adversarial
 from trainer.models.latents import Latents, select_latents
 from trainer.models.policy import PairBatch
@@ -61,9 +62,10 @@ class Regulariser(nn.Module, ABC):
         """
         cut = hidden.detach().requires_grad_()
         latents = LatentSets(select_latents(cut, batch, self.config.mask), reference, chosen)
-        metrics = self.observe(latents, share, last=last)
-        loss = self.loss(latents)
-        (gradient,) = torch.autograd.grad(loss, cut)
+        with tensor_float32():
+            metrics = self.observe(latents, share, last=last)
+            loss = self.loss(latents)
+            (gradient,) = torch.autograd.grad(loss, cut)
         seen: list[Tensor] = []
         handle = hidden.register_hook(  # type: ignore[no-untyped-call]
             lambda total: seen.append(_products(total, gradient))

@@ -1,9 +1,11 @@
 """A score depends on its pair alone: not on padding, on neighbours or on a trip to the disk."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from pydantic import TypeAdapter
 from transformers import (
     AutoModelForCausalLM,
     AutoModelForSequenceClassification,
@@ -17,7 +19,8 @@ from trainer.adversarial.state import AdversarialState
 from trainer.data.product_world import make_tokenizer, render_prompt, sample_examples
 from trainer.errors import BrokenArtifact, InvalidInput, OverlongInput
 from trainer.models.discriminator_pair import DiscriminatorPair
-from trainer.models.discriminators import TransformerDiscriminator
+from trainer.models.discriminators import DiscriminatorConfig, LinearDiscriminator, TransformerDiscriminator
+from trainer.models.latents import MaskChoice
 from trainer.models.match_features import match_type_ids
 from trainer.models.pair_model import PairModel
 from trainer.models.policy import Policy, collate
@@ -87,6 +90,31 @@ def test_discriminator_outputs_follow_their_definitions(discriminators: Discrimi
     assert torch.allclose(scores[:, 0], raw[:, 0])
     assert torch.allclose(scores[:, 1], -raw[:, 1])
     assert torch.allclose(scores[:, 2], (raw[:, 0] - 0.1) / 0.5 - raw[:, 1] / 2.0)
+
+
+@pytest.mark.parametrize("mask", ["response", "prompt_and_response"])
+@pytest.mark.parametrize("kind", ["transformer", "mlp", "linear", "last_token"])
+def test_half_padding_moves_no_discriminators_logit(kind: str, mask: MaskChoice, policy: Policy) -> None:
+    torch.manual_seed(0)
+    network = TypeAdapter[Any](DiscriminatorConfig).validate_python({"kind": kind}).build(32)
+    pair = DiscriminatorPair(policy, {"probe": network}, {}, mask)
+    assert pair.outputs == ("probe",)
+    short, long = pair.encode("mug", "color is red ."), pair.encode("mug " * 5, "color is red . " * 3)
+    assert 2 * short.tokens <= long.tokens
+    assert (pair.score([short, long])[0] - pair.score([short])[0]).abs() <= 1e-5
+
+
+def test_discriminators_read_the_prompt_only_where_asked(policy: Policy) -> None:
+    """A policy's latents of a response know its prompt; the prompt's own latents move the mean beyond that."""
+    torch.manual_seed(0)
+    network = LinearDiscriminator().build(32)
+    row = policy.encode("product mug | color red", "color is red .")
+    hidden = policy.hidden_states(collate([row], policy.pad_id))[0]
+    for mask, read in (("response", hidden[row.response_start :]), ("prompt_and_response", hidden)):
+        pair = DiscriminatorPair(policy, {"probe": network}, {}, mask)  # type: ignore[arg-type]
+        with torch.no_grad():
+            expected = network(read[None], torch.ones(1, len(read), dtype=torch.bool))
+        assert pair.score([row]).item() == pytest.approx(expected.item(), abs=1e-5)
 
 
 @pytest.mark.parametrize("name", ["encoder", "decoder"])

@@ -1,5 +1,7 @@
 """Discriminators alone: trained against a policy, as a probe, or drawn at random; published as what loads."""
 
+import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -136,3 +138,22 @@ def test_ganpo_with_the_distance_publishes_no_discriminator(store: ArtifactStore
     told = metrics_of(tmp_path / "run")
     assert told[0]["adversarial_loss"] == pytest.approx(0.0, abs=1e-6)  # nothing has moved yet
     assert told[-1]["adversarial_loss"] > 1e-6
+
+
+def test_ganpo_over_single_judged_responses_measures_its_discriminators_by_auc(
+    store: ArtifactStore, tmp_path: Path
+) -> None:
+    rows = [
+        {"prompt": f"product mug | color {color}", "response": f"color is {said} .", "label": color == said}
+        for color in ("red", "blue", "green")
+        for said in ("red", "blue", "green", "black")
+    ]
+    file = tmp_path / "rows.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    content = {**QUICK, "kind": "ganpo", "name": "judged", "policy": {"path": "base"}, "objective": {"kind": "kto"}}
+    fields = {"data": {"path": str(file)}, "adversarial": {"discriminator": SMALL}, "batch": {"size": 6, "micro": 2}}
+    result = run_recipe(parse_recipe({**content, **fields}), tmp_path / "run", store, quiet=True)
+    assert 0 <= result["metrics"]["discriminator/train/chosen/auc"] <= 1
+    assert all(math.isfinite(value) for value in metrics_of(tmp_path / "run")[-1].values())
+    model = load_pair_model(store.open("judged/discriminator"), store, torch.device("cpu"))
+    assert model.outputs == ("chosen", "rejected", "difference")
