@@ -12,6 +12,7 @@ import platform
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from importlib.metadata import version
 from multiprocessing import get_context
@@ -24,10 +25,10 @@ from benchmarks.study.document import fill
 from benchmarks.study.findings import Study, conclude
 from benchmarks.study.measurements import read_measurements
 from benchmarks.study.pictures import FIGURES, write_png
-from benchmarks.study.schedule import carry_out, say
+from benchmarks.study.schedule import carry_out, end_with_parent, say
 from benchmarks.study.tables import tables
 from trainer.artifacts import code_version
-from trainer.errors import AssayError
+from trainer.errors import AssayError, Stopped
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -41,13 +42,17 @@ def main(arguments: list[str] | None = None) -> int:
     say(f"{len(steps)} runs of {size.seeds} seeds in {directory}, {options.processes} at a time")
     try:
         # spawned, for a process forked from one with torch's threads may hang
-        with ProcessPoolExecutor(options.processes, mp_context=get_context("spawn")) as pool:
+        context = get_context("spawn")
+        with ProcessPoolExecutor(options.processes, mp_context=context, initializer=end_with_parent) as pool:
             carry_out(steps, directory, pool, options.processes)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, Stopped):
         say("interrupted; the same command continues")
         return 130
     except AssayError as error:
         say(error.detail)
+        return 1
+    except BrokenProcessPool:
+        say("a run's process was killed, perhaps for want of memory; the same command continues")
         return 1
     say(f"all runs done, {(time.monotonic() - started) / 60:.1f} minutes")
     _report(conclude(read_measurements(directory, range(size.seeds)), size), directory, options.document)

@@ -1,6 +1,9 @@
 """Do steps side by side, each as soon as what it needs is done; what a run directory says is done is not done again."""
 
+import multiprocessing
+import os
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
@@ -18,9 +21,10 @@ RUNS, ARTIFACTS = "runs", "artifacts"
 def carry_out(steps: Sequence[Step], directory: Path, pool: Executor, at_once: int) -> None:
     """Run every step below ``directory``, one that was interrupted from its checkpoint.
 
-    Raises the first failure; what is under way then goes on in the pool.
+    Raises the first failure; what is under way then goes on in the pool. Raises Conflict where a step was done by
+    another recipe, as by an older version of the study.
     """
-    done = {step.name for step in steps if _is_done(directory / RUNS / step.name)}
+    done = {step.name for step in steps if _is_done(step, directory)}
     waiting = [step for step in steps if step.name not in done]
     running: dict[Future[float], Step] = {}
     while waiting or running:
@@ -54,6 +58,21 @@ def say(text: str) -> None:
     sys.stderr.flush()
 
 
-def _is_done(run: Path) -> bool:
-    result = read_result(run)
-    return result is not None and result["status"] == "succeeded"
+def end_with_parent() -> None:
+    """For a pool's processes: do not outlive a study that was killed, or its next start would meet them at work."""
+    threading.Thread(target=_await_parent, daemon=True).start()
+
+
+def _await_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
+
+
+def _is_done(step: Step, directory: Path) -> bool:
+    result = read_result(directory / RUNS / step.name)
+    if result is None or result["status"] != "succeeded":
+        return False
+    perform(step.recipe, directory, step.name)  # which does no work again, but makes sure that it was this work
+    return True

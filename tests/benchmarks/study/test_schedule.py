@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks.study.arms import Step
 from benchmarks.study.schedule import RUNS, carry_out
-from trainer.errors import NotFound
+from trainer.errors import Conflict, NotFound
 from trainer.reporting import read_events
 
 DATA = {"kind": "product_world", "size": 8, "validation_size": 4, "levels": [1]}
@@ -34,3 +34,10 @@ def test_a_step_waits_for_what_it_needs_is_done_once_and_a_failure_names_its_run
     assert capsys.readouterr().err == ""
     events = read_events(tmp_path / RUNS / "first")
     assert sum(event["type"] == "started" for event in events) == 1
+
+
+def test_what_another_recipe_has_done_is_not_taken_for_done(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        carry_out([step("first", scratch=SHAPE)], tmp_path, pool, 1)
+        with pytest.raises(Conflict, match="belongs to another recipe"):
+            carry_out([step("first", scratch={**SHAPE, "hidden_size": 16})], tmp_path, pool, 1)
