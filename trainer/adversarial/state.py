@@ -42,7 +42,7 @@ class AdversarialState(Regulariser):
 
         ``discriminator/grad_norm`` is that of the whole step, before clipping.
         """
-        self.train()
+        self.train(not self.frozen)
         self.requires_grad_(not self.frozen)
         loss: Tensor
         loss, metrics = self.discriminators(latents, share, last=last)

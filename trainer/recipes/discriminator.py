@@ -13,6 +13,7 @@ from trainer.adversarial.discriminators import Discriminators
 from trainer.adversarial.latent_sets import LatentSets
 from trainer.adversarial.settings import Game
 from trainer.data.rows import Preference
+from trainer.data.text import Encoded
 from trainer.errors import InvalidInput
 from trainer.loop import Learner
 from trainer.models.discriminators import (
@@ -21,10 +22,10 @@ from trainer.models.discriminators import (
     RandomDiscriminator,
     TransformerDiscriminator,
 )
-from trainer.models.latents import Latents, MaskChoice
-from trainer.models.policy import Policy, collate
+from trainer.models.latents import Latents, MaskChoice, select_latents
+from trainer.models.policy import PairBatch, Policy, collate
 from trainer.models.precomputed_reference import PrecomputedReference
-from trainer.models.reference import FrozenCopy
+from trainer.models.reference import Reference, ReferenceView
 from trainer.models.starting_point import PolicyOrigin
 from trainer.objectives.bradley_terry import bradley_terry
 from trainer.processes import is_first
@@ -121,6 +122,21 @@ class DiscriminatorRecipe(TrainingRecipe):
         return _Features(run.directory / FEATURES / name, policy, rows, self.game.mask, run)
 
 
+class _StandsStill(Reference):
+    """A policy that nobody trains, itself and not a copy."""
+
+    def __init__(self, policy: Policy) -> None:
+        self.policy = policy
+
+    @torch.no_grad()
+    def __call__(
+        self, rows: Sequence[Encoded], batch: PairBatch, *, logps: bool, latents: MaskChoice | None
+    ) -> ReferenceView:
+        assert not logps
+        assert latents is not None
+        return ReferenceView(None, select_latents(self.policy.hidden_states(batch), batch, latents))
+
+
 class _Features:
     """Latents of one frozen policy on both sides of preferences, computed once."""
 
@@ -129,7 +145,7 @@ class _Features:
     ) -> None:
         sides = [side for row in rows for side in row.sides]
         self.stored = PrecomputedReference(directory, policy, [], sides, mask, torch.float32)
-        self.stored.fill(FrozenCopy(policy), run)
+        self.stored.fill(_StandsStill(policy), run)
         self.pad_id, self.mask = policy.pad_id, mask
 
     def __call__(self, rows: Sequence[EncodedPreference]) -> Latents:

@@ -70,6 +70,17 @@ def test_a_probe_learns_the_preference_from_the_references_latents_alone(store: 
     assert result["metrics"].keys() == {"held_out/chosen/accuracy"}
 
 
+@pytest.mark.parametrize(("steps", "warned"), [(1, True), (60, False)])
+def test_a_discriminator_close_to_chance_is_called_so(
+    steps: int, warned: bool, store: ArtifactStore, tmp_path: Path
+) -> None:
+    fields = {"loss": "bradley_terry", "discriminator": {"kind": "linear"}, "optimizer": {"learning_rate": 0.1}}
+    result, _ = train(store, tmp_path / "run", max_steps=steps, **fields)
+    assert (result["metrics"]["held_out/chosen/accuracy"] < 0.55) == warned
+    said = [event["text"] for event in read_events(tmp_path / "run") if event["type"] == "message"]
+    assert any("close to chance" in text for text in said) == warned
+
+
 def test_random_controls_share_an_artifact_and_differ(store: ArtifactStore, tmp_path: Path) -> None:
     random = {"kind": "random", "of": {"kind": "transformer", "width": 16, "layers": 1, "heads": 2}}
     result, model = train(store, tmp_path / "run", discriminator=random, copies=3)
