@@ -56,7 +56,9 @@ def _checkpoint_gradients(network: nn.Module) -> None:
     """Raises InvalidInput for an architecture that cannot."""
     models = [module for module in network.modules() if isinstance(module, PreTrainedModel)]
     try:
-        models[0].gradient_checkpointing_enable({"use_reentrant": False})
+        # by its new name where transformers has it and warns of the old one
+        enable = getattr(models[0], "activation_checkpointing_enable", None) or models[0].gradient_checkpointing_enable
+        enable({"use_reentrant": False})
     except ValueError as error:
         raise InvalidInput(
             f"{type(models[0]).__name__} cannot recompute activations; set gradient_checkpointing to false",

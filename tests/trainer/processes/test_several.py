@@ -166,3 +166,14 @@ def test_the_first_version_of_fsdp_is_refused(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("FSDP_VERSION", "1")
     with pytest.raises(InvalidInput, match="launch with --fsdp_version 2"):
         make_accelerator(torch.float32)
+
+
+def test_a_recipe_that_asks_for_two_processes_is_run_by_two(alone: ArtifactStore, tmp_path: Path) -> None:
+    file = tmp_path / "recipe.json"
+    file.write_text(json.dumps({**recipe("sft", 2), "launch": {"processes": 2}}))
+    command = [sys.executable, "-m", "trainer", str(file), "--run-dir", str(tmp_path / "run")]
+    command += ["--artifact-dir", str(tmp_path / "artifacts")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("sft@1") == 1
+    compare(ArtifactStore(tmp_path / "artifacts"), alone, "sft")
