@@ -148,3 +148,9 @@ def test_a_torn_file_is_no_bad_row(tmp_path: Path) -> None:
     path.write_bytes(gzip.compress((GOOD * 1000).encode())[:-9])
     with pytest.raises(InvalidInput, match="not a complete gzip file"):
         FileData(path=str(path), on_bad_row="skip").preferences()
+
+
+def test_no_more_is_read_than_asked_for(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl.gz"
+    path.write_bytes(gzip.compress((GOOD * 100_000).encode())[:-9])  # torn far behind the rows that are read
+    assert len(FileData(path=str(path), limit=2).preferences()) == 2

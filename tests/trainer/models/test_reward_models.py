@@ -142,6 +142,15 @@ def test_mean_and_last_token_are_of_the_hidden_states_of_real_tokens() -> None:
         assert model.score([row, longer])[0, 0].item() == pytest.approx(expected, abs=1e-5)
 
 
+def test_cls_is_the_first_token_also_where_the_configuration_says_mean() -> None:
+    model = shared("modernbert", "cls")
+    row = model.encode(*PAIRS[0])
+    with torch.inference_mode():
+        hidden = model.model.model(torch.tensor([row.input_ids])).last_hidden_state
+        expected = model.model.classifier(model.model.head(hidden[:, 0])).item()
+    assert model.score([row]).item() == pytest.approx(expected, abs=1e-5)
+
+
 def test_the_last_token_is_found_where_padding_and_end_share_an_id(tmp_path: Path) -> None:
     usual, tokenizer = shared("gpt2", "last_token"), make_tokenizer()
     tokenizer.pad_token = tokenizer.eos_token
