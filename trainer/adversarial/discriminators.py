@@ -25,6 +25,7 @@ class Discriminators(nn.Module):
     means: Tensor
     """Of each discriminator (2) on each of its sets (3), as of the last step."""
     started: Tensor
+    """Which of them have seen a row."""
 
     def __init__(self, config: DiscriminatorConfig, game: Game, hidden_size: int, seed: int) -> None:
         super().__init__()
@@ -34,7 +35,7 @@ class Discriminators(nn.Module):
             self.chosen = config.build(hidden_size)
             self.rejected = config.build(hidden_size)
         self.register_buffer("means", torch.zeros(2, 3))
-        self.register_buffer("started", torch.zeros((), dtype=torch.bool))
+        self.register_buffer("started", torch.zeros(2, 3, dtype=torch.bool))
         self._seen: Tensor | None = None
 
     @property
@@ -87,15 +88,15 @@ class Discriminators(nn.Module):
         sizes = sums.new_tensor([len(part) for parts in logits for part in parts])
         now = torch.stack([sums, sizes]).view(2, 2, 3) * float(counts)
         self._seen = now if self._seen is None else self._seen + now
-        if last or not self.started:
+        if last or not self.started.all():
             total = self._seen.clone()
             sum_over_ranks([total])
             batch = torch.where(total[1] > 0, total[0] / total[1].clamp(min=1), self.means)
-            decay = self.game.decay if self.started else 0.0
+            decay = self.game.decay * self.started
             self.means.copy_(decay * self.means + (1 - decay) * batch)
-        if last:
-            self.started.fill_(True)
-            self._seen = None
+            if last:
+                self.started |= total[1] > 0
+                self._seen = None
 
 
 @torch.no_grad()

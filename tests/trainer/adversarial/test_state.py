@@ -134,6 +134,17 @@ def test_one_side_may_be_missing_from_a_whole_step(latents: Make) -> None:
     assert torch.isfinite(weights(state)).all()
 
 
+def test_a_mean_starts_at_the_first_batch_that_has_its_set(latents: Make) -> None:
+    state = AdversarialState(CONFIG.model_copy(update={"learning_rate": 1e-12}), 8, seed=0)
+    state.observe(LatentSets(latents(1), latents(2), 0), 1.0, last=True)  # rejected alone
+    assert state.discriminators.means[0, 0] == 0
+    sets = LatentSets(latents(3), latents(4), 2)
+    state.observe(sets, 1.0, last=True)
+    with torch.no_grad():
+        logits = state.networks["chosen"](sets["reference_chosen"].hidden_states, sets["reference_chosen"].mask)
+    assert state.discriminators.means[0, 0].item() == pytest.approx(logits.mean().item(), abs=1e-4)
+
+
 def test_what_has_no_share_changes_nothing(latents: Make) -> None:
     alone, beside = AdversarialState(CONFIG, 8, seed=0), AdversarialState(CONFIG, 8, seed=0)
     alone.observe(LatentSets(latents(1), latents(2)), 1.0, last=True)
