@@ -9,6 +9,8 @@ from trainer.errors import InvalidInput
 from trainer.json_pointer import error_pointer
 from trainer.recipe import Recipe
 from trainer.recipes.discriminator import DiscriminatorRecipe
+from trainer.recipes.gapo import GAPO
+from trainer.recipes.ppo import PPO
 from trainer.recipes.preference import GANPO, PreferenceRecipe
 from trainer.recipes.reward_model import RewardModelRecipe
 from trainer.recipes.sft import SFT
@@ -16,7 +18,7 @@ from trainer.recipes.sft import SFT
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 AnyTrainingRecipe = Annotated[
-    SFT | PreferenceRecipe | GANPO | RewardModelRecipe | DiscriminatorRecipe, Field(discriminator="kind")
+    SFT | PreferenceRecipe | GANPO | RewardModelRecipe | DiscriminatorRecipe | PPO | GAPO, Field(discriminator="kind")
 ]
 
 

@@ -1,0 +1,208 @@
+"""GAPO (arXiv 2503.20194): a policy and an encoder-only reward model trained against each other."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from trainer.artifacts import Artifact, ArtifactStore
+from trainer.data.product_world.reading import read_prompt
+from trainer.data.rows import Pair, Preference
+from trainer.data.text import as_text
+from trainer.errors import InvalidInput
+from trainer.loop import BatchSettings, CheckpointSettings
+from trainer.models.loading import load_pair_model
+from trainer.models.reward_model import RewardModel
+from trainer.models.starting_point import BackboneOrigin
+from trainer.pins import settle_versions
+from trainer.recipe import Model, Run
+from trainer.recipes.adversarial_batches import AdversarialBatches, GeneratedLabel, OracleLabel, ZeroLabel, counts
+from trainer.recipes.adversarial_game import AdversarialGame, Pace, RewardFrom
+from trainer.recipes.encoding import EncodedPreference, encode_preferences, training_device
+from trainer.recipes.live_reward_model import LiveRewardModel, LiveSettings
+from trainer.recipes.played_reward_models import PlayedRewardModels
+from trainer.recipes.preferential_data import Augmentation, check_contrast, contrasting, count_disagreements
+from trainer.recipes.reading import read_preferences
+from trainer.recipes.reward_model import RewardModelRecipe
+from trainer.recipes.rounds import Judges, PromptRounds, RoundsRecipe, play_rounds
+from trainer.rollouts import encode_prompts
+from trainer.schedule import OptimizerSettings
+
+_WARM_UP = "warm_up"
+
+
+class WarmUp(Model):
+    """Phase 1: pointwise training of the reward model on accepted and rejected rows."""
+
+    backbone: BackboneOrigin
+    """An encoder (the paper) or, for comparison, a decoder."""
+    optimizer: OptimizerSettings = OptimizerSettings(learning_rate=1e-5)
+    batch: BatchSettings = BatchSettings(size=8)
+    epochs: float = Field(2.0, gt=0)
+    max_steps: int | None = Field(None, ge=1)
+    checkpoint: CheckpointSettings = CheckpointSettings()
+
+
+class Adversary(LiveSettings):
+    """The reward model: warmed up before and published, or here."""
+
+    path: str | None = None
+    """NAME[@VERSION] of a reward model trained with ``loss: bce``."""
+    warm_up: WarmUp | None = None
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> Self:
+        if (self.path is None) == (self.warm_up is None):
+            raise ValueError("give either path, of a reward model that is warmed up, or warm_up")
+        return self
+
+
+class GAPO(RoundsRecipe):
+    """Rounds of reward-model steps and PPO passes.
+
+    Publishes the policy; as ``NAME/reward_model`` the anchor, the reward model as it was before the rounds; and as
+    ``NAME/live_reward_model`` what became of it.
+    """
+
+    kind: Literal["gapo"]
+    reward_model: Adversary
+    augmentation: Augmentation = "preferential_prompt"
+    """What accepted and rejected rows differ in; sets ``data.contrast`` of the product world."""
+    reward_model_steps: int = Field(1, ge=0)
+    """In each round, on fresh generations; 0 freezes the reward model, which makes it PPO."""
+    policy_steps: int = Field(1, ge=1)
+    """PPO passes in each round; the first takes the very responses that the reward model was shown."""
+    generated_label: GeneratedLabel = ZeroLabel()
+    """What the reward model is told of generations."""
+    generated_share: float = Field(0.25, ge=0, le=1)
+    """Of its batches; 0 trains it on with the data alone."""
+    replay: int | None = Field(None, ge=1)
+    """Generations it draws from, the newest; null: one round's."""
+    reward_from: RewardFrom = "live"
+    """Whose score pays the policy; ``min``: the lesser of the live model's and the anchor's."""
+    verify: Literal["product_world"] | None = None
+    """Have this checker count accepted rows that violate their prompt, and rejected ones that do not."""
+    publish_every_rounds: int | None = Field(None, ge=1)
+    """Publish the live reward model on the way too, each time as a version of its name; null: at the end only."""
+
+    def run(self, run: Run) -> dict[str, Any]:
+        self.check_one_process()
+        settings = self.reward_model
+        mix = counts(settings.batch.size, settings.accepted_share, self.generated_share)
+        data = contrasting(self.data, self.augmentation)
+        rows, held_out = read_preferences(data, run)
+        for place, each in ((data.place, rows), (f"{data.place} (held out)", held_out)):
+            check_contrast(each, self.augmentation, place)
+        accepted = [row.sides[0] for row in rows]
+        facts = self._judge_rows(rows, accepted, run)
+        warm = self._warm_up(run)
+        anchor, model = self._load(warm, run.artifacts), self._load(warm, run.artifacts)
+        encoded = self._encode(model, rows, run)
+        passes = self.rounds * self.policy_steps
+        learner, origin = self.open_learner(rows, passes, run)
+        prompts = PromptRounds(learner.policy, [pair.prompt for pair in accepted], self.ppo, self.seed)
+        held_out_pairs = [row.sides[0] for row in held_out]
+        unseen = [pair.prompt for pair in held_out_pairs[: self.evaluation.prompts]]
+        measured = encode_prompts(learner.policy, unseen, self.ppo.max_response_tokens)
+        judges = Judges(self.data)
+        steps = self.rounds * self.reward_model_steps
+        published = PlayedRewardModels(
+            self, warm, anchor, model, rows, self._encode(model, held_out, run) if held_out else [], run
+        )
+        game = AdversarialGame(
+            learner,
+            LiveRewardModel(model, settings, max(steps, 1)),
+            anchor,
+            AdversarialBatches(encoded, mix, self.seed),
+            prompts=prompts,
+            held_out=measured,
+            judges=judges,
+            pace=Pace(
+                self.reward_model_steps,
+                self.policy_steps,
+                self.ppo.value.warmup_rounds,
+                self.replay or self.ppo.rollouts,
+            ),
+            label=self.generated_label,
+            reward_from=self.reward_from,
+            publish=lambda done: published.on_the_way(done, self.publish_every_rounds),
+        )
+        played = play_rounds(game, self, run)
+        metrics = facts | played.metrics
+        final = learner.sample(measured, passes) if measured else []
+        artifacts = published.at_the_end(played, final, judges)
+        artifacts["policy"] = self.publish_policy(
+            learner,
+            origin,
+            (held_out_pairs or accepted)[:16],
+            rows,
+            metrics,
+            {"rounds": played.rounds, "stopped_early": played.reason},
+            [artifacts["live_reward_model"].as_parent("reward_model"), artifacts["reward_model"].as_parent("anchor")],
+            run,
+        )
+        return self.finish(run, artifacts, metrics, played.rounds) | {"stopped_early": played.reason}
+
+    def _judge_rows(self, rows: Sequence[Preference], accepted: Sequence[Pair], run: Run) -> dict[str, float]:
+        """What the checker says of the rows, if it was asked; and whether it can label generations, if it must."""
+        if isinstance(self.generated_label, OracleLabel):
+            for pair in accepted:
+                read_prompt(as_text(pair.prompt))
+        if self.verify is None:
+            return {}
+        facts = count_disagreements(rows)
+        wrong, right = int(facts["data/accepted_violating"]), int(facts["data/rejected_satisfying"])
+        run.reporter.message(
+            f"of {len(rows)} rows, {wrong} accepted violate their prompt and {right} rejected satisfy theirs"
+        )
+        return facts
+
+    def _warm_up(self, run: Run) -> Artifact:
+        """The reward model to begin with: the published one, or one trained here, once, as ``NAME/warm_up``."""
+        settings = self.reward_model
+        if settings.path is not None:
+            return run.artifacts.open(settle_versions([settings.path], run.artifacts, run.directory)[settings.path])
+        assert settings.warm_up is not None
+        name = f"{self.name}/{_WARM_UP}"
+        for artifact in run.artifacts.versions(name):
+            if artifact.manifest.job == run.id:
+                return artifact
+        warm_up = settings.warm_up
+        recipe = RewardModelRecipe(
+            kind="reward_model",
+            name=name,
+            seed=self.seed,
+            launch=self.launch,
+            data=contrasting(self.data, self.augmentation),
+            backbone=warm_up.backbone,
+            loss="bce",
+            optimizer=warm_up.optimizer,
+            batch=warm_up.batch,
+            epochs=warm_up.epochs,
+            max_steps=warm_up.max_steps,
+            checkpoint=warm_up.checkpoint,
+        )
+        directory = run.directory / _WARM_UP
+        directory.mkdir(exist_ok=True)
+        return run.artifacts.open(recipe.run(replace(run, directory=directory))["artifacts"]["reward_model"])
+
+    def _load(self, warm: Artifact, store: ArtifactStore) -> RewardModel:
+        """Raises BrokenArtifact, also for one without its head, or InvalidInput for what cannot be trained on."""
+        if warm.manifest.kind != "reward_model":
+            raise InvalidInput(
+                f"{warm.reference} is a {warm.manifest.kind}, not a reward model", pointer="/reward_model/path"
+            )
+        model = load_pair_model(warm, store, training_device())
+        assert isinstance(model, RewardModel)
+        return model
+
+    def _encode(self, model: RewardModel, rows: Sequence[Preference], run: Run) -> list[EncodedPreference]:
+        """As the reward model's own tokenizer reads them. Raises InvalidInput where a prompt would lose tokens."""
+        encoded = encode_preferences(model, rows, self.data, run)
+        if cut := sum(any(side.truncated_tokens for side in row.sides) for row in encoded):
+            raise InvalidInput(
+                f"{cut} of {len(encoded)} rows exceed the reward model's {model.max_tokens} tokens, and cutting their"
+                " prompts would drop constraints without a word; use a backbone with a longer window or shorter rows"
+            )
+        return encoded

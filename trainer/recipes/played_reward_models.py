@@ -1,0 +1,149 @@
+"""What GAPO makes of its reward model, as artifacts: the anchor, which is to be served, and the live one."""
+
+import math
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from trainer.artifacts import Artifact
+from trainer.data.rows import Preference
+from trainer.models.loading import make_probes
+from trainer.models.reward_model import RewardModel
+from trainer.recipe import Run
+from trainer.recipes.classification import area_under_curve, calibration_error
+from trainer.recipes.encoding import EncodedPreference
+from trainer.recipes.publishing import PublishingRecipe
+from trainer.recipes.response_scores import ModelScores
+from trainer.recipes.reward_model import _measure as measure
+from trainer.recipes.rounds import Judges, Played
+from trainer.rollouts import Rollout
+
+_WHY_ANCHOR = (
+    "serve this one: it was trained on accepted and rejected rows alone; generations that all count as wrong,"
+    " right ones too, teach the live one that what looks like its data is right"
+)
+_WHY_NOT_LIVE = "trained against one policy, for its training; to score responses in general serve the anchor"
+
+
+class PlayedRewardModels:
+    """Publishes and measures both."""
+
+    def __init__(
+        self,
+        recipe: PublishingRecipe,
+        warm: Artifact,
+        anchor: RewardModel,
+        live: RewardModel,
+        rows: Sequence[Preference],
+        held_out: Sequence[EncodedPreference],
+        run: Run,
+    ) -> None:
+        self._recipe, self._warm, self._anchor, self._live = recipe, warm, anchor, live
+        self._rows, self._held_out, self._run = rows, held_out, run
+
+    def on_the_way(self, rounds: int, every: int | None) -> None:
+        """Publish the live model after every so many rounds."""
+        if every is not None and rounds % every == 0:
+            metrics, details = self._measure(self._live)
+            self._publish_live(rounds, metrics, details, [], f"{self._run.id}/round-{rounds}")
+
+    def at_the_end(self, played: Played, generations: Sequence[Rollout], judges: Judges) -> dict[str, Artifact]:
+        """Publish both, measured on held-out rows and on what the final policy generates."""
+        metrics, details = self._measure(self._anchor)
+        metrics |= _on_generations(self._anchor, generations, judges)
+        anchor = self._recipe.publish(
+            self._run,
+            f"{self._recipe.name}/reward_model",
+            "reward_model",
+            self._copy_warm,
+            rows=self._rows,
+            metrics=metrics,
+            details={**details, "role": "anchor", "serve_by_default": True, "why": _WHY_ANCHOR, "round": 0},
+            probes=self._warm.manifest.probes,
+            parents=[self._warm.as_parent("warm_up")],
+        )
+        metrics, details = self._measure(self._live)
+        metrics |= _on_generations(self._live, generations, judges)
+        live = self._publish_live(played.rounds, metrics, details, [anchor], None)
+        return {"reward_model": anchor, "live_reward_model": live}
+
+    def _publish_live(
+        self,
+        rounds: int,
+        metrics: dict[str, float],
+        details: dict[str, Any],
+        anchors: Sequence[Artifact],
+        job: str | None,
+    ) -> Artifact:
+        served = {"anchor": anchors[0].reference} if anchors else {}
+        pairs = [row.sides[0] for row in self._rows[:16]]
+        return self._recipe.publish(
+            self._run,
+            f"{self._recipe.name}/live_reward_model",
+            "reward_model",
+            self._live.save,
+            rows=self._rows,
+            metrics=metrics,
+            details={
+                **details,
+                "role": "live",
+                "serve_by_default": False,
+                "why": _WHY_NOT_LIVE,
+                "round": rounds,
+                **served,
+            },
+            probes=make_probes(self._live, pairs),
+            parents=[self._warm.as_parent("warm_up"), *(anchor.as_parent("anchor") for anchor in anchors)],
+            job=job,
+        )
+
+    def _measure(self, model: RewardModel) -> tuple[dict[str, float], dict[str, Any]]:
+        """Held-out accuracy, overall and per kind of contrast, calibration error, and the calibration fitted there."""
+        metrics, calibration = measure(model, self._held_out, "bce")
+        if self._held_out:
+            sides = [(row.pair[side], side == 0) for row in self._held_out for side in (0, 1)]
+            scores = [
+                score
+                for start in range(0, len(sides), 64)
+                for score in model.score([encoded for encoded, _ in sides[start : start + 64]])[:, 0].tolist()
+            ]
+            metrics["held_out/calibration_error"] = calibration_error(
+                [_sigmoid(score) for score in scores], [right for _, right in sides]
+            )
+        return metrics, {**model.details(), "loss": "bce", "calibration": calibration}
+
+    def _copy_warm(self, directory: Path) -> None:
+        for file in self._warm.manifest.files:
+            (directory / file).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(self._warm.path / file, directory / file)
+
+
+def _on_generations(model: RewardModel, generations: Sequence[Rollout], judges: Judges) -> dict[str, float]:
+    """How a model's scores of the policy's own responses agree with the checker, where there is one."""
+    checker = judges.of.get("oracle/satisfied")
+    if checker is None or not generations:
+        return {}
+    prompts, responses = [each.prompt.prompt for each in generations], [each.response for each in generations]
+    right: list[float] = []
+    wrong: list[float] = []
+    for score, verdict in zip(ModelScores(model)(prompts, responses), checker(prompts, responses), strict=True):
+        if score is not None:
+            (right if verdict else wrong).append(score)
+    probabilities = [_sigmoid(score) for score in [*right, *wrong]]
+    found = {
+        "generations/responses": float(len(probabilities)),
+        "generations/auc": area_under_curve(right, wrong),
+        "generations/calibration_error": calibration_error(probabilities, [True] * len(right) + [False] * len(wrong)),
+        "generations/probability_of_right": _mean([_sigmoid(score) for score in right]),
+        "generations/probability_of_wrong": _mean([_sigmoid(score) for score in wrong]),
+    }
+    return {name: value for name, value in found.items() if math.isfinite(value)}
+
+
+def _sigmoid(score: float) -> float:
+    return 1 / (1 + math.exp(-score)) if score >= 0 else 1 - 1 / (1 + math.exp(score))
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values) if values else math.nan
