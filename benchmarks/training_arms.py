@@ -51,6 +51,7 @@ def llama(hidden: int, layers: int, heads: int) -> PreTrainedConfig:
 MODELS: Mapping[str, Callable[[], PreTrainedConfig]] = {
     "22m": lambda: llama(384, 6, 6),
     "110m": lambda: llama(768, 12, 12),
+    "335m": lambda: llama(1024, 24, 16),
     "gemma-2-2b": lambda: Gemma2Config(vocab_size=256_000),  # transformers' defaults are this model's
     "llama-3-8b": lambda: LlamaConfig(
         vocab_size=128_256,
