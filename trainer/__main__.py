@@ -6,7 +6,11 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
+from rich.console import Console
+
 from trainer.artifacts import ArtifactStore
+from trainer.dry_run.check import dry_run
+from trainer.dry_run.table import print_dry_run
 from trainer.errors import AssayError, InvalidInput, Stopped
 from trainer.processes import is_first, leave
 from trainer.recipe import Launch, apply_overrides, read_recipe
@@ -21,9 +25,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("overrides", nargs="*", metavar="dotted.key=value")
     parser.add_argument("--run-dir", type=Path, help="default: runs/NAME; run again to continue")
     parser.add_argument("--artifact-dir", type=Path, default=Path("artifacts"))
+    parser.add_argument("--dry-run", action="store_true", help="check data, steps and memory per GPU; write nothing")
     options = parser.parse_intermixed_args(arguments)
     try:
         recipe = parse_recipe(apply_overrides(read_recipe(options.recipe), options.overrides))
+        if options.dry_run:
+            print_dry_run(dry_run(recipe, ArtifactStore(options.artifact_dir)), Console(highlight=False, markup=False))
+            return 0
         directory = options.run_dir or Path("runs") / recipe.name.replace("/", "-")
         if recipe.launch.processes > 1 and "LOCAL_RANK" not in os.environ:
             _launch(recipe.launch, sys.argv[1:] if arguments is None else arguments)

@@ -23,13 +23,20 @@ Overrides = Annotated[
 def train(
     recipe: RecipeFile,
     overrides: Overrides = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check data, steps and memory per GPU; fetch and write nothing.")
+    ] = False,
     as_json: AsJson = False,
     database_url: DatabaseUrl = None,
     artifact_dir: ArtifactDir = None,
 ) -> None:
     """Run a training recipe here and publish what it makes. Interrupted, the same command continues."""
     settings = load_settings(database_url=database_url, artifact_dir=artifact_dir)
-    job = _run(_read(recipe, overrides, training=True), settings)
+    content = _read(recipe, overrides, training=True)
+    if dry_run:
+        _dry_run(content, settings, as_json)
+        return
+    job = _run(content, settings)
     if as_json:
         print_json(job)
         return
@@ -103,6 +110,19 @@ def _run(content: dict[str, Any], settings: Settings) -> dict[str, Any]:
     from service.jobs.kinds import parse_any_recipe
 
     return run_here(parse_any_recipe(content), settings)
+
+
+def _dry_run(content: dict[str, Any], settings: Settings, as_json: bool) -> None:
+    from trainer.artifacts import ArtifactStore
+    from trainer.dry_run.check import dry_run
+    from trainer.dry_run.table import print_dry_run
+    from trainer.recipes import parse_recipe
+
+    report = dry_run(parse_recipe(content), ArtifactStore(settings.artifact_dir))
+    if as_json:
+        print_json(report)
+    else:
+        print_dry_run(report, Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else 160))
 
 
 def _print_verdict(run_id: str, settings: Settings) -> None:

@@ -9,22 +9,33 @@ from service.db.queries import get_job, list_jobs
 from service.db.records import JobRecord, Page
 from service.jobs.kinds import TRAINING_KINDS, require_kind
 from service.routes.lifecycle import DryRun, IdempotencyKey, ListFilters, Validated, lifecycle_router, submit_body
+from trainer.artifacts import ArtifactStore
 
 router = APIRouter(prefix="/v1/training-jobs", tags=["training jobs"])
 
 
-@router.post("", status_code=202, responses={200: {"model": Validated, "description": "A dry run's answer"}})
+class Planned(Validated):
+    """A recipe as it would run, with its data, steps and memory as far as they are known before it does."""
+
+    report: dict[str, Any]
+
+
+@router.post("", status_code=202, responses={200: {"model": Planned, "description": "A dry run's answer"}})
 def post_training_job(
     content: Annotated[dict[str, Any], Body()],
     request: Request,
     response: Response,
     idempotency_key: IdempotencyKey = None,
     dry_run: DryRun = False,
-) -> JobRecord | Validated:
-    """Queue a training recipe."""
+) -> JobRecord | Planned:
+    """Queue a training recipe. A dry run reads its files and says how many steps and how much memory it needs."""
     answer = submit_body(request, response, content, TRAINING_KINDS, idempotency_key, dry_run)
     if isinstance(answer, Validated):
-        return answer
+        from trainer.dry_run import check
+
+        recipe = request.app.state.parse_recipe(content)
+        report = check.dry_run(recipe, ArtifactStore(request.app.state.settings.artifact_dir))
+        return Planned(**answer.model_dump(), report=report.model_dump(mode="json"))
     with request.app.state.sessions() as session:
         return get_job(session, answer)
 

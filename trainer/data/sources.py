@@ -40,7 +40,7 @@ class DataSource(Model, ABC):
     max_response_tokens: int = Field(248, ge=1)
     """A row with a longer response is left out, never cut: its end is what the policy learns to stop at. Counted."""
     max_tokens: int | None = Field(None, ge=2)
-    """Of prompt and response together: where they are more, the prompt gives way. null: the two limits above suffice."""
+    """Of prompt and response together: where they are more, the prompt gives way. null: the limits above suffice."""
 
     @property
     def longest(self) -> tuple[int, int]:

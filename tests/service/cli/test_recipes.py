@@ -174,3 +174,19 @@ def test_training_publishes_and_says_what(tmp_path: Path, capsys: Said) -> None:
     job = json.loads(capsys.readouterr().out)
     assert (job["status"], job["artifacts"][0]["version"]) == ("succeeded", 2)
     assert job["recipe"]["max_steps"] == 2
+
+
+def test_a_dry_run_says_what_training_would_take_and_records_nothing(tmp_path: Path, capsys: Said) -> None:
+    shape = {"hidden_size": 16, "layers": 1, "heads": 2, "max_tokens": 64}
+    data = {"kind": "product_world", "size": 40, "validation_size": 3}
+    recipe = tmp_path / "recipe.json"
+    recipe.write_text(json.dumps({"kind": "sft", "name": "mine", "policy": {"scratch": shape}, "data": data}))
+
+    assert main(["train", str(recipe), "batch.size=16", "--dry-run", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert (report["steps"], report["data"]["rows"]) == (3, 40)
+    assert report["memory"][0]["total"] == sum(report["memory"][0]["estimate"].values())
+    assert main(["train", str(recipe), "--dry-run"]) == 0
+    assert "steps     1 of 128 rows" in capsys.readouterr().out
+    assert main(["train", str(recipe), "policy.scratch.heads=3", "--dry-run"]) == 2
+    assert list(tmp_path.iterdir()) == [recipe]

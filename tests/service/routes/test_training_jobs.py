@@ -51,6 +51,7 @@ def test_a_dry_run_validates_and_stores_nothing(idle: TestClient, settings: Sett
     assert response.status_code == 200
     assert response.json()["recipe"]["steps"] == 3
     assert len(response.json()["recipe_digest"]) == 64
+    assert response.json()["report"]["unchecked"] == ["data, steps and memory of kind sft"]  # its recipes only count
     assert idle.get(JOBS).json() == {"data": [], "next": None}
     assert not settings.runs_dir.exists()
     assert refusal(idle, {**RECIPE, "steps": "many"}, params={"dry_run": True})[0] == 422

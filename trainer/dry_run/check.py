@@ -1,0 +1,194 @@
+"""Check a recipe without running it: its data, how many steps it takes, and the memory it needs on each GPU.
+
+Neither weights nor a network are needed and nothing is written. Files are really read. What cannot be known here, such
+as the size of a data set that is on a hub and not among those ``trainer.data.known`` describes, is said in so many
+words.
+"""
+
+import math
+from typing import cast
+
+from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, PretrainedConfig, PreTrainedModel
+
+from trainer.adversarial.settings import Adversarial
+from trainer.artifacts import ArtifactStore, names_directory
+from trainer.batches import BatchPlan
+from trainer.data.known import known_data
+from trainer.data.rows import Pair, Preference
+from trainer.data.schemas import read_pair, read_preference
+from trainer.data.sources import DataSource, FileData
+from trainer.data.tables import Table
+from trainer.dry_run.memory import MemoryPlan, Passes, estimate_memory
+from trainer.errors import InvalidInput
+from trainer.loop import Schedule
+from trainer.models.lora import add_adapters
+from trainer.models.starting_point import BackboneOrigin, TrainedPolicy
+from trainer.recipe import Model, Recipe
+from trainer.recipes.preference import GANPO, PreferenceTraining
+from trainer.recipes.reward_model import RewardModelRecipe
+from trainer.recipes.sft import SFT
+from trainer.recipes.training import TrainingRecipe
+
+
+class DataReport(Model):
+    """What the rows are."""
+
+    place: str
+    rows: int | None
+    """To train on; None where they cannot be counted here."""
+    held_out_rows: int | None
+    found: str
+    """``read`` from files here, ``known`` from the data set's card, or ``unknown``."""
+
+
+class NetworkReport(Model):
+    """The network whose weights move."""
+
+    origin: str
+    architecture: str
+    parameters: int
+    """Adapters included."""
+    trained: int
+
+
+class DryRun(Model):
+    """What a recipe would do."""
+
+    kind: str
+    name: str
+    recipe_digest: str
+    data: DataReport | None = None
+    steps: int | None = None
+    batch_size: int | None = None
+    rows_per_pass: int | None = None
+    """On each process."""
+    tokens_per_row: int | None = None
+    """At most, prompt and response of one side together."""
+    network: NetworkReport | None = None
+    memory: tuple[MemoryPlan, ...] = ()
+    unchecked: tuple[str, ...] = ()
+    """What could not be known here, a sentence each."""
+
+
+def dry_run(recipe: Recipe, store: ArtifactStore) -> DryRun:
+    """Check ``recipe`` as far as can be done here.
+
+    Raises InvalidInput naming file, line and field of a bad row, or a field of the recipe; NotFound for an artifact or
+    directory that is not there.
+    """
+    report = DryRun(kind=getattr(recipe, "kind", ""), name=recipe.name, recipe_digest=recipe.digest())
+    if not isinstance(recipe, TrainingRecipe):
+        return report.model_copy(update={"unchecked": (f"data, steps and memory of kind {report.kind}",)})
+    data, unchecked = _check_data(recipe)
+    processes = recipe.launch.processes
+    rows = min(recipe.batch.micro or recipe.batch.size, math.ceil(recipe.batch.size / processes))
+    found: dict[str, object] = {
+        "data": data,
+        "steps": _steps(recipe, data.rows),
+        "batch_size": recipe.batch.size,
+        "rows_per_pass": rows,
+        "tokens_per_row": recipe.data.longest[1],
+    }
+    if isinstance(recipe, SFT | PreferenceTraining | RewardModelRecipe):
+        origin = recipe.backbone if isinstance(recipe, RewardModelRecipe) else recipe.policy
+        config = origin.shape(store)
+        if config is None:
+            unchecked.append(
+                f"memory: {origin.path} is no artifact here, and the shape of a hub model of that name is not known"
+                " without a connection; give a directory with its config.json"
+            )
+        else:
+            passes = _passes(recipe, config, rows, processes)
+            found["network"], found["memory"] = _describe(origin, config, passes), tuple(estimate_memory(passes))
+    else:
+        unchecked.append(f"memory: no estimate for kind {report.kind}")
+    return report.model_copy(update={**found, "unchecked": tuple(unchecked)})
+
+
+def _steps(recipe: TrainingRecipe, rows: int | None) -> int | None:
+    if rows is None:
+        return recipe.max_steps
+    plan = BatchPlan(range(rows), recipe.batch.size, recipe.seed)
+    return Schedule(epochs=recipe.epochs, max_steps=recipe.max_steps).steps(plan.steps_per_epoch)
+
+
+def _check_data(recipe: TrainingRecipe) -> tuple[DataReport, list[str]]:
+    """Read what is here, and say what is known of what is not."""
+    data = recipe.data
+    lengths = f"lengths: rows whose response exceeds {data.longest[0]:,} tokens are left out when they are tokenised"
+    if isinstance(data, FileData) and Table(data.path).holds_splits and not names_directory(data.path):
+        known = known_data(data.path)
+        if known is None or data.split not in known.rows:
+            missing = f"data: {data.path}, split {data.split}, is on the hub and not known here"
+            return DataReport(place=data.path, rows=None, held_out_rows=None, found="unknown"), [missing, lengths]
+        (read_pair if isinstance(recipe, SFT) else read_preference)(known.example)
+        rows = min(known.rows[data.split], data.limit or known.rows[data.split])
+        held_out = [] if data.validation is None else [f"data: held-out rows {data.validation} of {data.path}"]
+        return DataReport(place=data.path, rows=rows, held_out_rows=None, found="known"), [*held_out, lengths]
+    said: list[str] = []
+    training, held = _read(recipe, data, said, held_out=False), _read(recipe, data, said, held_out=True)
+    report = DataReport(place=data.place, rows=len(training), held_out_rows=len(held), found="read")
+    return report, [*said, lengths]
+
+
+def _read(
+    recipe: TrainingRecipe, data: DataSource, said: list[str], *, held_out: bool
+) -> list[Pair] | list[Preference]:
+    if isinstance(recipe, SFT):
+        return data.pairs(held_out=held_out, report=said.append)
+    rows = data.preferences(held_out=held_out, report=said.append)
+    pairwise = not isinstance(recipe, PreferenceTraining) or recipe.objective.pairwise
+    if pairwise and not all(row.paired for row in rows):
+        raise InvalidInput(
+            f"{data.place} has responses judged one by one, and this recipe compares two: give rows with chosen and"
+            " rejected, or use objective kto"
+        )
+    return rows
+
+
+def _passes(
+    recipe: SFT | PreferenceTraining | RewardModelRecipe, config: PretrainedConfig, rows: int, processes: int
+) -> Passes:
+    """What one step computes on one process."""
+    response, tokens = recipe.data.longest
+    window = getattr(config, "max_position_embeddings", tokens)
+    adversarial: Adversarial | None = recipe.adversarial if isinstance(recipe, GANPO) else None
+    lora = None if isinstance(recipe, RewardModelRecipe) else recipe.policy.lora
+    compares = isinstance(recipe, PreferenceTraining) and (
+        recipe.objective.needs_reference_logps or adversarial is not None
+    )
+    copied = isinstance(recipe, PreferenceTraining) and (
+        recipe.reference == "copy" or (recipe.reference == "auto" and lora is None)
+    )
+
+    def build(shape: PretrainedConfig) -> PreTrainedModel:
+        if isinstance(recipe, RewardModelRecipe):
+            return cast(PreTrainedModel, AutoModelForSequenceClassification.from_config(shape))
+        model = cast(PreTrainedModel, AutoModelForCausalLM.from_config(shape))
+        if lora is not None:
+            add_adapters(model, lora, recipe.seed)
+        return model
+
+    return Passes(
+        config=config,
+        build=build,
+        rows=rows if isinstance(recipe, SFT) else 2 * rows,
+        tokens=min(tokens, window),
+        response_tokens=min(response, window),
+        compute_dtype=recipe.compute_dtype,
+        predicts=not isinstance(recipe, RewardModelRecipe),
+        copied_reference=compares and copied,
+        adversarial=adversarial,
+        recomputes=recipe.gradient_checkpointing,
+        accumulates=rows * processes < recipe.batch.size,
+        processes=processes,
+    )
+
+
+def _describe(origin: TrainedPolicy | BackboneOrigin, config: PretrainedConfig, passes: Passes) -> NetworkReport:
+    return NetworkReport(
+        origin=origin.path or "from random weights",
+        architecture=config.model_type,
+        parameters=passes.footprint.parameters,
+        trained=passes.footprint.trainable,
+    )
