@@ -18,6 +18,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from trainer.artifacts import ArtifactStore, check_name
 from trainer.errors import InvalidInput
 from trainer.reporting import Reporter
+from trainer.trackers import TrackerName
 
 ArtifactName = Annotated[str, AfterValidator(check_name)]
 
@@ -40,6 +41,8 @@ class Launch(Model):
     executor: ExecutorSettings = ExecutorSettings()
     threads: int = Field(1, ge=1, le=256)
     """CPU threads for torch. One is the default: on busy or small machines more threads are slower."""
+    trackers: tuple[TrackerName, ...] = ()
+    """Where metrics go besides the run's events."""
 
 
 @dataclass(frozen=True)

@@ -17,11 +17,11 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType, TracebackType
-from typing import Any, Self, TextIO
+from typing import Any, Protocol, Self, TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -50,6 +50,14 @@ def read_events(directory: Path, after: int = 0) -> list[dict[str, Any]]:
     return events
 
 
+class Tracker(Protocol):
+    """An experiment tracker that has been started."""
+
+    def log(self, values: dict[str, Any], step: int | None) -> None: ...
+
+    def finish(self) -> None: ...
+
+
 class Reporter:
     """Writes events, shows progress, and carries the request to stop. Use as a context manager.
 
@@ -69,6 +77,7 @@ class Reporter:
         self._title = title
         self._quiet = quiet or not recording
         self._recording = recording
+        self.trackers: Sequence[Tracker] = ()
         self._console = Console(file=stream or sys.stderr, highlight=False)
         self._bar: Progress | None = None
         self._tasks: dict[str, Any] = {}
@@ -92,6 +101,7 @@ class Reporter:
                 BarColumn(),
                 MofNCompleteColumn(),
                 TextColumn("{task.fields[note]}"),
+                TextColumn("{task.fields[speed]}"),
                 TimeRemainingColumn(),
                 console=self._console,
             )
@@ -106,6 +116,8 @@ class Reporter:
         for number, handler in self._previous_handlers.items():
             signal.signal(number, handler)
         self._events.close()
+        for tracker in self.trackers:
+            tracker.finish()
 
     def event(self, type_: str, **fields: Any) -> None:  # noqa: ANN401 - an event carries any JSON
         """Append one event and flush it, so that what a reader has seen is what happened."""
@@ -123,9 +135,14 @@ class Reporter:
         self._say(text)
 
     def metrics(self, stage: str, step: int, values: Mapping[str, float]) -> None:
-        """Record a step's numbers; what is not finite is left out rather than written as a number."""
+        """Record a step's numbers; what is not finite is left out rather than written as a number.
+
+        Trackers get them as ``STAGE/NAME``.
+        """
         finite = {name: float(value) for name, value in values.items() if math.isfinite(value)}
         self.event("metrics", stage=stage, step=step, values=finite)
+        for tracker in self.trackers:
+            tracker.log({f"{stage}/{name}": value for name, value in finite.items()}, step=step)
 
     def progress(self, stage: str, done: int, total: int, *, unit: str = "step", note: str = "") -> None:
         """Tell how far ``stage`` is. Cheap enough to call at every step."""
@@ -138,7 +155,7 @@ class Reporter:
             self._last_event = now
             (self.directory / HEARTBEAT_FILE).touch()
             self.event("progress", stage=stage, done=done, total=total, unit=unit, rate=rate, eta_seconds=eta)
-        self._show(stage, done, total, unit, note, eta, now, finished)
+        self._show(stage, done, total, unit, note, rate, now)
 
     def stop_requested(self) -> bool:
         """Whether somebody asked this run to stop, by signal or by a ``stop`` file in its directory."""
@@ -163,23 +180,20 @@ class Reporter:
         if not self._quiet:
             self._console.print(f"{self._title}: {text}" if self._title else text, markup=False, soft_wrap=True)
 
-    def _show(
-        self,
-        stage: str,
-        done: int,
-        total: int,
-        unit: str,
-        note: str,
-        eta: float | None,
-        now: float,
-        finished: bool,
-    ) -> None:
-        label = f"{self._title} {stage}".strip()
+    def _show(self, stage: str, done: int, total: int, unit: str, note: str, rate: float | None, now: float) -> None:
+        finished = done >= total
+        speed = _speed(rate, unit) if rate else ""
         if self._bar is not None:
             if stage not in self._tasks:
-                self._tasks[stage] = self._bar.add_task(label, total=total, note=note)
-            self._bar.update(self._tasks[stage], completed=done, total=total, note=note)
+                label = f"{self._title} {stage}".strip()
+                self._tasks[stage] = self._bar.add_task(label, total=total, completed=done, note=note, speed=speed)
+            self._bar.update(self._tasks[stage], completed=done, total=total, note=note, speed=speed)
         elif finished or now - self._last_line >= _SECONDS_BETWEEN_PLAIN_LINES:
             self._last_line = now
-            remaining = f", about {eta:.0f} s left" if eta and not finished else ""
-            self._say(f"{stage} {done}/{total} {unit}s{f', {note}' if note else ''}{remaining}")
+            remaining = f"about {(total - done) / rate:.0f} s left" if rate and not finished else ""
+            self._say(", ".join(filter(None, [f"{stage} {done}/{total} {unit}s", note, speed, remaining])))
+
+
+def _speed(rate: float, unit: str) -> str:
+    """In the unit in which it is more than one: 2.5 steps/s or 8.0 s/step."""
+    return f"{rate:.1f} {unit}s/s" if rate >= 1 else f"{1 / rate:.1f} s/{unit}"

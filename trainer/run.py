@@ -16,6 +16,7 @@ from trainer.errors import AssayError, Conflict, Stopped
 from trainer.files import write_atomically
 from trainer.recipe import Recipe, Run
 from trainer.reporting import STOP_FILE, Reporter, read_events
+from trainer.trackers import start_trackers
 
 RECIPE_FILE = "recipe.json"
 ID_FILE = "id"
@@ -56,6 +57,8 @@ def run_recipe(
         reporter.event("started", attempt=attempt)
         run = Run(run_id, directory, artifacts, reporter)
         try:
+            if is_first():
+                reporter.trackers = start_trackers(recipe.launch.trackers, run_id, directory)
             result = recipe.run(run)
         except Stopped as stop:
             reporter.event("stopped")

@@ -1,7 +1,9 @@
 """What a run says can be trusted after any kind of end."""
 
 import io
+import itertools
 import os
+import re
 import signal
 from pathlib import Path
 
@@ -30,14 +32,53 @@ def test_numbers_that_are_not_finite_are_left_out(tmp_path: Path) -> None:
     assert read_events(tmp_path)[0]["values"] == {"loss": 0.5}
 
 
-def test_progress_prints_plain_lines_where_there_is_no_terminal(tmp_path: Path) -> None:
-    stream = io.StringIO()
+def test_progress_prints_plain_lines_where_there_is_no_terminal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream, clock = io.StringIO(), iter([100.0, 105.0, 120.0, 121.0])
     with Reporter(tmp_path, title="demo", stream=stream) as reporter:
-        for done in range(1, 4):
-            reporter.progress("train", done, 3, note="loss 0.1")
-    lines = stream.getvalue().splitlines()
-    assert lines[-1] == "demo: train 3/3 steps, loss 0.1"
-    assert read_events(tmp_path)[-1]["done"] == 3
+        monkeypatch.setattr("trainer.reporting.time.monotonic", lambda: next(clock))
+        for done in (1, 2, 5, 43):
+            reporter.progress("train", done, 43, note="loss 0.1")
+        monkeypatch.undo()
+    assert stream.getvalue().splitlines() == [
+        "demo: train 1/43 steps, loss 0.1",
+        "demo: train 5/43 steps, loss 0.1, 5.0 s/step, about 190 s left",  # none at 105 s, ten seconds have not passed
+        "demo: train 43/43 steps, loss 0.1, 2.0 steps/s",
+    ]
+    assert read_events(tmp_path)[-1]["done"] == 43
+
+
+def test_progress_is_a_bar_with_loss_rate_and_time_left_on_a_terminal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "120")
+    stream, clock = Terminal(), itertools.count(100.0, 0.25)
+    with Reporter(tmp_path, title="demo", stream=stream) as reporter:
+        monkeypatch.setattr("trainer.reporting.time.monotonic", lambda: next(clock))
+        for done in (1, 2, 3):
+            reporter.progress("train", done, 43, note=f"loss 0.{done}")
+        monkeypatch.undo()
+    last = stream.getvalue().rpartition("demo train")[2]
+    plain = re.sub(r"\x1b\[[\d;?]*[A-Za-z]", "", last)
+    assert re.search(r"3/43 loss 0.3 4.0 steps/s (\d:\d\d:\d\d|-:--:--)", plain)
+
+
+def test_one_that_does_not_record_writes_and_says_nothing(tmp_path: Path) -> None:
+    stream = io.StringIO()
+    with Reporter(tmp_path, stream=stream) as first, Reporter(tmp_path, stream=stream, recording=False) as second:
+        first.event("message", text="one")
+        second.message("two")
+        second.metrics("train", 1, {"loss": 1.0})
+        second.progress("train", 1, 1)
+        first.event("message", text="three")
+    assert [event["text"] for event in read_events(tmp_path)] == ["one", "three"]
+    assert stream.getvalue() == ""
 
 
 def test_a_stop_can_be_asked_for_by_file_or_by_signal(tmp_path: Path) -> None:
