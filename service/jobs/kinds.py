@@ -7,7 +7,7 @@ from service.imports import heavy_imports
 from trainer.errors import InvalidInput
 from trainer.recipe import Recipe
 
-TRAINING_KINDS = ("sft", "preference", "ganpo", "reward_model")
+TRAINING_KINDS = ("sft", "preference", "ganpo", "reward_model", "discriminator", "ppo", "gapo")
 STRESS_KINDS = ("stress_test",)
 AUDIT_KINDS = ("audit",)
 EVALUATION_KINDS = (*STRESS_KINDS, *AUDIT_KINDS)
