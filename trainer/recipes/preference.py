@@ -77,7 +77,7 @@ def _train(recipe: PreferenceTraining, adversarial: Adversarial | None, run: Run
     learner = PreferenceLearner(policy, None, recipe.objective, state)
     if compares:
         mask = None if adversarial is None else adversarial.mask
-        learner.compare_with(_make_reference(recipe, policy, encoded, measured, mask, run))
+        learner.compare_with(make_reference(recipe, policy, encoded, measured, mask, run))
     steps = recipe.train(learner, encoded, [row.tokens for row in encoded], run)
     policy.model.eval()
     metrics = learner.evaluate(measured) if measured else {}
@@ -116,7 +116,7 @@ def _encode(
     )
 
 
-def _make_reference(
+def make_reference(
     recipe: PreferenceTraining,
     policy: Policy,
     encoded: Sequence[EncodedPreference],

@@ -11,8 +11,12 @@ from safetensors.torch import load_file
 from trainer.artifacts import ArtifactStore
 from trainer.errors import InvalidInput, Stopped
 from trainer.models.loading import load_pair_model
+from trainer.models.precomputed_reference import PrecomputedReference
+from trainer.models.reference import AdaptersOff, FrozenCopy
 from trainer.recipe import Run
 from trainer.recipes import parse_recipe
+from trainer.recipes.encoding import encode_preferences
+from trainer.recipes.preference import make_reference
 from trainer.reporting import STOP_FILE, Reporter, read_events
 from trainer.run import run_recipe
 
@@ -201,6 +205,34 @@ def test_simpo_from_a_directory_keeps_no_reference_anywhere(store: ArtifactStore
     result = run_recipe(made, tmp_path / "run", store, quiet=True)
     assert store.open(result["artifacts"]["policy"]).manifest.parents == []
     assert store.versions("alone/reference") == []
+
+
+@pytest.mark.parametrize(
+    ("policy", "reference", "expected"),
+    [
+        ({"dtype": "float32"}, "auto", FrozenCopy),
+        ({"dtype": "bfloat16"}, "auto", FrozenCopy),
+        ({"lora": {}}, "auto", AdaptersOff),
+        ({"lora": {}, "dtype": "bfloat16"}, "copy", FrozenCopy),
+        ({"dtype": "bfloat16"}, "precomputed", PrecomputedReference),
+    ],
+)
+def test_the_reference_is_what_was_asked_for_in_the_type_that_training_computes_in(
+    policy: dict[str, Any], reference: str, expected: type, store: ArtifactStore, tmp_path: Path
+) -> None:
+    made = recipe("any", policy={"path": "base", **policy}, reference=reference)
+    opened, _ = made.policy.open(store, seed=0)
+    with Reporter(tmp_path / "run", title="any", quiet=True) as reporter:
+        run = Run("any", tmp_path / "run", store, reporter)
+        encoded = encode_preferences(opened, made.data.preferences()[:4], made.data, run)
+        found = make_reference(made, opened, encoded, [], "response", run)
+    assert type(found) is expected
+    dtype = getattr(torch, policy.get("dtype", "float32"))
+    if isinstance(found, FrozenCopy):
+        assert {parameter.dtype for parameter in found.policy.model.parameters()} == {dtype}
+    elif isinstance(found, PrecomputedReference):
+        assert found.dtype == dtype
+        assert not found.latents.flags.writeable
 
 
 def test_what_computes_in_bfloat16_is_compared_in_bfloat16(store: ArtifactStore, tmp_path: Path) -> None:
