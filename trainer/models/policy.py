@@ -14,6 +14,7 @@ from trainer.artifacts import refuse_pickled_weights
 from trainer.data.text import ChatFormat, Encoded, OnOverlong, Prompt, check_response, pad_right, pad_token_id
 from trainer.models.language_head import label_logps, measure_logit_map
 from trainer.models.lora import has_adapters, merged_weights
+from trainer.models.shared_prompts import SharedPrompts, share_prompts
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,8 @@ class PairBatch:
     """1 on real tokens, 0 on padding."""
     response_mask: Tensor
     """True on the response's tokens, EOS included; prompt and padding are False."""
+    shared: SharedPrompts | None = None
+    """The same texts with each pair's prompt once, if the backbone is to read that."""
 
     @cached_property
     def predicted(self) -> Tensor:
@@ -34,21 +37,26 @@ class PairBatch:
         return follows.flatten().nonzero()[:, 0]
 
     def to(self, device: torch.device) -> "PairBatch":
-        moved = PairBatch(self.input_ids.to(device), self.attention_mask.to(device), self.response_mask.to(device))
+        moved = PairBatch(
+            self.input_ids.to(device),
+            self.attention_mask.to(device),
+            self.response_mask.to(device),
+            None if self.shared is None else self.shared.to(device),
+        )
         # counted here: an accelerator would have to finish all it was given before it could say how many there are
         vars(moved)["predicted"] = self.predicted.to(device)
         return moved
 
 
-def collate(rows: Sequence[Encoded], pad_id: int) -> PairBatch:
-    """Pad encoded pairs on the right."""
+def collate(rows: Sequence[Encoded], pad_id: int, *, share: bool = False) -> PairBatch:
+    """Pad encoded pairs on the right. ``share`` joins row i with row i + n of 2 n; see ``shared_prompts``."""
     lengths = torch.tensor([row.tokens for row in rows])
     starts = torch.tensor([row.response_start for row in rows])
     input_ids = torch.tensor(pad_right([row.input_ids for row in rows], pad_id))
     positions = torch.arange(input_ids.shape[1])
     attention_mask = (positions < lengths[:, None]).long()
     response_mask = (positions >= starts[:, None]) & (positions < lengths[:, None])
-    return PairBatch(input_ids, attention_mask, response_mask)
+    return PairBatch(input_ids, attention_mask, response_mask, share_prompts(rows, pad_id) if share else None)
 
 
 class Policy:
@@ -120,6 +128,8 @@ class PolicyNetwork(nn.Module):
     def hidden_states(self, batch: PairBatch) -> Tensor:
         """Last hidden states after the final norm, (batch, length, hidden); no logits are computed."""
         backbone = cast(nn.Module, self.model.get_decoder())
+        if batch.shared is not None:
+            return batch.shared.hidden_states(backbone).view(*batch.input_ids.shape, -1)
         output = backbone(input_ids=batch.input_ids, attention_mask=batch.attention_mask, use_cache=False)
         return cast(Tensor, output.last_hidden_state)
 
