@@ -37,7 +37,7 @@ class TrainingRecipe(PublishingRecipe):
         """Run the loop with this recipe's settings; return the number of steps."""
         run.artifacts.check_writable()
         if self.gradient_checkpointing:
-            _checkpoint_gradients(learner.trained)
+            recompute_activations(learner.trained)
         return optimise(
             learner,
             rows,
@@ -52,15 +52,14 @@ class TrainingRecipe(PublishingRecipe):
         )
 
 
-def _checkpoint_gradients(network: nn.Module) -> None:
-    """Raises InvalidInput for an architecture that cannot."""
-    models = [module for module in network.modules() if isinstance(module, PreTrainedModel)]
-    try:
-        # by its new name where transformers has it and warns of the old one
-        enable = getattr(models[0], "activation_checkpointing_enable", None) or models[0].gradient_checkpointing_enable
-        enable({"use_reentrant": False})
-    except ValueError as error:
+def recompute_activations(network: nn.Module) -> None:
+    """Keep no activations inside the layers of ``network``'s model. Raises InvalidInput for one that cannot."""
+    model = next((module for module in network.modules() if isinstance(module, PreTrainedModel)), network)
+    if not getattr(model, "supports_gradient_checkpointing", False):
         raise InvalidInput(
-            f"{type(models[0]).__name__} cannot recompute activations; set gradient_checkpointing to false",
+            f"{type(model).__name__} cannot recompute activations; set gradient_checkpointing to false",
             pointer="/gradient_checkpointing",
-        ) from error
+        )
+    # by its new name where transformers has it and warns of the old one
+    name = "activation_checkpointing_enable"
+    getattr(model, name if hasattr(model, name) else "gradient_checkpointing_enable")({"use_reentrant": False})
