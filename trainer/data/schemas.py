@@ -30,6 +30,20 @@ def read_pair(row: Row) -> Pair:
     return Pair(_prompt(row, "prompt"), _single_response(row))
 
 
+def read_prompt(row: Row) -> Prompt:
+    """What a row of any layout asks; its responses, if it has some, are not looked at but where they hold the prompt.
+
+    Raises InvalidInput naming place and field.
+    """
+    if "messages" in row.content:
+        turns = _messages(row, "messages")
+        answered = bool(turns) and turns[-1]["role"] == "assistant"
+        return _checked(row, "messages", turns[:-1] if answered else turns)
+    if isinstance(row.content.get("chosen"), list):
+        return _side(row, "chosen").prompt
+    return _prompt(row, "prompt")
+
+
 def read_preference(row: Row) -> Preference:
     """A row to prefer by. Raises InvalidInput naming place and field."""
     if "perturbed_prompt" in row.content:

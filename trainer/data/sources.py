@@ -18,8 +18,9 @@ from trainer.data.product_world import (
     sample_examples,
 )
 from trainer.data.rows import Pair, Preference
-from trainer.data.schemas import read_pair, read_preference
+from trainer.data.schemas import read_pair, read_preference, read_prompt
 from trainer.data.tables import Row, Table
+from trainer.data.text import Prompt
 from trainer.errors import InvalidInput
 from trainer.recipe import Model
 
@@ -52,6 +53,10 @@ class DataSource(Model, ABC):
     @abstractmethod
     def pairs(self, *, held_out: bool = False, report: Report = _keep_quiet) -> list[Pair]:
         """Prompt-response pairs to imitate. Raises InvalidInput naming file, line and field."""
+
+    @abstractmethod
+    def prompts(self, *, held_out: bool = False, report: Report = _keep_quiet) -> list[Prompt]:
+        """Prompts to be answered. Raises InvalidInput naming file, line and field."""
 
     @abstractmethod
     def preferences(self, *, held_out: bool = False, report: Report = _keep_quiet) -> list[Preference]:
@@ -90,6 +95,9 @@ class FileData(DataSource):
 
     def pairs(self, *, held_out: bool = False, report: Report = _keep_quiet) -> list[Pair]:
         return self._read(read_pair, held_out, report)
+
+    def prompts(self, *, held_out: bool = False, report: Report = _keep_quiet) -> list[Prompt]:
+        return self._read(read_prompt, held_out, report)
 
     def preferences(self, *, held_out: bool = False, report: Report = _keep_quiet) -> list[Preference]:
         return self._read(read_preference, held_out, report)
@@ -147,6 +155,9 @@ class ProductWorldData(DataSource):
 
     def pairs(self, *, held_out: bool = False, report: Report = _keep_quiet) -> list[Pair]:
         return [Pair(render_prompt(example.task), example.response) for example in self._examples(held_out)]
+
+    def prompts(self, *, held_out: bool = False, report: Report = _keep_quiet) -> list[Prompt]:
+        return [pair.prompt for pair in self.pairs(held_out=held_out)]
 
     def preferences(self, *, held_out: bool = False, report: Report = _keep_quiet) -> list[Preference]:
         return [self._contrast(index, example) for index, example in enumerate(self._examples(held_out))]

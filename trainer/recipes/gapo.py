@@ -102,8 +102,7 @@ class GAPO(RoundsRecipe):
         passes = self.rounds * self.policy_steps
         learner, origin = self.open_learner(rows, passes, run)
         prompts = PromptRounds(learner.policy, [pair.prompt for pair in accepted], self.ppo, self.seed)
-        held_out_pairs = [row.sides[0] for row in held_out]
-        unseen = [pair.prompt for pair in held_out_pairs[: self.evaluation.prompts]]
+        unseen = [row.sides[0].prompt for row in held_out[: self.evaluation.prompts]]
         measured = encode_prompts(learner.policy, unseen, self.ppo.max_response_tokens)
         judges = Judges(self.data)
         steps = self.rounds * self.reward_model_steps
@@ -135,7 +134,7 @@ class GAPO(RoundsRecipe):
         artifacts["policy"] = self.publish_policy(
             learner,
             origin,
-            (held_out_pairs or accepted)[:16],
+            prompts,
             rows,
             metrics,
             {"rounds": played.rounds, "stopped_early": played.reason},

@@ -6,7 +6,7 @@ from typing import Any, Literal
 from trainer.recipe import Run
 from trainer.recipes.encoding import training_device
 from trainer.recipes.ppo_learner import PPOLearner
-from trainer.recipes.reading import read_pairs
+from trainer.recipes.reading import read_prompts
 from trainer.recipes.response_scores import (
     AnyReward,
     ProductWorldReward,
@@ -28,7 +28,7 @@ class PPO(RoundsRecipe):
 
     def run(self, run: Run) -> dict[str, Any]:
         self.check_one_process()
-        rows, held_out = read_pairs(self.data, run)
+        rows, held_out = read_prompts(self.data, run)
         reward, artifact = open_reward(self.reward_model, run, training_device())
         learner, origin = self.open_learner(rows, self.rounds, run)
         prompts = PromptRounds(learner.policy, [row.prompt for row in rows], self.ppo, self.seed)
@@ -42,8 +42,7 @@ class PPO(RoundsRecipe):
         played = play_rounds(game, self, run)
         parents = [] if artifact is None else [artifact.as_parent("reward_model")]
         details = {"rounds": played.rounds, "stopped_early": played.reason}
-        pairs = (held_out or rows)[:16]
-        published = self.publish_policy(learner, origin, pairs, rows, played.metrics, details, parents, run)
+        published = self.publish_policy(learner, origin, prompts, rows, played.metrics, details, parents, run)
         summary = self.finish(run, {"policy": published}, played.metrics, played.rounds)
         return summary | {"stopped_early": played.reason}
 

@@ -24,6 +24,16 @@ def read_pairs(data: DataSource, run: Run) -> tuple[list[Pair], list[Pair]]:
     return rows, held_out
 
 
+def read_prompts(data: DataSource, run: Run) -> tuple[list[Pair], list[Pair]]:
+    """As ``read_pairs``, of prompts that are to be answered: the responses are empty."""
+    report = run.reporter.message
+    rows, held_out = (
+        [Pair(prompt, "") for prompt in data.prompts(held_out=each, report=report)] for each in (False, True)
+    )
+    _hold(data, rows, held_out, run.directory)
+    return rows, held_out
+
+
 def read_preferences(data: DataSource, run: Run) -> tuple[list[Preference], list[Preference]]:
     """As ``read_pairs``, of preferences."""
     report = run.reporter.message

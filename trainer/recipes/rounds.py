@@ -86,7 +86,9 @@ class RoundsRecipe(PublishingRecipe):
         policy.model.to(training_device())
         policy.model.eval()
         if origin is None:
-            origin = publish_reference(self, policy, rows, run)
+            # its probes need a response, which prompts alone do not have
+            shown = [Pair(row.prompt, row.response or ".") if isinstance(row, Pair) else row for row in rows]
+            origin = publish_reference(self, policy, shown, run)
         reference: Policy
         if self.policy.lora is not None:
             reference = AdaptersOffPolicy(policy)
@@ -108,7 +110,7 @@ class RoundsRecipe(PublishingRecipe):
         self,
         learner: PPOLearner,
         origin: Artifact,
-        pairs: Sequence[Pair],
+        prompts: "PromptRounds",
         rows: Sequence[Pair | Preference],
         metrics: dict[str, float],
         details: dict[str, Any],
@@ -121,6 +123,7 @@ class RoundsRecipe(PublishingRecipe):
         # in full precision, as whoever loads what is published is going to have it
         initial = learner.reference if self.policy.lora is not None else Policy.load(origin.path)
         initial.model.to(policy.device)
+        said = greedy_responses(learner, prompts.prompts[:16])
         return self.publish(
             run,
             self.name,
@@ -134,9 +137,14 @@ class RoundsRecipe(PublishingRecipe):
                 "beta": beta,
                 **details,
             },
-            probes=make_probes(PolicyScorer(policy, initial, beta), pairs),
+            probes=make_probes(PolicyScorer(policy, initial, beta), _probe_pairs(said)),
             parents=[origin.as_parent("reference"), *parents],
         )
+
+
+def _probe_pairs(responses: Sequence[Rollout]) -> list[Pair]:
+    """Pairs to recognise the policy by, some of them its own; an empty response is no pair."""
+    return [Pair(each.prompt.prompt, text) for each in responses for text in (each.response, ".") if text.strip()]
 
 
 @dataclass(frozen=True)

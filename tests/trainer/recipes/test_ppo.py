@@ -1,5 +1,6 @@
 """PPO learns, publishes what loads, resumes to the same weights and ends in one clear line."""
 
+import json
 import os
 import signal
 import subprocess
@@ -165,6 +166,35 @@ def test_a_policy_that_diverges_ends_in_one_line_and_keeps_its_checkpoint(store:
     with pytest.raises(RunFailed, match=r"the policy diverged: \d+\.\d nats per response .* lower optimizer"):
         run_recipe(wild, tmp_path / "run", store, quiet=True)
     assert list((tmp_path / "run" / "checkpoints").glob("step-*"))
+
+
+def test_prompts_of_any_layout_are_answered_by_a_policy_from_a_directory(store: ArtifactStore, tmp_path: Path) -> None:
+    turn = {"role": "user", "content": "product mug | color red"}
+    answer = {"role": "assistant", "content": "its color is red ."}
+    rows = [
+        {"prompt": "product lamp | color red"},
+        {"messages": [turn]},
+        {"messages": [{**turn, "content": "product chair | color red"}, answer]},
+        {"prompt": "product mug | size big", "chosen": "a .", "rejected": "b ."},
+        {"chosen": [{**turn, "content": "product tent | size big"}, answer], "rejected": [turn, answer]},
+    ]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    content = recipe(
+        name="from-directory",
+        data={"path": str(tmp_path / "rows.jsonl")},
+        policy={"path": str(store.open("base").path)},
+        ppo={"rollouts": 10, "responses_per_prompt": 2},
+        rounds=1,
+    )
+    result = run_recipe(content, tmp_path / "run", store, quiet=True)
+    artifact = store.open(result["artifacts"]["policy"])
+    load_pair_model(artifact, store, torch.device("cpu"))
+    assert "from-directory/reference" in {parent.name for parent in artifact.manifest.parents}
+    prompts = [
+        probe.prompt if isinstance(probe.prompt, str) else probe.prompt[0]["content"]
+        for probe in artifact.manifest.probes
+    ]
+    assert prompts[0] == "product lamp | color red"
 
 
 def test_hacking_ends_the_run_early_with_its_reason(store: ArtifactStore, tmp_path: Path) -> None:
