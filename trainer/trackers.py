@@ -32,6 +32,9 @@ def start_trackers(names: Sequence[TrackerName], run_id: str, directory: Path) -
         return []
     from accelerate.tracking import MLflowTracker, TensorBoardTracker, WandBTracker
 
+    from trainer.processes import this_process
+
+    this_process()  # accelerate's trackers want to know it
     trackers: list[GeneralTracker] = []
     for name in dict.fromkeys(names):
         match name:
