@@ -9,13 +9,12 @@ and trains with the real loops: ``optimise`` and ``DPOTrainer.train``. On a CPU 
 after another, and seconds are processor seconds, so that what else the machine does hardly matters; on an accelerator,
 whose memory they would have to share, each arm runs by itself (``--in-turn``) by the wall clock. Ratios are medians
 over rounds of the ratio within a round: the same batch on both sides. The arm ``trl-shuffled`` draws its own batches,
-as TRL does unless told otherwise.
+as TRL does unless told otherwise; ``dpo-shared`` reads each prompt once (``share_prompts``).
 
 Lengths are like UltraFeedback's under the paper's limits (prompts to 1800 tokens, responses to 248), times
 ``--length``: log-normal with medians 180 and 120. Tokens are random.
 
 Memory is the peak above the process before it had a model: resident bytes on Linux, ``max_memory_allocated`` on CUDA.
-"transient" is the part that is there only within a step: activations, logits, gradients.
 MFU counts the arithmetic the objective needs, on real tokens, over 989 TFLOP/s (dense bfloat16, H100 and H200): see
 ``needed_flops``.
 """
@@ -35,11 +34,13 @@ PEAK_FLOPS = 989e12
 COMPARED = (
     ("dpo", "trl"),
     ("dpo", "trl-shuffled"),
+    ("dpo-shared", "trl"),
+    ("dpo-shared", "dpo"),
     ("ganpo", "dpo"),
     ("ganpo", "trl"),
     ("ganpo-simpo", "simpo"),
 )
-ARMS = ("dpo", "trl", "trl-shuffled", "ganpo", "simpo", "ganpo-simpo")
+ARMS = ("dpo", "trl", "trl-shuffled", "dpo-shared", "ganpo", "simpo", "ganpo-simpo")
 
 
 def main() -> None:
@@ -109,7 +110,7 @@ def report(measured: Mapping[str, Sequence[Step]], asked: Asked) -> None:
     """Print medians per arm and ratios per comparison."""
     batches = rows_of_steps(make_rows(asked), asked)[WARM_UP:]
     config = MODELS[asked.model]()
-    print(f"\n{'arm':14}{'s per step':>12}{'min to max':>18}{'peak GB':>10}{'transient GB':>14}{'MFU %':>8}")
+    print(f"\n{'arm':14}{'s per step':>12}{'min to max':>18}{'peak GB':>10}{'MFU %':>8}")
     for arm, steps in measured.items():
         seconds = [step.seconds for step in steps]
         mfu = "-"
@@ -117,19 +118,15 @@ def report(measured: Mapping[str, Sequence[Step]], asked: Asked) -> None:
             flops = [needed_flops(config, rows, 3 if arm == "simpo" else 4) for rows in batches]
             mfu = f"{100 * sum(flops) / sum(seconds) / PEAK_FLOPS:.1f}"
         spread = f"{min(seconds):.2f} to {max(seconds):.2f}"
-        peak, transient = steps[-1].peak / 1e9, max(step.transient for step in steps) / 1e9
-        print(f"{arm:14}{statistics.median(seconds):12.2f}{spread:>18}{peak:10.3f}{transient:14.3f}{mfu:>8}")
-    print(f"\n{'ratio':28}{'time':>8}{'25 to 75 %':>16}{'peak':>8}{'transient':>11}")
+        peak = steps[-1].peak / 1e9
+        print(f"{arm:14}{statistics.median(seconds):12.2f}{spread:>18}{peak:10.3f}{mfu:>8}")
+    print(f"\n{'ratio':28}{'time':>8}{'25 to 75 %':>16}{'peak':>8}")
     for ours, peer in COMPARED:
         if ours in measured and peer in measured:
             a, b = measured[ours], measured[peer]
             times = sorted(x.seconds / y.seconds for x, y in zip(a, b, strict=True))
             spread = f"{times[len(times) // 4]:.3f} to {times[-1 - len(times) // 4]:.3f}"
-            transient = max(x.transient for x in a) / max(y.transient for y in b)
-            print(
-                f"{ours + ' / ' + peer:28}{statistics.median(times):8.3f}{spread:>16}"
-                f"{a[-1].peak / b[-1].peak:8.3f}{transient:11.3f}"
-            )
+            print(f"{ours + ' / ' + peer:28}{statistics.median(times):8.3f}{spread:>16}{a[-1].peak / b[-1].peak:8.3f}")
 
 
 if __name__ == "__main__":

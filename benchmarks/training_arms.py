@@ -89,8 +89,6 @@ class Step:
     seconds: float
     peak: int
     """Bytes, so far."""
-    transient: int
-    """Bytes above what was held when the step began."""
 
 
 class Clock:
@@ -104,7 +102,6 @@ class Clock:
     def start(self) -> None:
         """Before the first step."""
         assert self.pipe.recv() == "go"
-        self.held = self._held()
         if self.cuda:
             torch.cuda.reset_peak_memory_stats()
         else:
@@ -118,7 +115,7 @@ class Clock:
         seconds = self._now() - self.started
         peak = torch.cuda.max_memory_allocated() if self.cuda else _status("VmHWM")
         self.peak = max(self.peak, peak)
-        self.pipe.send(Step(seconds, self.peak - self.before, peak - self.held))
+        self.pipe.send(Step(seconds, self.peak - self.before))
         self.start()
 
     def _now(self) -> float:
@@ -191,11 +188,11 @@ def train_ours(
     if arm.startswith("ganpo"):
         settings = Adversarial.model_validate({"discriminator": {"kind": "transformer", "layers": asked.layers}})
         regulariser = build_regulariser(settings, int(model.config.hidden_size), seed=0).to(asked.device)
-    objective = SimPO() if arm.endswith("simpo") else DPO()
+    objective = SimPO() if "simpo" in arm else DPO()
     reference = None if arm == "simpo" else FrozenCopy(policy, dtype)
     with _Turns(directory, quiet=True) as reporter:
         reporter.clock = clock
-        learner = PreferenceLearner(policy, reference, objective, regulariser)
+        learner = PreferenceLearner(policy, reference, objective, regulariser, share_prompts="shared" in arm)
         clock.start()
         optimise(
             learner,

@@ -6,6 +6,7 @@ changes; with long prompts half of the work goes.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from itertools import takewhile
 from typing import Any, cast
 
 import torch
@@ -79,12 +80,9 @@ def share_prompts(rows: Sequence[Encoded], pad_id: int) -> SharedPrompts:
 
 
 def _common(first: Encoded, second: Encoded) -> int:
-    """How many tokens of the prompts are the same from the start on."""
-    most = min(first.response_start, second.response_start)
-    for position in range(most):
-        if first.input_ids[position] != second.input_ids[position]:
-            return position
-    return most
+    """How many tokens both begin with: the prompt, and whatever the responses begin with alike."""
+    same = (a == b for a, b in zip(first.input_ids, second.input_ids, strict=False))
+    return sum(takewhile(bool, same))
 
 
 @torch.no_grad()

@@ -15,6 +15,7 @@ from trainer.models.policy import Policy
 from trainer.models.policy_scorer import PolicyScorer
 from trainer.models.precomputed_reference import PrecomputedReference
 from trainer.models.reference import AdaptersOff, AdaptersOffPolicy, FrozenCopy, Reference
+from trainer.models.shared_prompts import check_sharing
 from trainer.models.starting_point import TrainedPolicy
 from trainer.objectives import DPO, PreferenceObjective
 from trainer.processes import is_first
@@ -40,6 +41,9 @@ class PreferenceTraining(TrainingRecipe):
     weights, in ``policy.dtype``. ``auto``: the same, but a LoRA policy switches its adapters off instead.
     ``precomputed``: computed before training into files of the run directory (the run says how large they are; GANPO's
     latents are hidden_size numbers per token), so that no second model is in memory and no second forward in a step."""
+    share_prompts: bool = False
+    """Read each pair's prompt once for both responses: the same but for rounding, and the longer prompts are the less
+    time and memory a step takes. For architectures of causal attention with positions of their own."""
 
 
 class PreferenceRecipe(PreferenceTraining):
@@ -74,7 +78,9 @@ def _train(recipe: PreferenceTraining, adversarial: Adversarial | None, run: Run
     state = None
     if adversarial is not None:
         state = build_regulariser(adversarial, int(policy.model.config.hidden_size), recipe.seed).to(policy.device)
-    learner = PreferenceLearner(policy, None, recipe.objective, state)
+    if recipe.share_prompts:
+        check_sharing(policy.model, max(row.tokens for row in encoded))
+    learner = PreferenceLearner(policy, None, recipe.objective, state, share_prompts=recipe.share_prompts)
     if compares:
         mask = None if adversarial is None else adversarial.mask
         learner.compare_with(make_reference(recipe, policy, encoded, measured, mask, run))

@@ -44,6 +44,8 @@ class PreferenceLearner(Learner[EncodedPreference]):
     """None where neither the objective nor a regulariser compares with it."""
     objective: PreferenceObjective
     adversarial: Regulariser | None
+    share_prompts: bool = False
+    """Whether policy and reference read a pair's prompt once; ``check_sharing`` says whether they can."""
 
     def __post_init__(self) -> None:
         self._step: _Step | None = None
@@ -68,7 +70,7 @@ class PreferenceLearner(Learner[EncodedPreference]):
 
     def backward(self, rows: Sequence[EncodedPreference], share: float, *, last: bool) -> dict[str, float | Tensor]:
         sides, chosen = _sides(rows)
-        batch = self._collate(sides)
+        batch = self._collate(sides, share=self.share_prompts)
         hidden, token_logps = self.trained(self._predicted(sides, chosen, batch))
         reference = self._refer(sides, batch, None if self.adversarial is None else self.adversarial.config.mask)
         outcome, logps = self._outcome(batch, token_logps, reference, chosen)
@@ -110,14 +112,15 @@ class PreferenceLearner(Learner[EncodedPreference]):
         if self.adversarial is not None:
             self.adversarial.restore(state)
 
-    def _collate(self, rows: Sequence[Encoded]) -> PairBatch:
-        return collate(rows, self.policy.pad_id).to(self.policy.device)
+    def _collate(self, rows: Sequence[Encoded], *, share: bool = False) -> PairBatch:
+        return collate(rows, self.policy.pad_id, share=share and len(rows) % 2 == 0).to(self.policy.device)
 
     def _predicted(self, sides: Sequence[Encoded], chosen: int, batch: PairBatch) -> PairBatch:
         """``batch`` asking for all log-probabilities that the objective reads: of chosen prompts too, for some."""
         if not self.objective.reads_prompts:
             return batch
-        return self._collate([*(replace(side, response_start=1) for side in sides[:chosen]), *sides[chosen:]])
+        prompts = [replace(side, response_start=1) for side in sides[:chosen]]
+        return self._collate([*prompts, *sides[chosen:]], share=batch.shared is not None)
 
     def _refer(self, sides: Sequence[Encoded], batch: PairBatch, latents: MaskChoice | None = None) -> ReferenceView:
         logps = self.objective.needs_reference_logps

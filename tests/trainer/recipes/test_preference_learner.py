@@ -104,6 +104,27 @@ def test_a_step_is_the_same_in_micro_batches(
     assert_same(policy, PreferenceLearner(policy, reference, objective, None), rows)
 
 
+@pytest.mark.parametrize("objective", OBJECTIVES, ids=lambda objective: objective.kind)
+def test_a_step_is_the_same_with_each_prompt_read_once(
+    objective: PreferenceObjective, policy: Policy, reference: FrozenCopy, rows: list[EncodedPreference]
+) -> None:
+    def regularised(share: bool) -> PreferenceLearner:
+        regulariser = build_regulariser(Adversarial(discriminator=MLPDiscriminator(width=8)), 32, seed=0)
+        return PreferenceLearner(policy, reference, objective, regulariser, share_prompts=share)
+
+    read: list[int] = []
+    policy.model.get_decoder().register_forward_pre_hook(
+        lambda _, __, named: read.append(named["input_ids"].numel()), with_kwargs=True
+    )
+    metrics = step(regularised(False), rows, len(rows))
+    twice, expected = sum(read), gradients(policy)
+    read.clear()
+    assert step(regularised(True), rows, len(rows)) == pytest.approx(metrics, abs=1e-4, rel=1e-4)
+    for name, gradient in gradients(policy).items():
+        torch.testing.assert_close(gradient, expected[name], atol=1e-5, rtol=1e-3, msg=name)
+    assert sum(read) < twice
+
+
 def test_a_step_on_unpaired_rows_is_the_same_in_micro_batches_that_lack_a_side(
     policy: Policy, reference: FrozenCopy, rows: list[EncodedPreference]
 ) -> None:
