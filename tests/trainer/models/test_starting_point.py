@@ -102,8 +102,10 @@ def test_what_is_neither_is_refused_in_one_line_that_says_both(store: ArtifactSt
 def test_pickled_weights_from_the_hub_are_refused(store: ArtifactStore, offline_cache: Path) -> None:
     files = fetched(offline_cache, "somebody/model", scratch(1))
     torch.save({}, files / "pytorch_model.bin")
-    with pytest.raises(BrokenArtifact, match="is a pickle, which runs code when opened"):
-        TrainedPolicy(path="somebody/model").open(store, seed=0)
+    origins = [TrainedPolicy(path="somebody/model"), BackboneOrigin(path="somebody/model", architecture="decoder")]
+    for origin in origins:
+        with pytest.raises(BrokenArtifact, match="is a pickle, which runs code when opened"):
+            origin.open(store, seed=0)
 
 
 @pytest.mark.parametrize("origin", [{"path": "./here"}, {"path": "name"}, {"path": "a/b@1"}, {"scratch": SHAPE}])
