@@ -65,7 +65,7 @@ class Size:
 
 
 SIZES = {
-    "full": Size(5, 6000, 600, 150, 300, prompts=96, responses=6, untrained=12),
+    "full": Size(5, 6000, 600, 150, 300, prompts=128, responses=6, untrained=12),
     "quick": Size(2, 96, 6, 3, 3, prompts=4, responses=2, untrained=10, hidden_size=16, layers=1),
 }
 
