@@ -114,7 +114,8 @@ def report(measured: Mapping[str, Sequence[Step]], asked: Asked) -> None:
     for arm, steps in measured.items():
         seconds = [step.seconds for step in steps]
         mfu = "-"
-        if asked.device == "cuda" and arm != "trl-shuffled":  # whose batches are its own
+        # the one's batches are its own, the other needs less arithmetic
+        if asked.device == "cuda" and arm not in ("trl-shuffled", "dpo-shared"):
             flops = [needed_flops(config, rows, 3 if arm == "simpo" else 4) for rows in batches]
             mfu = f"{100 * sum(flops) / sum(seconds) / PEAK_FLOPS:.1f}"
         spread = f"{min(seconds):.2f} to {max(seconds):.2f}"

@@ -151,6 +151,15 @@ def test_a_precomputed_reference_trains_the_same_policy(
     assert any("GB in" in text for text in said)
 
 
+def test_prompts_read_once_train_the_same_policy(store: ArtifactStore, tmp_path: Path) -> None:
+    for share in (False, True):
+        each = recipe(f"share-{share}", share_prompts=share, kind="ganpo", adversarial=SMALL)
+        run_recipe(each, tmp_path / str(share), store, quiet=True)
+    for ours, theirs in zip(steps(tmp_path / "True"), steps(tmp_path / "False"), strict=True):
+        for name in ("loss", "rewards/chosen", "grad_norm"):
+            assert ours[name] == pytest.approx(theirs[name], abs=1e-3, rel=1e-3), name
+
+
 def test_a_lora_policy_is_its_own_reference(store: ArtifactStore, tmp_path: Path) -> None:
     policy = {"path": "base", "lora": {"rank": 4}}
     made = {
