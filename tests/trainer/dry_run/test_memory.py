@@ -69,8 +69,7 @@ def batch() -> PairBatch:
     return PairBatch(torch.randint(3, 300, (ROWS, TOKENS)), mask, response & mask.bool())
 
 
-@pytest.mark.parametrize("config", [LLAMA, GEMMA], ids=["llama", "gemma2"])
-@pytest.mark.parametrize("build", [whole, adapted])
+@pytest.mark.parametrize(("config", "build"), [(LLAMA, adapted), (GEMMA, whole)], ids=["llama adapted", "gemma2"])
 def test_weights_gradients_and_moments_are_counted_to_the_byte(
     config: PretrainedConfig, build: Callable[[PretrainedConfig], PreTrainedModel]
 ) -> None:
