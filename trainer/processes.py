@@ -19,6 +19,7 @@ from accelerate.utils import (
     parse_flag_from_env,
 )
 from torch import Tensor, nn
+from torch.distributed.fsdp import MixedPrecisionPolicy
 from torch.distributed.tensor import DTensor
 
 from trainer.errors import InvalidInput
@@ -74,8 +75,8 @@ def make_accelerator(compute_dtype: torch.dtype) -> Accelerator:
 
 def _shard(accelerator: Accelerator, precision: str) -> None:
     plugin = FullyShardedDataParallelPlugin()  # says how, as the launcher was told; keeps what it learns of a network
-    if precision != "no":
-        plugin.set_mixed_precision(precision)
+    if precision != "no":  # accelerate's would also sum gradients and hand out log-probabilities in bfloat16
+        plugin.mixed_precision_policy = MixedPrecisionPolicy(param_dtype=torch.bfloat16, reduce_dtype=torch.float32)
     accelerator.state.fsdp_plugin = plugin
     # accelerate shards on accelerators only, and elsewhere would replicate without a word; torch shards here as well
     accelerator.state.distributed_type = PartialState._shared_state["distributed_type"] = DistributedType.FSDP
