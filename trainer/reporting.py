@@ -17,7 +17,8 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType, TracebackType
@@ -78,6 +79,7 @@ class Reporter:
         self._quiet = quiet or not recording
         self._recording = recording
         self.trackers: Sequence[Tracker] = ()
+        self._part = ""
         self._console = Console(file=stream or sys.stderr, highlight=False)
         self._bar: Progress | None = None
         self._tasks: dict[str, Any] = {}
@@ -139,13 +141,24 @@ class Reporter:
 
         Trackers get them as ``STAGE/NAME``.
         """
+        stage = self._part + stage
         finite = {name: float(value) for name, value in values.items() if math.isfinite(value)}
         self.event("metrics", stage=stage, step=step, values=finite)
         for tracker in self.trackers:
             tracker.log({f"{stage}/{name}": value for name, value in finite.items()}, step=step)
 
+    @contextmanager
+    def part(self, name: str) -> Iterator[None]:
+        """Within, stages are told as ``name/stage``: a run inside the run."""
+        outer, self._part = self._part, f"{self._part}{name}/"
+        try:
+            yield
+        finally:
+            self._part = outer
+
     def progress(self, stage: str, done: int, total: int, *, unit: str = "step", note: str = "") -> None:
         """Tell how far ``stage`` is. Cheap enough to call at every step."""
+        stage = self._part + stage
         now = time.monotonic()
         started, first = self._stage_started.setdefault(stage, (now, done))
         finished = done >= total

@@ -52,7 +52,7 @@ class AdversarialGame(Game):
         publish: Callable[[int], None],
     ) -> None:
         """``publish`` is called after every round, with how many there were."""
-        self._learner, self._live, self._batches = learner, live, batches
+        self.learner, self._live, self._batches = learner, live, batches
         self._prompts, self._held_out, self._judges, self._pace = prompts, held_out, judges, pace
         self._label, self._reward_from, self._publish = label, reward_from, publish
         self._live_scores, self._anchor_scores = ModelScores(live.model), ModelScores(anchor)
@@ -68,7 +68,7 @@ class AdversarialGame(Game):
             if position:
                 rollouts = self._sample(first + position)
             scores, anchored = self._scores(rollouts)
-            learned = self._learner.learn(
+            learned = self.learner.learn(
                 rollouts, scores, first + position, critic_only=number < self._pace.warmup_rounds
             )
         judged = self._judges.means(rollouts) | {"anchor/probability": _mean_probability(anchored)}
@@ -81,7 +81,7 @@ class AdversarialGame(Game):
     def evaluate(self) -> dict[str, float]:
         if not self._held_out:
             return {}
-        responses = greedy_responses(self._learner, self._held_out)
+        responses = greedy_responses(self.learner, self._held_out)
         prompts, texts = [each.prompt.prompt for each in responses], [each.response for each in responses]
         found = {
             **self._judges.means(responses),
@@ -91,15 +91,15 @@ class AdversarialGame(Game):
         return {f"held_out/{name}": value for name, value in found.items()}
 
     def state(self) -> dict[str, Any]:
-        return {"policy": self._learner.state(), "reward_model": self._live.state(), "replay": list(self._replay)}
+        return {"policy": self.learner.state(), "reward_model": self._live.state(), "replay": list(self._replay)}
 
     def restore(self, state: dict[str, Any]) -> None:
-        self._learner.restore(state["policy"])
+        self.learner.restore(state["policy"])
         self._live.restore(state["reward_model"])
         self._replay = [(index, response) for index, response in state["replay"]]
 
     def _sample(self, number: int) -> list[Rollout]:
-        return self._learner.sample(self._prompts.of_pass(number), number)
+        return self.learner.sample(self._prompts.of_pass(number), number)
 
     def _remember(self, rollouts: Sequence[Rollout]) -> dict[str, float]:
         """Keep what the reward model can read. Raises RunFailed if that is nothing, in this round or before."""

@@ -137,7 +137,7 @@ class GAPO(RoundsRecipe):
             prompts,
             rows,
             metrics,
-            {"rounds": played.rounds, "stopped_early": played.reason},
+            played.facts,
             [artifacts["live_reward_model"].as_parent("reward_model"), artifacts["reward_model"].as_parent("anchor")],
             run,
         )
@@ -184,7 +184,9 @@ class GAPO(RoundsRecipe):
         )
         directory = run.directory / _WARM_UP
         directory.mkdir(exist_ok=True)
-        return run.artifacts.open(recipe.run(replace(run, directory=directory))["artifacts"]["reward_model"])
+        with run.reporter.part(_WARM_UP):
+            made = recipe.run(replace(run, directory=directory))
+        return run.artifacts.open(made["artifacts"]["reward_model"])
 
     def _load(self, warm: Artifact, store: ArtifactStore) -> RewardModel:
         """Raises BrokenArtifact, also for one without its head, or InvalidInput for what cannot be trained on."""

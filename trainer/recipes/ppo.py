@@ -41,8 +41,7 @@ class PPO(RoundsRecipe):
         game = FrozenReward(learner, prompts, measured, reward, Judges(self.data, optimised), self)
         played = play_rounds(game, self, run)
         parents = [] if artifact is None else [artifact.as_parent("reward_model")]
-        details = {"rounds": played.rounds, "stopped_early": played.reason}
-        published = self.publish_policy(learner, origin, prompts, rows, played.metrics, details, parents, run)
+        published = self.publish_policy(learner, origin, prompts, rows, played.metrics, played.facts, parents, run)
         summary = self.finish(run, {"policy": published}, played.metrics, played.rounds)
         return summary | {"stopped_early": played.reason}
 
@@ -59,7 +58,7 @@ class FrozenReward(Game):
         judges: Judges,
         recipe: PPO,
     ) -> None:
-        self._learner = learner
+        self.learner = learner
         self._prompts = prompts
         self._held_out = held_out
         self._reward = reward
@@ -67,23 +66,23 @@ class FrozenReward(Game):
         self._recipe = recipe
 
     def play(self, number: int) -> RoundReport:
-        rollouts = self._learner.sample(self._prompts.of_pass(number), number)
+        rollouts = self.learner.sample(self._prompts.of_pass(number), number)
         scores = score_rollouts(self._reward, rollouts)
         judged = self._judges.means(rollouts)
         warming_up = number < self._recipe.ppo.value.warmup_rounds
-        metrics = self._learner.learn(rollouts, scores, number, critic_only=warming_up)
+        metrics = self.learner.learn(rollouts, scores, number, critic_only=warming_up)
         return RoundReport({**metrics, **judged}, mean_of(scores), self._judges.trusted(judged))
 
     def evaluate(self) -> dict[str, float]:
         if not self._held_out:
             return {}
-        responses = greedy_responses(self._learner, self._held_out)
+        responses = greedy_responses(self.learner, self._held_out)
         scores = self._reward([each.prompt.prompt for each in responses], [each.response for each in responses])
         judged = self._judges.means(responses)
         return {"held_out/scores": mean_of(scores), **{f"held_out/{name}": value for name, value in judged.items()}}
 
     def state(self) -> dict[str, Any]:
-        return self._learner.state()
+        return self.learner.state()
 
     def restore(self, state: dict[str, Any]) -> None:
-        self._learner.restore(state)
+        self.learner.restore(state)

@@ -1,7 +1,7 @@
 """Reward hacking: the reward that is optimised rises while whoever is trusted more sees responses get worse."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -17,6 +17,9 @@ class EarlyStop(Model):
     """How far a judge, between 0 and 1, falls below its best average."""
     patience: int = Field(3, ge=1)
     """Rounds in a row in which it does, while the reward stands above what it was at that best average."""
+    publish: Literal["best", "last"] = "best"
+    """Which policy, should that happen: of the round at which the judges' averages were best together (a second copy
+    of the trained weights is kept for it), or of the last round."""
 
 
 class HackingDetector:
@@ -36,6 +39,11 @@ class HackingDetector:
             if reason := self._hacked(name, values):
                 return reason
         return None
+
+    def leads(self) -> bool:
+        """Whether the judges' newest averages, taken together, are the best so far."""
+        together = [sum(each) for each in zip(*map(self._averages, self._judges.values()), strict=True)]
+        return bool(together) and together[-1] == max(together)
 
     def state(self) -> dict[str, Any]:
         return {"rewards": list(self._rewards), "judges": {name: list(each) for name, each in self._judges.items()}}

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from pydantic import Field
+from torch import Tensor
 
 from trainer.artifacts import Artifact, Parent
 from trainer.batches import BatchPlan
@@ -27,7 +28,7 @@ from trainer.models.starting_point import TrainedPolicy
 from trainer.processes import this_process
 from trainer.recipe import Model, Run
 from trainer.recipes.encoding import training_device
-from trainer.recipes.ppo_learner import PPOLearner
+from trainer.recipes.ppo_learner import PPOLearner, put_weights, trained_weights
 from trainer.recipes.ppo_settings import PPOSettings
 from trainer.recipes.publishing import PublishingRecipe
 from trainer.recipes.reference_artifact import publish_reference
@@ -161,6 +162,8 @@ class RoundReport:
 class Game(ABC):
     """One algorithm's rounds. A round depends on its number and on the state alone."""
 
+    learner: PPOLearner
+
     @abstractmethod
     def play(self, number: int) -> RoundReport:
         """Round ``number``, from 0."""
@@ -187,6 +190,13 @@ class Played:
     """Why they ended early."""
     metrics: dict[str, float]
     """Of the last round."""
+    policy_round: int
+    """After which the policy was as it is now: the last, or the best where the reward was hacked."""
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What a policy's manifest says of them."""
+        return {"rounds": self.rounds, "stopped_early": self.reason, "policy_round": self.policy_round}
 
 
 def play_rounds(game: Game, recipe: RoundsRecipe, run: Run) -> Played:
@@ -197,9 +207,11 @@ def play_rounds(game: Game, recipe: RoundsRecipe, run: Run) -> Played:
     """
     checkpoints = Checkpoints(run.directory)
     detector = HackingDetector(recipe.early_stop or EarlyStop())
+    keeps_best = recipe.early_stop is not None and recipe.early_stop.publish == "best"
     number, reason, metrics = 0, None, dict[str, float]()
+    best: tuple[int, dict[str, Tensor]] | None = None
     if (state := checkpoints.latest()) is not None:
-        number, reason, metrics = state["round"], state["reason"], state["metrics"]
+        number, reason, metrics, best = state["round"], state["reason"], state["metrics"], state["best"]
         detector.restore(state["detector"])
         game.restore(state["game"])
     while number < recipe.rounds and reason is None:
@@ -208,36 +220,28 @@ def play_rounds(game: Game, recipe: RoundsRecipe, run: Run) -> Played:
         torch.manual_seed(random.Random(f"round/{recipe.seed}/{number}").getrandbits(62))
         report = game.play(number)
         number += 1
-        metrics = report.metrics
         found = detector.observe(report.reward, report.judges)
-        if found and recipe.early_stop is not None:
-            reason = found
+        reason = found if recipe.early_stop is not None else None
+        if keeps_best and detector.leads():
+            best = number, trained_weights(game.learner.policy.network)
         last = number == recipe.rounds or reason is not None
-        if last or number % recipe.evaluation.every_rounds == 0:
-            metrics |= game.evaluate()
-        metrics = {name: value for name, value in metrics.items() if math.isfinite(value)}
+        evaluated = game.evaluate() if last or number % recipe.evaluation.every_rounds == 0 else {}
+        metrics = {name: value for name, value in {**report.metrics, **evaluated}.items() if math.isfinite(value)}
         run.reporter.metrics("train", number, {**metrics, "round_seconds": time.monotonic() - started})
         run.reporter.progress("train", number, recipe.rounds, unit="round", note=f"reward {report.reward:.3f}")
         stop = run.reporter.stop_requested()
         if stop or last or number % recipe.checkpoint.every_rounds == 0:
-            checkpoints.save(number, _snapshot(number, reason, metrics, detector, game))
+            told = {"round": number, "reason": reason, "metrics": metrics, "best": best}
+            checkpoints.save(number, {**told, "detector": detector.state(), "game": game.state()})
         if stop and not last:
             raise Stopped(f"stopped on request after round {number} of {recipe.rounds}; it continues from there")
-    if reason is not None:
-        run.reporter.message(f"stopped after round {number} of {recipe.rounds}: {reason}")
-    return Played(number, reason, metrics)
-
-
-def _snapshot(
-    number: int, reason: str | None, metrics: dict[str, float], detector: HackingDetector, game: Game
-) -> dict[str, Any]:
-    return {
-        "round": number,
-        "reason": reason,
-        "metrics": dict(metrics),
-        "detector": detector.state(),
-        "game": game.state(),
-    }
+    if reason is None:
+        return Played(number, None, metrics, number)
+    run.reporter.message(f"stopped after round {number} of {recipe.rounds}: {reason}")
+    if best is None:
+        return Played(number, reason, metrics, number)
+    put_weights(game.learner.policy.network, best[1])
+    return Played(number, reason, {**metrics, **game.evaluate()}, best[0])
 
 
 class PromptRounds:

@@ -29,6 +29,7 @@ from trainer.run import run_recipe
 
 SHAPE = {"hidden_size": 32, "layers": 2, "heads": 2, "max_tokens": 64}
 DATA = {"kind": "product_world", "size": 24, "validation_size": 12, "levels": [1]}
+DECODER = {"path": "base", "architecture": "decoder"}
 GAPO: dict[str, Any] = {
     "kind": "gapo",
     "name": "game",
@@ -68,7 +69,9 @@ def same(ours: dict[str, torch.Tensor], theirs: dict[str, torch.Tensor]) -> bool
 
 
 def metrics_of(directory: Path) -> list[dict[str, float]]:
-    return [event["values"] for event in read_events(directory) if event["type"] == "metrics"]
+    """Of the rounds; the warm-up's stand under a stage of their own."""
+    events = [event for event in read_events(directory) if event["type"] == "metrics"]
+    return [event["values"] for event in events if event["stage"] == "train"]
 
 
 def test_the_anchor_stays_the_live_model_moves_every_round_and_both_say_which_to_serve(
@@ -111,6 +114,7 @@ def test_the_anchor_stays_the_live_model_moves_every_round_and_both_say_which_to
         ({"generated_label": {"kind": "oracle"}, "reward_from": "min", "replay": 12}, (4, 2, 2)),
         ({"generated_label": {"kind": "soft", "alpha": 0.3}, "augmentation": "preferential_response"}, (4, 2, 2)),
         ({"reward_model_steps": 3, "reward_from": "anchor"}, (4, 2, 2)),
+        ({"reward_model": {"warm_up": {"backbone": DECODER, "max_steps": 1}}}, (4, 2, 2)),
     ],
 )
 def test_batches_of_every_round_contain_the_stated_shares(

@@ -1,5 +1,6 @@
 """PPO learns, publishes what loads, resumes to the same weights and ends in one clear line."""
 
+import itertools
 import json
 import os
 import signal
@@ -203,7 +204,17 @@ def test_hacking_ends_the_run_early_with_its_reason(store: ArtifactStore, tmp_pa
     result = run_recipe(eager, tmp_path / "run", store, quiet=True)
     assert result["steps"] < 40
     assert result["stopped_early"].startswith("reward hacking: since round")
-    assert store.open(result["artifacts"]["policy"]).manifest.details["stopped_early"] == result["stopped_early"]
+    details = store.open(result["artifacts"]["policy"]).manifest.details
+    assert details["stopped_early"] == result["stopped_early"]
+    # what is published is the policy of the round at which the checker's averages were highest
+    judged = [metrics["oracle/gold"] for metrics in metrics_of(tmp_path / "run")]
+    averages = [(earlier + later) / 2 for earlier, later in itertools.pairwise(judged)]
+    best = averages.index(max(averages)) + 2
+    assert details["policy_round"] == best < result["steps"]
+    shorter = run_recipe(recipe(rounds=best), tmp_path / "shorter", store, quiet=True)
+    ours, theirs = result["artifacts"]["policy"], shorter["artifacts"]["policy"]
+    assert ours != theirs
+    assert same(weights(store, ours), weights(store, theirs))
 
 
 @pytest.mark.parametrize(

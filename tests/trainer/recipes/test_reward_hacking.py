@@ -44,3 +44,13 @@ def test_the_reason_names_the_judge_and_both_changes() -> None:
         "reward hacking: since round 2 the reward rose from 1.000 to 2.500 while oracle fell from 0.500 to 0.200"
         " (means over 2 rounds)"
     )
+
+
+def test_the_newest_average_leads_where_the_judges_together_were_never_better() -> None:
+    detector = HackingDetector(EarlyStop(window=1))
+    found = []
+    for anchor, oracle in [(0.5, 0.5), (0.6, 0.3), (0.5, 0.6), (0.9, 0.1)]:
+        detector.observe(0.0, {"anchor": anchor, "oracle": oracle})
+        found.append(detector.leads())
+    assert found == [True, False, True, False]
+    assert not HackingDetector(SETTINGS).leads()
