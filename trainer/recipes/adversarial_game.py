@@ -130,7 +130,7 @@ class AdversarialGame(Game):
             prompt = self._prompts.prompts[index].prompt
             encoded = self._encode(prompt, response)
             assert encoded is not None
-            labelled.append(Labelled(encoded, self._label_of(prompt, response), "generated"))
+            labelled.append(Labelled(encoded, label_of(self._label, prompt, response), "generated"))
         return labelled
 
     def _encode(self, prompt: Prompt, response: str) -> Encoded | None:
@@ -139,21 +139,26 @@ class AdversarialGame(Game):
         except OverlongInput:
             return None
 
-    def _label_of(self, prompt: Prompt, response: str) -> float:
-        if isinstance(self._label, OracleLabel):
-            return float(satisfied(read_prompt(as_text(prompt)), response))
-        return self._label.alpha if isinstance(self._label, SoftLabel) else 0.0
-
     def _scores(self, rollouts: Sequence[Rollout]) -> tuple[list[Score], list[Score]]:
         """What the policy is paid for, and what the anchor says."""
         live, anchored = score_rollouts(self._live_scores, rollouts), score_rollouts(self._anchor_scores, rollouts)
-        if self._reward_from == "min":
-            return [_least(*each) for each in zip(live, anchored, strict=True)], anchored
-        return (live if self._reward_from == "live" else anchored), anchored
+        return paid_for(self._reward_from, live, anchored), anchored
 
 
-def _least(one: Score, other: Score) -> Score:
-    return None if one is None or other is None else min(one, other)
+def label_of(label: GeneratedLabel, prompt: Prompt, response: str) -> float:
+    """The probability that the reward model is told for a generation. Raises InvalidInput as ``read_prompt``."""
+    if isinstance(label, OracleLabel):
+        return float(satisfied(read_prompt(as_text(prompt)), response))
+    return label.alpha if isinstance(label, SoftLabel) else 0.0
+
+
+def paid_for(reward_from: RewardFrom, live: Sequence[Score], anchored: Sequence[Score]) -> list[Score]:
+    """The scores that are optimised; what either of two cannot score, the lesser of them cannot."""
+    if reward_from == "min":
+        return [
+            None if one is None or other is None else min(one, other) for one, other in zip(live, anchored, strict=True)
+        ]
+    return list(live if reward_from == "live" else anchored)
 
 
 def _mean_probability(scores: Sequence[Score]) -> float:
