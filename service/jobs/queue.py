@@ -80,8 +80,8 @@ def new_job(recipe: Recipe, settings: Settings, **fields: Any) -> Job:  # noqa: 
             raise InvalidInput(f"label {key}: remove NUL characters and broken Unicode", pointer="/labels")
     if recipe.launch.processes > 1:
         raise InvalidInput(
-            f"launch.processes is {recipe.launch.processes}: jobs run in one process here; "
-            "for more use `accelerate launch -m trainer RECIPE.yaml`",
+            f"launch.processes is {recipe.launch.processes}: jobs run in one process here; `python -m trainer"
+            f" RECIPE.yaml` starts {recipe.launch.processes}, or use `accelerate launch -m trainer RECIPE.yaml`",
             pointer="/launch/processes",
         )
     kind = str(content["kind"])
