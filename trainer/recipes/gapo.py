@@ -97,6 +97,11 @@ class GAPO(RoundsRecipe):
         accepted = [row.sides[0] for row in rows]
         facts = self._judge_rows(rows, accepted, run)
         warm = self._warm_up(run)
+        if warm.manifest.details.get("loss") != "bce":
+            run.reporter.message(
+                f"{warm.reference} was not trained with loss bce: its scores have no zero of their own, which the"
+                " labels of the adversarial rounds will give them"
+            )
         anchor, model = self._load(warm, run.artifacts), self._load(warm, run.artifacts)
         encoded = self._encode(model, rows, run)
         passes = self.rounds * self.policy_steps
