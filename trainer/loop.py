@@ -107,7 +107,7 @@ def optimise(
     plan = BatchPlan(lengths, batch.size, seed)
     total = duration.steps(plan.steps_per_epoch)
     accelerator = make_accelerator(compute_dtype)
-    adam = make_adam(learner.trained, optimizer, accelerator.device)
+    adam = make_adam(learner.trained, optimizer)
     placed = Placed(accelerator, learner.trained, adam)
     network = learner.trained = placed.wrapped
     checkpoints = Checkpoints(run.directory)

@@ -44,5 +44,5 @@ def test_ten_steps_of_cosine_with_two_of_warm_up() -> None:
 
 def test_what_is_frozen_has_no_moments() -> None:
     network = nn.Sequential(nn.Linear(2, 3).requires_grad_(False), nn.Linear(3, 1))
-    adam = make_adam(network, OptimizerSettings(), torch.device("cpu"))
+    adam = make_adam(network, OptimizerSettings())
     assert [parameter.shape for parameter in adam.param_groups[0]["params"]] == [(1, 3), (1,)]

@@ -36,7 +36,7 @@ class LiveRewardModel:
         self.model = model
         self._settings = settings
         self._steps = steps
-        self._adam = make_adam(model.network, settings.optimizer, model.model.device)
+        self._adam = make_adam(model.network, settings.optimizer)
         model.network.eval()
 
     def step(self, rows: Sequence[Labelled], number: int) -> dict[str, float]:

@@ -43,8 +43,8 @@ class PPOLearner:
         self.critical = settings.advantages == "gae"
         self.actor_critic = ActorCritic(policy, settings.value.trunk if self.critical else "detached")
         self.critic_settings = optimizer.model_copy(update={"learning_rate": settings.value.learning_rate})
-        self.adam = make_adam(policy.network, optimizer, policy.device)
-        self.critic_adam = make_adam(self.actor_critic.critic(), self.critic_settings, policy.device)
+        self.adam = make_adam(policy.network, optimizer)
+        self.critic_adam = make_adam(self.actor_critic.critic(), self.critic_settings)
         self.coefficient = settings.kl.coefficient
         self.updates = passes * settings.updates
         self.seed = seed
