@@ -92,7 +92,8 @@ class Discriminators(nn.Module):
             total = self._seen.clone()
             sum_over_ranks([total])
             batch = torch.where(total[1] > 0, total[0] / total[1].clamp(min=1), self.means)
-            decay = self.game.decay * self.started
+            # before the last micro-batch a mean that has started stays as it is
+            decay = self.started * (self.game.decay if last else 1.0)
             self.means.copy_(decay * self.means + (1 - decay) * batch)
             if last:
                 self.started |= total[1] > 0

@@ -145,6 +145,21 @@ def test_a_mean_starts_at_the_first_batch_that_has_its_set(latents: Make) -> Non
     assert state.discriminators.means[0, 0].item() == pytest.approx(logits.mean().item(), abs=1e-4)
 
 
+def test_a_mean_moves_once_per_step_also_while_another_has_not_started(latents: Make) -> None:
+    """Steps of rejected responses alone, the second in two micro-batches: what has started does not move between."""
+    whole, parts = (AdversarialState(CONFIG, 8, seed=0) for _ in range(2))
+    policy, reference = latents(3, batch=4), latents(4, batch=4)
+    for state in (whole, parts):
+        state.observe(LatentSets(latents(1), latents(2), 0), 1.0, last=True)
+    held = parts.discriminators.means.clone()
+    whole.observe(LatentSets(policy, reference, 0), 1.0, last=True)
+    for rows in ([0, 1], [2, 3]):
+        assert torch.equal(parts.discriminators.means, held)
+        parts.observe(LatentSets(some(policy, rows), some(reference, rows), 0), 0.5, last=rows == [2, 3])
+    expected = whole.discriminators.means.flatten().tolist()
+    assert parts.discriminators.means.flatten().tolist() == pytest.approx(expected, abs=1e-6)
+
+
 def test_what_has_no_share_changes_nothing(latents: Make) -> None:
     alone, beside = AdversarialState(CONFIG, 8, seed=0), AdversarialState(CONFIG, 8, seed=0)
     alone.observe(LatentSets(latents(1), latents(2)), 1.0, last=True)
