@@ -43,7 +43,10 @@ class FrozenCopy(Reference):
     """A second set of the policy's weights, in ``dtype``."""
 
     def __init__(self, policy: Policy, dtype: torch.dtype = torch.float32) -> None:
-        model = copy.deepcopy(policy.model).eval().requires_grad_(False).to(dtype)
+        model = copy.deepcopy(policy.model).eval().requires_grad_(False)
+        for parameter in model.parameters():
+            # not model.to(dtype): rotary frequencies are buffers, and rounded ones turn distant tokens by whole radians
+            parameter.data = parameter.data.to(dtype)
         self.policy = Policy(model, policy.tokenizer)
 
     @torch.no_grad()

@@ -110,6 +110,14 @@ def test_a_copy_in_half_precision_takes_half_the_memory(policy: Policy, rows: li
     assert_same_view(view, rough, tolerance=1e-2)
 
 
+def test_a_copy_in_half_precision_knows_positions_as_exactly_as_its_model(policy: Policy) -> None:
+    """Frequencies rounded to bfloat16 would be off by up to 2^-9, at position 2,000 by several radians."""
+    half = dict(FrozenCopy(policy, torch.bfloat16).policy.model.named_buffers())
+    assert any("inv_freq" in name for name in half)
+    for name, buffer in policy.model.named_buffers():
+        assert torch.equal(half[name], buffer), name
+
+
 class Counting(Reference):
     """The texts asked of the reference behind it; asks to stop after ``stop_after`` calls."""
 
