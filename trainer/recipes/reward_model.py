@@ -45,7 +45,7 @@ class RewardModelRecipe(TrainingRecipe):
         rows, held_out = read_preferences(self.data, run)
         model, parent = self.backbone.settled(run).open(run.artifacts, self.seed)
         model.model.to(training_device())
-        encoded = encode_preferences(model, rows, self.data, run)
+        encoded, measured = (encode_preferences(model, each, self.data, run) for each in (rows, held_out))
         if self.margin and any(row.margin is None for row in encoded):
             raise InvalidInput(
                 "margin needs a number in field 'margin', or in 'score_chosen' and 'score_rejected', of every row",
@@ -54,7 +54,7 @@ class RewardModelRecipe(TrainingRecipe):
         learner = _Learner(model, self)
         steps = self.train(learner, encoded, [row.tokens for row in encoded], run)
         model.network.eval()
-        metrics, calibration = _measure(model, encode_preferences(model, held_out, self.data, run), self.loss)
+        metrics, calibration = _measure(model, measured, self.loss)
         artifact = self.publish(
             run,
             self.name,
@@ -75,7 +75,7 @@ class _Learner(Learner[EncodedPreference]):
         self.recipe = recipe
         self.trained = model.network.train()
 
-    def backward(self, rows: Sequence[EncodedPreference], share: float, *, last: bool) -> dict[str, float]:
+    def backward(self, rows: Sequence[EncodedPreference], share: float, *, last: bool) -> dict[str, Tensor]:
         sides = [*(row.pair[0] for row in rows), *(row.pair[1] for row in rows)]
         scores: Tensor = self.trained(self.model.collate(sides))
         chosen, rejected = scores.chunk(2)
@@ -85,12 +85,13 @@ class _Learner(Learner[EncodedPreference]):
             margin = chosen.new_tensor([row.margin or 0.0 for row in rows]) if self.recipe.margin else 0.0
             loss = bradley_terry(chosen, rejected, margin, centring=self.recipe.centring).mean()
         (share * loss).backward()  # type: ignore[no-untyped-call]
+        chosen, rejected = chosen.detach(), rejected.detach()
         return {
-            "loss": float(loss.detach()),
-            "rewards/chosen": float(chosen.detach().mean()),
-            "rewards/rejected": float(rejected.detach().mean()),
-            "rewards/margins": float((chosen - rejected).detach().mean()),
-            "rewards/accuracies": float((chosen > rejected).float().mean()),
+            "loss": loss.detach(),
+            "rewards/chosen": chosen.mean(),
+            "rewards/rejected": rejected.mean(),
+            "rewards/margins": (chosen - rejected).mean(),
+            "rewards/accuracies": (chosen > rejected).float().mean(),
         }
 
 

@@ -10,7 +10,7 @@ import torch
 
 from trainer.artifacts import ArtifactStore
 from trainer.data.product_world import make_tokenizer
-from trainer.data.sources import ProductWorldData
+from trainer.data.sources import FileData, ProductWorldData
 from trainer.errors import Conflict, InvalidInput
 from trainer.models.loading import load_pair_model
 from trainer.recipes import parse_recipe
@@ -72,6 +72,10 @@ def test_what_cannot_be_trained_on_is_refused_in_one_line(tmp_path: Path) -> Non
         run_recipe(recipe(plain, margin=True), tmp_path / "a", store, quiet=True)
     with pytest.raises(InvalidInput, match="row 1 of the data is one judged response"):
         run_recipe(recipe(unpaired), tmp_path / "b", store, quiet=True)
+    both = FileData(path=str(plain), validation=str(unpaired))
+    with pytest.raises(InvalidInput, match="row 1 of the data is one judged response"):
+        run_recipe(recipe(plain).model_copy(update={"data": both}), tmp_path / "c", store, quiet=True)
+    assert not [event for event in read_events(tmp_path / "c") if event["type"] == "metrics"]  # before any training
     with pytest.raises(InvalidInput, match="margin and centring belong to loss bradley_terry"):
         recipe(plain, loss="bce", margin=True)
 
