@@ -90,7 +90,8 @@ def sample_rollouts(
     rows = [Row(cell, prompt.ids) for key, prompt in keys.items() for cell in cells[key]]
     found: dict[Cell, Sampled] = {}
     for batch in batches(rows):
-        found |= {each.cell: each for each in decode_within_memory(policy, batch, seed, max_response_tokens)}
+        sampled = decode_within_memory(policy, batch, seed, max_response_tokens, coupled=temperature == 0)
+        found |= {each.cell: each for each in sampled}
     return [
         Rollout(
             prompt,

@@ -32,15 +32,17 @@ def batches(rows: Iterable[Row], rows_at_once: int = ROWS_AT_ONCE) -> list[list[
     return cut
 
 
-def decode_within_memory(policy: Policy, batch: Sequence[Row], seed: int, max_response_tokens: int) -> list[Sampled]:
+def decode_within_memory(
+    policy: Policy, batch: Sequence[Row], seed: int, max_response_tokens: int, *, coupled: bool = True
+) -> list[Sampled]:
     """As ``decode``; a batch for which memory does not suffice is divided."""
     try:
-        return decode(policy, batch, seed, max_response_tokens)
+        return decode(policy, batch, seed, max_response_tokens, coupled=coupled)
     except torch.OutOfMemoryError:
         if len(batch) == 1:
             raise
     half = len(batch) // 2
     return [
-        *decode_within_memory(policy, batch[:half], seed, max_response_tokens),
-        *decode_within_memory(policy, batch[half:], seed, max_response_tokens),
+        *decode_within_memory(policy, batch[:half], seed, max_response_tokens, coupled=coupled),
+        *decode_within_memory(policy, batch[half:], seed, max_response_tokens, coupled=coupled),
     ]

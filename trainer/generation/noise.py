@@ -59,6 +59,16 @@ class Noise:
         uniform = (bits.double() + 0.5) * 2.0**-32
         return -torch.log(-torch.log(uniform)).float()
 
+    def uniform(self, first_step: int, steps: int) -> Tensor:
+        """Uniform noise (streams, steps) in (0, 1), float64: one draw a step, for the inverse distribution function.
+
+        Cheaper than Gumbel noise by the size of the vocabulary, but it couples distributions less well.
+        """
+        step = torch.arange(first_step, first_step + steps, device=self._block.device)[:, None]
+        zero = torch.zeros_like(self._block[:1])
+        bits = philox((zero, step, self._replicate, zero + 1), self._key)[0][..., 0]
+        return (bits.double() + 0.5) * 2.0**-32
+
 
 def _key(seed: int, prompt_id: str) -> tuple[int, int]:
     digest = hashlib.blake2b(f"{seed}\0{prompt_id}".encode(), digest_size=8).digest()

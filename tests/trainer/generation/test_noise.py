@@ -60,3 +60,11 @@ def test_the_draws_are_standard_gumbel() -> None:
     assert stats.kstest(drawn.numpy(), "gumbel_r").pvalue > 0.01
     assert float(drawn.double().mean()) == pytest.approx(0.5772, abs=0.02)  # Euler's constant; se is 0.0064
     assert bool(torch.isfinite(drawn).all())
+
+
+def test_uniform_draws_are_uniform_and_each_streams_own() -> None:
+    drawn = Noise(0, [("a", r) for r in range(100)], 10, CPU).uniform(0, 50)
+
+    assert stats.kstest(drawn.flatten().numpy(), "uniform").pvalue > 0.01
+    assert torch.equal(Noise(0, [("a", 7)], 294, CPU).uniform(20, 3)[0], drawn[7, 20:23])
+    assert len(set(drawn.flatten().tolist())) > 4990
