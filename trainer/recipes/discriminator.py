@@ -7,7 +7,7 @@ from typing import Any, Literal, Self
 
 import torch
 from pydantic import Field, model_validator
-from torch import Tensor
+from torch import Tensor, nn
 
 from trainer.adversarial.discriminators import Discriminators
 from trainer.adversarial.latent_sets import LatentSets
@@ -171,20 +171,32 @@ class _Player(Learner[EncodedPreference]):
         return {"loss": loss.detach(), **metrics}
 
 
+class Probed(nn.Module):
+    """A network whose spectral norms iterate once per step, in its forward: only there are sharded weights whole."""
+
+    def __init__(self, network: Discriminator) -> None:
+        super().__init__()
+        self.network = network
+        self._begins = True
+
+    def forward(self, latents: Latents, *, last: bool) -> Tensor:
+        """Logits (rows,); ``last`` says whether the step ends with this micro-batch."""
+        if self._begins:
+            self.network.iterate_norms()
+        self._begins = last
+        logits: Tensor = self.network(latents.hidden_states, latents.mask)
+        return logits
+
+
 class _Probe(Learner[EncodedPreference]):
     """One network by Bradley-Terry."""
 
     def __init__(self, network: Discriminator, reference: _Features) -> None:
-        self.network, self.trained = network, network.train()
+        self.trained = Probed(network).train()
         self.reference = reference
-        self._begins = True
 
     def backward(self, rows: Sequence[EncodedPreference], share: float, *, last: bool) -> dict[str, float | Tensor]:
-        if self._begins:
-            self.network.iterate_norms()
-        self._begins = last
-        latents = self.reference(rows)
-        chosen, rejected = self.trained(latents.hidden_states, latents.mask).chunk(2)
+        chosen, rejected = self.trained(self.reference(rows), last=last).chunk(2)
         loss = bradley_terry(chosen, rejected).mean()
         (share * loss).backward()  # type: ignore[no-untyped-call]
         return {

@@ -1,5 +1,6 @@
 """Discriminators alone: trained against a policy, as a probe, or drawn at random; published as what loads."""
 
+import copy
 import json
 import math
 from collections.abc import Mapping
@@ -8,12 +9,18 @@ from typing import Any
 
 import pytest
 import torch
+from torch import distributed
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
 
 from trainer.artifacts import ArtifactStore
 from trainer.errors import InvalidInput, Stopped
 from trainer.models.discriminator_pair import DiscriminatorPair
+from trainer.models.discriminators import MLPDiscriminator
+from trainer.models.latents import Latents
 from trainer.models.loading import load_pair_model
 from trainer.recipes import parse_recipe
+from trainer.recipes.discriminator import Probed
 from trainer.reporting import STOP_FILE, Reporter, read_events
 from trainer.run import run_recipe
 
@@ -79,6 +86,22 @@ def test_a_discriminator_close_to_chance_is_called_so(
     assert (result["metrics"]["held_out/chosen/accuracy"] < 0.55) == warned
     said = [event["text"] for event in read_events(tmp_path / "run") if event["type"] == "message"]
     assert any("close to chance" in text for text in said) == warned
+
+
+@pytest.mark.filterwarnings("ignore:FSDP2-wrapped module .* returned a view:UserWarning")  # nobody writes to it
+def test_a_sharded_probe_iterates_its_norms_as_a_whole_one_does(tmp_path: Path) -> None:
+    """As FSDP has it, between forwards a process holds pieces of the weights, with which nothing can be computed."""
+    torch.manual_seed(0)
+    whole = Probed(MLPDiscriminator(width=16).build(8))
+    sharded = copy.deepcopy(whole)
+    latents = Latents(torch.randn(4, 3, 8), torch.ones(4, 3, dtype=torch.bool))
+    distributed.init_process_group("gloo", init_method=f"file://{tmp_path}/meeting", rank=0, world_size=1)
+    try:
+        fully_shard(sharded, mesh=init_device_mesh("cpu", (1,)))
+        logits = [network(latents, last=True).detach() for network in (whole, sharded)]
+    finally:
+        distributed.destroy_process_group()
+    assert (logits[0] - logits[1]).abs().max() <= 1e-6
 
 
 def test_random_controls_share_an_artifact_and_differ(store: ArtifactStore, tmp_path: Path) -> None:
