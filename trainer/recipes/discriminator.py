@@ -2,35 +2,27 @@
 
 import shutil
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Literal, Self
 
 import torch
 from pydantic import Field, model_validator
-from torch import Tensor, nn
 
 from trainer.adversarial.discriminators import Discriminators
-from trainer.adversarial.latent_sets import LatentSets
 from trainer.adversarial.settings import Game
 from trainer.data.rows import Preference
-from trainer.data.text import Encoded
 from trainer.errors import InvalidInput
-from trainer.loop import Learner
 from trainer.models.discriminators import (
     Discriminator,
     DiscriminatorConfig,
     RandomDiscriminator,
     TransformerDiscriminator,
 )
-from trainer.models.latents import Latents, MaskChoice, select_latents
-from trainer.models.policy import PairBatch, Policy, collate
-from trainer.models.precomputed_reference import PrecomputedReference
-from trainer.models.reference import Reference, ReferenceView
+from trainer.models.policy import Policy
 from trainer.models.starting_point import PolicyOrigin
-from trainer.objectives.bradley_terry import bradley_terry
 from trainer.processes import is_first
 from trainer.recipe import Run
 from trainer.recipes.discriminator_artifact import publish_discriminators
+from trainer.recipes.discriminator_learners import FrozenLatents, Player, Probe
 from trainer.recipes.encoding import EncodedPreference, encode_preferences, training_device
 from trainer.recipes.reading import read_preferences
 from trainer.recipes.reference_artifact import publish_reference
@@ -102,11 +94,11 @@ class DiscriminatorRecipe(TrainingRecipe):
             drawn = {f"random_{index}": self.discriminator.build(hidden) for index in range(self.copies)}
             return {name: network.to(reference.device) for name, network in drawn.items()}, 0
         encoded = encode_preferences(reference, rows, self.data, run)
-        learner: _Player | _Probe
+        learner: Player | Probe
         if self.policy is None:
             torch.manual_seed(self.seed)
             probe = self.discriminator.build(hidden).to(reference.device)
-            learner = _Probe(probe, self._features("reference", reference, encoded, run))
+            learner = Probe(probe, self._features("reference", reference, encoded, run))
             networks = {"chosen": probe}
         else:
             policy, _ = self.policy.settled(run).open(run.artifacts, self.seed)
@@ -114,98 +106,12 @@ class DiscriminatorRecipe(TrainingRecipe):
             _check_alike(policy, reference)
             players = Discriminators(self.discriminator, self.game, hidden, self.seed).to(reference.device)
             features = [self._features(*each, encoded, run) for each in (("policy", policy), ("reference", reference))]
-            learner = _Player(players, *features)
+            learner = Player(players, *features)
             networks = players.players
         return networks, self.train(learner, encoded, [row.tokens for row in encoded], run)
 
-    def _features(self, name: str, policy: Policy, rows: Sequence[EncodedPreference], run: Run) -> "_Features":
-        return _Features(run.directory / FEATURES / name, policy, rows, self.game.mask, run)
-
-
-class _StandsStill(Reference):
-    """A policy that nobody trains, itself and not a copy."""
-
-    def __init__(self, policy: Policy) -> None:
-        self.policy = policy
-
-    @torch.no_grad()
-    def __call__(
-        self, rows: Sequence[Encoded], batch: PairBatch, *, logps: bool, latents: MaskChoice | None
-    ) -> ReferenceView:
-        assert not logps
-        assert latents is not None
-        return ReferenceView(None, select_latents(self.policy.hidden_states(batch), batch, latents))
-
-
-class _Features:
-    """Latents of one frozen policy on both sides of preferences, computed once."""
-
-    def __init__(
-        self, directory: Path, policy: Policy, rows: Sequence[EncodedPreference], mask: MaskChoice, run: Run
-    ) -> None:
-        sides = [side for row in rows for side in row.sides]
-        self.stored = PrecomputedReference(directory, policy, [], sides, mask, torch.float32)
-        self.stored.fill(_StandsStill(policy), run)
-        self.pad_id, self.mask = policy.pad_id, mask
-
-    def __call__(self, rows: Sequence[EncodedPreference]) -> Latents:
-        """Latents (2 rows, length, hidden), chosen first."""
-        sides = [*(row.pair[0] for row in rows), *(row.pair[1] for row in rows)]
-        batch = collate(sides, self.pad_id).to(self.stored.device)
-        latents = self.stored(sides, batch, logps=False, latents=self.mask).latents
-        assert latents is not None
-        return latents
-
-
-class _Player(Learner[EncodedPreference]):
-    """Both discriminators by equations 19 and 20."""
-
-    def __init__(self, players: Discriminators, policy: _Features, reference: _Features) -> None:
-        self.trained = players.train()
-        self.policy, self.reference = policy, reference
-
-    def backward(self, rows: Sequence[EncodedPreference], share: float, *, last: bool) -> dict[str, float | Tensor]:
-        latents = LatentSets(self.policy(rows), self.reference(rows))
-        loss, metrics = self.trained(latents, share, last=last)
-        (share * loss).backward()
-        return {"loss": loss.detach(), **metrics}
-
-
-class Probed(nn.Module):
-    """A network whose spectral norms iterate once per step, in its forward: only there are sharded weights whole."""
-
-    def __init__(self, network: Discriminator) -> None:
-        super().__init__()
-        self.network = network
-        self._begins = True
-
-    def forward(self, latents: Latents, *, last: bool) -> Tensor:
-        """Logits (rows,); ``last`` says whether the step ends with this micro-batch."""
-        if self._begins:
-            self.network.iterate_norms()
-        self._begins = last
-        logits: Tensor = self.network(latents.hidden_states, latents.mask)
-        return logits
-
-
-class _Probe(Learner[EncodedPreference]):
-    """One network by Bradley-Terry."""
-
-    def __init__(self, network: Discriminator, reference: _Features) -> None:
-        self.trained = Probed(network).train()
-        self.reference = reference
-
-    def backward(self, rows: Sequence[EncodedPreference], share: float, *, last: bool) -> dict[str, float | Tensor]:
-        chosen, rejected = self.trained(self.reference(rows), last=last).chunk(2)
-        loss = bradley_terry(chosen, rejected).mean()
-        (share * loss).backward()  # type: ignore[no-untyped-call]
-        return {
-            "loss": loss.detach(),
-            "rewards/chosen": chosen.detach().mean(),
-            "rewards/rejected": rejected.detach().mean(),
-            "rewards/margins": (chosen - rejected).detach().mean(),
-            "rewards/accuracies": (chosen > rejected).float().mean(),
-        }
+    def _features(self, name: str, policy: Policy, rows: Sequence[EncodedPreference], run: Run) -> FrozenLatents:
+        return FrozenLatents(run.directory / FEATURES / name, policy, rows, self.game.mask, run)
 
 
 def _check_alike(policy: Policy, reference: Policy) -> None:

@@ -20,7 +20,7 @@ from trainer.models.discriminators import MLPDiscriminator
 from trainer.models.latents import Latents
 from trainer.models.loading import load_pair_model
 from trainer.recipes import parse_recipe
-from trainer.recipes.discriminator import Probed
+from trainer.recipes.discriminator_learners import Probed
 from trainer.reporting import STOP_FILE, Reporter, read_events
 from trainer.run import run_recipe
 
