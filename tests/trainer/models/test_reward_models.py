@@ -28,6 +28,8 @@ from trainer.data.product_world import make_tokenizer, render_prompt, sample_exa
 from trainer.errors import InvalidInput
 from trainer.models.reward_model import RewardModel
 
+# earlier transformers script parts of DeBERTa, which later torch warns of
+pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning")
 PAIRS = [(render_prompt(e.task), e.response) for e in sample_examples("test", 6, seed=0)]
 WINDOW = 96
 VOCABULARY = len(make_tokenizer())
