@@ -132,7 +132,7 @@ def _encode(model: Encodes, pair: Pair, data: DataSource) -> Encoded | None:
 
 
 def _report(run: Run, total: int, kept: int, sides: Sequence[Encoded]) -> None:
-    limits = "data.max_response_tokens or the model's window"
+    limits = "data.max_response_tokens, data.max_tokens or the model's window"
     if total and not kept:
         raise InvalidInput(
             f"every one of {total} rows has a response longer than {limits}; raise the limits or shorten the rows"

@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import load_file
 
 from trainer.artifacts import ArtifactStore
+from trainer.checkpoints import Checkpoints
 from trainer.errors import InvalidInput, Stopped
 from trainer.models.loading import load_pair_model
 from trainer.models.precomputed_reference import PrecomputedReference
@@ -206,6 +207,19 @@ def test_a_run_stopped_while_precomputing_and_while_training_ends_as_if_it_had_n
         ours, theirs = weights(store, resumed[role]), weights(store, straight[role])
         assert ours.keys() == theirs.keys()
         assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+@pytest.mark.parametrize("micro", [16, 4, 1])
+def test_discriminators_step_as_often_as_the_policy_at_accumulation_1_4_and_16(
+    micro: int, store: ArtifactStore, tmp_path: Path
+) -> None:
+    made = recipe("counted", kind="ganpo", adversarial=SMALL, batch={"size": 16, "micro": micro})
+    with Stopping(tmp_path, "train", 2) as reporter, pytest.raises(Stopped):  # after the step under way
+        made.run(Run("counted", tmp_path, store, reporter))
+    state = Checkpoints(tmp_path).latest()
+    assert state is not None
+    for optimizer in (state["optimizer"], state["learner"]["optimizer"]):
+        assert {int(entry["step"]) for entry in optimizer["state"].values()} == {3}
 
 
 def test_simpo_from_a_directory_keeps_no_reference_anywhere(store: ArtifactStore, tmp_path: Path) -> None:
