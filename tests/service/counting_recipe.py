@@ -9,8 +9,9 @@ import os
 import signal
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any, Literal
 
 from pydantic import TypeAdapter, ValidationError
@@ -113,13 +114,14 @@ def parse(content: dict[str, Any]) -> Recipe:
 
 def _do_without_torch() -> None:
     """Counting needs no torch, whose import would take longer than the rest of the test."""
-    torch, transformers, utils, logging = (
-        ModuleType(name) for name in ("torch", "transformers", "transformers.utils", "transformers.utils.logging")
-    )
+    names = ("torch", "transformers", "transformers.utils", "transformers.utils.logging", "trainer.processes")
+    torch, transformers, utils, logging, processes = (ModuleType(name) for name in names)
+    processes.is_first = lambda: True  # type: ignore[attr-defined]
+    processes.this_process = lambda: SimpleNamespace(main_process_first=nullcontext)  # type: ignore[attr-defined]
     torch.set_num_threads = lambda threads: None  # type: ignore[attr-defined]
     logging.disable_progress_bar = logging.set_verbosity_error = lambda: None  # type: ignore[attr-defined]
     utils.logging = logging  # type: ignore[attr-defined]
-    sys.modules.update({module.__name__: module for module in (torch, transformers, utils, logging)})
+    sys.modules.update({module.__name__: module for module in (torch, transformers, utils, logging, processes)})
 
 
 if __name__ == "__main__":
