@@ -15,7 +15,7 @@ from trainer.recipes.classification import area_under_curve, calibration_error
 from trainer.recipes.encoding import EncodedPreference
 from trainer.recipes.publishing import PublishingRecipe
 from trainer.recipes.response_scores import ModelScores
-from trainer.recipes.reward_model import _measure as measure
+from trainer.recipes.reward_model import measure
 from trainer.recipes.rounds import Judges, Played
 from trainer.rollouts import Rollout
 

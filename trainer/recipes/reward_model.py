@@ -54,7 +54,7 @@ class RewardModelRecipe(TrainingRecipe):
         learner = _Learner(model, self)
         steps = self.train(learner, encoded, [row.tokens for row in encoded], run)
         model.network.eval()
-        metrics, calibration = _measure(model, measured, self.loss)
+        metrics, calibration = measure(model, measured, self.loss)
         artifact = self.publish(
             run,
             self.name,
@@ -95,7 +95,7 @@ class _Learner(Learner[EncodedPreference]):
         }
 
 
-def _measure(
+def measure(
     model: RewardModel, rows: Sequence[EncodedPreference], loss: Loss
 ) -> tuple[dict[str, float], dict[str, float] | None]:
     """Held-out accuracy, overall and per kind of contrast, and the calibration fitted there.

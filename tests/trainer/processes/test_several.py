@@ -38,6 +38,14 @@ RECIPES: dict[str, dict[str, Any]] = {
         "adversarial": {"discriminator": {"kind": "transformer", "width": 16, "layers": 1, "heads": 2}},
         "batch": {"size": 5, "micro": 4},
     },
+    "judge": {
+        "kind": "discriminator",
+        "policy": {"path": "dpo"},
+        "reference": {"path": "base"},
+        # keys' biases, which a Transformer has, get no gradient but rounding
+        "discriminator": {"kind": "mlp", "width": 16},
+        "batch": {"size": 5, "micro": 4},
+    },
     "mean": {
         "kind": "reward_model",
         "backbone": {"scratch": SHAPE, "pooling": "mean"},
