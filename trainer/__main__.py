@@ -4,7 +4,7 @@ import argparse
 import os
 import sys
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from rich.console import Console
 
@@ -43,7 +43,7 @@ def main(arguments: list[str] | None = None) -> int:
     except AssayError as error:
         return _say(error, 1)
     if is_first():
-        sys.stdout.write(f"{result}\n")
+        _print(result)
     leave()
     return 0
 
@@ -56,6 +56,14 @@ def _launch(launch: Launch, arguments: list[str]) -> NoReturn:
     if not launch.gpus_per_process:
         environment["ACCELERATE_USE_CPU"] = "true"
     os.execve(sys.executable, [sys.executable, *command], environment)  # noqa: S606 - no shell is what is wanted
+
+
+def _print(result: dict[str, Any]) -> None:
+    """What was published and measured, a line each, as ``assay train`` says it; all of it is in ``result.json``."""
+    for artifact in result.get("artifacts", {}).values():
+        sys.stdout.write(f"published {artifact}\n")
+    for name, value in result.get("metrics", {}).items():
+        sys.stdout.write(f"{name} {value:.4g}\n")
 
 
 def _say(error: AssayError, status: int) -> int:

@@ -100,7 +100,7 @@ def read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
 def parse_row(line: bytes, path: Path, number: int) -> dict[str, Any]:
     """The object on a line of a JSONL file. Raises InvalidInput naming the line if it is not UTF-8, JSON, an object."""
     try:
-        row = json.loads(line.decode("utf-8"))
+        row = json.loads(line.decode("utf-8").rstrip("\r\n"))
     except UnicodeDecodeError as error:
         raise InvalidInput(f"{path}, line {number}: not UTF-8 (byte {error.start}); save it as UTF-8") from error
     except json.JSONDecodeError as error:

@@ -27,8 +27,17 @@ def require_kind(content: dict[str, Any], kinds: tuple[str, ...]) -> None:
     """Raises InvalidInput unless the recipe is of one of ``kinds``."""
     kind = content.get("kind")
     if kind not in kinds:
-        found = "is missing" if kind is None else f"{kind!r} is not accepted here"
+        found = "is missing" if kind is None else f"{kind!r} is not accepted here{_elsewhere(kind)}"
         raise InvalidInput(f"recipe at /kind: {found}; use {' | '.join(kinds)}", pointer="/kind")
+
+
+def _elsewhere(kind: object) -> str:
+    """Where a known kind does belong."""
+    if kind in TRAINING_KINDS:
+        return ", but by `assay train` and /v1/training-jobs"
+    if kind in STRESS_KINDS:
+        return ", but by `assay stress` and /v1/stress-tests"
+    return ""
 
 
 def id_prefix(kind: str) -> str:

@@ -110,7 +110,7 @@ def _is_message(turn: Any) -> bool:  # noqa: ANN401 - whatever the row holds
 def _prompt(row: Row, field: str) -> Prompt:
     value = row.content.get(field)
     if field not in row.content:
-        raise row.error(field, "missing")
+        raise row.missing(field)
     if not isinstance(value, str) and not (isinstance(value, list) and all(map(_is_message, value))):
         raise row.error(field, "expected a string or a list of {role, content}")
     return _checked(row, field, value if isinstance(value, str) else _messages(row, field))
@@ -125,9 +125,11 @@ def _checked(row: Row, field: str, prompt: Prompt) -> Prompt:
 
 
 def _text(row: Row, field: str) -> str:
-    value = row.content.get(field)
+    if field not in row.content:
+        raise row.missing(field)
+    value = row.content[field]
     if not isinstance(value, str):
-        raise row.error(field, "expected a string" if field in row.content else "missing")
+        raise row.error(field, "expected a string")
     return _response(row, field, value)
 
 

@@ -115,7 +115,7 @@ class FileData(DataSource):
                 kept.append(content_of(row))
             except InvalidInput as error:
                 if self.on_bad_row == "error":
-                    raise
+                    raise InvalidInput(f"{error}; mend the row, or set data.on_bad_row to skip") from error
                 skipped.append(error)
         if skipped and not kept:
             raise InvalidInput(f"none of the {len(skipped)} rows of {table.path} can be used; the first: {skipped[0]}")

@@ -27,6 +27,10 @@ class Row:
         """What is wrong with ``field``, to be raised."""
         return InvalidInput(f"{self.where}, field {field!r}: {problem}")
 
+    def missing(self, field: str) -> InvalidInput:
+        """``field`` is not there; which are tells rows of another layout from a faulty one."""
+        return self.error(field, f"missing; the row has {', '.join(self.content) or 'no fields'}")
+
 
 @dataclass(frozen=True)
 class Table:

@@ -75,7 +75,8 @@ class PrecomputedReference(Reference):
         chunks = -(-len(self.texts) // CHUNK)
         if state.is_main_process:
             run.reporter.message(
-                f"the reference on {len(self.texts)} texts takes {self.bytes / 1e9:.3f} GB in {self.directory}"
+                f"a frozen policy's values on {len(self.texts)} texts take {self.bytes / 1e9:.3f} GB"
+                f" in {self.directory}"
             )
             self._create(chunks)
         state.wait_for_everyone()

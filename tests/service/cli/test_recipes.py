@@ -109,8 +109,8 @@ def test_a_malformed_line_is_named(
     [
         ("train", "kind: sft", [], "/name"),
         ("train", "kind: alchemy\nname: x", [], "/kind"),
-        ("train", "kind: stress_test\nname: x", [], "/kind: 'stress_test' is not accepted here"),
-        ("stress", "kind: sft\nname: x", [], "/kind: 'sft' is not accepted here"),
+        ("train", "kind: stress_test\nname: x", [], "/kind: 'stress_test' is not accepted here, but by `assay stress`"),
+        ("stress", "kind: sft\nname: x", [], "/kind: 'sft' is not accepted here, but by `assay train`"),
         (
             "stress",
             "{kind: stress_test, name: x, policy: {path: p}, scorers: [s], prompts: {kind: product_world},"

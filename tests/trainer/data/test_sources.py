@@ -19,8 +19,9 @@ def file(path: Path, *rows: dict[str, Any]) -> FileData:
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ({"prompt": "p"}, "line 2, field 'response': missing"),
-        ({"prompt": "p", "response": ""}, "line 2, field 'response': the response is empty"),
+        ({"prompt": "p"}, "line 2, field 'response': missing; the row has prompt;"),
+        ({}, "line 2, field 'prompt': missing; the row has no fields;"),
+        ({"prompt": "p", "response": ""}, "line 2, field 'response': the response is empty; mend the row, or"),
         ({"prompt": " ", "response": "r"}, "line 2, field 'prompt': the prompt is empty"),
         ({"prompt": [{"role": "user"}], "response": "r"}, "line 2, field 'prompt': expected a string or a list"),
         ({"prompt": [], "response": "r"}, "line 2, field 'prompt': the prompt has no messages"),

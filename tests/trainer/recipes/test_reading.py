@@ -40,4 +40,5 @@ def test_what_was_skipped_is_among_the_events(tmp_path: Path) -> None:
         run = Run("job", tmp_path / "run", ArtifactStore(tmp_path), reporter)
         read_preferences(FileData(path=str(rows), on_bad_row="skip"), run)
     said = [event["text"] for event in read_events(tmp_path / "run")]
-    assert said == [f"skipped 1 of 2 rows of {rows}; the first: {rows}, line 2, field 'prompt': missing"]
+    first = f"{rows}, line 2, field 'prompt': missing; the row has no fields"
+    assert said == [f"skipped 1 of 2 rows of {rows}; the first: {first}"]
