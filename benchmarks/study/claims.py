@@ -19,6 +19,7 @@ from benchmarks.study.arms import (
     LEARNED,
     PROBE,
     REFERENCE_LOGPROB,
+    START,
 )
 from benchmarks.study.intervals import Interval, over_seeds
 from benchmarks.study.measurements import (
@@ -206,6 +207,18 @@ PAPER = (
 )
 
 OURS = (
+    Claim(
+        "dpo_beats_start",
+        "DPO's responses are better than those of the policy it started from",
+        "T = 0.7",
+        _gold("dpo", START, at=DECODING),
+    ),
+    Claim(
+        "ganpo_beats_start_when_hot",
+        "GANPO is better than the policy it started from at T = 1 to 1.5",
+        "T = 1, 1.25, 1.5",
+        _gold(_FULL, START, at=HOT),
+    ),
     Claim(
         "mse_beats_all",
         "latent MSE beats every other arm at T >= 1",
