@@ -116,7 +116,9 @@ def _claim(recipe: Recipe, directory: Path) -> None:
     if path.exists():
         stored = json.loads(path.read_text(encoding="utf-8"))
         if type(recipe).model_validate(stored).digest() != recipe.digest():
-            raise Conflict(f"{directory} belongs to another recipe; use a new run directory")
+            raise Conflict(
+                f"{directory} belongs to another recipe; delete it if nothing in it is needed, or use another --run-dir"
+            )
         return
     write_atomically(path, recipe.model_dump_json(indent=2) + "\n")
 
