@@ -13,7 +13,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 import torch
-from transformers import AutoModelForCausalLM, Gemma2Config, LlamaConfig, PreTrainedConfig, PreTrainedModel
+from transformers import AutoModelForCausalLM, LlamaConfig, PreTrainedConfig, PreTrainedModel
 
 from trainer.adversarial.construction import build_regulariser
 from trainer.adversarial.settings import Adversarial
@@ -22,6 +22,7 @@ from trainer.batches import BatchPlan
 from trainer.data.product_world import make_tokenizer
 from trainer.data.text import Encoded
 from trainer.loop import BatchSettings, CheckpointSettings, Schedule, optimise
+from trainer.models.known import known_config
 from trainer.models.policy import Policy
 from trainer.models.reference import FrozenCopy
 from trainer.objectives import DPO, SimPO
@@ -48,20 +49,12 @@ def llama(hidden: int, layers: int, heads: int) -> PreTrainedConfig:
     )
 
 
-MODELS: Mapping[str, Callable[[], PreTrainedConfig]] = {
+MODELS: Mapping[str, Callable[[], PreTrainedConfig | None]] = {
     "22m": lambda: llama(384, 6, 6),
     "110m": lambda: llama(768, 12, 12),
     "335m": lambda: llama(1024, 24, 16),
-    "gemma-2-2b": lambda: Gemma2Config(vocab_size=256_000),  # transformers' defaults are this model's
-    "llama-3-8b": lambda: LlamaConfig(
-        vocab_size=128_256,
-        hidden_size=4096,
-        intermediate_size=14_336,
-        num_hidden_layers=32,
-        num_attention_heads=32,
-        num_key_value_heads=8,
-        max_position_embeddings=8192,
-    ),
+    "gemma-2-2b": lambda: known_config("google/gemma-2-2b"),
+    "llama-3-8b": lambda: known_config("meta-llama/Meta-Llama-3-8B"),
 }
 
 
