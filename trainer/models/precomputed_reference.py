@@ -75,7 +75,7 @@ class PrecomputedReference(Reference):
         chunks = -(-len(self.texts) // CHUNK)
         if state.is_main_process:
             run.reporter.message(
-                f"a frozen policy's values on {len(self.texts)} texts take {self.bytes / 1e9:.3f} GB"
+                f"a frozen policy's values on {len(self.texts)} texts take {self.bytes:,} bytes"
                 f" in {self.directory}"
             )
             self._create(chunks)

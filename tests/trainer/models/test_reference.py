@@ -175,7 +175,7 @@ def test_what_the_files_take_is_said_before_they_are_made(policy: Policy, rows: 
     sizes = {path.name: path.stat().st_size for path in (run.directory / "reference").iterdir()}
     assert sizes["logps"] + sizes["latents"] == stored.bytes
     messages = [event["text"] for event in read_events(run.directory) if event["type"] == "message"]
-    assert any("10 texts takes" in message for message in messages)
+    assert any(f"10 texts take {stored.bytes:,} bytes" in message for message in messages)
 
 
 def test_a_place_that_cannot_be_written_is_said_so(policy: Policy, rows: list[Encoded], run: Run) -> None:
