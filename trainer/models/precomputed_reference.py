@@ -75,8 +75,7 @@ class PrecomputedReference(Reference):
         chunks = -(-len(self.texts) // CHUNK)
         if state.is_main_process:
             run.reporter.message(
-                f"a frozen policy's values on {len(self.texts)} texts take {self.bytes:,} bytes"
-                f" in {self.directory}"
+                f"a frozen policy's values on {len(self.texts)} texts take {self.bytes:,} bytes in {self.directory}"
             )
             self._create(chunks)
         state.wait_for_everyone()

@@ -149,7 +149,7 @@ def test_a_precomputed_reference_trains_the_same_policy(
             if "auc" not in name and "accuracies" not in name:  # the first step's are of ties, which rounding breaks
                 assert ours[name] == pytest.approx(theirs[name], abs=1e-3, rel=1e-3), name
     said = [event["text"] for event in read_events(tmp_path / "precomputed") if event["type"] == "message"]
-    assert any("GB in" in text for text in said)
+    assert any("bytes in" in text for text in said)
 
 
 def test_prompts_read_once_train_the_same_policy(store: ArtifactStore, tmp_path: Path) -> None:
