@@ -1,15 +1,14 @@
 """The exact checker of the product-description world: an oracle without noise."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Literal
 
 from evaluation.engine.scoring import ScoringEngine
 from evaluation.oracles.oracle import Asked, Oracle
 from evaluation.scorers.scorer import Column, Judgement, StoredResponse
-from trainer.data.product_world import Task, check, gold, satisfied
+from trainer.data.product_world import Task
+from trainer.data.product_world.reading import MEASURES, Measure
 from trainer.errors import InvalidInput
-
-Measure = Literal["gold", "satisfied", "share"]
 
 
 class ProductWorldOracle(Oracle):
@@ -35,20 +34,8 @@ class _Checker:
         return (Column(name, None, "oracle"),)
 
     def judge(self, responses: Sequence[StoredResponse]) -> list[tuple[Judgement, ...]]:
-        measure = _MEASURES[self._measure]
+        measure = MEASURES[self._measure]
         return [(Judgement(measure(self._tasks[each.cell.prompt_id], each.response)),) for each in responses]
-
-
-def _share(task: Task, response: str) -> float:
-    verdicts = check(task, response)
-    return sum(verdicts.values()) / len(verdicts)
-
-
-def _satisfied(task: Task, response: str) -> float:
-    return float(satisfied(task, response))
-
-
-_MEASURES: dict[Measure, Callable[[Task, str], float]] = {"gold": gold, "satisfied": _satisfied, "share": _share}
 
 
 def _task(asked: Asked) -> Task:

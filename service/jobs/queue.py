@@ -81,7 +81,7 @@ def new_job(recipe: Recipe, settings: Settings, **fields: Any) -> Job:  # noqa: 
     if recipe.launch.processes > 1:
         raise InvalidInput(
             f"launch.processes is {recipe.launch.processes}: jobs run in one process here; `python -m trainer"
-            f" RECIPE.yaml` starts {recipe.launch.processes}, or use `accelerate launch -m trainer RECIPE.yaml`",
+            f" RECIPE.yaml` starts {recipe.launch.processes}",
             pointer="/launch/processes",
         )
     kind = str(content["kind"])

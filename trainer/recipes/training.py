@@ -25,7 +25,7 @@ class TrainingRecipe(PublishingRecipe):
     max_steps: int | None = Field(None, ge=1)
     checkpoint: CheckpointSettings = CheckpointSettings()
     gradient_checkpointing: bool = False
-    """Compute activations again in the backward pass instead of keeping them: less memory, a third more time."""
+    """Compute activations again in the backward pass instead of keeping them: less memory, one more forward."""
 
     @property
     def compute_dtype(self) -> torch.dtype:

@@ -2,12 +2,8 @@
 
 import itertools
 import json
-import os
 import random
-import signal
-import subprocess
-import sys
-import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -138,26 +134,13 @@ def test_without_reward_model_steps_it_is_ppo_on_a_frozen_reward_model(store: Ar
     assert same(weights(store, frozen["policy"]), weights(store, alone["policy"]))
 
 
-def test_a_run_killed_within_a_round_resumes_to_the_same_weights(store: ArtifactStore, tmp_path: Path) -> None:
+def test_a_run_killed_within_a_round_resumes_to_the_same_weights(
+    store: ArtifactStore, tmp_path: Path, kill_after: Callable[..., None]
+) -> None:
     content = recipe(rounds=7, checkpoint={"every_rounds": 3}, replay=20, reward_model_steps=2)
     straight = run_recipe(content, tmp_path / "straight", store, quiet=True)
     directory = tmp_path / "killed"
-    directory.mkdir()
-    (tmp_path / "recipe.json").write_text(content.model_dump_json())
-    command = [sys.executable, "-m", "trainer", str(tmp_path / "recipe.json"), "--run-dir", str(directory)]
-    process = subprocess.Popen(
-        [*command, "--artifact-dir", str(store.root)],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        start_new_session=True,
-        stderr=subprocess.DEVNULL,
-    )
-    deadline = time.monotonic() + 120
-    while len(metrics_of(directory)) < 4:  # one past the checkpoint of round 3
-        assert time.monotonic() < deadline
-        assert process.poll() is None, "it ended before it could be killed"
-        time.sleep(0.002)
-    os.killpg(process.pid, signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL
+    kill_after(content, directory, store, 4)  # one past the checkpoint of round 3
     resumed = run_recipe(content, directory, store, quiet=True)
     for role in ("policy", "live_reward_model"):
         ours, theirs = resumed["artifacts"][role], straight["artifacts"][role]

@@ -2,11 +2,7 @@
 
 import itertools
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -114,26 +110,13 @@ def test_every_choice_publishes_a_policy_that_moved_and_loads(
     assert result["metrics"]["held_out/oracle/gold"] >= 0
 
 
-def test_a_killed_run_resumes_to_the_same_weights(store: ArtifactStore, tmp_path: Path) -> None:
+def test_a_killed_run_resumes_to_the_same_weights(
+    store: ArtifactStore, tmp_path: Path, kill_after: Callable[..., None]
+) -> None:
     content = recipe(rounds=6, checkpoint={"every_rounds": 2}, ppo={"kl": {"target": 0.5}})
     straight = run_recipe(content, tmp_path / "straight", store, quiet=True)
     directory = tmp_path / "killed"
-    directory.mkdir()
-    (tmp_path / "recipe.json").write_text(content.model_dump_json())
-    command = [sys.executable, "-m", "trainer", str(tmp_path / "recipe.json"), "--run-dir", str(directory)]
-    process = subprocess.Popen(
-        [*command, "--artifact-dir", str(store.root)],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        start_new_session=True,
-        stderr=subprocess.DEVNULL,
-    )
-    deadline = time.monotonic() + 120
-    while len(metrics_of(directory)) < 3:  # past the checkpoint of round 2: within or after round 4
-        assert time.monotonic() < deadline
-        assert process.poll() is None, "it ended before it could be killed"
-        time.sleep(0.002)
-    os.killpg(process.pid, signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL
+    kill_after(content, directory, store, 3)  # past the checkpoint of round 2: within or after round 4
     resumed = run_recipe(content, directory, store, quiet=True)
     assert same(weights(store, straight["artifacts"]["policy"]), weights(store, resumed["artifacts"]["policy"]))
     assert straight["metrics"] == resumed["metrics"]

@@ -1,6 +1,7 @@
 """What every discriminator is: a network from masked hidden states to one logit, and the parts they share."""
 
 from abc import ABC, abstractmethod
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -60,11 +61,25 @@ class SpectralLinear(nn.Linear):
         self.right.copy_(normalize(self.weight.T @ self.left, dim=0))
 
 
-def spectral_mlp(in_features: int, width: int) -> nn.Sequential:
-    """Two hidden layers and a scalar, each map spectral-normed: (batch, in_features) to (batch, 1)."""
-    return nn.Sequential(
-        SpectralLinear(in_features, width), nn.GELU(), SpectralLinear(width, width), nn.GELU(), SpectralLinear(width, 1)
-    )
+class PooledMLP(Discriminator):
+    """One pooled latent through two hidden layers with GELU to a scalar, each map spectral-normed."""
+
+    def __init__(self, hidden_size: int, width: int) -> None:
+        super().__init__()
+        self.head = nn.Sequential(
+            SpectralLinear(hidden_size, width),
+            nn.GELU(),
+            SpectralLinear(width, width),
+            nn.GELU(),
+            SpectralLinear(width, 1),
+        )
+
+    def logits(self, hidden_states: Tensor, mask: Tensor) -> Tensor:
+        return cast(Tensor, self.head(self.pool(hidden_states, mask))[:, 0])
+
+    @abstractmethod
+    def pool(self, hidden_states: Tensor, mask: Tensor) -> Tensor:
+        """One latent (batch, hidden) for each sequence."""
 
 
 def masked_mean(x: Tensor, mask: Tensor) -> Tensor:

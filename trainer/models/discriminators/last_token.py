@@ -1,12 +1,12 @@
 """A discriminator that reads where reward models read: at the last token."""
 
-from typing import Literal, cast
+from typing import Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
-from trainer.models.discriminators.contract import Discriminator, spectral_mlp
+from trainer.models.discriminators.contract import Discriminator, PooledMLP
 from trainer.recipe import Model
 
 
@@ -21,11 +21,7 @@ class LastTokenDiscriminator(Model):
         return _Network(hidden_size, self.width)
 
 
-class _Network(Discriminator):
-    def __init__(self, hidden_size: int, width: int) -> None:
-        super().__init__()
-        self.head = spectral_mlp(hidden_size, width)
-
-    def logits(self, hidden_states: Tensor, mask: Tensor) -> Tensor:
+class _Network(PooledMLP):
+    def pool(self, hidden_states: Tensor, mask: Tensor) -> Tensor:
         last = (mask.sum(dim=1) - 1).clamp(min=0)
-        return cast(Tensor, self.head(hidden_states[torch.arange(len(last), device=last.device), last])[:, 0])
+        return hidden_states[torch.arange(len(last), device=last.device), last]

@@ -1,11 +1,11 @@
 """The shallow discriminator of GANPO's Table 3."""
 
-from typing import Literal, cast
+from typing import Literal
 
 from pydantic import Field
 from torch import Tensor
 
-from trainer.models.discriminators.contract import Discriminator, masked_mean, spectral_mlp
+from trainer.models.discriminators.contract import Discriminator, PooledMLP, masked_mean
 from trainer.recipe import Model
 
 
@@ -20,10 +20,6 @@ class MLPDiscriminator(Model):
         return _Network(hidden_size, self.width)
 
 
-class _Network(Discriminator):
-    def __init__(self, hidden_size: int, width: int) -> None:
-        super().__init__()
-        self.head = spectral_mlp(hidden_size, width)
-
-    def logits(self, hidden_states: Tensor, mask: Tensor) -> Tensor:
-        return cast(Tensor, self.head(masked_mean(hidden_states, mask))[:, 0])
+class _Network(PooledMLP):
+    def pool(self, hidden_states: Tensor, mask: Tensor) -> Tensor:
+        return masked_mean(hidden_states, mask)
