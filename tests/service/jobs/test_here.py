@@ -181,6 +181,6 @@ def test_a_directory_that_cannot_be_written_leaves_no_job(
     assert job_ids(make_session) == []
 
 
-def test_a_recipe_for_several_processes_is_sent_to_accelerate(settings: Settings, counting: MakeRecipe) -> None:
-    with pytest.raises(InvalidInput, match="accelerate launch"):
+def test_a_recipe_for_several_processes_is_sent_to_the_trainer(settings: Settings, counting: MakeRecipe) -> None:
+    with pytest.raises(InvalidInput, match="python -m trainer"):
         run_here(counting(launch={"processes": 2}), settings, quiet=True)
