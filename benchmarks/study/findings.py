@@ -1,11 +1,10 @@
 """What the study found, in one structure for the terminal, the JSON file, the document and the figures."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from benchmarks.study.arms import Size
-from benchmarks.study.claims import OURS, PAPER, Claim, Finding, examine
+from benchmarks.study.claims import Claim, Finding, examine
 from benchmarks.study.intervals import CONFIDENCE, Interval, over_seeds
 from benchmarks.study.measurements import Measurements, Quantity
 
@@ -22,7 +21,8 @@ class Measured:
 class Study:
     """All that was found."""
 
-    size: Size
+    size: Any
+    """How much of everything was run, a dataclass."""
     seeds: tuple[int, ...]
     measured: dict[Quantity, Measured]
     paper: tuple[Finding, ...]
@@ -65,14 +65,19 @@ class Study:
         }
 
 
-def conclude(measurements: Measurements, size: Size) -> Study:
+def conclude(
+    measurements: Measurements,
+    size: Any,  # noqa: ANN401 - a plan's
+    paper: Sequence[Claim],
+    ours: Sequence[Claim],
+) -> Study:
     """Put intervals around everything measured and a word to every claim."""
     return Study(
         size,
         tuple(measurements.seeds),
         {quantity: _measured(measurements, quantity) for quantity in measurements.quantities()},
-        _examined(PAPER, measurements),
-        _examined(OURS, measurements),
+        _examined(paper, measurements),
+        _examined(ours, measurements),
     )
 
 

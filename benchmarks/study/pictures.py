@@ -1,4 +1,4 @@
-"""The study's figures: plotly figures, and PNG files of them where Chromium is installed."""
+"""Figures of panels, drawn by plotly, and PNG files of them where Chromium is installed."""
 
 import shutil
 import subprocess
@@ -9,55 +9,11 @@ from pathlib import Path
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from benchmarks.study.arms import ARMS, TEMPERATURES
-from benchmarks.study.findings import Study
 from benchmarks.study.intervals import Interval
-from benchmarks.study.measurements import GOLD, WITHIN
-from benchmarks.study.tables import SCORERS
 
 WIDTH, PANEL_HEIGHT, COLUMNS = 1200, 240, 4
-_BASELINE = "dpo"
-_GREY, _BLUE = "#85888f", "#3b82d0"
-_BAND = {_GREY: "rgba(133,136,143,0.2)", _BLUE: "rgba(59,130,208,0.22)"}
-
-
-def gold_by_temperature(study: Study) -> go.Figure:
-    """A panel for each arm: its gold judgement over temperature in colour, DPO's in grey, each with its band."""
-    others = [arm for arm in ARMS if arm != _BASELINE]
-    figure = _panels(others)
-    for place, arm in enumerate(others):
-        _path(figure, place, [study.interval(_BASELINE, GOLD, each) for each in TEMPERATURES], _GREY)
-        _path(figure, place, [study.interval(arm, GOLD, each) for each in TEMPERATURES], _BLUE)
-    figure.update_layout(title="Gold judgement by temperature (blue), over DPO's (grey); bands: 95 %, t over seeds")
-    return figure
-
-
-def lead_over_dpo(study: Study) -> go.Figure:
-    """A panel for each arm: how far it is ahead of DPO in the same seed, with its band."""
-    others = [arm for arm in ARMS if arm != _BASELINE]
-    figure = _panels(others)
-    for place, arm in enumerate(others):
-        _path(figure, place, [study.lead(arm, _BASELINE, GOLD, each) for each in TEMPERATURES], _BLUE)
-    figure.add_hline(y=0, line={"color": _GREY, "width": 1})
-    figure.update_layout(title="Gold judgement minus DPO's, paired within seeds; bands: 95 %, t over seeds")
-    return figure
-
-
-def agreement_by_temperature(study: Study) -> go.Figure:
-    """A panel for each scorer: its r within prompts over temperature."""
-    figure = _panels(list(SCORERS.values()))
-    for place, scorer in enumerate(SCORERS):
-        _path(figure, place, [study.interval(scorer, WITHIN, each) for each in TEMPERATURES], _BLUE)
-    figure.add_hline(y=0, line={"color": _GREY, "width": 1})
-    figure.update_layout(title="r within prompts with gold, by temperature; bands: 95 %, t over seeds")
-    return figure
-
-
-FIGURES = {
-    "study-gold.png": gold_by_temperature,
-    "study-lead.png": lead_over_dpo,
-    "study-scorers.png": agreement_by_temperature,
-}
+GREY, BLUE, ORANGE = "#85888f", "#3b82d0", "#d9822b"
+_BAND = {GREY: "rgba(133,136,143,0.2)", BLUE: "rgba(59,130,208,0.22)", ORANGE: "rgba(217,130,43,0.2)"}
 
 
 def write_png(figure: go.Figure, path: Path) -> bool:
@@ -75,10 +31,12 @@ def write_png(figure: go.Figure, path: Path) -> bool:
     return True
 
 
-def _panels(titles: Sequence[str]) -> go.Figure:
-    rows = -(-len(titles) // COLUMNS)
+def panels(titles: Sequence[str], x_title: str) -> go.Figure:
+    """Empty panels, up to ``COLUMNS`` in a row, which share their axes."""
+    columns = min(COLUMNS, len(titles))
+    rows = -(-len(titles) // columns)
     spacing = {"horizontal_spacing": 0.03, "vertical_spacing": 0.18 / rows}
-    figure = make_subplots(rows, COLUMNS, subplot_titles=titles, shared_xaxes=True, shared_yaxes="all", **spacing)
+    figure = make_subplots(rows, columns, subplot_titles=titles, shared_xaxes=True, shared_yaxes="all", **spacing)
     figure.update_layout(
         template="plotly_white",
         showlegend=False,
@@ -86,17 +44,51 @@ def _panels(titles: Sequence[str]) -> go.Figure:
         height=100 + PANEL_HEIGHT * rows,
         margin={"l": 50, "r": 10, "t": 80, "b": 50},
     )
-    figure.update_xaxes(title_text="T", row=rows)
+    figure.update_xaxes(title_text=x_title, row=rows)
     return figure
 
 
-def _path(figure: go.Figure, place: int, intervals: Sequence[Interval | None], colour: str) -> None:
-    """A line above its band, over the temperatures at which there is an interval."""
-    known = [(x, each) for x, each in zip(TEMPERATURES, intervals, strict=True) if each is not None]
-    x = [temperature for temperature, _ in known]
+def path(
+    figure: go.Figure,
+    place: int,
+    xs: Sequence[float],
+    intervals: Sequence[Interval | None],
+    colour: str,
+    *,
+    markers: bool = True,
+) -> None:
+    """In panel ``place`` a line above its band, over those of ``xs`` at which there is an interval."""
+    known = [(x, each) for x, each in zip(xs, intervals, strict=True) if each is not None]
+    x = [at for at, _ in known]
     ends = [each.upper for _, each in known] + [each.lower for _, each in reversed(known)]
     where = {"row": place // COLUMNS + 1, "col": place % COLUMNS + 1}
     band = {"fill": "toself", "fillcolor": _BAND[colour], "line": {"width": 0}, "mode": "lines"}
     figure.add_scatter(x=[*x, *reversed(x)], y=ends, **band, **where)
-    line = {"mode": "lines+markers", "line": {"color": colour}, "marker": {"size": 5}}
+    line = {"mode": "lines+markers" if markers else "lines", "line": {"color": colour}, "marker": {"size": 5}}
     figure.add_scatter(x=x, y=[each.estimate for _, each in known], **line, **where)
+
+
+def bars(names: Sequence[str], intervals: Sequence[Interval | None]) -> go.Figure:
+    """A horizontal bar for each name, the first on top, with the interval on it."""
+    known = [(name, each) for name, each in zip(names, intervals, strict=True) if each is not None]
+    error = {
+        "array": [each.upper - each.estimate for _, each in known],
+        "arrayminus": [each.estimate - each.lower for _, each in known],
+        "color": GREY,
+    }
+    figure = go.Figure()
+    figure.add_bar(
+        x=[each.estimate for _, each in known],
+        y=[name for name, _ in known],
+        orientation="h",
+        error_x=error,
+        marker={"color": BLUE},
+    )
+    figure.update_layout(
+        template="plotly_white",
+        width=WIDTH,
+        height=120 + 26 * len(known),
+        margin={"l": 10, "r": 10, "t": 60, "b": 40},
+        yaxis={"autorange": "reversed", "automargin": True},
+    )
+    return figure

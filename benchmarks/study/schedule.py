@@ -7,15 +7,24 @@ import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.study.arms import Step
 from trainer.artifacts import ArtifactStore
 from trainer.errors import AssayError
 from trainer.run import read_result, run_recipe
 
 RUNS, ARTIFACTS = "runs", "artifacts"
+
+
+@dataclass(frozen=True)
+class Step:
+    """One run: its recipe, and the steps that must have ended before."""
+
+    name: str
+    recipe: dict[str, Any]
+    needs: tuple[str, ...] = ()
 
 
 def carry_out(steps: Sequence[Step], directory: Path, pool: Executor, at_once: int) -> None:

@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.study.arms import Step
-from benchmarks.study.schedule import RUNS, carry_out
+from benchmarks.study.schedule import RUNS, Step, carry_out
 from trainer.errors import Conflict, NotFound
 from trainer.reporting import read_events
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.study.claims import OURS, PAPER
+from benchmarks.ganpo_study.claims import OURS, PAPER
 from benchmarks.study.document import BEGIN, END
 
 
@@ -16,7 +16,7 @@ def test_the_quick_study_gives_every_claim_a_word_and_a_second_start_repeats_not
     page = tmp_path / "docs" / "study.md"
     page.parent.mkdir()
     page.write_text(f"{BEGIN}\n{END}\n")
-    command = [sys.executable, "-m", "benchmarks.study", "--size", "quick", "--directory", str(tmp_path)]
+    command = [sys.executable, "-m", "benchmarks.ganpo_study", "--size", "quick", "--directory", str(tmp_path)]
     first = subprocess.run([*command, "--document", str(page)], capture_output=True, text=True, check=True)
     assert "48 of 48" in first.stderr
     results = tmp_path / "quick" / "study.json"

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from benchmarks.study.schedule import Step
+
 TEMPERATURES = (0.0, 0.5, 0.7, 1.0, 1.25, 1.5, 2.0)
 
 START = "start"
@@ -68,15 +70,6 @@ SIZES = {
     "full": Size(5, 6000, 600, 150, 300, prompts=128, responses=6, untrained=12),
     "quick": Size(2, 96, 6, 3, 3, prompts=4, responses=2, untrained=10, hidden_size=16, layers=1),
 }
-
-
-@dataclass(frozen=True)
-class Step:
-    """One run: its recipe, and the steps that must have ended before."""
-
-    name: str
-    recipe: dict[str, Any]
-    needs: tuple[str, ...] = ()
 
 
 def steps_of_seed(seed: int, size: Size) -> Iterator[Step]:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks.study.arms import ARMS, SIZES, steps_of_seed
+from benchmarks.ganpo_study.arms import ARMS, SIZES, steps_of_seed
 from evaluation.recipes import parse_recipe
 
 

@@ -1,17 +1,17 @@
 """From measured numbers to tables, JSON, figures and the page."""
 
 import json
-from pathlib import Path
 
 import pytest
 
-from benchmarks.study.arms import ARMS, POLICIES, SIZES, TEMPERATURES
-from benchmarks.study.document import BEGIN, END, fill
+from benchmarks.ganpo_study.arms import ARMS, POLICIES, SIZES, TEMPERATURES
+from benchmarks.ganpo_study.claims import OURS, PAPER
+from benchmarks.ganpo_study.measurements import untrained
+from benchmarks.ganpo_study.pictures import gold_by_temperature, lead_over_dpo
+from benchmarks.ganpo_study.tables import tables
+from benchmarks.study.document import generated
 from benchmarks.study.findings import Study, conclude
-from benchmarks.study.measurements import Measurements, untrained
-from benchmarks.study.pictures import gold_by_temperature, lead_over_dpo
-from benchmarks.study.tables import tables
-from trainer.errors import InvalidInput
+from benchmarks.study.measurements import Measurements
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def study() -> Study:
         for place, policy in enumerate(POLICIES)
         for temperature in TEMPERATURES
     }
-    return conclude(Measurements(values), SIZES["quick"])
+    return conclude(Measurements(values), SIZES["quick"], PAPER, OURS)
 
 
 def test_a_lead_is_taken_within_seeds(study: Study) -> None:
@@ -60,25 +60,12 @@ def test_figures_have_a_panel_for_every_arm_but_the_baseline(study: Study) -> No
         assert {note.text for note in figure.layout.annotations} >= set(ARMS) - {"dpo"}
 
 
-def test_a_page_keeps_what_stands_around_its_generated_part(study: Study, tmp_path: Path) -> None:
-    page = tmp_path / "study.md"
-    page.write_text(f"before\n{BEGIN}\nold numbers\n{END}\nafter\n")
-    fill(page, study, {"torch": "2"}, {})
-    fill(page, study, {"torch": "2"}, {"images/a.png": "what it shows"})
-    text = page.read_text()
-    assert text.startswith(f"before\n{BEGIN}\n")
-    assert text.endswith(f"{END}\nafter\n")
-    assert "old numbers" not in text
+def test_the_generated_part_says_what_was_run_and_what_came_of_every_claim(study: Study) -> None:
+    text = generated(study, "in each a few steps.", tables(study), {"torch": "2"}, {"images/a.png": "what it shows"})
+    assert text.startswith("2 seeds; in each a few steps. torch 2.\n")
+    assert f"Of {len(PAPER)} tests of the paper's claims" in text
     assert text.count("Claims of the paper") == 1
     assert "![what it shows](images/a.png)" in text
-
-
-def test_a_page_without_marks_is_refused_and_left_alone(study: Study, tmp_path: Path) -> None:
-    page = tmp_path / "study.md"
-    page.write_text("my own page\n")
-    with pytest.raises(InvalidInput, match="lacks the marks"):
-        fill(page, study, {}, {})
-    assert page.read_text() == "my own page\n"
 
 
 def test_untrained_discriminators_are_told_by_spread_and_largest_size() -> None:
