@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from trainer.errors import InvalidInput
+from trainer.files import write_atomically
 
 if TYPE_CHECKING:
     from accelerate.tracking import GeneralTracker
@@ -14,13 +15,15 @@ TrackerName = Literal["tensorboard", "wandb", "mlflow"]
 
 PROJECT = "assay"
 """What the runs are filed under: wandb's project, mlflow's experiment, tensorboard's folder."""
+MLFLOW_FILE = "mlflow-run"
+"""In a run's directory: the identity that mlflow gave it."""
 
 
 def start_trackers(names: Sequence[TrackerName], run_id: str, directory: Path) -> "list[GeneralTracker]":
-    """Trackers for one process. Where they write is theirs to say (``WANDB_MODE``, ``MLFLOW_TRACKING_URI``);
-    tensorboard's files are in the run's directory.
+    """Trackers for one process, which go on in the curves of a run that continues.
 
-    Raises InvalidInput for a tracker that is not installed.
+    Where they write is theirs to say (``WANDB_MODE``, ``MLFLOW_TRACKING_URI``); tensorboard's files are in the run's
+    directory. Raises InvalidInput for a tracker that is not installed.
     """
     for name in names:
         if find_spec(name) is None:
@@ -40,10 +43,18 @@ def start_trackers(names: Sequence[TrackerName], run_id: str, directory: Path) -
         match name:
             case "tensorboard":
                 trackers.append(TensorBoardTracker(PROJECT, str(directory / "tensorboard")))
-            case "wandb":  # a run that continues goes on in its curve
+            case "wandb":
                 trackers.append(WandBTracker(PROJECT, id=run_id, name=run_id, resume="allow", dir=str(directory)))
             case "mlflow":
-                trackers.append(MLflowTracker(PROJECT, run_name=run_id))
+                trackers.append(MLflowTracker(PROJECT, run_id=_known_to_mlflow(directory), run_name=run_id))
     for tracker in trackers:
         tracker.start()
+        if tracker.name == "mlflow":
+            write_atomically(directory / MLFLOW_FILE, f"{tracker.tracker.info.run_id}\n")
     return trackers
+
+
+def _known_to_mlflow(directory: Path) -> str | None:
+    """What mlflow called this run when it first started."""
+    path = directory / MLFLOW_FILE
+    return path.read_text(encoding="utf-8").strip() if path.exists() else None

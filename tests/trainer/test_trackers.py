@@ -1,6 +1,7 @@
 """Metrics go to experiment trackers as well, under TRL's names."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -65,10 +66,35 @@ def test_wandb_gets_them_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert list(tmp_path.glob("wandb/offline-run-*/run-run-1.wandb"))
 
 
-def test_mlflow_gets_them_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_mlflow_gets_them_too_and_a_run_that_continues_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     mlflow = pytest.importorskip("mlflow")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
-    (tracker,) = start_trackers(["mlflow"], "run-1", tmp_path)
-    tracker.log({"train/loss": 0.5}, step=1)
-    tracker.finish()
-    assert mlflow.search_runs(experiment_names=["assay"])["metrics.train/loss"].tolist() == [0.5]
+    for step in (1, 2):
+        (tracker,) = start_trackers(["mlflow"], "run-1", tmp_path)
+        tracker.log({"train/loss": 0.5 * step}, step=step)
+        tracker.finish()
+    (found,) = mlflow.search_runs(experiment_names=["assay"], output_format="list")
+    assert found.info.run_name == "run-1"
+    curve = mlflow.MlflowClient().get_metric_history(found.info.run_id, "train/loss")
+    assert [(point.step, point.value) for point in curve] == [(1, 0.5), (2, 1.0)]
+
+
+def test_mlflow_is_told_what_it_called_the_run_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str | None] = []
+
+    class Tracker:
+        name = "mlflow"
+        tracker = SimpleNamespace(info=SimpleNamespace(run_id="53c592e6"))
+
+        def __init__(self, project: str, *, run_id: str | None, run_name: str) -> None:
+            asked.append(run_id)
+
+        def start(self) -> None:
+            pass
+
+    monkeypatch.setattr("trainer.trackers.find_spec", lambda name: object())
+    monkeypatch.setattr("accelerate.tracking.MLflowTracker", Tracker)
+    for _ in range(2):
+        start_trackers(["mlflow"], "run-1", tmp_path)
+    assert asked == [None, "53c592e6"]
