@@ -10,7 +10,7 @@ import re
 import shutil
 import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
@@ -82,6 +82,9 @@ class Manifest(_Stored):
     recipe_digest: str
     parents: list[Parent]
     data_digest: str | None
+    data_counts: dict[str, dict[str, int]] = {}
+    """Of ``training`` and ``held_out`` each: ``rows`` that could be read, those ``skipped`` because they could not, and
+    of the rows those ``left_out`` as too long and the texts ``truncated``. Empty where nothing was counted."""
     code_version: str
     metrics: dict[str, float]
     details: dict[str, Any]
@@ -149,6 +152,7 @@ class Contents:
     parents: list[Parent]
     job: str | None = None
     data_digest: str | None = None
+    data_counts: dict[str, dict[str, int]] = field(default_factory=dict)
 
 
 class ArtifactStore:
@@ -196,7 +200,7 @@ class ArtifactStore:
                 created_at=datetime.now(UTC),
                 code_version=code_version(),
                 files=files,
-                **{field: getattr(contents, field) for field in Contents.__dataclass_fields__},
+                **{name: getattr(contents, name) for name in Contents.__dataclass_fields__},
             )
             (staging / MANIFEST_FILE).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
             sync_tree(staging)

@@ -73,6 +73,7 @@ def _import_artifact(store: ArtifactStore, artifact: Artifact, name: str) -> Art
         probes=manifest.probes,
         parents=manifest.parents,
         data_digest=manifest.data_digest,
+        data_counts=manifest.data_counts,
     )
 
     def copy(staging: Path) -> None:

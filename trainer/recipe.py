@@ -8,9 +8,9 @@ import hashlib
 import json
 import re
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
@@ -21,6 +21,7 @@ from trainer.reporting import Reporter
 from trainer.trackers import TrackerName
 
 ArtifactName = Annotated[str, AfterValidator(check_name)]
+DataPart = Literal["training", "held_out"]
 
 
 class Model(BaseModel):
@@ -53,6 +54,12 @@ class Run:
     directory: Path
     artifacts: ArtifactStore
     reporter: Reporter
+    data_counts: dict[str, dict[str, int]] = field(default_factory=dict)
+    """What became of the data's rows, for the manifest of whatever is made of them."""
+
+    def count(self, part: DataPart, **counts: int) -> None:
+        """Note how many rows of a part of the data met what; counted again, the last count holds."""
+        self.data_counts.setdefault(part, {}).update(counts)
 
 
 class Recipe(Model, ABC):

@@ -3,6 +3,7 @@
 import random
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -25,11 +26,25 @@ from trainer.errors import InvalidInput
 from trainer.recipe import Model
 
 Content = TypeVar("Content")
-Report = Callable[[str], None]
-"""Given one line for whoever watches, such as how many rows were skipped."""
 
 
-def _keep_quiet(_: str) -> None:
+@dataclass(frozen=True)
+class Skipped:
+    """Rows left out because they cannot be used; as a string one line for whoever watches."""
+
+    count: int
+    of: int
+    place: str
+    first: InvalidInput
+
+    def __str__(self) -> str:
+        return f"skipped {self.count} of {self.of} rows of {self.place}; the first: {self.first}"
+
+
+Report = Callable[[Skipped], None]
+
+
+def _keep_quiet(_: Skipped) -> None:
     return None
 
 
@@ -122,8 +137,7 @@ class FileData(DataSource):
         if not kept:
             raise InvalidInput(f"{table.path} has no rows")
         if skipped:
-            total = len(kept) + len(skipped)
-            report(f"skipped {len(skipped)} of {total} rows of {table.path}; the first: {skipped[0]}")
+            report(Skipped(len(skipped), len(kept) + len(skipped), table.path, skipped[0]))
         return kept
 
     def _table(self, held_out: bool) -> Table | None:

@@ -16,7 +16,7 @@ from trainer.batches import BatchPlan
 from trainer.data.known import known_data
 from trainer.data.rows import Pair, Preference
 from trainer.data.schemas import read_pair, read_preference
-from trainer.data.sources import DataSource, FileData
+from trainer.data.sources import DataSource, FileData, Skipped
 from trainer.data.tables import Table
 from trainer.dry_run.memory import MemoryPlan, Passes, estimate_memory
 from trainer.errors import InvalidInput
@@ -125,14 +125,14 @@ def _check_data(recipe: TrainingRecipe) -> tuple[DataReport, list[str]]:
         rows = min(known.rows[data.split], data.limit or known.rows[data.split])
         held_out = [] if data.validation is None else [f"data: held-out rows {data.validation} of {data.path}"]
         return DataReport(place=data.path, rows=rows, held_out_rows=None, found="known"), [*held_out, lengths]
-    said: list[str] = []
+    said: list[Skipped] = []
     training, held = _read(recipe, data, said, held_out=False), _read(recipe, data, said, held_out=True)
     report = DataReport(place=data.place, rows=len(training), held_out_rows=len(held), found="read")
-    return report, [*said, lengths]
+    return report, [*map(str, said), lengths]
 
 
 def _read(
-    recipe: TrainingRecipe, data: DataSource, said: list[str], *, held_out: bool
+    recipe: TrainingRecipe, data: DataSource, said: list[Skipped], *, held_out: bool
 ) -> list[Pair] | list[Preference]:
     if isinstance(recipe, SFT):
         return data.pairs(held_out=held_out, report=said.append)

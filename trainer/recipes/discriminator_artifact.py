@@ -13,7 +13,7 @@ from trainer.models.discriminators import Discriminator, DiscriminatorConfig, Ra
 from trainer.models.latents import MaskChoice
 from trainer.models.loading import make_probes
 from trainer.models.policy import Policy
-from trainer.recipe import Run
+from trainer.recipe import DataPart, Run
 from trainer.recipes.encoding import encode_preferences
 from trainer.recipes.training import TrainingRecipe
 
@@ -36,7 +36,8 @@ def publish_discriminators(
 ) -> tuple[Artifact, dict[str, float]]:
     """Publish networks on the reference's features as ``name``; also returns what was measured."""
     pair = DiscriminatorPair(reference, networks, {}, mask)
-    measured = encode_preferences(pair, held_out or rows[:256], recipe.data, run, paired=False)
+    part: DataPart | None = "held_out" if held_out else None
+    measured = encode_preferences(pair, held_out or rows[:256], recipe.data, run, part, paired=False)
     chosen = _logits(pair, [row.chosen for row in measured if row.chosen is not None])
     rejected = _logits(pair, [row.rejected for row in measured if row.rejected is not None])
     if tuple(networks) == PLAYERS:

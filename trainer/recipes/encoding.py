@@ -11,7 +11,7 @@ from trainer.data.rows import Pair, Preference
 from trainer.data.sources import DataSource
 from trainer.data.text import Encoded, OnOverlong, Prompt
 from trainer.errors import InvalidInput, OverlongInput
-from trainer.recipe import Run
+from trainer.recipe import DataPart, Run
 
 
 class Encodes(Protocol):
@@ -55,14 +55,16 @@ def training_device() -> torch.device:
     return device
 
 
-def encode_pairs(model: Encodes, pairs: Sequence[Pair], data: DataSource, run: Run) -> list[Encoded]:
+def encode_pairs(
+    model: Encodes, pairs: Sequence[Pair], data: DataSource, run: Run, part: DataPart | None = "training"
+) -> list[Encoded]:
     """Tokenise; says how many rows were left out for too long a response, and how many texts lost prompt tokens.
 
-    Raises InvalidInput if no row is left.
+    That is counted for ``part`` of the data; None: these rows were counted before. Raises InvalidInput if none is left.
     """
     encoded = [_encode(model, pair, data) for pair in pairs]
     kept = [row for row in encoded if row is not None]
-    _report(run, len(encoded), len(kept), kept)
+    _report(run, len(encoded), len(kept), kept, part)
     return kept
 
 
@@ -71,6 +73,7 @@ def encode_preferences(
     rows: Sequence[Preference],
     data: DataSource,
     run: Run,
+    part: DataPart | None = "training",
     *,
     paired: bool = True,
     mismatched: bool = False,
@@ -94,7 +97,7 @@ def encode_preferences(
         if (chosen is None) == (row.chosen is None) and (rejected is None) == (row.rejected is None):
             kept.append((row, EncodedPreference(chosen, rejected, row.kind, row.margin)))
     encoded = [each for _, each in kept]
-    _report(run, len(rows), len(kept), [side for row in encoded for side in row.sides])
+    _report(run, len(rows), len(kept), [side for row in encoded for side in row.sides], part)
     if not mismatched:
         return encoded
     others = _mismatched([row for row, _ in kept])
@@ -131,15 +134,18 @@ def _encode(model: Encodes, pair: Pair, data: DataSource) -> Encoded | None:
     return row.with_prompt_within(min(data.max_prompt_tokens, total - response)) if response <= longest else None
 
 
-def _report(run: Run, total: int, kept: int, sides: Sequence[Encoded]) -> None:
+def _report(run: Run, total: int, kept: int, sides: Sequence[Encoded], part: DataPart | None) -> None:
     limits = "data.max_response_tokens, data.max_tokens or the model's window"
     if total and not kept:
         raise InvalidInput(
             f"every one of {total} rows has a response longer than {limits}; raise the limits or shorten the rows"
         )
+    truncated = sum(side.truncated_tokens > 0 for side in sides)
+    if part is not None:
+        run.count(part, left_out=total - kept, truncated=truncated)
     if kept < total:
         run.reporter.message(f"left out {total - kept} of {total} rows with a response longer than {limits}")
-    if truncated := sum(side.truncated_tokens > 0 for side in sides):
+    if truncated:
         run.reporter.message(
             f"{truncated} of {len(sides)} texts lost prompt tokens to data.max_prompt_tokens, data.max_tokens or the"
             " model's window"

@@ -16,7 +16,7 @@ from trainer.models.loading import load_pair_model
 from trainer.models.reward_model import RewardModel
 from trainer.models.starting_point import BackboneOrigin
 from trainer.pins import settle_versions
-from trainer.recipe import Model, Run
+from trainer.recipe import DataPart, Model, Run
 from trainer.recipes.adversarial_batches import AdversarialBatches, GeneratedLabel, OracleLabel, ZeroLabel, counts
 from trainer.recipes.adversarial_game import AdversarialGame, Pace, RewardFrom
 from trainer.recipes.encoding import EncodedPreference, encode_preferences, training_device
@@ -112,7 +112,7 @@ class GAPO(RoundsRecipe):
         judges = Judges(self.data)
         steps = self.rounds * self.reward_model_steps
         published = PlayedRewardModels(
-            self, warm, anchor, model, rows, self._encode(model, held_out, run) if held_out else [], run
+            self, warm, anchor, model, rows, self._encode(model, held_out, run, "held_out") if held_out else [], run
         )
         game = AdversarialGame(
             learner,
@@ -203,9 +203,11 @@ class GAPO(RoundsRecipe):
         assert isinstance(model, RewardModel)
         return model
 
-    def _encode(self, model: RewardModel, rows: Sequence[Preference], run: Run) -> list[EncodedPreference]:
+    def _encode(
+        self, model: RewardModel, rows: Sequence[Preference], run: Run, part: DataPart = "training"
+    ) -> list[EncodedPreference]:
         """As the reward model's own tokenizer reads them. Raises InvalidInput where a prompt would lose tokens."""
-        encoded = encode_preferences(model, rows, self.data, run)
+        encoded = encode_preferences(model, rows, self.data, run, part)
         if cut := sum(any(side.truncated_tokens for side in row.sides) for row in encoded):
             raise InvalidInput(
                 f"{cut} of {len(encoded)} rows exceed the reward model's {model.max_tokens} tokens, and cutting their"

@@ -19,7 +19,7 @@ from trainer.models.shared_prompts import check_sharing
 from trainer.models.starting_point import TrainedPolicy
 from trainer.objectives import DPO, PreferenceObjective
 from trainer.processes import is_first
-from trainer.recipe import Run
+from trainer.recipe import DataPart, Run
 from trainer.recipes.discriminator_artifact import publish_discriminators
 from trainer.recipes.encoding import EncodedPreference, encode_preferences, training_device
 from trainer.recipes.preference_learner import PreferenceLearner
@@ -72,7 +72,8 @@ def _train(recipe: PreferenceTraining, adversarial: Adversarial | None, run: Run
     rows, held_out = read_preferences(recipe.data, run)
     policy, parent = recipe.policy.settled(run).open(run.artifacts, recipe.seed)
     policy.model.to(training_device())
-    encoded, measured = (_encode(recipe, policy, each, run) for each in (rows, held_out))
+    encoded = _encode(recipe, policy, rows, "training", run)
+    measured = _encode(recipe, policy, held_out, "held_out", run)
     compares = recipe.objective.needs_reference_logps or adversarial is not None
     origin = publish_reference(recipe, policy, rows, run) if parent is None and compares else parent
     state = None
@@ -112,13 +113,13 @@ def _train(recipe: PreferenceTraining, adversarial: Adversarial | None, run: Run
 
 
 def _encode(
-    recipe: PreferenceTraining, policy: Policy, rows: Sequence[Preference], run: Run
+    recipe: PreferenceTraining, policy: Policy, rows: Sequence[Preference], part: DataPart, run: Run
 ) -> list[EncodedPreference]:
     if not rows:
         return []
     objective = recipe.objective
     return encode_preferences(
-        policy, rows, recipe.data, run, paired=objective.pairwise, mismatched=objective.needs_mismatched
+        policy, rows, recipe.data, run, part, paired=objective.pairwise, mismatched=objective.needs_mismatched
     )
 
 

@@ -43,6 +43,7 @@ class PublishingRecipe(Recipe):
             parents=parents,
             job=job or run.id,
             data_digest=digest_rows(rows),
+            data_counts=run.data_counts,
         )
         with this_process().main_process_first():
             artifact = run.artifacts.publish(name, contents, write)

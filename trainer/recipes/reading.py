@@ -1,45 +1,54 @@
 """A run's rows, the same ones every time it continues."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from trainer.data.rows import Pair, Preference, digest_rows
-from trainer.data.sources import DataSource
+from trainer.data.sources import DataSource, Skipped
 from trainer.errors import Conflict
 from trainer.files import write_atomically
-from trainer.recipe import Run
+from trainer.recipe import DataPart, Run
 
 DATA_FILE = "data.json"
 
+Content = TypeVar("Content", Pair, Preference)
+
 
 def read_pairs(data: DataSource, run: Run) -> tuple[list[Pair], list[Pair]]:
-    """Rows to train on and rows held out; says what it skipped.
+    """Rows to train on and rows held out; counts them, and says what it skipped.
 
     Raises InvalidInput naming a bad row, and Conflict if the rows are not those the run began with.
     """
-    report = run.reporter.message
-    rows, held_out = data.pairs(report=report), data.pairs(held_out=True, report=report)
-    _hold(data, rows, held_out, run.directory)
-    return rows, held_out
+    return _read(data, data.pairs, run)
 
 
 def read_prompts(data: DataSource, run: Run) -> tuple[list[Pair], list[Pair]]:
     """As ``read_pairs``, of prompts that are to be answered: the responses are empty."""
-    report = run.reporter.message
-    rows, held_out = (
-        [Pair(prompt, "") for prompt in data.prompts(held_out=each, report=report)] for each in (False, True)
-    )
-    _hold(data, rows, held_out, run.directory)
-    return rows, held_out
+    return _read(data, lambda **how: [Pair(prompt, "") for prompt in data.prompts(**how)], run)
 
 
 def read_preferences(data: DataSource, run: Run) -> tuple[list[Preference], list[Preference]]:
     """As ``read_pairs``, of preferences."""
-    report = run.reporter.message
-    rows, held_out = data.preferences(report=report), data.preferences(held_out=True, report=report)
+    return _read(data, data.preferences, run)
+
+
+def _read(data: DataSource, rows_of: Callable[..., list[Content]], run: Run) -> tuple[list[Content], list[Content]]:
+    rows, held_out = _counted(rows_of, "training", run), _counted(rows_of, "held_out", run)
     _hold(data, rows, held_out, run.directory)
     return rows, held_out
+
+
+def _counted(rows_of: Callable[..., list[Content]], part: DataPart, run: Run) -> list[Content]:
+    def skip(rows: Skipped) -> None:
+        run.reporter.message(str(rows))
+        run.count(part, skipped=rows.count)
+
+    run.count(part, rows=0, skipped=0)
+    kept = rows_of(held_out=part == "held_out", report=skip)
+    run.count(part, rows=len(kept))
+    return kept
 
 
 def _hold(

@@ -45,7 +45,8 @@ class RewardModelRecipe(TrainingRecipe):
         rows, held_out = read_preferences(self.data, run)
         model, parent = self.backbone.settled(run).open(run.artifacts, self.seed)
         model.model.to(training_device())
-        encoded, measured = (encode_preferences(model, each, self.data, run) for each in (rows, held_out))
+        encoded = encode_preferences(model, rows, self.data, run)
+        measured = encode_preferences(model, held_out, self.data, run, "held_out")
         if self.margin and any(row.margin is None for row in encoded):
             raise InvalidInput(
                 "margin needs a number in field 'margin', or in 'score_chosen' and 'score_rejected', of every row",

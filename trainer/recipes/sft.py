@@ -29,7 +29,7 @@ class SFT(TrainingRecipe):
         policy, parent = self.policy.settled(run).open(run.artifacts, self.seed)
         policy.model.to(training_device())
         encoded = encode_pairs(policy, rows, self.data, run)
-        measured = encode_pairs(policy, held_out, self.data, run) if held_out else []
+        measured = encode_pairs(policy, held_out, self.data, run, "held_out") if held_out else []
         steps = self.train(_Learner(policy), encoded, [row.tokens for row in encoded], run)
         policy.model.eval()
         metrics = {"held_out/nll_per_token": _nll(policy, measured)} if measured else {}

@@ -2,6 +2,8 @@
 
 import gzip
 import json
+from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,7 @@ import datasets
 import pytest
 
 from trainer.data.rows import Pair, Preference
-from trainer.data.sources import FileData
+from trainer.data.sources import FileData, Skipped
 from trainer.errors import InvalidInput, NotFound
 
 ROWS: list[dict[str, Any]] = [
@@ -109,6 +111,41 @@ def test_what_is_not_there_is_said_in_one_line(tmp_path: Path) -> None:
         assert "\n" not in caught.value.detail
 
 
+@pytest.mark.parametrize("streaming", [False, True])
+def test_a_data_set_named_as_on_the_hub_is_the_same_streamed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, streaming: bool
+) -> None:
+    """``datasets`` looks for ``owner/name`` here before it asks the hub: the rest of the way is the same."""
+    folder = tmp_path / "owner" / "name"
+    folder.mkdir(parents=True)
+    (folder / "train.jsonl").write_text(lines(ROWS[:3]))
+    (folder / "test.jsonl").write_text(lines(ROWS[3:]))
+    monkeypatch.chdir(tmp_path)
+    data = FileData(path="owner/name", validation="test", streaming=streaming)
+    assert data.preferences() == EXPECTED[:3]
+    assert data.preferences(held_out=True) == EXPECTED[3:]
+    assert data.model_copy(update={"limit": 2}).preferences() == EXPECTED[:2]
+    with pytest.raises(InvalidInput, match="owner/name train, row 1, field 'prompt': missing"):
+        data.pairs()
+
+
+def test_a_stream_is_read_no_further_than_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[int] = []
+
+    def endless() -> Iterator[dict[str, Any]]:
+        for number in count():
+            read.append(number)
+            yield ROWS[number % len(ROWS)]
+
+    def load(*_: Any, streaming: bool, **__: Any) -> datasets.IterableDataset:
+        assert streaming
+        return datasets.IterableDataset.from_generator(endless)
+
+    monkeypatch.setattr(datasets, "load_dataset", load)
+    assert len(FileData(path="owner/name", streaming=True, limit=5).preferences()) == 5
+    assert read == list(range(5))
+
+
 def test_a_hub_out_of_reach_is_said_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
@@ -125,15 +162,15 @@ GOOD = '{"prompt": "p", "chosen": "a", "rejected": "b"}\n'
 
 
 def test_bad_rows_are_skipped_and_counted_where_that_was_asked_for(tmp_path: Path) -> None:
-    said: list[str] = []
+    said: list[Skipped] = []
     path = tmp_path / "rows.jsonl"
     path.write_text(GOOD + BAD + GOOD)
     with pytest.raises(InvalidInput, match="line 2: not JSON"):
         FileData(path=str(path)).preferences()
     kept = FileData(path=str(path), on_bad_row="skip").preferences(report=said.append)
     assert kept == [Preference(Pair("p", "a"), Pair("p", "b"))] * 2
-    assert len(said) == 1
-    assert said[0].startswith(f"skipped 2 of 4 rows of {path}; the first: {path}, line 2: not JSON")
+    assert [(skipped.count, skipped.of) for skipped in said] == [(2, 4)]
+    assert str(said[0]).startswith(f"skipped 2 of 4 rows of {path}; the first: {path}, line 2: not JSON")
 
 
 def test_a_file_of_bad_rows_alone_is_an_error_all_the_same(tmp_path: Path) -> None:

@@ -42,6 +42,11 @@ def test_rows_that_no_truncation_makes_fit_are_left_out_and_counted(run: Run) ->
     said = [event["text"] for event in read_events(run.directory)]
     assert said[0].startswith("left out 2 of 4 rows with a response longer than data.max_response_tokens")
     assert said[1].startswith("1 of 2 texts lost prompt tokens")
+    assert run.data_counts == {"training": {"left_out": 2, "truncated": 1}}
+    encode_pairs(Characters(), pairs[:1], DATA, run, "held_out")
+    encode_pairs(Characters(), pairs[:1], DATA, run, None)
+    assert run.data_counts["held_out"] == {"left_out": 0, "truncated": 0}
+    assert run.data_counts["training"] == {"left_out": 2, "truncated": 1}
     with pytest.raises(InvalidInput, match="every one of 1 rows has a response longer"):
         encode_pairs(Characters(), pairs[2:3], DATA, run)
 

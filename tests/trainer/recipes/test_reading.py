@@ -33,12 +33,13 @@ def test_rows_that_changed_since_the_run_began_are_refused(tmp_path: Path) -> No
             read_pairs(data, run)
 
 
-def test_what_was_skipped_is_among_the_events(tmp_path: Path) -> None:
+def test_what_was_skipped_is_counted_and_among_the_events(tmp_path: Path) -> None:
     rows = tmp_path / "rows.jsonl"
     rows.write_text('{"prompt": "p", "chosen": "a", "rejected": "b"}\n{}\n')
     with Reporter(tmp_path / "run", quiet=True) as reporter:
         run = Run("job", tmp_path / "run", ArtifactStore(tmp_path), reporter)
         read_preferences(FileData(path=str(rows), on_bad_row="skip"), run)
+    assert run.data_counts == {"training": {"rows": 1, "skipped": 1}, "held_out": {"rows": 0, "skipped": 0}}
     said = [event["text"] for event in read_events(tmp_path / "run")]
     first = f"{rows}, line 2, field 'prompt': missing; the row has no fields"
     assert said == [f"skipped 1 of 2 rows of {rows}; the first: {first}"]
