@@ -50,6 +50,16 @@ RECIPES: dict[str, dict[str, Any]] = {
         "policy": {"path": "base", "lora": DROPOUT},
         "adversarial": {"discriminator": {"kind": "transformer", **SMALL}},
     },
+    "ganpo-saturating": {
+        **GANPO,
+        "adversarial": {"discriminator": {"kind": "last_token", "width": 16}, "loss": "saturating", "quad": False},
+    },
+    "ganpo-precomputed": {
+        **GANPO,
+        "reference": "precomputed",
+        "share_prompts": True,
+        "adversarial": {"discriminator": {"kind": "transformer", **SMALL}, "mask": "prompt_and_response"},
+    },
     "encoder": {"kind": "reward_model", "backbone": {"path": "with-dropout", "architecture": "encoder"}},
     "decoder": {"kind": "reward_model", "backbone": {"path": "base", "architecture": "decoder"}},
     "discriminator": {
