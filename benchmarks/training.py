@@ -15,6 +15,9 @@ Lengths are like UltraFeedback's under the paper's limits (prompts to 1800 token
 ``--length``: log-normal with medians 180 and 120. Tokens are random.
 
 Memory is the peak above the process before it had a model: resident bytes on Linux, ``max_memory_allocated`` on CUDA.
+What is resident depends on the C library too: glibc puts blocks of up to 32 MiB into one heap, and what is freed there
+below something that lives stays resident. ``--live-memory`` has every larger block mapped by itself and given back
+when it is freed, so that the peak is that of tensors alive, as an accelerator counts them; it costs time.
 MFU counts the arithmetic the objective needs, on real tokens, over 989 TFLOP/s (dense bfloat16, H100 and H200): see
 ``needed_flops``.
 """
@@ -54,6 +57,7 @@ def main() -> None:
     parser.add_argument("--length", type=float, default=0.5, help="times the lengths of the paper's settings")
     parser.add_argument("--layers", type=int, default=2, help="of the discriminators")
     parser.add_argument("--checkpointing", action="store_true", help="gradient checkpointing, on both sides")
+    parser.add_argument("--live-memory", action="store_true", help="on Linux count what is alive, at a cost in time")
     parser.add_argument("--arms", default=",".join(ARMS), help="some of the default, comma-separated")
     parser.add_argument("--in-turn", action="store_true", help="one arm after another instead of step by step")
     parsed = vars(parser.parse_args())

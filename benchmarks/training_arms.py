@@ -2,6 +2,7 @@
 
 import contextlib
 import copy
+import ctypes
 import os
 import random
 import re
@@ -71,6 +72,7 @@ class Asked:
     length: float
     layers: int
     checkpointing: bool
+    live_memory: bool
 
     @property
     def steps(self) -> int:
@@ -126,6 +128,8 @@ def _status(name: str) -> int:
 
 def work(arm: str, asked: Asked, pipe: Connection) -> None:
     """One arm, in its own process, until it is ended."""
+    if asked.live_memory:
+        map_large_blocks()
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
     train = train_trl if arm.startswith("trl") else train_ours
     import trl  # noqa: F401 - both sides start from the same imports
@@ -136,6 +140,15 @@ def work(arm: str, asked: Asked, pipe: Connection) -> None:
     model = AutoModelForCausalLM.from_config(MODELS[asked.model]()).to(asked.device)
     with tempfile.TemporaryDirectory() as directory, contextlib.suppress(EOFError):
         train(arm, model, rows, asked, clock, Path(directory))
+
+
+def map_large_blocks() -> None:
+    """Have glibc map every block of 64 KiB or more by itself, and unmap it when it is freed.
+
+    Its own threshold grows to 32 MiB with what is freed: the tensors of a step would share a heap.
+    """
+    mmap_threshold = -3  # M_MMAP_THRESHOLD of malloc.h
+    assert ctypes.CDLL(None).mallopt(mmap_threshold, 1 << 16) == 1
 
 
 def make_rows(asked: Asked) -> list[EncodedPreference]:
