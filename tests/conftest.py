@@ -2,21 +2,28 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from typing import Any
 
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from service.problems import add_problem_handlers
-from service.routes import artifacts, comparisons, scorers, scores
+from service.routes import artifacts, attributions, comparisons, scorers, scores
 from service.scoring import ScoringService
 from trainer.artifacts import Artifact, ArtifactStore, Contents, Parent
 
 
 def publish_reward_model(
-    store: ArtifactStore, name: str, *, seed: int, temperature: float | None = None, parents: Sequence[Parent] = ()
+    store: ArtifactStore,
+    name: str,
+    *,
+    seed: int,
+    temperature: float | None = None,
+    parents: Sequence[Parent] = (),
+    **details: Any,
 ) -> Artifact:
-    """An encoder of two layers with random weights, its window 48 tokens."""
+    """An encoder of two layers with random weights, its window 48 tokens; pointwise unless ``details`` say else."""
     # imported here, so that tests without models start without torch
     import torch
     from transformers import BertConfig, BertForSequenceClassification
@@ -45,7 +52,12 @@ def publish_reward_model(
         recipe={"kind": "reward_model", "name": name},
         recipe_digest="0" * 64,
         metrics={"accuracy": 0.5},
-        details={**model.details(), "calibration": None if temperature is None else {"temperature": temperature}},
+        details={
+            **model.details(),
+            "loss": "bce",
+            "calibration": None if temperature is None else {"temperature": temperature},
+            **details,
+        },
         probes=make_probes(model, [Pair("product lamp", "The lamp is red .")]),
         parents=list(parents),
     )
@@ -82,7 +94,7 @@ def scoring_app(service: ScoringService) -> FastAPI:
     app = FastAPI()
     app.state.scoring = service
     add_problem_handlers(app)
-    for resource in (scores, scorers, comparisons, artifacts):
+    for resource in (scores, scorers, comparisons, attributions, artifacts):
         app.include_router(resource.router)
     return app
 

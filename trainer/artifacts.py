@@ -23,6 +23,8 @@ from trainer.errors import BrokenArtifact, Conflict, InvalidInput, NotFound
 from trainer.files import storage_errors, sync_directory, sync_tree
 
 ArtifactKind = Literal["policy", "reward_model", "discriminator"]
+Contrast = Literal["prompts", "responses"]
+"""What two scored pairs differ in while the other half is the same."""
 
 MANIFEST_FILE = "manifest.json"
 STAGING_DIRECTORY = ".staging"

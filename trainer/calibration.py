@@ -1,4 +1,4 @@
-"""One temperature that turns score differences into probabilities, fitted on held-out preferences."""
+"""One temperature that turns scores, or their differences, into probabilities, fitted on held-out preferences."""
 
 import math
 from collections.abc import Sequence
@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 def fit_temperature(margins: Sequence[float]) -> float | None:
     """T > 0 that maximises sum log sigmoid(margin / T) (Guo et al. 2017, arXiv 1706.04599, section 4.2).
+
+    A margin is chosen minus rejected or, of single judged responses, the logit's distance to the right side of zero.
 
     None where no finite T does: without margins, if none is negative (T would go to 0), or if the mean is not
     positive (T would go to infinity). The log-likelihood is concave in 1/T, so bisection on its slope finds it.

@@ -1,6 +1,7 @@
 """What an artifact can score, told from its manifest."""
 
 from evaluation.engine.pairs import ScorerInfo
+from evaluation.engine.probability import contrasts, pointwise
 from trainer.artifacts import Artifact, Manifest
 
 
@@ -28,6 +29,17 @@ def scorer_info(artifact: Artifact, *, loaded: bool, alias: str | None = None) -
         template_hash=str(manifest.details.get("template_hash", "")),
         max_tokens=int(manifest.details.get("max_tokens", 0)),
         calibration=manifest.details.get("calibration"),
+        pointwise=pointwise(manifest),
+        contrasts=contrasts(manifest),
+        prefer=_prefer(manifest),
         parents=tuple(manifest.parents),
         loaded=loaded,
     )
+
+
+def _prefer(manifest: Manifest) -> str | None:
+    """Of GAPO's policy and live reward model, the anchor; of one published on the way, what the anchor is to be."""
+    if manifest.details.get("serve_by_default"):
+        return None
+    by_role = {parent.role: f"{parent.name}@{parent.version}" for parent in manifest.parents}
+    return by_role.get("anchor") or by_role.get("warm_up")

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from trainer.artifacts import ArtifactKind, Parent
+from trainer.artifacts import ArtifactKind, Contrast, Parent
 from trainer.data.rows import Pair
 
 __all__ = ["Pair", "Scored", "ScorerInfo"]
@@ -36,6 +36,12 @@ class ScorerInfo:
     template_hash: str
     max_tokens: int
     calibration: dict[str, float] | None
+    pointwise: bool
+    """Whether a score has a probability of its own; see ``evaluation.engine.probability``."""
+    contrasts: tuple[Contrast, ...]
+    """What two scores may be of for their difference to mean something."""
+    prefer: str | None
+    """The artifact to score with in place of this one, where it was made beside one that is for that."""
     parents: tuple[Parent, ...]
     loaded: bool
 

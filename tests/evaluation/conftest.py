@@ -50,7 +50,7 @@ def publish_policy(store: ArtifactStore, pairs: list[Pair], seed: int, parents: 
 def publish_reward_model(store: ArtifactStore, pairs: list[Pair]) -> Artifact:
     model, _ = BackboneOrigin(scratch=SHAPE, match_features=True).open(store, seed=0)
     scale_up(model.model)
-    details = {**model.details(), "calibration": {"temperature": 2.0}}
+    details = {**model.details(), "loss": "bce", "calibration": {"temperature": 2.0}}
     return publish(store, "rm", "reward_model", model.save, model, pairs, details, [])
 
 

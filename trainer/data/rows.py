@@ -5,6 +5,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 
+from trainer.artifacts import Contrast
 from trainer.data.text import Prompt
 
 
@@ -42,6 +43,16 @@ class Preference:
     def paired(self) -> bool:
         """Whether there are both."""
         return self.chosen is not None and self.rejected is not None
+
+
+def contrasts(rows: Iterable[Preference]) -> list[Contrast]:
+    """What the rows contrast: two prompts for one response, two responses to one prompt, or both, row by row."""
+    pairs = [(row.chosen, row.rejected) for row in rows if row.chosen is not None and row.rejected is not None]
+    found: dict[Contrast, bool] = {
+        "prompts": any(chosen.response == rejected.response for chosen, rejected in pairs),
+        "responses": any(chosen.prompt == rejected.prompt for chosen, rejected in pairs),
+    }
+    return [contrast for contrast, there in found.items() if there]
 
 
 def digest_rows(rows: Iterable[Pair | Preference]) -> str:

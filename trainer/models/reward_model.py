@@ -80,6 +80,8 @@ class RewardModel:
             "pooling": self.pooling,
             "match_features": self.match_features,
             "max_tokens": self.max_tokens,
+            "segments": ["prompt", "response"],
+            "template": self._template(),
             "template_hash": self.template_hash,
             "orientation": "higher_is_better",
         }
@@ -107,6 +109,19 @@ class RewardModel:
 
     def bytes(self) -> int:
         return model_bytes(self.model)
+
+    def _template(self) -> str:
+        """How a pair is laid out, its special tokens in place: an encoder's segments, a decoder's chat template."""
+        if self.architecture == "decoder":
+            return str(self.tokenizer.chat_template)
+        encoding = self.tokenizer("prompt", "response", add_special_tokens=True)
+        parts: list[str] = []
+        for token, segment in zip(encoding["input_ids"], encoding.sequence_ids(), strict=True):
+            if segment is None:
+                parts.append(self.tokenizer.convert_ids_to_tokens(token))
+            elif (text := ("{prompt}", "{response}")[segment]) not in parts:
+                parts.append(text)
+        return " ".join(parts)
 
     def _tensor(self, rows: list[list[int]], fill: int) -> Tensor:
         return torch.tensor(pad_right(rows, fill), device=self.model.device)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from trainer.artifacts import Artifact
-from trainer.data.rows import Preference
+from trainer.data.rows import Preference, contrasts
 from trainer.models.loading import make_probes
 from trainer.models.reward_model import RewardModel
 from trainer.recipe import Run
@@ -15,7 +15,7 @@ from trainer.recipes.classification import area_under_curve, calibration_error
 from trainer.recipes.encoding import EncodedPreference
 from trainer.recipes.publishing import PublishingRecipe
 from trainer.recipes.response_scores import ModelScores
-from trainer.recipes.reward_model import measure
+from trainer.recipes.reward_model import Loss, measure
 from trainer.recipes.rounds import Judges, Played
 from trainer.rollouts import Rollout
 
@@ -45,12 +45,14 @@ class PlayedRewardModels:
     def on_the_way(self, rounds: int, every: int | None) -> None:
         """Publish the live model after every so many rounds."""
         if every is not None and rounds % every == 0:
-            metrics, details = self._measure(self._live)
+            metrics, details = self._measure(self._live, "bce")
             self._publish_live(rounds, metrics, details, [], f"{self._run.id}/round-{rounds}")
 
     def at_the_end(self, played: Played, generations: Sequence[Rollout], judges: Judges) -> dict[str, Artifact]:
         """Publish both, measured on held-out rows and on what the final policy generates."""
-        metrics, details = self._measure(self._anchor)
+        own = self._warm.manifest.details  # its weights are the warm-up's, and so is what their scores mean
+        metrics, details = self._measure(self._anchor, "bce" if own.get("loss") == "bce" else "bradley_terry")
+        details |= {key: own.get(key) for key in ("loss", "contrasts")}
         metrics |= _on_generations(self._anchor, generations, judges)
         anchor = self._recipe.publish(
             self._run,
@@ -63,7 +65,7 @@ class PlayedRewardModels:
             probes=self._warm.manifest.probes,
             parents=[self._warm.as_parent("warm_up")],
         )
-        metrics, details = self._measure(self._live)
+        metrics, details = self._measure(self._live, "bce")
         metrics |= _on_generations(self._live, generations, judges)
         live = self._publish_live(played.rounds, metrics, details, [anchor], None)
         return {"reward_model": anchor, "live_reward_model": live}
@@ -98,9 +100,12 @@ class PlayedRewardModels:
             job=job,
         )
 
-    def _measure(self, model: RewardModel) -> tuple[dict[str, float], dict[str, Any]]:
-        """Held-out accuracy, overall and per kind of contrast, calibration error, and the calibration fitted there."""
-        metrics, calibration = measure(model, self._held_out, "bce")
+    def _measure(self, model: RewardModel, loss: Loss) -> tuple[dict[str, float], dict[str, Any]]:
+        """Held-out accuracy, overall and per kind of contrast, calibration error, and the calibration fitted there.
+
+        The error is of sigmoid(score), which the rounds train and pay, before the temperature.
+        """
+        metrics, calibration = measure(model, self._held_out, loss)
         if self._held_out:
             sides = [(row.pair[side], side == 0) for row in self._held_out for side in (0, 1)]
             scores = [
@@ -111,7 +116,8 @@ class PlayedRewardModels:
             metrics["held_out/calibration_error"] = calibration_error(
                 [_sigmoid(score) for score in scores], [right for _, right in sides]
             )
-        return metrics, {**model.details(), "loss": "bce", "calibration": calibration}
+        details = {**model.details(), "loss": loss, "contrasts": contrasts(self._rows), "calibration": calibration}
+        return metrics, details
 
     def _copy_warm(self, directory: Path) -> None:
         for file in self._warm.manifest.files:

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from trainer.calibration import fit_temperature
+from trainer.data.rows import contrasts
 from trainer.data.text import Encoded
 from trainer.errors import InvalidInput
 from trainer.loop import Learner
@@ -63,7 +64,12 @@ class RewardModelRecipe(TrainingRecipe):
             model.save,
             rows=rows,
             metrics=metrics,
-            details={**model.details(), "loss": self.loss, "calibration": calibration},
+            details={
+                **model.details(),
+                "loss": self.loss,
+                "contrasts": contrasts(rows),
+                "calibration": calibration,
+            },
             probes=make_probes(model, [row.sides[0] for row in held_out or rows]),
             parents=[parent.as_parent("backbone")] if parent else [],
         )
@@ -101,7 +107,9 @@ def measure(
 ) -> tuple[dict[str, float], dict[str, float] | None]:
     """Held-out accuracy, overall and per kind of contrast, and the calibration fitted there.
 
-    A Bradley-Terry score has no zero of its own, so its probability is relative to the mean held-out response.
+    A pointwise score is the logit of a probability of its own, so its temperature is fitted on every single side. A
+    Bradley-Terry score is one only up to what the two sides share, so its temperature is fitted on differences and
+    good for nothing else.
     """
     if not rows:
         return {}, None
@@ -113,12 +121,10 @@ def measure(
     correct = [value for values in right.values() for value in values]
     metrics = {"held_out/accuracy": sum(correct) / len(correct), "held_out/pairs": float(len(correct))}
     metrics |= {f"held_out/accuracy/{kind}": sum(values) / len(values) for kind, values in sorted(right.items())}
-    temperature = fit_temperature([winner - loser for winner, loser in zip(chosen, rejected, strict=True)])
     if loss == "bce":  # its logit was trained to be a probability's, fitted temperature or not
-        return metrics, {"center": 0.0, "temperature": temperature or 1.0}
-    if temperature is None:
-        return metrics, None
-    return metrics, {"center": sum(chosen + rejected) / (2 * len(chosen)), "temperature": temperature}
+        return metrics, {"temperature": fit_temperature([*chosen, *(-score for score in rejected)]) or 1.0}
+    temperature = fit_temperature([winner - loser for winner, loser in zip(chosen, rejected, strict=True)])
+    return metrics, None if temperature is None else {"temperature": temperature}
 
 
 def _scores(model: RewardModel, rows: Sequence[Encoded], size: int = 32) -> list[float]:

@@ -19,7 +19,7 @@ from trainer.errors import AssayError, Overloaded, RunFailed
 MANIFEST = Manifest(
     kind="reward_model", name="m", version=1, created_at=datetime(2026, 1, 1, tzinfo=UTC), job=None, recipe={},
     recipe_digest="", parents=[], data_digest=None, code_version="", metrics={},
-    details={"calibration": {"temperature": 2.0}}, probes=[], files={},
+    details={"loss": "bce", "calibration": {"temperature": 2.0}}, probes=[], files={},
 )  # fmt: skip
 
 
@@ -102,7 +102,7 @@ def test_a_score_that_is_not_a_number_becomes_an_error(line: WaitingLine, owner:
 def test_a_calibration_that_is_none_fails_its_pairs_and_the_thread_lives_on(
     line: WaitingLine, owner: DeviceOwner, calibration: object
 ) -> None:
-    odd = MANIFEST.model_copy(update={"details": {"calibration": calibration}})
+    odd = MANIFEST.model_copy(update={"details": {"loss": "bce", "calibration": calibration}})
 
     assert outcomes(submit(line, Sums(), [1, 2], odd)) == ["broken_artifact", "broken_artifact"]
     assert outcomes(submit(line, Sums(), [3])) == [3.0]

@@ -193,6 +193,19 @@ def test_the_reward_model_is_warmed_up_here_and_reads_text_with_its_own_tokenize
     assert same(weights(store, "foreign/warm_up"), weights(store, result["artifacts"]["reward_model"]))
 
 
+def test_an_anchor_that_was_never_pointwise_is_not_published_as_if_it_were(
+    store: ArtifactStore, tmp_path: Path
+) -> None:
+    ranked = {"kind": "reward_model", "name": "ranked", "backbone": {"scratch": SHAPE}, "data": DATA, "max_steps": 1}
+    run_recipe(parse_recipe(ranked), tmp_path / "ranked", store, quiet=True)
+    reward_model = {**GAPO["reward_model"], "path": "ranked"}
+    content = recipe(name="told-apart", reward_model=reward_model, rounds=1)
+    made = run_recipe(content, tmp_path / "run", store, quiet=True)["artifacts"]
+    anchor, live = (store.open(made[role]).manifest.details for role in ("reward_model", "live_reward_model"))
+    assert (anchor["loss"], anchor["contrasts"]) == ("bradley_terry", ["responses"])
+    assert (live["loss"], live["contrasts"]) == ("bce", ["prompts"])
+
+
 def write_rows(path: Path, rows: list[dict[str, str]]) -> dict[str, Any]:
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return {"path": str(path)}

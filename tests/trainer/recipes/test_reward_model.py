@@ -11,9 +11,12 @@ import torch
 from trainer.artifacts import ArtifactStore
 from trainer.data.product_world import make_tokenizer
 from trainer.data.sources import FileData, ProductWorldData
+from trainer.data.text import Encoded
 from trainer.errors import Conflict, InvalidInput
 from trainer.models.loading import load_pair_model
 from trainer.recipes import parse_recipe
+from trainer.recipes.encoding import EncodedPreference
+from trainer.recipes.reward_model import measure
 from trainer.reporting import read_events
 from trainer.run import run_recipe
 
@@ -120,3 +123,56 @@ def test_a_backbone_from_files_is_trained_and_scores_the_same_once_published(
     assert len(artifact.manifest.probes) == 4
     load_pair_model(artifact, store, torch.device("cpu"))  # raises where a probe scores otherwise
     assert 0 <= result["metrics"]["held_out/accuracy"] <= 1
+
+
+class FirstId:
+    """Scores a pair by its first token's id, in tenths."""
+
+    def score(self, batch: list[Encoded]) -> torch.Tensor:
+        return torch.tensor([[row.input_ids[0] / 10] for row in batch])
+
+
+def log_likelihood(margins: list[float], temperature: float) -> float:
+    return sum(-math.log1p(math.exp(-margin / temperature)) for margin in margins)
+
+
+def test_a_temperature_is_fitted_on_what_it_is_read_on_single_logits_or_differences() -> None:
+    # chosen is 2 above rejected in the first two rows, but the second prompt lifts both sides by 3
+    chosen, rejected = [1.0, 4.0, -0.5], [-1.0, 2.0, 0.5]
+    rows = [
+        EncodedPreference(Encoded([round(10 * c)], 0), Encoded([round(10 * r)], 0), "kind")
+        for c, r in zip(chosen, rejected, strict=True)
+    ]
+    model: Any = FirstId()
+    for loss, margins in (
+        ("bce", [*chosen, *(-score for score in rejected)]),
+        ("bradley_terry", [c - r for c, r in zip(chosen, rejected, strict=True)]),
+    ):
+        metrics, calibration = measure(model, rows, loss)  # type: ignore[arg-type]
+        assert metrics["held_out/accuracy"] == pytest.approx(2 / 3)
+        assert calibration is not None
+        assert calibration.keys() == {"temperature"}
+        best = calibration["temperature"]
+        for other in (0.95 * best, 1.05 * best):
+            assert log_likelihood(margins, best) > log_likelihood(margins, other)
+
+
+def test_the_manifest_says_what_training_contrasted_and_how_a_pair_is_laid_out(tmp_path: Path) -> None:
+    store = ArtifactStore(tmp_path / "store")
+    world = {"kind": "product_world", "size": 24, "validation_size": 24}
+    run_recipe(recipe(write_rows(tmp_path / "rows.jsonl"), name="file"), tmp_path / "file", store, quiet=True)
+    for contrast in ("prompt", "both"):
+        content = recipe(tmp_path / "rows.jsonl").model_dump() | {
+            "name": contrast,
+            "data": world | {"contrast": contrast},
+        }
+        run_recipe(parse_recipe(content), tmp_path / contrast, store, quiet=True)
+    found = {name: store.open(name).manifest.details for name in ("file", "prompt", "both")}
+    assert {name: details["contrasts"] for name, details in found.items()} == {
+        "file": ["responses"],
+        "prompt": ["prompts"],
+        "both": ["prompts", "responses"],
+    }
+    for details in found.values():
+        assert details["segments"] == ["prompt", "response"]
+        assert details["template"] == "<cls> {prompt} <sep> {response} <sep>"
