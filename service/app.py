@@ -18,7 +18,17 @@ from service.jobs.kinds import ParseRecipe, parse_any_recipe
 from service.middleware import RequestContext
 from service.openapi import describe
 from service.problems import PROBLEM_RESPONSES, add_problem_handlers
-from service.routes import artifacts, audits, comparisons, health, scorers, scores, stress_tests, training_jobs
+from service.routes import (
+    artifacts,
+    attributions,
+    audits,
+    comparisons,
+    health,
+    scorers,
+    scores,
+    stress_tests,
+    training_jobs,
+)
 from service.scoring import ScoringService
 from service.settings import Settings
 from trainer.artifacts import ArtifactStore, code_version
@@ -26,6 +36,7 @@ from trainer.artifacts import ArtifactStore, code_version
 ROUTERS = (
     scores.router,
     comparisons.router,
+    attributions.router,
     scorers.router,
     artifacts.router,
     training_jobs.router,

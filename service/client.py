@@ -14,7 +14,7 @@ from typing import Any, Self
 import httpx
 
 from service.db.records import EventRecord, JobRecord
-from service.score_schema import ScoreAnswer, ScoreRequest
+from service.score_schema import AttributionAnswer, AttributionRequest, ScoreAnswer, ScoreRequest
 from trainer.errors import AssayError, InvalidInput, NotFound, RunFailed, error_of
 
 TRAINING, STRESS_TESTS, AUDITS = "/v1/training-jobs", "/v1/stress-tests", "/v1/audits"
@@ -50,6 +50,11 @@ class Client:
     def score(self, request: ScoreRequest) -> ScoreAnswer:
         """Scores in the request's order."""
         return ScoreAnswer.model_validate(self.post("/v1/scores", request.model_dump(mode="json", exclude_none=True)))
+
+    def attribute(self, request: AttributionRequest) -> AttributionAnswer:
+        """What each constraint of one prompt does to a response's score."""
+        body = request.model_dump(mode="json", exclude_none=True)
+        return AttributionAnswer.model_validate(self.post("/v1/attributions", body))
 
     def scorers(self) -> list[dict[str, Any]]:
         """What can score."""

@@ -8,6 +8,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Discriminator, Field, StringConstraints, Tag, model_validator
 
+from trainer.artifacts import Contrast
 from trainer.errors import AssayError, InvalidInput
 from trainer.recipe import Model
 
@@ -16,6 +17,9 @@ MAX_ITEMS = 1024
 MAX_RESPONSES = 256
 MAX_PAIRS = 4096
 """Pairs times scorers in one request: a bound on the work one caller may queue at once."""
+
+MAX_CONSTRAINTS = 64
+"""Of one prompt, each left out once."""
 
 MAX_CHARACTERS = 1_000_000
 """Of one text. Longer than any window served here, short enough to refuse before tokenising."""
@@ -88,7 +92,9 @@ class Score(Model):
     score: float
     """Unbounded; compare it only with scores of the same scorer and version."""
     probability: float | None
-    """The score on [0, 1] where the artifact says how, as a reward model does by its calibration temperature."""
+    """That the response satisfies its prompt, of a pointwise reward model: sigmoid(score / temperature). Of a
+    discriminator's first output, relative to the rejected responses it was calibrated on. Null where a score has no
+    probability of its own, as of a Bradley-Terry reward model: POST /v1/comparisons has one for two of its scores."""
     tokens: int
     """Prompt and response in the scorer's own tokens, as scored."""
     truncated_tokens: int
@@ -128,6 +134,13 @@ class AnsweringScorer(Model):
     template_hash: str
     calibration: dict[str, float] | None
     """`{"temperature": T}` where one was fitted."""
+    pointwise: bool
+    """Whether each score is the logit of a probability, which its `loss`, bce, made it."""
+    contrasts: list[Contrast]
+    """What two scores may be of for their difference to mean something, all else being the same: two `prompts`, two
+    `responses`, or either."""
+    prefer: str | None
+    """The artifact to score with in place of this one, where it was made beside one that is for that."""
 
 
 class UnusableScorer(Model):
@@ -149,6 +162,62 @@ class ScoreAnswer(Model):
 
     scorers: list[AnsweringScorer | UnusableScorer]
     items: list[ScoredItem]
+
+
+class AttributionItem(Model):
+    """A response, and a prompt whose constraints are to be left out one at a time."""
+
+    id: ItemId = None
+    """Returned as it was sent, for the caller's bookkeeping."""
+    prompt: str
+    """Of the product-description world, whose constraints are read from it; or any, followed by `constraints`."""
+    response: str
+    constraints: Annotated[list[str], Field(min_length=1, max_length=MAX_CONSTRAINTS)] | None = None
+    """The whole prompt is then `prompt`, the first constraint, the second and so on, joined by `separator`."""
+    separator: str = "\n"
+
+
+class AttributionRequest(AttributionItem):
+    """Body of POST /v1/attributions."""
+
+    scorer: ScorerName
+
+
+class Attribution(Model):
+    """What one constraint does to the score."""
+
+    constraint: str
+    prompt: str
+    """The prompt without it."""
+    score: Score
+    """Of the response to that."""
+    score_difference: float
+    """The whole prompt's score minus this one: negative where the scorer holds the constraint against the response."""
+    probability_difference: float | None
+    """Likewise, where scores have a probability."""
+
+
+class NoAttribution(Model):
+    """Why a constraint has none: it cannot be left out alone, or the prompt without it cannot be scored."""
+
+    constraint: str
+    error: Reason
+
+
+class AttributionAnswer(Model):
+    """Answer of POST /v1/attributions."""
+
+    id: ItemId
+    scorer: AnsweringScorer
+    meaning: str
+    """What the differences are, and how far they can be believed of this scorer."""
+    prompt: str
+    """The whole prompt as it was scored."""
+    score: Score
+    attributions: list[Attribution | NoAttribution]
+    """In the order of the constraints."""
+    ranking: list[int]
+    """Positions of the attributions there are, that most held against the response first."""
 
 
 def plain_prompt(prompt: PromptText) -> str | list[dict[str, str]]:

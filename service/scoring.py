@@ -16,6 +16,7 @@ from service.imports import heavy_imports
 from service.score_schema import (
     AnsweringScorer,
     NoScore,
+    OnOverlong,
     Reason,
     Score,
     ScoreAnswer,
@@ -135,6 +136,14 @@ class ScoringService:
         await asyncio.gather(*map(asyncio.wrap_future, queued.futures()), return_exceptions=True)
         return answer(queued)
 
+    async def score_with(self, scorer: str, items: list[ScoreItem], on_overlong: OnOverlong = "error") -> ScoreAnswer:
+        """As ``score`` with one scorer, at which errors about it point."""
+        try:
+            return await self.score(ScoreRequest(scorers=[scorer], items=items, on_overlong=on_overlong))
+        except AssayError as error:
+            error.pointer = error.pointer and "/scorer"
+            raise
+
     async def scorers(self) -> "list[ScorerInfo]":
         """What can score."""
         engine = await self.engine()
@@ -163,6 +172,9 @@ def _answering(asked: str, opened: "ScorerInfo | BrokenArtifact") -> AnsweringSc
         orientation=opened.orientation,
         template_hash=opened.template_hash,
         calibration=opened.calibration,
+        pointwise=opened.pointwise,
+        contrasts=list(opened.contrasts),
+        prefer=opened.prefer,
     )
 
 

@@ -1,15 +1,14 @@
 """``assay score``: score a file of pairs with the engine that serves, here or on a server."""
 
-import os
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Annotated, TextIO
+from typing import Annotated
 
 import typer
 from pydantic import ValidationError
 
+from service.cli.lines import first_complaint, open_output, read_lines
 from service.cli.options import ArtifactDir, ServerUrl
 from service.cli.printing import note, progress
 from service.score_schema import (
@@ -23,7 +22,6 @@ from service.score_schema import (
     ScoreRequest,
 )
 from trainer.errors import InvalidInput
-from trainer.files import read_jsonl, storage_errors
 
 Ask = Callable[[ScoreRequest], ScoreAnswer]
 
@@ -46,13 +44,13 @@ def score(
     url: ServerUrl = None,
 ) -> None:
     """Score pairs: a line per item, as POST /v1/scores answers it."""
-    total = sum(1 for _ in read_items(pairs))  # a malformed line is found before the first minute is spent
+    total = sum(1 for _ in read_lines(pairs, ScoreItem))  # a malformed line is found before the first minute is spent
     if total == 0:
         raise InvalidInput(f"{pairs} holds no pairs")
     failed = 0
     with ExitStack() as stack:
-        ask = stack.enter_context(_server(url) if url else _engine(artifact_dir))
-        file = stack.enter_context(_complete_or_absent(output) if output else _standard_output())
+        ask = stack.enter_context(_server(url) if url else local_engine(artifact_dir))
+        file = stack.enter_context(open_output(output))
         advance = stack.enter_context(progress("scoring", total, "item"))
         for request in requests(pairs, scorer, on_overlong):
             answered = ask(request)
@@ -61,26 +59,16 @@ def score(
                 failed += sum(isinstance(cell, NoScore) for row in item.scores for cell in row.values())
             advance(len(answered.items))
     for one in answered.scorers:
-        who = f"{one.name}@{one.version}" if isinstance(one, AnsweringScorer) else f"nothing: {one.error.detail}"
-        note(f"{one.scorer} is {who}")
+        note(f"{one.scorer} is {who(one) if isinstance(one, AnsweringScorer) else f'nothing: {one.error.detail}'}")
     if failed:
         note(f"{failed} scores are missing; the `error` in their place says why")
-
-
-def read_items(path: Path) -> Iterator[ScoreItem]:
-    """The items of a JSONL file. Raises InvalidInput naming the line that is none."""
-    for number, row in read_jsonl(path):
-        try:
-            yield ScoreItem.model_validate(row)
-        except ValidationError as error:
-            raise InvalidInput(f"{path}, line {number}: {_first(error)}") from error
 
 
 def requests(path: Path, scorers: list[str], on_overlong: OnOverlong) -> Iterator[ScoreRequest]:
     """The items of a file in requests as large as one may be."""
     items: list[ScoreItem] = []
     scores = 0
-    for item in read_items(path):
+    for item in read_lines(path, ScoreItem):
         more = len(item.texts()) * len(scorers)
         if items and (len(items) == MAX_ITEMS or scores + more > MAX_PAIRS):
             yield _request(items, scorers, on_overlong)
@@ -91,23 +79,23 @@ def requests(path: Path, scorers: list[str], on_overlong: OnOverlong) -> Iterato
         yield _request(items, scorers, on_overlong)
 
 
+def who(scorer: AnsweringScorer) -> str:
+    """The very scorer that answered, and which to ask for in its place."""
+    output = "" if scorer.kind == "reward_model" else f":{scorer.output}"
+    instead = f"; to score responses in general, {scorer.prefer} is there" if scorer.prefer else ""
+    return f"{scorer.name}@{scorer.version}{output}{instead}"
+
+
 def _request(items: list[ScoreItem], scorers: list[str], on_overlong: OnOverlong) -> ScoreRequest:
     try:
         return ScoreRequest(scorers=scorers, items=items, on_overlong=on_overlong)
     except ValidationError as error:
-        raise InvalidInput(_first(error)) from error
-
-
-def _first(error: ValidationError) -> str:
-    """Pydantic's first complaint in one line, after the field it is about."""
-    first = error.errors(include_url=False, include_input=False)[0]
-    where = ".".join(str(part) for part in first["loc"])
-    message = first["msg"].removeprefix("Value error, ")
-    return f"{where}: {message}" if where else message
+        raise InvalidInput(first_complaint(error)) from error
 
 
 @contextmanager
-def _engine(artifact_dir: Path | None) -> Iterator[Ask]:
+def local_engine(artifact_dir: Path | None) -> Iterator[Ask]:
+    """Score with the artifacts of a directory."""
     from service.scoring import answer, open_engine, queue_request
     from service.settings import load_settings
     from trainer.artifacts import ArtifactStore
@@ -122,21 +110,3 @@ def _server(url: str) -> Iterator[Ask]:
 
     with Client(url) as client:
         yield client.score
-
-
-@contextmanager
-def _standard_output() -> Iterator[TextIO]:
-    yield sys.stdout
-
-
-@contextmanager
-def _complete_or_absent(path: Path) -> Iterator[TextIO]:
-    """A file that appears under ``path`` only if the block ends well. Raises StorageFailure."""
-    staging = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with storage_errors(path):
-        try:
-            with staging.open("w", encoding="utf-8") as file:
-                yield file
-            staging.replace(path)
-        finally:
-            staging.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""POST /v1/comparisons: which of several responses to one prompt a scorer prefers, and how surely."""
+"""POST /v1/comparisons: the best of several responses to a prompt, or which of several prompts a response satisfies."""
 
 from typing import Annotated, Self
 
@@ -12,91 +12,142 @@ from service.score_schema import (
     OnOverlong,
     PromptText,
     Score,
-    ScoreAnswer,
     ScoreItem,
-    ScoreRequest,
     ScorerName,
+    check_text,
     plain_prompt,
 )
 from service.scoring import ScoringService
-from trainer.errors import AssayError, InvalidInput, error_of
+from trainer.artifacts import Contrast
+from trainer.errors import InvalidInput, error_of
 from trainer.recipe import Model
 
 router = APIRouter(prefix="/v1", tags=["scoring"])
 
+_FORMS = (
+    {"prompt", "chosen", "rejected"},
+    {"prompt", "responses"},
+    {"response", "prompt", "perturbed_prompt"},
+    {"response", "prompts"},
+)
+
 
 class ComparisonRequest(Model):
-    """One prompt with `chosen` and `rejected`, or with two responses and more."""
+    """One prompt, with `chosen` and `rejected` or with `responses`; or one response, with `prompt` and
+    `perturbed_prompt` or with `prompts`."""
 
     scorer: ScorerName
-    prompt: PromptText
+    prompt: PromptText | None = None
     chosen: str | None = None
     rejected: str | None = None
     responses: Annotated[list[str], Field(min_length=2, max_length=64)] | None = None
+    response: str | None = None
+    perturbed_prompt: PromptText | None = None
+    prompts: Annotated[list[PromptText], Field(min_length=2, max_length=64)] | None = None
     on_overlong: OnOverlong = "error"
+    """What was cut may be what one of several prompts asked for; `truncated_tokens` says of which."""
 
     @model_validator(mode="after")
-    def _a_pair_or_a_list(self) -> Self:
-        given = (self.chosen is not None, self.rejected is not None, self.responses is not None)
-        if given not in {(True, True, False), (False, False, True)}:
-            raise ValueError("give either chosen and rejected, or responses (two or more)")
+    def _one_form(self) -> Self:
+        if {name for name in set().union(*_FORMS) if getattr(self, name) is not None} not in _FORMS:
+            raise ValueError(
+                "give either a prompt, with chosen and rejected or with responses (two or more), or a response, with"
+                " prompt and perturbed_prompt or with prompts"
+            )
         return self
 
-    def texts(self) -> list[str]:
-        """The responses, chosen before rejected."""
-        return self.responses or [text for text in (self.chosen, self.rejected) if text is not None]
+    @property
+    def between(self) -> Contrast:
+        """What is compared."""
+        return "responses" if self.response is None else "prompts"
 
-    def pointer(self, position: int) -> str:
-        """Where in the body the response at ``position`` stands."""
-        return f"/responses/{position}" if self.responses is not None else ("/chosen", "/rejected")[position]
+    def items(self) -> dict[str, ScoreItem]:
+        """What is to be scored, by the place in the body of what is compared.
+
+        Raises InvalidInput, pointing there, if what all share is no text that a model could read.
+        """
+        listed, pair = (
+            ("responses", ("chosen", "rejected"))
+            if self.between == "responses"
+            else ("prompts", ("prompt", "perturbed_prompt"))
+        )
+        texts = getattr(self, listed)
+        compared = (
+            {f"/{name}": getattr(self, name) for name in pair}
+            if texts is None
+            else {f"/{listed}/{position}": text for position, text in enumerate(texts)}
+        )
+        try:
+            if self.response is not None:
+                check_text(self.response, "response")
+                return {place: ScoreItem(prompt=text, response=self.response) for place, text in compared.items()}
+            assert self.prompt is not None
+            plain_prompt(self.prompt)
+            return {place: ScoreItem(prompt=self.prompt, response=text) for place, text in compared.items()}
+        except InvalidInput as error:
+            error.pointer = "/prompt" if self.response is None else "/response"
+            raise
 
 
 class Comparison(Model):
-    """Bradley-Terry preferences between the responses: sigmoid of score difference over temperature."""
+    """Which of the responses, or of the prompts, and how surely."""
 
     scorer: AnsweringScorer
+    between: Contrast
+    meaning: str
+    """What the probabilities are of this scorer, or why there are none."""
     temperature: float
     """The scorer's calibration temperature; 1 where it was never calibrated."""
     scores: list[Score]
-    ranking: list[int]
-    """Positions of the responses, most preferred first; ties keep the request's order."""
-    probabilities: list[list[float]]
-    """`probabilities[i][j]`: that response i is preferred to response j."""
+    """With the probability that each response satisfies its prompt, whatever the others do, if the scorer has one."""
+    ranking: list[int] | None
+    """Positions of what is compared, the best first; ties keep the request's order."""
+    probabilities: list[list[float]] | None
+    """`probabilities[i][j]`: of i over j, sigmoid((score i - score j) / temperature). Null, and the ranking with it,
+    where the scorer was not trained to tell such pairs apart."""
 
 
-@router.post("/comparisons", summary="Compare responses to one prompt")
+@router.post("/comparisons", summary="Compare responses to one prompt, or prompts of one response")
 async def post_comparisons(body: ComparisonRequest, request: Request) -> Comparison:
-    """Preference probabilities and ranking. All or nothing: a response that cannot be scored is 422."""
-    scored = await _scored(body, request.app.state.scoring)
+    """Probabilities and ranking. All or nothing: a pair that cannot be scored is 422."""
+    service: ScoringService = request.app.state.scoring
+    items = body.items()
+    scored = await service.score_with(body.scorer, list(items.values()), body.on_overlong)
     scores = []
-    for position, row in enumerate(scored.items[0].scores):
-        cell = row[body.scorer]
+    for place, item in zip(items, scored.items, strict=True):
+        cell = item.scores[0][body.scorer]
         if isinstance(cell, NoScore):
-            raise error_of(cell.error.code, cell.error.detail, pointer=body.pointer(position))
+            raise error_of(cell.error.code, cell.error.detail, pointer=place)
         scores.append(cell)
     answering = scored.scorers[0]
     assert isinstance(answering, AnsweringScorer), "a request with one scorer fails if that scorer does"
     temperature = (answering.calibration or {}).get("temperature", 1.0)
     values = [score.score for score in scores]
+    comparable = body.between in answering.contrasts
     return Comparison(
         scorer=answering,
+        between=body.between,
+        meaning=_meaning(answering, body.between),
         temperature=temperature,
         scores=scores,
-        ranking=sorted(range(len(values)), key=lambda position: -values[position]),
-        probabilities=[[sigmoid((one - other) / temperature) for other in values] for one in values],
+        ranking=sorted(range(len(values)), key=lambda position: -values[position]) if comparable else None,
+        probabilities=(
+            [[sigmoid((one - other) / temperature) for other in values] for one in values] if comparable else None
+        ),
     )
 
 
-async def _scored(body: ComparisonRequest, service: ScoringService) -> ScoreAnswer:
-    """The responses' scores. Raises what concerns the request as a whole, pointing into it."""
-    try:
-        plain_prompt(body.prompt)  # a bad prompt is the request's fault, not the first response's
-    except InvalidInput as error:
-        error.pointer = "/prompt"
-        raise
-    item = ScoreItem(prompt=body.prompt, responses=body.texts())
-    try:
-        return await service.score(ScoreRequest(scorers=[body.scorer], items=[item], on_overlong=body.on_overlong))
-    except AssayError as error:
-        error.pointer = error.pointer and "/scorer"
-        raise
+def _meaning(scorer: AnsweringScorer, between: Contrast) -> str:
+    if between not in scorer.contrasts:
+        return (
+            f"none: this scorer was trained to tell {scorer.contrasts[0]} apart, so its scores of different {between}"
+            f" have no common zero; ask a reward model trained with loss bce, or on rows that contrast {between}"
+        )
+    if not scorer.pointwise:
+        what = "response i is preferred to response j" if between == "responses" else "it is prompt i rather than j"
+        found = f"that {what}, of the two (Bradley-Terry)"
+    elif between == "responses":
+        found = "that response i satisfies the prompt, given that exactly one of responses i and j does"
+    else:
+        found = "that the response satisfies prompt i, given that it satisfies exactly one of prompts i and j"
+    return f"probabilities[i][j]: {found}" + ("" if scorer.calibration else "; temperature 1, for none was fitted")

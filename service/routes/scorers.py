@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request
 
 from service.scoring import ScoringService
-from trainer.artifacts import ArtifactKind, Parent
+from trainer.artifacts import ArtifactKind, Contrast, Parent
 from trainer.recipe import Model
 
 router = APIRouter(prefix="/v1", tags=["scoring"])
@@ -25,6 +25,12 @@ class Scorer(Model):
     max_tokens: int
     """Longest prompt plus response it reads, in its own tokens."""
     calibration: dict[str, float] | None
+    pointwise: bool
+    """Whether each score is the logit of a probability."""
+    contrasts: list[Contrast]
+    """What two scores may be of for their difference to mean something: two `prompts`, two `responses`, or either."""
+    prefer: str | None
+    """The artifact to score with in place of this one; the manifests of both say why."""
     parents: list[Parent]
     loaded: bool
     """Whether it is in memory; the others are loaded when first asked."""
@@ -54,6 +60,9 @@ async def get_scorers(request: Request, kind: Annotated[ArtifactKind | None, Que
                 template_hash=info.template_hash,
                 max_tokens=info.max_tokens,
                 calibration=info.calibration,
+                pointwise=info.pointwise,
+                contrasts=list(info.contrasts),
+                prefer=info.prefer,
                 parents=list(info.parents),
                 loaded=info.loaded,
             )

@@ -135,6 +135,26 @@ def test_scoring_on_a_server_writes_what_scoring_here_writes(
     assert there["scores"][1] == here["scores"][1]
 
 
+def test_attributing_on_a_server_writes_what_attributing_here_writes(
+    server: str, published: ArtifactStore, tmp_path: Path, capsys: Said
+) -> None:
+    pairs = tmp_path / "pairs.jsonl"
+    prompts = ("product lamp | color red | tone calm", "Write a poem.")
+    pairs.write_text("".join(json.dumps({"prompt": prompt, "response": "color is red ."}) + "\n" for prompt in prompts))
+
+    answers = []
+    for place in (["--url", server], ["--artifact-dir", str(published.root)]):
+        assert main(["attribute", str(pairs), "--scorer", "tiny@2", "--json", *place]) == 0
+        answers.append([json.loads(line) for line in capsys.readouterr().out.splitlines()])
+    (there, refused), (here, refused_here) = answers
+    assert there["attributions"][0] == here["attributions"][0]  # the only fact: an error
+    ours, theirs = here["attributions"][1]["score_difference"], there["attributions"][1]["score_difference"]
+    assert ours == pytest.approx(theirs, abs=2e-4)
+    assert ours != 0
+    assert refused == refused_here
+    assert refused["error"]["code"] == "invalid_input"
+
+
 def test_the_client_raises_what_the_server_raised(server: str) -> None:
     request = ScoreRequest.model_validate({"scorers": ["nobody"], "items": [{"prompt": "p", "response": "r"}]})
     with Client(server) as client:
