@@ -65,8 +65,9 @@ def _sections(task: Task) -> Iterator[Ablation]:
     bare = Task(task.noun, task.facts)
     for field in ("length", "tone", "start", "before"):
         alone: dict[str, Any] = {field: getattr(task, field)}
+        without: dict[str, Any] = {field: None}
         if alone[field] is not None:
-            yield _section(bare, replace(bare, **alone), replace(task, **dict.fromkeys(alone)))
+            yield _section(bare, replace(bare, **alone), replace(task, **without))
     for word in task.avoid:
         others = tuple(other for other in task.avoid if other != word)
         yield _section(bare, replace(bare, avoid=(word,)), replace(task, avoid=others))
