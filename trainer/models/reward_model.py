@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -15,11 +15,14 @@ from trainer.models.match_features import match_type_ids
 from trainer.models.policy import model_bytes
 from trainer.models.reward_network import Architecture, Pooling, RewardNetwork
 
+Reads = Literal["pair", "prompt", "response"]
+
 
 class RewardModel:
     """Scores a pair by one unbounded number, higher is better. A ``PairModel``.
 
-    Encoders read two segments, ``[CLS] prompt [SEP] response [SEP]``; decoders read the chat format.
+    Encoders read two segments, ``[CLS] prompt [SEP] response [SEP]`` in their tokenizer's own special tokens, or, as
+    controls, one of them alone; decoders read the chat format.
     """
 
     outputs: tuple[str, ...] = ("score",)
@@ -32,6 +35,7 @@ class RewardModel:
         architecture: Architecture,
         pooling: Pooling,
         match_features: bool = False,
+        reads: Reads = "pair",
         max_tokens: int | None = None,
     ) -> None:
         self.model = model
@@ -40,9 +44,10 @@ class RewardModel:
         self.architecture = architecture
         self.pooling = pooling
         self.match_features = match_features
+        self.reads = reads
         self.max_tokens = _window(model, max_tokens)
         self.format = ChatFormat(tokenizer)
-        self._pad_id = _padding(tokenizer)
+        self._pad_id = _padding(model, tokenizer, architecture)
         self._sentence_end = tokenizer.convert_tokens_to_ids(".") if match_features else None
 
     @classmethod
@@ -60,6 +65,7 @@ class RewardModel:
             architecture=details["architecture"],
             pooling=details["pooling"],
             match_features=details["match_features"],
+            reads=details.get("reads", "pair"),  # what was published before there were others
             max_tokens=details["max_tokens"],
         )
 
@@ -71,7 +77,9 @@ class RewardModel:
 
     @property
     def template_hash(self) -> str:
-        return "two-segments" if self.architecture == "encoder" else self.format.template_hash
+        if self.architecture == "decoder":
+            return self.format.template_hash
+        return "two-segments" if self.reads == "pair" else f"{self.reads}-alone"
 
     def details(self) -> dict[str, Any]:
         """What a manifest must say so that ``load`` gives this model again."""
@@ -79,6 +87,7 @@ class RewardModel:
             "architecture": self.architecture,
             "pooling": self.pooling,
             "match_features": self.match_features,
+            "reads": self.reads,
             "max_tokens": self.max_tokens,
             "segments": ["prompt", "response"],
             "template": self._template(),
@@ -100,6 +109,10 @@ class RewardModel:
         }
         if batch[0].token_type_ids is not None:
             inputs["token_type_ids"] = self._tensor([row.token_type_ids or [] for row in batch], 0)
+        if self.network.reads_global_attention:
+            # [CLS] and the prompt: wherever a response's token stands, it meets every constraint
+            seen = [[1] * row.response_start + [0] * (row.tokens - row.response_start) for row in batch]
+            inputs["global_attention_mask"] = self._tensor(seen, 0)
         return inputs
 
     @torch.inference_mode()
@@ -127,9 +140,12 @@ class RewardModel:
         return torch.tensor(pad_right(rows, fill), device=self.model.device)
 
     def _encode_segments(self, prompt: str, response: str, on_overlong: OnOverlong) -> Encoded:
-        encoding = self.tokenizer(prompt, response, add_special_tokens=True, truncation=False, verbose=False)
+        texts = {"pair": (prompt, response), "prompt": (prompt,), "response": (response,)}[self.reads]
+        encoding = self.tokenizer(*texts, add_special_tokens=True, truncation=False, verbose=False)
         ids: list[int] = encoding["input_ids"]
         segments: list[int | None] = encoding.sequence_ids()
+        if self.reads == "response":
+            segments = [None if segment is None else 1 for segment in segments]
         types: list[int] | None = encoding.get("token_type_ids")
         excess = max(len(ids) - self.max_tokens, 0)
         in_prompt = [index for index, segment in enumerate(segments) if segment == 0]
@@ -145,7 +161,7 @@ class RewardModel:
         elif types is not None:
             types = [types[i] for i in keep] if self.network.reads_token_types else None
         start = segments.index(1) if 1 in segments else len(ids)
-        return Encoded(ids, start, types, excess, prompt_start=segments.index(0))
+        return Encoded(ids, start, types, excess, prompt_start=segments.index(0) if 0 in segments else start)
 
 
 def _window(model: PreTrainedModel, wanted: int | None) -> int:
@@ -164,7 +180,13 @@ def _window(model: PreTrainedModel, wanted: int | None) -> int:
     return wanted
 
 
-def _padding(tokenizer: PreTrainedTokenizerBase) -> int:
-    """An id that ends no text: a plain ``from_pretrained`` finds a decoder's last token by comparing with it."""
+def _padding(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, architecture: Architecture) -> int:
+    """An encoder's own padding id, from which RoBERTa's family counts positions, whatever its tokenizer pads with.
+
+    For a decoder an id that ends no text: a plain ``from_pretrained`` finds the last token by comparing with it.
+    """
+    own = getattr(model.config.get_text_config(), "pad_token_id", None)
+    if architecture == "encoder" and own is not None:
+        return int(own)
     candidates = (tokenizer.pad_token_id, tokenizer.unk_token_id, tokenizer.bos_token_id, 0)
     return next(int(id_) for id_ in candidates if id_ is not None and id_ != tokenizer.eos_token_id)

@@ -40,14 +40,18 @@ class RewardNetwork(nn.Module):
         """Whether the backbone tells segments apart; many tokenizers give types to backbones that do not."""
         return getattr(self.model.config, "type_vocab_size", 0) > 1
 
+    @property
+    def reads_global_attention(self) -> bool:
+        """Whether tokens see a window only (Longformer), but for some that see, and are seen by, all others."""
+        return hasattr(self.model.config, "attention_window")
+
     def forward(self, inputs: dict[str, Tensor]) -> Tensor:
-        """Scores (batch,), float32. ``inputs``: ids, mask and, for some, token types, each (batch, length)."""
+        """Scores (batch,), float32. ``inputs``: ids, mask and, for some, token types and global attention, each
+        (batch, length)."""
         if self.pooling == "cls":
             return cast(Tensor, self.model(**inputs).logits[:, 0].float())
         backbone = cast(nn.Module, self.model.base_model)
         mask = inputs["attention_mask"]
-        if hasattr(self.model.config, "attention_window"):  # Longformer: all see [CLS], as under its own head
-            inputs = {**inputs, "global_attention_mask": torch.zeros_like(mask).index_fill(1, mask.new_zeros(1), 1)}
         hidden: Tensor = backbone(**inputs, **self._options).last_hidden_state
         if self.pooling == "last_token":
             pooled = hidden[torch.arange(len(mask), device=mask.device), mask.sum(dim=1) - 1]

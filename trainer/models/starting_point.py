@@ -6,16 +6,22 @@ from typing import Annotated, Literal, Self, cast
 
 import torch
 from pydantic import Field, model_validator
-from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer, PretrainedConfig
+from transformers import (
+    AutoConfig,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    PretrainedConfig,
+    PreTrainedModel,
+)
 
 from trainer.artifacts import Artifact, ArtifactStore, names_directory, refuse_pickled_weights
 from trainer.data.product_world import make_tokenizer
-from trainer.errors import InvalidInput, NotFound
+from trainer.errors import BrokenArtifact, InvalidInput, NotFound
 from trainer.hub import cached_file, fetch_model, names_hub_model, pin_model
 from trainer.models.known import known_config
 from trainer.models.lora import LoRA, add_adapters
 from trainer.models.policy import Policy
-from trainer.models.reward_model import RewardModel
+from trainer.models.reward_model import Reads, RewardModel
 from trainer.models.reward_network import Architecture, Pooling
 from trainer.models.scratch import Scratch, scratch_encoder, scratch_policy
 from trainer.pins import settle_versions
@@ -162,6 +168,9 @@ class BackboneOrigin(_Origin):
     """None: ``cls`` for encoders, ``last_token`` for decoders."""
     match_features: bool = False
     """Tell each token where it reappears on the other side; for encoders trained from scratch."""
+    reads: Reads = "pair"
+    """``prompt`` or ``response``: that alone, which makes a control. What it tells apart takes no comparison of the
+    two; of preferential prompts, whose response is shared, a reader of responses tells nothing. For encoders."""
     max_tokens: int | None = Field(None, ge=8)
     dtype: ComputeType = "float32"
 
@@ -171,9 +180,11 @@ class BackboneOrigin(_Origin):
         return getattr(torch, self.dtype)  # type: ignore[no-any-return]
 
     @model_validator(mode="after")
-    def _features_need_scratch(self) -> Self:
+    def _what_an_encoder_reads(self) -> Self:
         if self.match_features and (self.scratch is None or self.architecture != "encoder"):
             raise ValueError("match_features needs an encoder from scratch: a trained one has other token types")
+        if self.reads != "pair" and (self.match_features or self.architecture != "encoder"):
+            raise ValueError(f"reads {self.reads} needs an encoder without match_features: there is nothing to match")
         return self
 
     def shape(self, store: ArtifactStore) -> PretrainedConfig | None:
@@ -183,7 +194,10 @@ class BackboneOrigin(_Origin):
         return config
 
     def open(self, store: ArtifactStore, seed: int) -> tuple[RewardModel, Artifact | None]:
-        """The reward model with a fresh head, and the artifact its backbone was, if it was one."""
+        """The reward model, with a fresh head where there was none with one score, and the artifact its backbone was.
+
+        Raises BrokenArtifact for a backbone that lacks weights.
+        """
         artifact: Artifact | None = None
         torch.manual_seed(seed)
         if self.scratch is not None:
@@ -192,9 +206,7 @@ class BackboneOrigin(_Origin):
             model, tokenizer = scratch_encoder(self.scratch, self.match_features), make_tokenizer()
         else:
             path, artifact = self.locate(store)
-            model = AutoModelForSequenceClassification.from_pretrained(
-                path, num_labels=1, dtype=torch.float32, use_safetensors=True, local_files_only=True
-            )
+            model = _with_one_score(path)
             tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True)
         reward_model = RewardModel(
             model,
@@ -202,6 +214,26 @@ class BackboneOrigin(_Origin):
             architecture=self.architecture,
             pooling=self.pooling or ("cls" if self.architecture == "encoder" else "last_token"),
             match_features=self.match_features,
+            reads=self.reads,
             max_tokens=self.max_tokens,
         )
         return reward_model, artifact
+
+
+def _with_one_score(path: Path) -> PreTrainedModel:
+    """The network in ``path``; seed torch before. A classifier's head for several labels gives way to a fresh one."""
+    model, info = AutoModelForSequenceClassification.from_pretrained(
+        path,
+        num_labels=1,
+        dtype=torch.float32,
+        use_safetensors=True,
+        local_files_only=True,
+        ignore_mismatched_sizes=True,
+        output_loading_info=True,
+    )
+    fresh = {*info["missing_keys"], *(name for name, *_ in info["mismatched_keys"])}
+    backbone = f"{model.base_model_prefix}."
+    # models of masked words come without a pooler, which belongs to the head
+    if lacking := sorted(name for name in fresh if name.startswith(backbone) and ".pooler." not in name):
+        raise BrokenArtifact(f"{path}: its weights lack {lacking[0]} as its config.json has it; fetch the model again")
+    return cast(PreTrainedModel, model)

@@ -7,8 +7,11 @@ import huggingface_hub
 import pytest
 import torch
 from pydantic import ValidationError
+from safetensors.torch import load_file, save_file
+from transformers import BertConfig, BertForSequenceClassification
 
 from trainer.artifacts import ArtifactStore, Contents
+from trainer.data.product_world import make_tokenizer
 from trainer.errors import BrokenArtifact, NotFound
 from trainer.models.policy import Policy
 from trainer.models.starting_point import BackboneOrigin, PolicyOrigin, Scratch, TrainedPolicy
@@ -119,3 +122,35 @@ def test_bfloat16_is_what_training_computes_in_and_not_what_weights_are(store: A
     assert origin.compute_dtype == torch.bfloat16
     assert TrainedPolicy(scratch=SHAPE).compute_dtype == torch.float32
     assert first_weight(origin.open(store, seed=0)[0]).dtype == torch.float32
+
+
+def encoder_with_labels(labels: int, directory: Path) -> BertForSequenceClassification:
+    tokenizer = make_tokenizer()
+    shape = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    model = BertForSequenceClassification(BertConfig(vocab_size=len(tokenizer), num_labels=labels, **shape))
+    model.save_pretrained(directory)
+    tokenizer.save_pretrained(directory)
+    return model
+
+
+@pytest.mark.parametrize(("labels", "kept"), [(1, True), (3, False)])
+def test_a_classifiers_head_is_kept_if_it_is_one_score(
+    labels: int, kept: bool, store: ArtifactStore, tmp_path: Path
+) -> None:
+    theirs = encoder_with_labels(labels, tmp_path / "model").state_dict()
+    first, second = (BackboneOrigin(path=str(tmp_path / "model")).open(store, 0)[0].model for _ in range(2))
+    assert (first.config.num_labels, tuple(first.classifier.weight.shape)) == (1, (1, 16))
+    assert torch.equal(first.classifier.weight, second.classifier.weight)  # of the seed
+    ours = first.state_dict()
+    assert len(ours) > 10
+    same = [name for name in ours if ours[name].shape == theirs[name].shape and torch.equal(ours[name], theirs[name])]
+    assert {*ours} - {*same} == (set() if kept else {"classifier.weight", "classifier.bias"})
+
+
+def test_a_backbone_that_lacks_weights_is_refused(store: ArtifactStore, tmp_path: Path) -> None:
+    encoder_with_labels(1, tmp_path / "model")
+    weights = load_file(tmp_path / "model" / "model.safetensors")
+    del weights["bert.encoder.layer.0.output.dense.weight"]
+    save_file(weights, tmp_path / "model" / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(BrokenArtifact, match=r"its weights lack bert\.encoder\.layer\.0\.output\.dense\.weight"):
+        BackboneOrigin(path=str(tmp_path / "model")).open(store, 0)

@@ -176,3 +176,22 @@ def test_the_manifest_says_what_training_contrasted_and_how_a_pair_is_laid_out(t
     for details in found.values():
         assert details["segments"] == ["prompt", "response"]
         assert details["template"] == "<cls> {prompt} <sep> {response} <sep>"
+
+
+@pytest.mark.parametrize("reads", ["prompt", "response"])
+def test_a_control_is_trained_published_and_measured_per_kind(reads: str, tmp_path: Path) -> None:
+    store = ArtifactStore(tmp_path / "store")
+    world = {"kind": "product_world", "size": 96, "validation_size": 60, "contrast": "prompt"}
+    backbone = {"scratch": BACKBONE["scratch"], "reads": reads}
+    content = recipe(tmp_path, backbone=backbone, loss="bce", max_steps=16, optimizer={"learning_rate": 3e-3})
+    trained = content.model_copy(update={"data": ProductWorldData.model_validate(world)})
+    result = run_recipe(trained, tmp_path / "run", store, quiet=True)
+    artifact = store.open(result["artifacts"]["reward_model"])
+    model: Any = load_pair_model(artifact, store, torch.device("cpu"))
+    assert (model.reads, artifact.manifest.details["reads"]) == (reads, reads)
+    accuracies = {name: value for name, value in artifact.manifest.metrics.items() if "accuracy" in name}
+    assert {"held_out/accuracy", "held_out/accuracy/mod_value", "held_out/accuracy/drop_fact"} <= accuracies.keys()
+    if reads == "response":  # one response carries both labels: every kind ties, to the last bit
+        assert set(accuracies.values()) == {0.5}
+    else:
+        assert len(set(accuracies.values())) > 2
