@@ -13,6 +13,13 @@ from trainer.generation.decoding import Row
 from trainer.generation.sampled import Cell, Sampled
 from trainer.models.policy import PairBatch, Policy, collate
 
+Between = Callable[[str], None]
+"""Called between the parts of long work with what comes next; raises to abandon it."""
+
+
+def keep_on(_: str) -> None:
+    """Nobody watches."""
+
 
 @dataclass(frozen=True)
 class PolicyPrompt:
@@ -80,6 +87,7 @@ def sample_rollouts(
     draw: int,
     max_response_tokens: int,
     temperature: float = 1.0,
+    between: Between = keep_on,
 ) -> list[Rollout]:
     """``replicates`` responses to each prompt, a prompt's standing together, from the whole distribution (top_p = 1).
 
@@ -90,6 +98,7 @@ def sample_rollouts(
     rows = [Row(cell, prompt.ids) for key, prompt in keys.items() for cell in cells[key]]
     found: dict[Cell, Sampled] = {}
     for batch in batches(rows):
+        between(f"{len(found)} of {len(rows)} responses")
         sampled = decode_within_memory(policy, batch, seed, max_response_tokens, coupled=temperature == 0)
         found |= {each.cell: each for each in sampled}
     return [
@@ -113,6 +122,7 @@ def recompute(
     pad_id: int,
     device: torch.device,
     micro: int,
+    between: Between = keep_on,
 ) -> TokenTable:
     """Log-probabilities and values of the sampled tokens, by the very forward that training differentiates.
 
@@ -122,6 +132,7 @@ def recompute(
     width = max(rollout.encoded.tokens for rollout in rollouts)
     columns: list[list[Tensor]] = [[], [], [], []]
     for start in range(0, len(rollouts), micro):
+        between("log-probabilities")
         batch = collate([rollout.encoded for rollout in rollouts[start : start + micro]], pad_id).to(device)
         logps, values = actor_critic(batch)
         for column, part in zip(columns, (batch.response_mask, logps, reference(batch), values), strict=True):

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from trainer.data.product_world import make_tokenizer
-from trainer.errors import InvalidInput, OverlongInput
+from trainer.errors import InvalidInput, OverlongInput, Stopped
 from trainer.models.policy import Policy, collate
 from trainer.models.starting_point import PolicyOrigin, Scratch
 from trainer.models.value_head import ActorCritic
@@ -102,3 +102,16 @@ def test_prompts_that_cannot_be_used_are_named(policy: Policy) -> None:
         encode_prompts(policy, ["product mug", " "], 8)
     with pytest.raises(OverlongInput, match=r"prompt 1 has 10 tokens; with max_response_tokens=60 .* room for 4"):
         encode_prompts(policy, TEXTS, 60)
+
+
+def test_sampling_is_abandoned_between_batches(policy: Policy, prompts: list[PolicyPrompt]) -> None:
+    told: list[str] = []
+
+    def between(doing: str) -> None:
+        told.append(doing)
+        if len(told) == 2:
+            raise Stopped("enough")
+
+    with pytest.raises(Stopped, match="enough"):
+        sample_rollouts(policy, prompts, replicates=200, seed=0, draw=0, max_response_tokens=1, between=between)
+    assert told == ["0 of 600 responses", "200 of 600 responses"]

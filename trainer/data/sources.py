@@ -57,6 +57,9 @@ class DataSource(Model, ABC):
     """A row with a longer response is left out, never cut: its end is what the policy learns to stop at. Counted."""
     max_tokens: int | None = Field(None, ge=2)
     """Of prompt and response together: where they are more, the prompt gives way. null: the limits above suffice."""
+    verify: Literal["product_world"] | None = None
+    """Have this checker count the rows to train on that it disagrees with: responses, chosen ones of preferences, that
+    violate their prompt, and rejected ones that do not."""
 
     @property
     def longest(self) -> tuple[int, int]:

@@ -89,7 +89,7 @@ class RewardModel:
             "match_features": self.match_features,
             "reads": self.reads,
             "max_tokens": self.max_tokens,
-            "segments": ["prompt", "response"],
+            "segments": list(self._segments),
             "template": self._template(),
             "template_hash": self.template_hash,
             "orientation": "higher_is_better",
@@ -123,16 +123,21 @@ class RewardModel:
     def bytes(self) -> int:
         return model_bytes(self.model)
 
+    @property
+    def _segments(self) -> tuple[Literal["prompt", "response"], ...]:
+        return ("prompt", "response") if self.reads == "pair" else (self.reads,)
+
     def _template(self) -> str:
         """How a pair is laid out, its special tokens in place: an encoder's segments, a decoder's chat template."""
         if self.architecture == "decoder":
             return str(self.tokenizer.chat_template)
-        encoding = self.tokenizer("prompt", "response", add_special_tokens=True)
+        encoding = self.tokenizer(*self._segments, add_special_tokens=True)
+        texts = [f"{{{segment}}}" for segment in self._segments]
         parts: list[str] = []
         for token, segment in zip(encoding["input_ids"], encoding.sequence_ids(), strict=True):
             if segment is None:
                 parts.append(self.tokenizer.convert_ids_to_tokens(token))
-            elif (text := ("{prompt}", "{response}")[segment]) not in parts:
+            elif (text := texts[segment]) not in parts:
                 parts.append(text)
         return " ".join(parts)
 
@@ -140,8 +145,10 @@ class RewardModel:
         return torch.tensor(pad_right(rows, fill), device=self.model.device)
 
     def _encode_segments(self, prompt: str, response: str, on_overlong: OnOverlong) -> Encoded:
-        texts = {"pair": (prompt, response), "prompt": (prompt,), "response": (response,)}[self.reads]
-        encoding = self.tokenizer(*texts, add_special_tokens=True, truncation=False, verbose=False)
+        texts = {"prompt": prompt, "response": response}
+        encoding = self.tokenizer(
+            *(texts[segment] for segment in self._segments), add_special_tokens=True, truncation=False, verbose=False
+        )
         ids: list[int] = encoding["input_ids"]
         segments: list[int | None] = encoding.sequence_ids()
         if self.reads == "response":

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Field, Tag
+from pydantic import BeforeValidator, Discriminator, Field, Tag
 
 from trainer.batches import BatchPlan
 from trainer.data.text import Encoded
@@ -40,10 +40,16 @@ def _kind(content: Any) -> str:  # noqa: ANN401 - pydantic passes whatever was s
     return str(content.get("kind", "zero") if isinstance(content, dict) else getattr(content, "kind", "zero"))
 
 
+def _named(content: Any) -> Any:  # noqa: ANN401 - pydantic passes whatever was sent
+    return {"kind": content} if isinstance(content, str) else content
+
+
 GeneratedLabel = Annotated[
     Annotated[ZeroLabel, Tag("zero")] | Annotated[OracleLabel, Tag("oracle")] | Annotated[SoftLabel, Tag("soft")],
     Discriminator(_kind),
+    BeforeValidator(_named),
 ]
+"""``zero``, ``oracle`` and ``soft`` may stand for themselves where nothing else is to be said of them."""
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from trainer.recipes.live_reward_model import LiveRewardModel
 from trainer.recipes.ppo_learner import PPOLearner
 from trainer.recipes.response_scores import ModelScores, Score, mean_of, score_rollouts
 from trainer.recipes.rounds import Game, Judges, PromptRounds, RoundReport, greedy_responses
-from trainer.rollouts import PolicyPrompt, Rollout
+from trainer.rollouts import Between, PolicyPrompt, Rollout
 
 RewardFrom = Literal["live", "anchor", "min"]
 
@@ -29,8 +29,8 @@ class Pace:
     policy_steps: int
     warmup_rounds: int
     """In which the critic alone learns."""
-    replay: int
-    """Newest generations that the reward model is shown."""
+    replay: int | None
+    """Newest generations that the reward model is shown; None: the round's own."""
 
 
 class AdversarialGame(Game):
@@ -59,18 +59,18 @@ class AdversarialGame(Game):
         self._replay: list[tuple[int, str]] = []
         """(place among the prompts, response), oldest first."""
 
-    def play(self, number: int) -> RoundReport:
+    def play(self, number: int, between: Between) -> RoundReport:
         first = number * self._pace.policy_steps
-        rollouts = self._sample(first)
-        metrics = self._remember(rollouts) | self._teach(number)
+        rollouts = self._sample(first, between)
+        metrics = self._remember(rollouts) | self._teach(number, between)
         scores: list[Score] = []
         for position in range(self._pace.policy_steps):
             if position:
-                rollouts = self._sample(first + position)
+                rollouts = self._sample(first + position, between)
+            between("scores")
             scores, anchored = self._scores(rollouts)
-            learned = self.learner.learn(
-                rollouts, scores, first + position, critic_only=number < self._pace.warmup_rounds
-            )
+            warming_up = number < self._pace.warmup_rounds
+            learned = self.learner.learn(rollouts, scores, first + position, critic_only=warming_up, between=between)
         judged = self._judges.means(rollouts) | {"anchor/probability": _mean_probability(anchored)}
         trusted = self._judges.trusted(judged)
         if self._reward_from != "anchor" and self._pace.reward_model_steps:
@@ -98,14 +98,14 @@ class AdversarialGame(Game):
         self._live.restore(state["reward_model"])
         self._replay = [(index, response) for index, response in state["replay"]]
 
-    def _sample(self, number: int) -> list[Rollout]:
-        return self.learner.sample(self._prompts.of_pass(number), number)
+    def _sample(self, number: int, between: Between) -> list[Rollout]:
+        return self.learner.sample(self._prompts.of_pass(number), number, between)
 
     def _remember(self, rollouts: Sequence[Rollout]) -> dict[str, float]:
-        """Keep what the reward model can read. Raises RunFailed if that is nothing, in this round or before."""
+        """Keep what the reward model can read. Raises RunFailed if that is nothing."""
         usable = [each for each in rollouts if self._encode(each.prompt.prompt, each.response) is not None]
         fresh = [(each.prompt.index, each.response) for each in usable]
-        self._replay = [*self._replay, *fresh][-self._pace.replay :]
+        self._replay = fresh if self._pace.replay is None else [*self._replay, *fresh][-self._pace.replay :]
         if not self._replay:
             raise RunFailed(
                 f"none of {len(rollouts)} generations can be shown to the reward model: all are empty or longer than"
@@ -113,11 +113,12 @@ class AdversarialGame(Game):
             )
         return {"reward_model/unusable_generations": float(len(rollouts) - len(usable))}
 
-    def _teach(self, number: int) -> dict[str, float]:
+    def _teach(self, number: int, between: Between) -> dict[str, float]:
         """This round's steps of the reward model; means over them."""
         generations = self._generations() if self._pace.reward_model_steps else []
         sums: dict[str, float] = {}
         for position in range(self._pace.reward_model_steps):
+            between(f"reward-model step {position + 1} of {self._pace.reward_model_steps}")
             step = number * self._pace.reward_model_steps + position
             part = self._live.step(self._batches.batch(step, generations), step)
             for name, value in part.items():

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from trainer.artifacts import Artifact, ArtifactStore
 from trainer.data.product_world.reading import read_prompt
-from trainer.data.rows import Pair, Preference
+from trainer.data.rows import Preference
 from trainer.data.text import as_text
 from trainer.errors import InvalidInput
 from trainer.loop import BatchSettings, CheckpointSettings
@@ -22,8 +22,8 @@ from trainer.recipes.adversarial_game import AdversarialGame, Pace, RewardFrom
 from trainer.recipes.encoding import EncodedPreference, encode_preferences, training_device
 from trainer.recipes.live_reward_model import LiveRewardModel, LiveSettings
 from trainer.recipes.played_reward_models import PlayedRewardModels
-from trainer.recipes.preferential_data import Augmentation, check_contrast, contrasting, count_disagreements
-from trainer.recipes.reading import read_preferences
+from trainer.recipes.preferential_data import Augmentation, check_contrast, contrasting, refuse_cut
+from trainer.recipes.reading import count_disagreements, read_preferences
 from trainer.recipes.reward_model import RewardModelRecipe
 from trainer.recipes.rounds import Judges, PromptRounds, RoundsRecipe, play_rounds
 from trainer.rollouts import encode_prompts
@@ -78,13 +78,20 @@ class GAPO(RoundsRecipe):
     generated_share: float = Field(0.25, ge=0, le=1)
     """Of its batches; 0 trains it on with the data alone."""
     replay: int | None = Field(None, ge=1)
-    """Generations it draws from, the newest; null: one round's."""
+    """Generations it draws from, the newest, of whatever round; null: this round's."""
     reward_from: RewardFrom = "live"
     """Whose score pays the policy; ``min``: the lesser of the live model's and the anchor's."""
-    verify: Literal["product_world"] | None = None
-    """Have this checker count accepted rows that violate their prompt, and rejected ones that do not."""
     publish_every_rounds: int | None = Field(None, ge=1)
     """Publish the live reward model on the way too, each time as a version of its name; null: at the end only."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _verify_is_of_the_data(cls, content: Any) -> Any:  # noqa: ANN401 - pydantic passes whatever was sent
+        """Recipes stored before there was ``data.verify`` have it here."""
+        if not isinstance(content, dict) or not isinstance(content.get("data"), dict) or "verify" not in content:
+            return content
+        rest = {name: value for name, value in content.items() if name != "verify"}
+        return {**rest, "data": {**content["data"], "verify": content["verify"]}}
 
     def run(self, run: Run) -> dict[str, Any]:
         self.check_one_process()
@@ -95,7 +102,9 @@ class GAPO(RoundsRecipe):
         for place, each in ((data.place, rows), (f"{data.place} (held out)", held_out)):
             check_contrast(each, self.augmentation, place)
         accepted = [row.sides[0] for row in rows]
-        facts = self._judge_rows(rows, accepted, run)
+        if isinstance(self.generated_label, OracleLabel):
+            for pair in accepted:  # it must judge what answers them
+                read_prompt(as_text(pair.prompt))
         warm = self._warm_up(run)
         if warm.manifest.details.get("loss") != "bce":
             run.reporter.message(
@@ -126,14 +135,14 @@ class GAPO(RoundsRecipe):
                 self.reward_model_steps,
                 self.policy_steps,
                 self.ppo.value.warmup_rounds,
-                self.replay or self.ppo.rollouts,
+                self.replay,
             ),
             label=self.generated_label,
             reward_from=self.reward_from,
             publish=lambda done: published.on_the_way(done, self.publish_every_rounds),
         )
         played = play_rounds(game, self, run)
-        metrics = facts | played.metrics
+        metrics = count_disagreements(self.data, rows) | played.metrics
         final = learner.sample(measured, passes) if measured else []
         artifacts = published.at_the_end(played, final, judges)
         artifacts["policy"] = self.publish_policy(
@@ -147,20 +156,6 @@ class GAPO(RoundsRecipe):
             run,
         )
         return self.finish(run, artifacts, metrics, played.rounds) | {"stopped_early": played.reason}
-
-    def _judge_rows(self, rows: Sequence[Preference], accepted: Sequence[Pair], run: Run) -> dict[str, float]:
-        """What the checker says of the rows, if it was asked; and whether it can label generations, if it must."""
-        if isinstance(self.generated_label, OracleLabel):
-            for pair in accepted:
-                read_prompt(as_text(pair.prompt))
-        if self.verify is None:
-            return {}
-        facts = count_disagreements(rows)
-        wrong, right = int(facts["data/accepted_violating"]), int(facts["data/rejected_satisfying"])
-        run.reporter.message(
-            f"of {len(rows)} rows, {wrong} accepted violate their prompt and {right} rejected satisfy theirs"
-        )
-        return facts
 
     def _warm_up(self, run: Run) -> Artifact:
         """The reward model to begin with: the published one, or one trained here, once, as ``NAME/warm_up``."""
@@ -178,7 +173,7 @@ class GAPO(RoundsRecipe):
             name=name,
             seed=self.seed,
             launch=self.launch,
-            data=contrasting(self.data, self.augmentation),
+            data=contrasting(self.data, self.augmentation).model_copy(update={"verify": None}),  # said already
             backbone=warm_up.backbone,
             loss="bce",
             optimizer=warm_up.optimizer,
@@ -208,9 +203,5 @@ class GAPO(RoundsRecipe):
     ) -> list[EncodedPreference]:
         """As the reward model's own tokenizer reads them. Raises InvalidInput where a prompt would lose tokens."""
         encoded = encode_preferences(model, rows, self.data, run, part)
-        if cut := sum(any(side.truncated_tokens for side in row.sides) for row in encoded):
-            raise InvalidInput(
-                f"{cut} of {len(encoded)} rows exceed the reward model's {model.max_tokens} tokens, and cutting their"
-                " prompts would drop constraints without a word; use a backbone with a longer window or shorter rows"
-            )
+        refuse_cut(encoded, model.max_tokens)
         return encoded

@@ -16,7 +16,7 @@ from trainer.recipes.response_scores import (
     score_rollouts,
 )
 from trainer.recipes.rounds import Game, Judges, PromptRounds, RoundReport, RoundsRecipe, greedy_responses, play_rounds
-from trainer.rollouts import PolicyPrompt, encode_prompts
+from trainer.rollouts import Between, PolicyPrompt, encode_prompts
 
 
 class PPO(RoundsRecipe):
@@ -65,12 +65,13 @@ class FrozenReward(Game):
         self._judges = judges
         self._recipe = recipe
 
-    def play(self, number: int) -> RoundReport:
-        rollouts = self.learner.sample(self._prompts.of_pass(number), number)
+    def play(self, number: int, between: Between) -> RoundReport:
+        rollouts = self.learner.sample(self._prompts.of_pass(number), number, between)
+        between("scores")
         scores = score_rollouts(self._reward, rollouts)
         judged = self._judges.means(rollouts)
         warming_up = number < self._recipe.ppo.value.warmup_rounds
-        metrics = self.learner.learn(rollouts, scores, number, critic_only=warming_up)
+        metrics = self.learner.learn(rollouts, scores, number, critic_only=warming_up, between=between)
         return RoundReport({**metrics, **judged}, mean_of(scores), self._judges.trusted(judged))
 
     def evaluate(self) -> dict[str, float]:

@@ -14,7 +14,7 @@ from trainer.errors import RunFailed
 from trainer.models.policy import Policy, collate
 from trainer.models.value_head import ActorCritic
 from trainer.recipes.ppo_settings import PPOSettings
-from trainer.rollouts import PolicyPrompt, Rollout, TokenTable, recompute, sample_rollouts
+from trainer.rollouts import Between, PolicyPrompt, Rollout, TokenTable, keep_on, recompute, sample_rollouts
 from trainer.schedule import OptimizerSettings, learning_rate, make_adam
 
 Score = float | None
@@ -50,7 +50,7 @@ class PPOLearner:
         self.seed = seed
         self._dtype = compute_dtype
 
-    def sample(self, prompts: Sequence[PolicyPrompt], draw: int) -> list[Rollout]:
+    def sample(self, prompts: Sequence[PolicyPrompt], draw: int, between: Between = keep_on) -> list[Rollout]:
         """Responses of the present policy; each ``draw`` meets its own noise."""
         with self._precision():
             return sample_rollouts(
@@ -60,17 +60,24 @@ class PPOLearner:
                 seed=self.seed,
                 draw=draw,
                 max_response_tokens=self.settings.max_response_tokens,
+                between=between,
             )
 
     def learn(
-        self, rollouts: Sequence[Rollout], scores: Sequence[Score], number: int, *, critic_only: bool = False
+        self,
+        rollouts: Sequence[Rollout],
+        scores: Sequence[Score],
+        number: int,
+        *,
+        critic_only: bool = False,
+        between: Between = keep_on,
     ) -> dict[str, float]:
         """One PPO pass, ``number`` from 0, on what the present policy sampled; metrics under TRL's names.
 
         Raises RunFailed if the policy is further than ``kl.limit`` from its reference, or for a loss or gradient that
         is not finite, before it reaches the weights.
         """
-        table = self._recompute(rollouts)
+        table = self._recompute(rollouts, between)
         kl = pg.kl_estimate(table.logps, table.reference_logps, self.settings.kl.estimator)
         per_response = torch.where(table.mask, kl, 0.0).sum(dim=1)
         self._check_kl(float(per_response.mean()))
@@ -85,6 +92,7 @@ class PPOLearner:
                 order[i : i + self.settings.minibatch] for i in range(0, len(order), self.settings.minibatch)
             ]
             for position, chosen in enumerate(minibatches):
+                between(f"policy step {epoch * len(minibatches) + position + 1} of {self.settings.updates}")
                 update = number * self.settings.updates + epoch * len(minibatches) + position
                 part = self._step(rollouts, chosen, table, advantages, returns, update, critic_only)
                 for name, value in part.items():
@@ -120,7 +128,7 @@ class PPOLearner:
             return nullcontext()
         return torch.autocast(self.policy.device.type, self._dtype)
 
-    def _recompute(self, rollouts: Sequence[Rollout]) -> TokenTable:
+    def _recompute(self, rollouts: Sequence[Rollout], between: Between) -> TokenTable:
         with self._precision():
             return recompute(
                 rollouts,
@@ -129,6 +137,7 @@ class PPOLearner:
                 pad_id=self.policy.pad_id,
                 device=self.policy.device,
                 micro=self.settings.micro or self.settings.minibatch,
+                between=between,
             )
 
     def _rewards(self, rollouts: Sequence[Rollout], scores: Sequence[Score]) -> Tensor:

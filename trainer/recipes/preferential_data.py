@@ -1,14 +1,12 @@
-"""Rows for GAPO: what an accepted and a rejected one must share and differ in, and whether a checker agrees."""
+"""Rows for GAPO: what an accepted and a rejected one must share and differ in, and that nothing of it is cut."""
 
 from collections.abc import Sequence
 from typing import Literal
 
-from trainer.data.product_world import satisfied
-from trainer.data.product_world.reading import read_prompt
-from trainer.data.rows import Pair, Preference
+from trainer.data.rows import Preference
 from trainer.data.sources import DataSource, ProductWorldData
-from trainer.data.text import as_text
 from trainer.errors import InvalidInput
+from trainer.recipes.encoding import EncodedPreference
 
 Augmentation = Literal["preferential_prompt", "preferential_response"]
 
@@ -46,18 +44,14 @@ def check_contrast(rows: Sequence[Preference], augmentation: Augmentation, place
             )
 
 
-def count_disagreements(rows: Sequence[Preference]) -> dict[str, float]:
-    """How many accepted rows the product world's checker finds wrong, and how many rejected ones right.
+def refuse_cut(encoded: Sequence[EncodedPreference], max_tokens: int) -> None:
+    """Raises InvalidInput where prompts lost tokens.
 
-    Raises InvalidInput for prompts of elsewhere.
+    What was cut may be the very constraint that two prompts differ in: one text would then be both right and wrong.
     """
-    accepted = [row.chosen for row in rows if row.chosen is not None]
-    rejected = [row.rejected for row in rows if row.rejected is not None]
-    return {
-        "data/accepted_violating": float(sum(not _right(pair) for pair in accepted)),
-        "data/rejected_satisfying": float(sum(_right(pair) for pair in rejected)),
-    }
-
-
-def _right(pair: Pair) -> bool:
-    return satisfied(read_prompt(as_text(pair.prompt)), pair.response)
+    if cut := sum(any(side.truncated_tokens for side in row.sides) for row in encoded):
+        raise InvalidInput(
+            f"{cut} of {len(encoded)} rows exceed the reward model's {max_tokens} tokens or data.max_prompt_tokens, and"
+            " cutting their prompts would drop constraints without a word; use a backbone with a longer window or"
+            " shorter rows"
+        )

@@ -1,12 +1,15 @@
-"""A run's rows, the same ones every time it continues."""
+"""A run's rows, the same ones every time it continues, and what a checker says of them."""
 
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
+from trainer.data.product_world import satisfied
+from trainer.data.product_world.reading import read_prompt
 from trainer.data.rows import Pair, Preference, digest_rows
 from trainer.data.sources import DataSource, Skipped
+from trainer.data.text import as_text
 from trainer.errors import Conflict
 from trainer.files import write_atomically
 from trainer.recipe import DataPart, Run
@@ -21,7 +24,9 @@ def read_pairs(data: DataSource, run: Run) -> tuple[list[Pair], list[Pair]]:
 
     Raises InvalidInput naming a bad row, and Conflict if the rows are not those the run began with.
     """
-    return _read(data, data.pairs, run)
+    rows, held_out = _read(data, data.pairs, run)
+    _tell_disagreements(data, rows, run)
+    return rows, held_out
 
 
 def read_prompts(data: DataSource, run: Run) -> tuple[list[Pair], list[Pair]]:
@@ -31,7 +36,9 @@ def read_prompts(data: DataSource, run: Run) -> tuple[list[Pair], list[Pair]]:
 
 def read_preferences(data: DataSource, run: Run) -> tuple[list[Preference], list[Preference]]:
     """As ``read_pairs``, of preferences."""
-    return _read(data, data.preferences, run)
+    rows, held_out = _read(data, data.preferences, run)
+    _tell_disagreements(data, rows, run)
+    return rows, held_out
 
 
 def _read(data: DataSource, rows_of: Callable[..., list[Content]], run: Run) -> tuple[list[Content], list[Content]]:
@@ -49,6 +56,33 @@ def _counted(rows_of: Callable[..., list[Content]], part: DataPart, run: Run) ->
     kept = rows_of(held_out=part == "held_out", report=skip)
     run.count(part, rows=len(kept))
     return kept
+
+
+def count_disagreements(data: DataSource, rows: Sequence[Pair | Preference]) -> dict[str, float]:
+    """How many responses the checker of ``data.verify`` finds wrong and, of rejected ones, right; for a manifest.
+
+    Nothing without a checker. Raises InvalidInput for prompts that it cannot judge.
+    """
+    if data.verify is None:
+        return {}
+    accepted = [row if isinstance(row, Pair) else row.chosen for row in rows]
+    rejected = [row.rejected for row in rows if isinstance(row, Preference)]
+    return {
+        "data/accepted_violating": float(sum(not _right(pair) for pair in accepted if pair is not None)),
+        "data/rejected_satisfying": float(sum(_right(pair) for pair in rejected if pair is not None)),
+    }
+
+
+def _right(pair: Pair) -> bool:
+    return satisfied(read_prompt(as_text(pair.prompt)), pair.response)
+
+
+def _tell_disagreements(data: DataSource, rows: Sequence[Pair | Preference], run: Run) -> None:
+    if found := count_disagreements(data, rows):
+        wrong, right = map(int, found.values())
+        run.reporter.message(
+            f"of {len(rows)} rows, {wrong} accepted violate their prompt and {right} rejected satisfy theirs"
+        )
 
 
 def _hold(

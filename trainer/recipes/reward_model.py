@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from trainer.calibration import fit_temperature
-from trainer.data.rows import contrasts
+from trainer.data.rows import Preference, contrasts
 from trainer.data.text import Encoded
 from trainer.errors import InvalidInput
 from trainer.loop import Learner
@@ -16,9 +16,10 @@ from trainer.models.loading import make_probes
 from trainer.models.reward_model import RewardModel
 from trainer.models.starting_point import BackboneOrigin
 from trainer.objectives.bradley_terry import bradley_terry, pointwise_bce
-from trainer.recipe import Run
+from trainer.recipe import DataPart, Run
 from trainer.recipes.encoding import EncodedPreference, encode_preferences, training_device
-from trainer.recipes.reading import read_preferences
+from trainer.recipes.preferential_data import refuse_cut
+from trainer.recipes.reading import count_disagreements, read_preferences
 from trainer.recipes.training import TrainingRecipe
 
 Loss = Literal["bradley_terry", "bce"]
@@ -46,8 +47,8 @@ class RewardModelRecipe(TrainingRecipe):
         rows, held_out = read_preferences(self.data, run)
         model, parent = self.backbone.settled(run).open(run.artifacts, self.seed)
         model.model.to(training_device())
-        encoded = encode_preferences(model, rows, self.data, run)
-        measured = encode_preferences(model, held_out, self.data, run, "held_out")
+        encoded = self._encode(model, rows, run)
+        measured = self._encode(model, held_out, run, "held_out")
         if self.margin and any(row.margin is None for row in encoded):
             raise InvalidInput(
                 "margin needs a number in field 'margin', or in 'score_chosen' and 'score_rejected', of every row",
@@ -57,6 +58,7 @@ class RewardModelRecipe(TrainingRecipe):
         steps = self.train(learner, encoded, [row.tokens for row in encoded], run)
         model.network.eval()
         metrics, calibration = measure(model, measured, self.loss)
+        metrics |= count_disagreements(self.data, rows)
         artifact = self.publish(
             run,
             self.name,
@@ -74,6 +76,14 @@ class RewardModelRecipe(TrainingRecipe):
             parents=[parent.as_parent("backbone")] if parent else [],
         )
         return self.finish(run, {"reward_model": artifact}, metrics, steps)
+
+    def _encode(
+        self, model: RewardModel, rows: Sequence[Preference], run: Run, part: DataPart = "training"
+    ) -> list[EncodedPreference]:
+        encoded = encode_preferences(model, rows, self.data, run, part)
+        if "prompts" in contrasts(rows):
+            refuse_cut(encoded, model.max_tokens)
+        return encoded
 
 
 class _Learner(Learner[EncodedPreference]):

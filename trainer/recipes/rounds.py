@@ -34,7 +34,7 @@ from trainer.recipes.publishing import PublishingRecipe
 from trainer.recipes.reference_artifact import publish_reference
 from trainer.recipes.response_scores import CheckerScores, ResponseScores, mean_of
 from trainer.recipes.reward_hacking import EarlyStop, HackingDetector
-from trainer.rollouts import PolicyPrompt, Rollout, encode_prompts, sample_rollouts
+from trainer.rollouts import Between, PolicyPrompt, Rollout, encode_prompts, sample_rollouts
 from trainer.schedule import OptimizerSettings
 
 _MEASURES: tuple[Measure, ...] = ("gold", "satisfied")
@@ -165,8 +165,8 @@ class Game(ABC):
     learner: PPOLearner
 
     @abstractmethod
-    def play(self, number: int) -> RoundReport:
-        """Round ``number``, from 0."""
+    def play(self, number: int, between: Between) -> RoundReport:
+        """Round ``number``, from 0. Where ``between`` raises it is abandoned, and the game has no use any more."""
 
     @abstractmethod
     def evaluate(self) -> dict[str, float]:
@@ -202,8 +202,8 @@ class Played:
 def play_rounds(game: Game, recipe: RoundsRecipe, run: Run) -> Played:
     """Play until the rounds are over or the reward is hacked, continuing from the run's last checkpoint.
 
-    Raises Stopped, after a checkpoint, where a stop was requested, and whatever a round raises: the last checkpoint
-    is intact then.
+    Raises Stopped where a stop was requested, which a round answers between its steps: it is abandoned and will be
+    played again from the last checkpoint. Raises whatever else a round raises: that checkpoint is intact then too.
     """
     checkpoints = Checkpoints(run.directory)
     detector = HackingDetector(recipe.early_stop or EarlyStop())
@@ -214,11 +214,19 @@ def play_rounds(game: Game, recipe: RoundsRecipe, run: Run) -> Played:
         number, reason, metrics, best = state["round"], state["reason"], state["metrics"], state["best"]
         detector.restore(state["detector"])
         game.restore(state["game"])
+    saved = number
+
+    def between(doing: str) -> None:
+        if run.reporter.stop_requested():
+            place = f"after round {saved}" if saved else "with the first"
+            raise Stopped(f"stopped on request in round {number + 1} of {recipe.rounds}; it continues {place}")
+        run.reporter.progress("train", number, recipe.rounds, unit="round", note=doing)
+
     while number < recipe.rounds and reason is None:
         started = time.monotonic()
         # a reward model may have dropout; a round that is played again meets the same
         torch.manual_seed(random.Random(f"round/{recipe.seed}/{number}").getrandbits(62))
-        report = game.play(number)
+        report = game.play(number, between)
         number += 1
         found = detector.observe(report.reward, report.judges)
         reason = found if recipe.early_stop is not None else None
@@ -233,6 +241,7 @@ def play_rounds(game: Game, recipe: RoundsRecipe, run: Run) -> Played:
         if stop or last or number % recipe.checkpoint.every_rounds == 0:
             told = {"round": number, "reason": reason, "metrics": metrics, "best": best}
             checkpoints.save(number, {**told, "detector": detector.state(), "game": game.state()})
+            saved = number
         if stop and not last:
             raise Stopped(f"stopped on request after round {number} of {recipe.rounds}; it continues from there")
     if reason is None:

@@ -3,24 +3,29 @@
 import itertools
 import json
 import random
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast
 
-from trainer.artifacts import ArtifactStore
+from trainer.artifacts import ArtifactStore, Contents
 from trainer.data.product_world import make_tokenizer, perturb_prompt, render_prompt, sample_examples
-from trainer.errors import InvalidInput, RunFailed
+from trainer.data.sources import ProductWorldData
+from trainer.errors import BrokenArtifact, InvalidInput, RunFailed, Stopped
 from trainer.models.loading import load_pair_model
 from trainer.models.policy import Policy
 from trainer.recipe import Recipe
 from trainer.recipes import parse_recipe
-from trainer.reporting import read_events
+from trainer.recipes.adversarial_batches import AdversarialBatches, Labelled
+from trainer.recipes.ppo_learner import PPOLearner
+from trainer.recipes.reward_hacking import HackingDetector
+from trainer.reporting import STOP_FILE, read_events
 from trainer.run import run_recipe
 
 SHAPE = {"hidden_size": 32, "layers": 2, "heads": 2, "max_tokens": 64}
@@ -107,7 +112,7 @@ def test_the_anchor_stays_the_live_model_moves_every_round_and_both_say_which_to
         ({}, (4, 2, 2)),
         ({"generated_share": 0.5}, (4, None, 4)),
         ({"generated_share": 0.0, "policy_steps": 2}, (4, 4, None)),
-        ({"generated_label": {"kind": "oracle"}, "reward_from": "min", "replay": 12}, (4, 2, 2)),
+        ({"generated_label": "oracle", "reward_from": "min", "replay": 12}, (4, 2, 2)),
         ({"generated_label": {"kind": "soft", "alpha": 0.3}, "augmentation": "preferential_response"}, (4, 2, 2)),
         ({"reward_model_steps": 3, "reward_from": "anchor"}, (4, 2, 2)),
         ({"reward_model": {"warm_up": {"backbone": DECODER, "max_steps": 1}}}, (4, 2, 2)),
@@ -147,6 +152,126 @@ def test_a_run_killed_within_a_round_resumes_to_the_same_weights(
         assert ours != theirs
         assert same(weights(store, ours), weights(store, theirs)), role
     assert straight["metrics"] == resumed["metrics"]
+
+
+@pytest.mark.parametrize(
+    ("every_rounds", "place"), [(1, "after round 1"), (2, "with the first")], ids=["each", "every-second"]
+)
+def test_a_stop_is_answered_within_a_round_which_is_played_again_bit_for_bit(
+    every_rounds: int, place: str, store: ArtifactStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = recipe(checkpoint={"every_rounds": every_rounds}, replay=12)
+    straight = run_recipe(content, tmp_path / "straight", store, quiet=True)
+    directory = tmp_path / "stopped"
+    updates: list[int] = []
+
+    def step(self: PPOLearner, *arguments: Any) -> dict[str, float]:
+        updates.append(arguments[5])
+        if arguments[5] == 5:  # a round has four: this is the second round's second
+            (directory / STOP_FILE).touch()
+        return whole(self, *arguments)
+
+    whole = PPOLearner._step
+    with monkeypatch.context() as patch:
+        patch.setattr(PPOLearner, "_step", step)
+        with pytest.raises(Stopped, match=f"stopped on request in round 2 of 3; it continues {place}"):
+            run_recipe(content, directory, store, quiet=True)
+    assert updates == [0, 1, 2, 3, 4, 5]  # the round's other two were not waited for
+    assert len(metrics_of(directory)) == 1
+    resumed = run_recipe(content, directory, store, quiet=True)
+    assert len(metrics_of(directory)) == 4 - (every_rounds == 1)
+    for role in ("policy", "live_reward_model"):
+        assert same(weights(store, straight["artifacts"][role]), weights(store, resumed["artifacts"][role])), role
+    assert straight["metrics"] == resumed["metrics"]
+
+
+def test_generations_are_fresh_in_every_round_and_answer_training_prompts_alone(
+    store: ArtifactStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[set[tuple[int, ...]]] = []
+
+    def batch(self: AdversarialBatches, step: int, generations: Any) -> list[Labelled]:
+        shown.append({tuple(each.encoded.input_ids) for each in generations})
+        rows = draw(self, step, generations)
+        assert {tuple(row.encoded.input_ids) for row in rows if row.origin == "generated"} <= shown[-1]
+        return rows
+
+    draw = AdversarialBatches.batch
+    monkeypatch.setattr(AdversarialBatches, "batch", batch)
+    # rounds of ten prompts of 24: the third has the four that are left, and none of the second's generations
+    content = recipe(ppo={**GAPO["ppo"], "rollouts": 10})
+    run_recipe(content, tmp_path / "run", store, quiet=True)
+    assert sorted(map(len, shown)) == [4, 10, 10]
+    assert len(set.union(*shown)) == 24
+    model: Any = load_pair_model(store.open("warm"), store, torch.device("cpu"))
+    source = ProductWorldData.model_validate(DATA)
+    training, held_out = (
+        {tuple(encode_segment(model, str(prompt))) for prompt in source.prompts(held_out=each)}
+        for each in (False, True)
+    )
+    prompts = {ids[: ids.index(model.tokenizer.sep_token_id) + 1] for each in shown for ids in each}
+    assert prompts == training
+    assert not prompts & held_out
+
+
+def encode_segment(model: Any, prompt: str) -> list[int]:
+    """A prompt as the first segment."""
+    row = model.encode(prompt, ".")
+    return list(row.input_ids[: row.response_start])
+
+
+@pytest.mark.parametrize(
+    ("changes", "judges"),
+    [
+        ({}, {"oracle/gold", "anchor/probability"}),
+        ({"reward_from": "anchor"}, {"oracle/gold"}),  # what is optimised cannot judge
+        ({"reward_model_steps": 0}, {"oracle/gold"}),  # the live model is the anchor
+        ({"data": "file"}, {"anchor/probability"}),
+    ],
+)
+def test_the_anchor_and_the_checker_judge_where_they_are_not_optimised(
+    changes: dict[str, Any], judges: set[str], store: ArtifactStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[set[str]] = []
+
+    def observe(self: HackingDetector, reward: float, means: dict[str, float]) -> str:
+        asked.append(set(means))
+        return "it was hacked"
+
+    monkeypatch.setattr(HackingDetector, "observe", observe)
+    if "data" in changes:
+        changes = {"data": write_rows(tmp_path / "rows.jsonl", good_rows(12))}
+    result = run_recipe(recipe(**changes, early_stop={}), tmp_path / "run", store, quiet=True)
+    assert asked == [judges]
+    assert (result["steps"], result["stopped_early"]) == (1, "it was hacked")
+    policy = store.open(result["artifacts"]["policy"]).manifest
+    assert policy.details["stopped_early"] == "it was hacked"
+
+
+def test_the_defaults_are_the_papers() -> None:
+    made: Any = parse_recipe(
+        {
+            "kind": "gapo",
+            "name": "paper",
+            "policy": {"path": "start"},
+            "data": {"path": "rows.jsonl"},
+            "reward_model": {"warm_up": {"backbone": {"path": "./longformer"}}},
+        }
+    )
+    ppo, adversary = made.ppo, made.reward_model
+    assert (made.optimizer.learning_rate, ppo.value.learning_rate, adversary.optimizer.learning_rate) == (
+        5e-7,
+        9e-6,
+        1e-5,
+    )
+    assert (adversary.batch.size, adversary.warm_up.epochs, ppo.epochs) == (8, 2.0, 2)
+    assert (ppo.rollouts, ppo.minibatch, ppo.max_response_tokens) == (1024, 128, 1024)
+    assert (ppo.kl.coefficient, ppo.kl.estimator, ppo.kl.target) == (0.01, "k1", None)
+    assert (ppo.advantages, ppo.gamma, ppo.gae_lambda, ppo.whiten) == ("gae", 1.0, 0.95, True)
+    assert (ppo.clip, ppo.value.clip, ppo.reward.clamp, made.optimizer.max_grad_norm) == (0.2, 0.2, 10.0, 1.0)
+    assert (adversary.accepted_share, made.generated_share, made.generated_label.kind) == (0.5, 0.25, "zero")
+    assert (made.reward_model_steps, made.policy_steps, made.reward_from, made.replay) == (1, 1, "live", None)
+    assert (made.augmentation, adversary.warm_up.backbone.architecture) == ("preferential_prompt", "encoder")
 
 
 @pytest.fixture
@@ -227,12 +352,17 @@ def test_rows_of_a_file_are_verified_by_the_checker_and_counted(store: ArtifactS
     rows = good_rows(6)
     rows[1]["response"] = rows[2]["response"]
     rows[4]["perturbed_prompt"] = rows[4]["prompt"] + " | avoid wonderful"
-    content = recipe(name="verified", data=write_rows(tmp_path / "rows.jsonl", rows), verify="product_world", rounds=1)
+    data = write_rows(tmp_path / "rows.jsonl", rows)
+    warm_up = {"backbone": DECODER, "max_steps": 1}
+    checked = {**data, "verify": "product_world"}
+    content = recipe(name="verified", data=checked, rounds=1, reward_model={"warm_up": warm_up})
     result = run_recipe(content, tmp_path / "run", store, quiet=True)
     metrics = store.open(result["artifacts"]["policy"]).manifest.metrics
     assert (metrics["data/accepted_violating"], metrics["data/rejected_satisfying"]) == (1.0, 1.0)
     said = [event["text"] for event in read_events(tmp_path / "run") if event["type"] == "message"]
-    assert "of 6 rows, 1 accepted violate their prompt and 1 rejected satisfy theirs" in said
+    assert said.count("of 6 rows, 1 accepted violate their prompt and 1 rejected satisfy theirs") == 1
+    # where it stood before
+    assert recipe(data=data, verify="product_world").digest() == recipe(data=checked).digest()
 
 
 def test_bad_rows_and_models_end_in_one_line_before_training(store: ArtifactStore, tmp_path: Path) -> None:
@@ -263,8 +393,42 @@ def test_bad_rows_and_models_end_in_one_line_before_training(store: ArtifactStor
         with pytest.raises(InvalidInput, match=message):
             run_recipe(recipe(**changes), tmp_path / f"run-{number}", store, quiet=True)
         assert metrics_of(tmp_path / f"run-{number}") == []
+    warm_up = {"backbone": {"scratch": SHAPE}, "max_steps": 1}
+    content = recipe(data=write_rows(tmp_path / "long", long), reward_model={"warm_up": warm_up})
+    with pytest.raises(InvalidInput, match="would drop constraints without a word"):
+        run_recipe(content, tmp_path / "warm", store, quiet=True)
+    assert not [event for event in read_events(tmp_path / "warm") if event["type"] == "metrics"]  # nor warming up
     with pytest.raises(InvalidInput, match="give either path"):
         recipe(reward_model={})
+
+
+def test_a_reward_model_without_its_head_is_refused(store: ArtifactStore, tmp_path: Path) -> None:
+    warm = store.open("warm")
+    manifest = warm.manifest
+
+    def behead(staging: Path) -> None:
+        for file in manifest.files:
+            shutil.copyfile(warm.path / file, staging / file)
+        tensors = load_file(warm.path / "model.safetensors")
+        del tensors["classifier.weight"]
+        save_file(tensors, staging / "model.safetensors", metadata={"format": "pt"})
+
+    store.publish("headless", Contents("reward_model", {}, "", {}, manifest.details, manifest.probes, []), behead)
+    for kind, changes in (("gapo", {}), ("ppo", {"kind": "ppo", "name": "paid"})):
+        content = recipe(**{**changes, "reward_model": {"path": "headless"}})
+        with pytest.raises(BrokenArtifact, match=r"weights lack classifier\.weight, so scores would be random"):
+            run_recipe(content, tmp_path / kind, store, quiet=True)
+        assert metrics_of(tmp_path / kind) == []
+
+
+def test_a_policy_that_diverges_from_its_reference_loses_no_round(store: ArtifactStore, tmp_path: Path) -> None:
+    wild = {"learning_rate": 0.03, "schedule": "constant", "warmup_fraction": 0.0}
+    content = recipe(optimizer=wild, ppo={**GAPO["ppo"], "kl": {"limit": 1}})
+    with pytest.raises(RunFailed, match=r"the policy diverged: .* over ppo\.kl\.limit=1; raise ppo\.kl\.coefficient"):
+        run_recipe(content, tmp_path / "run", store, quiet=True)
+    played = len(metrics_of(tmp_path / "run"))
+    assert played > 0
+    assert (tmp_path / "run" / "checkpoints" / f"step-{played:08d}").is_dir()
 
 
 def test_a_policy_that_says_nothing_gives_an_empty_round_and_a_clear_error(

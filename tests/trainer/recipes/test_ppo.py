@@ -122,10 +122,10 @@ def test_a_killed_run_resumes_to_the_same_weights(
     assert straight["metrics"] == resumed["metrics"]
 
 
-def test_a_stopped_run_continues_to_the_same_weights(store: ArtifactStore, tmp_path: Path) -> None:
+def test_a_run_stopped_before_it_began_continues_to_the_same_weights(store: ArtifactStore, tmp_path: Path) -> None:
     straight = run_recipe(recipe(), tmp_path / "straight", store, quiet=True)
     directory = tmp_path / "stopped"
-    with pytest.raises(Stopped, match="stopped on request after round 1 of 3"):
+    with pytest.raises(Stopped, match="stopped on request in round 1 of 3; it continues with the first"):
         run_recipe(recipe(labels={"who": "me"}), directory, _StoppingStore(store.root, directory), quiet=True)
     resumed = run_recipe(recipe(), directory, store, quiet=True)
     assert same(weights(store, straight["artifacts"]["policy"]), weights(store, resumed["artifacts"]["policy"]))

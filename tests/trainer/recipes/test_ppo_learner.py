@@ -1,6 +1,8 @@
 """PPO finds what pays on a bandit-like task, and one pass does what its settings say."""
 
 import copy
+import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +12,11 @@ import torch
 from trainer.artifacts import ArtifactStore
 from trainer.data.product_world import make_tokenizer
 from trainer.data.text import Encoded
-from trainer.models.policy import Policy
+from trainer.models.policy import Policy, collate
 from trainer.models.starting_point import PolicyOrigin
 from trainer.recipes.ppo_learner import PPOLearner
 from trainer.recipes.ppo_settings import PPOSettings
-from trainer.rollouts import PolicyPrompt, Rollout, encode_prompts
+from trainer.rollouts import PolicyPrompt, Rollout, TokenTable, encode_prompts, keep_on
 from trainer.schedule import OptimizerSettings
 
 QUICK: dict[str, Any] = {
@@ -121,3 +123,92 @@ def test_rewards_of_answers_that_did_not_end_or_cannot_be_scored(tmp_path: Path)
     assert rewards(missing_eos_penalty=1.5, scale=2.0) == [4.0, 2.5, -20.0, -21.5]
     assert rewards(missing_eos_reward=0.0, clamp=1.0) == [1.0, 0.0, -1.0, 0.0]
     assert rewards(transform="sigmoid", scale=4.0) == pytest.approx([4 * 0.880797, 4 * 0.880797, 0.0, 0.0])
+
+
+def table(**columns: list[list[float]]) -> TokenTable:
+    """Two responses, of three tokens and of one, behind a prompt's token."""
+    mask = torch.tensor([[False, True, True, True], [False, True, False, False]])
+    zeros = torch.zeros(2, 4)
+    values = {name: torch.tensor(column) for name, column in columns.items()}
+    return TokenTable(mask, zeros, zeros, values.get("values", zeros))
+
+
+def test_advantages_follow_the_settings(tmp_path: Path) -> None:
+    rewards = torch.tensor([1.2, 3.1])
+    kl = torch.tensor([[9.0, 0, 0, 2], [9, 1, 9, 9]])  # at the coefficient 0.1 the trajectories of test_policy_gradient
+    said = table(values=[[0.0, 0.5, 0.4, 0.2], [0, 1, 0, 0]])
+    given: dict[str, Any] = {"gamma": 0.9, "gae_lambda": 0.5, "kl": {"coefficient": 0.1}}
+    advantages, returns = learner(tmp_path, whiten=False, **given)._advantages(rewards, kl, said)
+    torch.testing.assert_close(advantages, torch.tensor([[0, -0.077, 0.14, 0.8], [0, 2.0, 0, 0]]))
+    torch.testing.assert_close(returns, torch.tensor([[0, 0.423, 0.54, 1.0], [0, 3.0, 0, 0]]))
+    whitened, same = learner(tmp_path, **given)._advantages(rewards, kl, said)
+    assert torch.equal(same, returns)
+    spread = torch.tensor([-0.077, 0.14, 0.8, 2.0])
+    expected = (spread - spread.mean()) / spread.std(correction=0)
+    torch.testing.assert_close(whitened[said.mask], expected, atol=1e-5, rtol=1e-5)
+    # without a critic the KL of a whole response is taken from its reward: 1 and 3, one prompt's
+    group: dict[str, Any] = {"responses_per_prompt": 2, "kl": {"coefficient": 0.1}}
+    compared, none = learner(tmp_path, advantages="rloo", **group)._advantages(rewards, kl, said)
+    torch.testing.assert_close(compared, torch.tensor([[0.0, -2, -2, -2], [0, 2, 0, 0]]))
+    assert not bool(none.any())
+    compared, _ = learner(tmp_path, advantages="group", **group)._advantages(rewards, kl, said)
+    torch.testing.assert_close(compared, torch.tensor([[0.0, -1, -1, -1], [0, 1, 0, 0]]), atol=2e-4, rtol=0.0)
+
+
+def test_a_minibatch_is_clipped_and_weighed_by_its_settings(tmp_path: Path) -> None:
+    made = learner(tmp_path, clip=0.1, value={"trunk": "shared", "learning_rate": 1e-3, "clip": 0.05, "weight": 0.5})
+    torch.manual_seed(0)
+    torch.nn.init.normal_(made.actor_critic.head.weight)
+    rollouts = made.sample(prompts(made, 8), 0)
+    now = made._recompute(rollouts, keep_on)
+    old = replace(now, logps=now.logps + 0.2 * torch.randn_like(now.logps), values=now.values + 0.1)
+    advantages, returns = torch.randn_like(now.logps), torch.randn_like(now.logps)
+    tokens = float(now.mask.sum())
+    made._backward(rollouts, range(8), old, advantages, returns, tokens, False)
+    ours = {name: parameter.grad for name, parameter in made.actor_critic.named_parameters()}
+    made.actor_critic.zero_grad(set_to_none=True)
+    batch = collate([rollout.encoded for rollout in rollouts], made.policy.pad_id)
+    logps, values = made.actor_critic(batch)
+    ratio = (logps - old.logps).exp()
+    surrogate = torch.minimum(ratio * advantages, ratio.clamp(0.9, 1.1) * advantages)
+    near = old.values + (values - old.values).clamp(-0.05, 0.05)
+    errors = torch.maximum((values - returns).square(), (near - returns).square()) / 2
+    ((0.5 * errors - surrogate)[now.mask].sum() / tokens).backward()
+    assert len(ours) > 10
+    for name, parameter in made.actor_critic.named_parameters():
+        torch.testing.assert_close(ours[name], parameter.grad, msg=name)
+
+
+def test_gradients_are_clipped_before_the_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = learner(tmp_path)
+    made.optimizer = made.optimizer.model_copy(update={"max_grad_norm": 1e-3})
+    norms: list[float] = []
+
+    def step() -> None:
+        gradients = [p.grad for p in made.policy.network.parameters() if p.grad is not None]
+        norms.append(math.sqrt(sum(float(gradient.square().sum()) for gradient in gradients)))
+
+    monkeypatch.setattr(made.adam, "step", step)
+    rollouts = made.sample(prompts(made), 0)
+    made.learn(rollouts, [even_share(rollout) for rollout in rollouts], 0)
+    assert norms == [pytest.approx(1e-3, rel=1e-2)] * 4
+
+
+def test_every_epoch_takes_each_rollout_once_in_an_order_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = learner(tmp_path, epochs=3)
+    taken: list[tuple[int, ...]] = []
+
+    def step(rollouts: Any, chosen: Any, *others: Any) -> dict[str, float]:
+        taken.append(tuple(chosen))
+        return whole(rollouts, chosen, *others)
+
+    whole = made._step
+    monkeypatch.setattr(made, "_step", step)
+    rollouts = made.sample(prompts(made), 0)
+    made.learn(rollouts, [0.0] * 64, 0)
+    assert [len(chosen) for chosen in taken] == [32] * 6
+    epochs = [(*taken[start], *taken[start + 1]) for start in (0, 2, 4)]
+    assert all(sorted(epoch) == list(range(64)) for epoch in epochs)
+    assert len(set(epochs)) == 3

@@ -75,15 +75,32 @@ RECIPES: dict[str, dict[str, Any]] = {
         "discriminator": {"kind": "transformer", **SMALL},
     },
 }
-QUICK = ["sft-lora", "kto", "ganpo-transformer", "encoder", "discriminator"]
+ROUNDS: dict[str, Any] = {
+    "policy": {"path": "base"},
+    "data": COMMON["data"],
+    "rounds": 10,
+    "optimizer": {"learning_rate": 1e-3},
+    "ppo": {"rollouts": 8, "minibatch": 4, "max_response_tokens": 12, "kl": {"target": 0.5}},
+    "evaluation": {"prompts": 2, "every_rounds": 3},
+}
+WARM_UP = {"max_steps": 4, "batch": {"size": 8}, "checkpoint": {"every_steps": 1}, "optimizer": {"learning_rate": 1e-3}}
+PLAYED: dict[str, dict[str, Any]] = {
+    "ppo": {"kind": "ppo", **ROUNDS, "reward_model": {"kind": "product_world"}},
+    "gapo": {"kind": "gapo", **ROUNDS, "reward_model": {"warm_up": WARM_UP}, "replay": 20, "publish_every_rounds": 4},
+}
+"""In rounds; a killed one is played again."""
+QUICK = ["gapo", "sft-lora", "kto", "ganpo-transformer", "encoder", "discriminator"]
 STOPPED = ["dpo-lora", "dpo-bfloat16", "dpo-checkpointed", "ganpo-lora", "probe"]
 """One of each kind; all of them take minutes."""
 
 
 def recipe(name: str, store: ArtifactStore) -> Any:
-    content = {**COMMON, **RECIPES[name], "name": name}
-    if name == "encoder":  # a backbone with dropout comes from a directory
-        content["backbone"] = {**content["backbone"], "path": str(store.root.parent / "with-dropout")}
+    content = {**PLAYED[name], "name": name} if name in PLAYED else {**COMMON, **RECIPES[name], "name": name}
+    with_dropout = str(store.root.parent / "with-dropout")  # a backbone with dropout comes from a directory
+    if name == "encoder":
+        content["backbone"] = {**content["backbone"], "path": with_dropout}
+    if name == "gapo":
+        content["reward_model"] = {"warm_up": {**WARM_UP, "backbone": {"path": with_dropout}}}
     return parse_recipe(content)
 
 
@@ -153,19 +170,19 @@ def processes() -> Iterator[Any]:
 
 
 def newest(directory: Path) -> int:
-    """Step of the newest checkpoint."""
-    return max((int(path.name[5:]) for path in directory.glob("checkpoints/step-*")), default=0)
+    """Step of the newest checkpoint, of a reward model that warms up or of what follows."""
+    return max((int(path.name[5:]) for path in directory.glob("**/checkpoints/step-*")), default=0)
 
 
 def kill_at_random(name: str, store: ArtifactStore, directory: Path, processes: Any, rng: random.Random) -> None:
-    """Let the recipe go on for 0 to 4 steps and up to 50 ms, then kill it."""
+    """Let the recipe go on for 0 to 4 steps and up to 50 ms, or about a round, then kill it."""
     target = newest(directory) + rng.randrange(5)
     arguments = (recipe(name, store), directory, store)
     child = processes.Process(target=run_recipe, args=arguments, kwargs={"quiet": True})
     child.start()
     while child.is_alive() and newest(directory) < target:
         time.sleep(0.001)
-    time.sleep(rng.uniform(0, 0.05))
+    time.sleep(rng.uniform(0, 0.5 if name in PLAYED else 0.05))
     child.kill()
     child.join()
 
@@ -178,7 +195,7 @@ def check_kills(name: str, store: ArtifactStore, directory: Path, processes: Any
         kill_at_random(name, store, killed, processes, rng)
         resumed += newest(killed) > 0
     assert_same(store, run_recipe(recipe(name, store), killed, store, quiet=True), straight)
-    steps = [event["step"] for event in read_events(killed) if event["type"] == "metrics"]
+    steps = [event["step"] for event in read_events(killed) if event.get("stage") == "train" and "values" in event]
     assert set(steps) == set(range(1, 11))
     return resumed
 
@@ -191,7 +208,7 @@ def test_killed_at_random_moments_a_recipe_ends_in_the_same_bits(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize("name", [*RECIPES, *PLAYED])
 def test_killed_many_times_every_recipe_ends_in_the_same_bits(
     name: str, store: ArtifactStore, tmp_path: Path, processes: Any
 ) -> None:
