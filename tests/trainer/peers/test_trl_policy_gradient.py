@@ -43,11 +43,17 @@ def test_the_loss_of_a_minibatch_and_its_gradients(
         copy.deepcopy(policy.model),
         reward_funcs=lambda **_: [],
         args=GRPOConfig(
-            **settings, loss_type="bnpo", beta=beta, epsilon=CLIP, num_generations=2, generation_batch_size=2
+            **settings,
+            loss_type="bnpo",
+            epsilon=CLIP,
+            num_generations=2,
+            generation_batch_size=8,
+            use_bias_correction_kl=False,  # it multiplies k3 by the ratio to the behaviour policy; ours is k3 itself
         ),
         train_dataset=Dataset.from_list([{"prompt": "product mug"}]),
         processing_class=policy.tokenizer,
     )
+    trainer.beta = beta  # as an argument it would load a reference by the model's name; ours is given below
     trainer.current_gradient_accumulation_steps = 1
     longest = max(row.response_start for row in rows)
     width = max(row.tokens - row.response_start for row in rows)

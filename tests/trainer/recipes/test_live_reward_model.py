@@ -1,6 +1,7 @@
 """A live reward model learns by pointwise cross-entropy, however its batches are divided, and refuses to break."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -58,9 +59,10 @@ def test_the_loss_is_the_mean_cross_entropy_of_each_row_alone(tmp_path: Path) ->
     assert counted == {"accepted": 2.0, "rejected": 1.0, "generated": 2.0}
 
 
-def test_steps_bring_scores_to_their_labels(tmp_path: Path) -> None:
-    made = live(tmp_path)
-    batch = rows(made.model)
+@pytest.mark.parametrize("label", [0.0, 1.0])
+def test_steps_bring_scores_to_their_labels(label: float, tmp_path: Path) -> None:
+    made = live(tmp_path, learning_rate=1e-3)
+    batch = [replace(row, label=label) for row in rows(made.model)]
     losses = [made.step(batch, number)["reward_model/loss"] for number in range(4)]
     assert losses[3] < losses[2] < losses[1] < losses[0]
 
