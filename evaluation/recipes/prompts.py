@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Discriminator, Field, Tag, TypeAdapter, ValidationError
 
 from evaluation.oracles.oracle import Asked
-from trainer.data.product_world import Split, render_prompt, sample_tasks
+from trainer.data.product_world import WORLDS, Split, WorldName, render_prompt, sample_tasks
 from trainer.data.text import Prompt, as_messages
 from trainer.errors import InvalidInput
 from trainer.files import read_jsonl, write_atomically
@@ -54,15 +54,17 @@ class FilePrompts(Prompts):
 
 
 class ProductWorldPrompts(Prompts):
-    """Tasks of the product-description world, which the ``product_world`` oracle can judge exactly."""
+    """Tasks of the product-description world, of all its levels, which the ``product_world`` oracle judges exactly."""
 
     kind: Literal["product_world"]
+    world: WorldName = "small"
     split: Split = "test"
     limit: int = Field(64, ge=1)
     seed: int = Field(0, ge=0)
 
     def read(self) -> list[Asked]:
-        tasks = sample_tasks(self.split, self.limit, self.seed)
+        world = WORLDS[self.world]
+        tasks = sample_tasks(self.split, self.limit, self.seed, tuple(world.levels), world)
         return [Asked(str(i), render_prompt(task), task.to_json()) for i, task in enumerate(tasks)]
 
 

@@ -5,14 +5,16 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import Discriminator, Field, Tag
+from pydantic import Discriminator, Field, Tag, model_validator
 
 from trainer.data.product_world import (
     LEVELS,
+    WORLDS,
     Example,
     Split,
+    WorldName,
     perturb_prompt,
     perturb_response,
     render_prompt,
@@ -158,13 +160,23 @@ class ProductWorldData(DataSource):
     """Rows of the product-description world; see ``trainer.data.product_world``."""
 
     kind: Literal["product_world"]
+    world: WorldName = "small"
+    """``large``: 24 nouns, 16 properties of 16 values, up to 12 facts in a prompt, for larger policies."""
     split: Split = "train"
     size: int = Field(6000, ge=1)
     validation_size: int = Field(400, ge=1)
     seed: int = Field(0, ge=0)
-    levels: tuple[Annotated[int, Field(ge=1, le=len(LEVELS))], ...] = tuple(LEVELS)
+    levels: tuple[Annotated[int, Field(ge=1)], ...] = tuple(LEVELS)
+    """Kinds of task: 1 to 5, and 6 to 8 of the large world."""
     contrast: Literal["response", "prompt", "both"] = "response"
     """What a preference contrasts: two responses to one prompt, or (GAPO) two prompts for one response."""
+
+    @model_validator(mode="after")
+    def _levels_of_the_world(self) -> Self:
+        known = WORLDS[self.world].levels
+        if unknown := set(self.levels) - set(known):
+            raise ValueError(f"the {self.world} world has no level {min(unknown)}; it has 1 to {len(known)}")
+        return self
 
     @property
     def place(self) -> str:
@@ -181,7 +193,8 @@ class ProductWorldData(DataSource):
 
     def _examples(self, held_out: bool) -> list[Example]:
         split: Split = "validation" if held_out else self.split
-        return sample_examples(split, self.validation_size if held_out else self.size, self.seed, self.levels)
+        size = self.validation_size if held_out else self.size
+        return sample_examples(split, size, self.seed, self.levels, world=WORLDS[self.world])
 
     def _contrast(self, index: int, example: Example) -> Preference:
         rng = random.Random(f"contrast/{self.seed}/{index}/{example.response}")

@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 from torch import nn
 from transformers import BertConfig, BertForSequenceClassification, LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
-from trainer.data.product_world import make_tokenizer
+from trainer.data.product_world import WorldName, make_tokenizer
 from trainer.models.match_features import TYPE_VOCABULARY
 from trainer.models.policy import Policy
 from trainer.recipe import Model
@@ -16,6 +16,8 @@ from trainer.recipe import Model
 class Scratch(Model):
     """The shape of a network to be trained from random weights on the product-description world's vocabulary."""
 
+    world: WorldName = "small"
+    """Whose vocabulary: that of the data."""
     hidden_size: int = Field(96, ge=8)
     layers: int = Field(3, ge=1)
     heads: int = Field(4, ge=1)
@@ -29,7 +31,7 @@ class Scratch(Model):
 
     def policy_config(self) -> LlamaConfig:
         """As a causal language model."""
-        tokenizer = make_tokenizer()
+        tokenizer = make_tokenizer(self.world)
         return LlamaConfig(
             vocab_size=len(tokenizer),
             hidden_size=self.hidden_size,
@@ -45,7 +47,7 @@ class Scratch(Model):
 
     def encoder_config(self, match_features: bool) -> BertConfig:
         """As an encoder with a scalar head."""
-        tokenizer = make_tokenizer()
+        tokenizer = make_tokenizer(self.world)
         return BertConfig(
             vocab_size=len(tokenizer),
             hidden_size=self.hidden_size,
@@ -65,7 +67,7 @@ def scratch_policy(shape: Scratch, seed: int) -> Policy:
     """A policy with weights that are a function of ``seed``."""
     model = LlamaForCausalLM(shape.policy_config())
     _initialise(model, seed)
-    return Policy(model, make_tokenizer())
+    return Policy(model, make_tokenizer(shape.world))
 
 
 def scratch_encoder(shape: Scratch, match_features: bool) -> BertForSequenceClassification:

@@ -203,7 +203,7 @@ class BackboneOrigin(_Origin):
         if self.scratch is not None:
             if self.architecture == "decoder":
                 raise InvalidInput("a decoder reward model starts from a policy: give backbone.path")
-            model, tokenizer = scratch_encoder(self.scratch, self.match_features), make_tokenizer()
+            model, tokenizer = scratch_encoder(self.scratch, self.match_features), make_tokenizer(self.scratch.world)
         else:
             path, artifact = self.locate(store)
             model = _with_one_score(path)

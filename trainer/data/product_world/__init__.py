@@ -7,15 +7,18 @@ checker is an oracle without noise.
 
 from trainer.data.product_world.checker import check, gold, satisfied
 from trainer.data.product_world.perturbations import perturb_prompt, perturb_response
-from trainer.data.product_world.sampling import LEVELS, Example, Split, sample_examples, sample_tasks
+from trainer.data.product_world.sampling import Example, Split, sample_examples, sample_tasks
 from trainer.data.product_world.task import Task, describe, render_prompt
 from trainer.data.product_world.tokenizer import make_tokenizer
+from trainer.data.product_world.worlds import LEVELS, WORLDS, WorldName
 
 __all__ = [
     "LEVELS",
+    "WORLDS",
     "Example",
     "Split",
     "Task",
+    "WorldName",
     "check",
     "describe",
     "gold",

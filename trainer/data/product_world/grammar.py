@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from trainer.data.product_world.vocabulary import FACT_TEMPLATES, NOUNS, PROPERTY_OF, TONE_OF, TONE_TEMPLATES
+from trainer.data.product_world.vocabulary import FACT_TEMPLATES, MORE_NOUNS, NOUNS, PROPERTY_OF, TONE_OF, TONE_TEMPLATES
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ def read(words: list[str]) -> Sentence | None:
 
 
 def _meaningful(found: dict[str, str]) -> bool:
-    if "{noun}" in found and found["{noun}"] not in NOUNS:
+    if "{noun}" in found and found["{noun}"] not in (*NOUNS, *MORE_NOUNS):
         return False
     if "{t}" in found:
         return found["{t}"] in TONE_OF

@@ -9,13 +9,7 @@ from trainer.data.product_world.checker import satisfied
 from trainer.data.product_world.grammar import Sentence, render
 from trainer.data.product_world.sampling import Example
 from trainer.data.product_world.task import Task
-from trainer.data.product_world.vocabulary import (
-    AVOIDABLE,
-    FACT_TEMPLATES,
-    PROPERTIES,
-    TONE_TEMPLATES,
-    TONES,
-)
+from trainer.data.product_world.vocabulary import AVOIDABLE, FACT_TEMPLATES, TONE_TEMPLATES, TONES
 
 PromptEdit = Callable[[random.Random, Example], Task | None]
 ResponseEdit = Callable[[random.Random, Example], list[Sentence] | None]
@@ -44,20 +38,21 @@ def perturb_response(rng: random.Random, example: Example) -> tuple[str, str]:
             return kind, render(sentences)
 
 
-def _other_value(rng: random.Random, name: str, value: str) -> str:
-    return rng.choice([other for other in PROPERTIES[name] if other != value])
+def _other_value(rng: random.Random, example: Example, name: str, value: str) -> str:
+    return rng.choice([other for other in example.world.properties[name] if other != value])
 
 
-def _unused_fact(rng: random.Random, task: Task) -> tuple[str, str]:
-    name = rng.choice([name for name in PROPERTIES if name not in dict(task.facts)])
-    return name, rng.choice(PROPERTIES[name])
+def _unused_fact(rng: random.Random, example: Example) -> tuple[str, str]:
+    properties = example.world.properties
+    name = rng.choice([name for name in properties if name not in dict(example.task.facts)])
+    return name, rng.choice(properties[name])
 
 
 def _mod_value(rng: random.Random, example: Example) -> Task:
     facts = list(example.task.facts)
     index = rng.randrange(len(facts))
     name, value = facts[index]
-    facts[index] = (name, _other_value(rng, name, value))
+    facts[index] = (name, _other_value(rng, example, name, value))
     return replace(example.task, facts=tuple(facts))
 
 
@@ -94,7 +89,7 @@ def _swap_before(rng: random.Random, example: Example) -> Task | None:
 
 def _add_fact(rng: random.Random, example: Example) -> Task:
     facts = list(example.task.facts)
-    facts.insert(rng.randrange(len(facts) + 1), _unused_fact(rng, example.task))
+    facts.insert(rng.randrange(len(facts) + 1), _unused_fact(rng, example))
     return replace(example.task, facts=tuple(facts))
 
 
@@ -143,7 +138,7 @@ def _wrong_value(rng: random.Random, example: Example) -> list[Sentence]:
     chosen = sentences[index]
     assert chosen.property is not None
     assert chosen.value is not None
-    sentences[index] = replace(chosen, value=_other_value(rng, chosen.property, chosen.value))
+    sentences[index] = replace(chosen, value=_other_value(rng, example, chosen.property, chosen.value))
     return sentences
 
 
@@ -155,7 +150,7 @@ def _dropped_sentence(rng: random.Random, example: Example) -> list[Sentence]:
 
 def _added_sentence(rng: random.Random, example: Example) -> list[Sentence]:
     sentences = list(example.sentences)
-    name, value = _unused_fact(rng, example.task)
+    name, value = _unused_fact(rng, example)
     sentence = Sentence(rng.choice(FACT_TEMPLATES), example.task.noun, name, value)
     sentences.insert(rng.randrange(1, len(sentences) + 1), sentence)
     return sentences

@@ -9,37 +9,10 @@ from typing import Literal
 from trainer.data.product_world.checker import satisfied
 from trainer.data.product_world.grammar import Sentence, render
 from trainer.data.product_world.task import Task
-from trainer.data.product_world.vocabulary import (
-    AVOIDABLE,
-    FACT_TEMPLATES,
-    NOUNS,
-    PROPERTIES,
-    TONE_TEMPLATES,
-    TONES,
-)
+from trainer.data.product_world.vocabulary import AVOIDABLE, FACT_TEMPLATES, TONE_TEMPLATES, TONES
+from trainer.data.product_world.worlds import LEVELS, SMALL, World
 
 Split = Literal["train", "validation", "test"]
-
-
-@dataclass(frozen=True)
-class Level:
-    """Which constraints tasks of one difficulty carry."""
-
-    facts: int
-    length: bool = False
-    tone: bool = False
-    start: bool = False
-    order: bool = False
-    """Also ``before`` and ``avoid``."""
-
-
-LEVELS: dict[int, Level] = {
-    1: Level(facts=2),
-    2: Level(facts=3, length=True),
-    3: Level(facts=4, length=True, tone=True),
-    4: Level(facts=4, length=True, tone=True, start=True),
-    5: Level(facts=5, length=True, tone=True, start=True, order=True),
-}
 
 
 @dataclass(frozen=True)
@@ -48,6 +21,7 @@ class Example:
 
     task: Task
     sentences: tuple[Sentence, ...]
+    world: World = SMALL
 
     @property
     def response(self) -> str:
@@ -55,18 +29,25 @@ class Example:
 
 
 def sample_examples(
-    split: Split, size: int, seed: int, levels: Sequence[int] = tuple(LEVELS), start: int = 0
+    split: Split,
+    size: int,
+    seed: int,
+    levels: Sequence[int] = tuple(LEVELS),
+    start: int = 0,
+    world: World = SMALL,
 ) -> list[Example]:
-    """Examples ``start .. start+size-1`` of a split; each is a function of (split, seed, index, levels) alone.
+    """Examples ``start .. start+size-1`` of a split; each is a function of (split, seed, index, levels, world) alone.
 
     Splits are disjoint in their combinations of product and facts, whatever the seed.
     """
-    return [_sample(split, seed, index, levels) for index in range(start, start + size)]
+    return [_sample(split, seed, index, levels, world) for index in range(start, start + size)]
 
 
-def sample_tasks(split: Split, size: int, seed: int, levels: Sequence[int] = tuple(LEVELS)) -> list[Task]:
+def sample_tasks(
+    split: Split, size: int, seed: int, levels: Sequence[int] = tuple(LEVELS), world: World = SMALL
+) -> list[Task]:
     """The tasks of ``sample_examples``."""
-    return [example.task for example in sample_examples(split, size, seed, levels)]
+    return [example.task for example in sample_examples(split, size, seed, levels, world=world)]
 
 
 def split_of(noun: str, facts: Sequence[tuple[str, str]]) -> Split:
@@ -76,18 +57,19 @@ def split_of(noun: str, facts: Sequence[tuple[str, str]]) -> Split:
     return "validation" if bucket == 8 else "test" if bucket == 9 else "train"
 
 
-def _sample(split: Split, seed: int, index: int, levels: Sequence[int]) -> Example:
+def _sample(split: Split, seed: int, index: int, levels: Sequence[int], world: World) -> Example:
     rng = random.Random(f"product-world/{seed}/{split}/{index}")
     while True:
         level = rng.choice(list(levels))
-        noun = rng.choice(NOUNS)
-        facts = [(name, rng.choice(PROPERTIES[name])) for name in rng.sample(list(PROPERTIES), LEVELS[level].facts)]
+        noun = rng.choice(world.nouns)
+        names = rng.sample(list(world.properties), world.levels[level].facts)
+        facts = [(name, rng.choice(world.properties[name])) for name in names]
         if split_of(noun, facts) == split:
-            return _write(rng, level, noun, facts)
+            return _write(rng, level, noun, facts, world)
 
 
-def _write(rng: random.Random, level: int, noun: str, facts: list[tuple[str, str]]) -> Example:
-    rules = LEVELS[level]
+def _write(rng: random.Random, level: int, noun: str, facts: list[tuple[str, str]], world: World) -> Example:
+    rules = world.levels[level]
     avoid = rng.choice(AVOIDABLE) if rules.order else None
     sentences = [
         Sentence(rng.choice(_allowed(FACT_TEMPLATES, avoid)), noun, name, value)
@@ -116,7 +98,7 @@ def _write(rng: random.Random, level: int, noun: str, facts: list[tuple[str, str
         avoid=(avoid,) if avoid else (),
         level=level,
     )
-    example = Example(task, tuple(sentences))
+    example = Example(task, tuple(sentences), world)
     assert satisfied(task, example.response), (task, example.response)
     return example
 

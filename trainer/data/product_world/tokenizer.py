@@ -3,7 +3,7 @@
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
-from trainer.data.product_world.vocabulary import words
+from trainer.data.product_world.worlds import WORLDS, WorldName
 
 SPECIALS = ("<pad>", "<unk>", "<bos>", "<eos>", "<cls>", "<sep>")
 
@@ -14,9 +14,9 @@ CHAT_TEMPLATE = (
 )
 
 
-def make_tokenizer() -> PreTrainedTokenizerFast:
-    """The tokenizer that policies and reward models of this world share; 6 specials, then the words in order."""
-    vocabulary = {token: index for index, token in enumerate([*SPECIALS, *words()])}
+def make_tokenizer(world: WorldName = "small") -> PreTrainedTokenizerFast:
+    """The tokenizer that policies and reward models of a world share; 6 specials, then the words in order."""
+    vocabulary = {token: index for index, token in enumerate([*SPECIALS, *WORLDS[world].words()])}
     backend = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
     backend.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     backend.post_processor = processors.TemplateProcessing(
@@ -33,7 +33,7 @@ def make_tokenizer() -> PreTrainedTokenizerFast:
         cls_token="<cls>",
         sep_token="<sep>",
         clean_up_tokenization_spaces=False,
-        model_max_length=128,
+        model_max_length=WORLDS[world].max_tokens,
         # as an argument it is saved too: set afterwards, a loaded tokenizer would no longer tell the segments apart
         model_input_names=["input_ids", "token_type_ids", "attention_mask"],
     )

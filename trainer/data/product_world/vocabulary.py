@@ -1,4 +1,7 @@
-"""The closed vocabulary. Every value word belongs to exactly one property, so a value identifies its fact."""
+"""The closed vocabulary. Every value word belongs to exactly one property, so a value identifies its fact.
+
+There are two sizes of it (``worlds``). Whoever reads, reads the larger, which contains the smaller.
+"""
 
 NOUNS = (
     "backpack", "bottle", "camera", "chair", "clock", "desk", "drone", "guitar", "helmet", "jacket",
@@ -21,6 +24,35 @@ _VALUES = {
 }
 
 PROPERTIES: dict[str, tuple[str, ...]] = {name: tuple(values.split()) for name, values in _VALUES.items()}
+
+MORE_NOUNS = ("bicycle", "blender", "notebook", "toaster")
+
+_MORE_VALUES = {
+    "color": "orange maroon cream silver",
+    "material": "marble linen rubber granite",
+    "shape": "hexagonal spherical twisted pointed",
+    "size": "giant mini broad deep",
+    "origin": "mexico sweden egypt vietnam",
+    "finish": "chromed varnished sanded gilded",
+    "power": "coal steam diesel tidal",
+    "price": "fixed moderate wholesale inflated",
+    "weight": "stout ponderous buoyant leaden",
+    "age": "worn youthful mature weathered",
+    "pattern": "herringbone chevron houndstooth dappled",
+    "closure": "drawstring rivet bolt clip",
+    "texture": "smooth rough grainy silky coarse velvety bumpy ribbed grooved knitted fuzzy slick pebbled crinkled sandy"
+    " waxy",
+    "scent": "lavender citrus cedar vanilla musk mint rose jasmine pine sage ginger clove honey coconut lemon almond",
+    "style": "rustic minimal baroque gothic nordic industrial bohemian tropical urban coastal colonial ornate playful"
+    " sporty elegant casual",
+    "sound": "silent humming buzzing clicking ringing chiming rattling whistling droning muted echoing squeaking"
+    " purring hissing crackling booming",
+}
+
+MORE_PROPERTIES: dict[str, tuple[str, ...]] = {
+    name: (*PROPERTIES.get(name, ()), *values.split()) for name, values in _MORE_VALUES.items()
+}
+"""The same properties with more values, and more properties: 16 of 16 values."""
 
 TONES: dict[str, tuple[str, ...]] = {
     "calm": ("serene", "quiet", "gentle", "restful"),
@@ -45,9 +77,8 @@ TONE_TEMPLATES = (
 )
 
 PROMPT_WORDS = ("product", "|", ";", "len", "to", "tone", "start", "before", "avoid")
-MAX_NUMBER = 60
 
-PROPERTY_OF: dict[str, str] = {value: name for name, values in PROPERTIES.items() for value in values}
+PROPERTY_OF: dict[str, str] = {value: name for name, values in MORE_PROPERTIES.items() for value in values}
 TONE_OF: dict[str, str] = {word: tone for tone, words in TONES.items() for word in words}
 
 FUNCTION_WORDS: tuple[str, ...] = tuple(
@@ -56,19 +87,3 @@ FUNCTION_WORDS: tuple[str, ...] = tuple(
 
 AVOIDABLE = ("the", "it", "here", "this", "always", "has")
 """Function words a prompt may forbid; avoiding any one still leaves templates of other lengths."""
-
-
-def words() -> list[str]:
-    """Every word of the world once, in a fixed order that token ids follow."""
-    ordered = [
-        ".",
-        *PROMPT_WORDS,
-        *FUNCTION_WORDS,
-        *NOUNS,
-        *PROPERTIES,
-        *PROPERTY_OF,
-        *TONES,
-        *TONE_OF,
-        *(str(number) for number in range(1, MAX_NUMBER + 1)),
-    ]
-    return list(dict.fromkeys(ordered))
