@@ -37,3 +37,22 @@ class PairModel(Protocol):
     def bytes(self) -> int:
         """Memory of the weights, for residency decisions."""
         ...
+
+
+ROWS_AT_ONCE, TOKENS_AT_ONCE = 64, 2**14
+"""Of one forward pass without gradients, padding included."""
+
+
+def score_all(model: PairModel, rows: Sequence[Encoded]) -> list[list[float]]:
+    """The scores of every row, in their order; rows of like length go through the model together."""
+    order = sorted(range(len(rows)), key=lambda index: rows[index].tokens)
+    scores: list[list[float]] = [[] for _ in rows]
+    start = 0
+    while start < len(order):
+        some = order[start : start + ROWS_AT_ONCE]
+        while len(some) > 1 and len(some) * rows[some[-1]].tokens > TOKENS_AT_ONCE:
+            some.pop()
+        for index, found in zip(some, model.score([rows[index] for index in some]).tolist(), strict=True):
+            scores[index] = found
+        start += len(some)
+    return scores

@@ -9,6 +9,7 @@ from typing import Any
 from trainer.artifacts import Artifact
 from trainer.data.rows import Preference, contrasts
 from trainer.models.loading import make_probes
+from trainer.models.pair_model import score_all
 from trainer.models.reward_model import RewardModel
 from trainer.recipe import Run
 from trainer.recipes.classification import area_under_curve, calibration_error
@@ -108,11 +109,7 @@ class PlayedRewardModels:
         metrics, calibration = measure(model, self._held_out, loss)
         if self._held_out:
             sides = [(row.pair[side], side == 0) for row in self._held_out for side in (0, 1)]
-            scores = [
-                score
-                for start in range(0, len(sides), 64)
-                for score in model.score([encoded for encoded, _ in sides[start : start + 64]])[:, 0].tolist()
-            ]
+            scores = [score for (score,) in score_all(model, [encoded for encoded, _ in sides])]
             metrics["held_out/calibration_error"] = calibration_error(
                 [_sigmoid(score) for score in scores], [right for _, right in sides]
             )

@@ -12,7 +12,7 @@ from trainer.data.product_world.reading import MEASURES, Measure, read_prompt
 from trainer.data.text import Prompt, as_text
 from trainer.errors import InvalidInput, OverlongInput, RunFailed
 from trainer.models.loading import load_pair_model
-from trainer.models.pair_model import PairModel
+from trainer.models.pair_model import PairModel, score_all
 from trainer.pins import settle_versions
 from trainer.recipe import Model, Run
 from trainer.rollouts import Rollout
@@ -56,10 +56,9 @@ AnyReward = Annotated[
 class ModelScores:
     """Scores of a model that reads the text with its own tokenizer, whatever the policy's is."""
 
-    def __init__(self, model: PairModel, output: int = 0, batch: int = 64) -> None:
+    def __init__(self, model: PairModel, output: int = 0) -> None:
         self.model = model
         self._output = output
-        self._batch = batch
 
     def __call__(self, prompts: Sequence[Prompt], responses: Sequence[str]) -> list[Score]:
         encoded = {}
@@ -72,14 +71,12 @@ class ModelScores:
             except OverlongInput:
                 continue
         scores: list[Score] = [None] * len(prompts)
-        order = sorted(encoded, key=lambda index: encoded[index].tokens)
-        for start in range(0, len(order), self._batch):
-            some = order[start : start + self._batch]
-            found = self.model.score([encoded[index] for index in some])[:, self._output].tolist()
-            for index, score in zip(some, found, strict=True):
-                if not math.isfinite(score):
-                    raise RunFailed(f"a response was scored {score}; the reward model is broken, train it again")
-                scores[index] = score
+        found = score_all(self.model, list(encoded.values()))
+        for index, values in zip(encoded, found, strict=True):
+            score = values[self._output]
+            if not math.isfinite(score):
+                raise RunFailed(f"a response was scored {score}; the reward model is broken, train it again")
+            scores[index] = score
         return scores
 
 

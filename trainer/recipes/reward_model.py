@@ -9,10 +9,10 @@ from torch import Tensor
 
 from trainer.calibration import fit_temperature
 from trainer.data.rows import Preference, contrasts
-from trainer.data.text import Encoded
 from trainer.errors import InvalidInput
 from trainer.loop import Learner
 from trainer.models.loading import make_probes
+from trainer.models.pair_model import score_all
 from trainer.models.reward_model import RewardModel
 from trainer.models.starting_point import BackboneOrigin
 from trainer.objectives.bradley_terry import bradley_terry, pointwise_bce
@@ -123,8 +123,8 @@ def measure(
     """
     if not rows:
         return {}, None
-    chosen = _scores(model, [row.pair[0] for row in rows])
-    rejected = _scores(model, [row.pair[1] for row in rows])
+    chosen = [score for (score,) in score_all(model, [row.pair[0] for row in rows])]
+    rejected = [score for (score,) in score_all(model, [row.pair[1] for row in rows])]
     right: dict[str, list[float]] = defaultdict(list)
     for row, winner, loser in zip(rows, chosen, rejected, strict=True):
         right[row.kind].append(float(winner > loser) + 0.5 * (winner == loser))
@@ -135,9 +135,3 @@ def measure(
         return metrics, {"temperature": fit_temperature([*chosen, *(-score for score in rejected)]) or 1.0}
     temperature = fit_temperature([winner - loser for winner, loser in zip(chosen, rejected, strict=True)])
     return metrics, None if temperature is None else {"temperature": temperature}
-
-
-def _scores(model: RewardModel, rows: Sequence[Encoded], size: int = 32) -> list[float]:
-    return [
-        score for start in range(0, len(rows), size) for score in model.score(rows[start : start + size])[:, 0].tolist()
-    ]
