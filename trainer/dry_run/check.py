@@ -6,6 +6,7 @@ words.
 """
 
 import math
+from collections.abc import Callable, Sequence
 from typing import cast
 
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, PretrainedConfig, PreTrainedModel
@@ -15,17 +16,31 @@ from trainer.artifacts import ArtifactStore, names_directory
 from trainer.batches import BatchPlan
 from trainer.data.known import known_data
 from trainer.data.rows import Pair, Preference
-from trainer.data.schemas import read_pair, read_preference
+from trainer.data.schemas import read_pair, read_preference, read_prompt
 from trainer.data.sources import DataSource, FileData, Skipped
-from trainer.data.tables import Table
+from trainer.data.tables import Row, Table
+from trainer.data.text import Prompt
 from trainer.dry_run.memory import MemoryPlan, Passes, estimate_memory
+from trainer.dry_run.rounds import (
+    RoundsMemory,
+    RoundsReport,
+    describe_rounds,
+    estimate_rounds,
+    find_scorer,
+    policy_passes,
+)
 from trainer.errors import InvalidInput
 from trainer.loop import Schedule
 from trainer.models.lora import add_adapters
 from trainer.models.starting_point import BackboneOrigin, TrainedPolicy
 from trainer.recipe import Model, Recipe
+from trainer.recipes.adversarial_batches import counts
+from trainer.recipes.gapo import GAPO
+from trainer.recipes.ppo import PPO
 from trainer.recipes.preference import GANPO, PreferenceTraining
+from trainer.recipes.preferential_data import check_contrast, contrasting
 from trainer.recipes.reward_model import RewardModelRecipe
+from trainer.recipes.rounds import RoundsRecipe
 from trainer.recipes.sft import SFT
 from trainer.recipes.training import TrainingRecipe
 
@@ -66,6 +81,9 @@ class DryRun(Model):
     """At most, prompt and response of one side together."""
     network: NetworkReport | None = None
     memory: tuple[MemoryPlan, ...] = ()
+    rounds: RoundsReport | None = None
+    """Of PPO and GAPO, which have these in place of steps."""
+    rounds_memory: RoundsMemory | None = None
     unchecked: tuple[str, ...] = ()
     """What could not be known here, a sentence each."""
 
@@ -77,9 +95,11 @@ def dry_run(recipe: Recipe, store: ArtifactStore) -> DryRun:
     directory that is not there.
     """
     report = DryRun(kind=getattr(recipe, "kind", ""), name=recipe.name, recipe_digest=recipe.digest())
+    if isinstance(recipe, RoundsRecipe):
+        return report.model_copy(update=_check_rounds(recipe, store))
     if not isinstance(recipe, TrainingRecipe):
         return report.model_copy(update={"unchecked": (f"data, steps and memory of kind {report.kind}",)})
-    data, unchecked = _check_data(recipe)
+    data, unchecked, _ = _check_data(recipe)
     processes = recipe.launch.processes
     rows = min(recipe.batch.micro or recipe.batch.size, math.ceil(recipe.batch.size / processes))
     found: dict[str, object] = {
@@ -93,13 +113,10 @@ def dry_run(recipe: Recipe, store: ArtifactStore) -> DryRun:
         origin = recipe.backbone if isinstance(recipe, RewardModelRecipe) else recipe.policy
         config = origin.shape(store)
         if config is None:
-            unchecked.append(
-                f"memory: {origin.path} is no artifact here, and the shape of a hub model of that name is not known"
-                " without a connection; give a directory with its config.json"
-            )
+            unchecked.append(_unknown_shape(origin))
         else:
             passes = _passes(recipe, config, rows, processes)
-            found["network"], found["memory"] = _describe(origin, config, passes), tuple(estimate_memory(passes))
+            found["network"], found["memory"] = _describe(origin, passes), tuple(estimate_memory(passes))
     else:
         unchecked.append(f"memory: no estimate for kind {report.kind}")
     return report.model_copy(update={**found, "unchecked": tuple(unchecked)})
@@ -112,31 +129,78 @@ def _steps(recipe: TrainingRecipe, rows: int | None) -> int | None:
     return Schedule(epochs=recipe.epochs, max_steps=recipe.max_steps).steps(plan.steps_per_epoch)
 
 
-def _check_data(recipe: TrainingRecipe) -> tuple[DataReport, list[str]]:
-    """Read what is here, and say what is known of what is not."""
+def _check_rounds(recipe: RoundsRecipe, store: ArtifactStore) -> dict[str, object]:
+    """What there is to say of rounds in place of steps."""
+    recipe.check_one_process()
+    if isinstance(recipe, GAPO):
+        counts(recipe.reward_model.batch.size, recipe.reward_model.accepted_share, recipe.generated_share)
+    data, unchecked, rows = _check_data(recipe)
+    prompts = None if rows is None else [_prompt_of(row) for row in rows]
+    scorer, unknown = find_scorer(recipe, store)
+    unchecked += [] if unknown is None else [unknown]
+    found: dict[str, object] = {"data": data, "rounds": describe_rounds(recipe, prompts, data.rows)}
+    config = recipe.policy.shape(store)
+    if config is None:
+        unchecked.append(_unknown_shape(recipe.policy))
+    else:
+        passes = policy_passes(recipe, config)
+        found |= {"rows_per_pass": passes.rows, "tokens_per_row": passes.tokens}
+        found["network"] = _describe(recipe.policy, passes)
+        found["rounds_memory"] = estimate_rounds(recipe, passes, scorer)
+    return {**found, "unchecked": tuple(unchecked)}
+
+
+Rows = Sequence[Pair | Preference | Prompt]
+
+
+def _prompt_of(row: Pair | Preference | Prompt) -> Prompt:
+    if isinstance(row, Preference):
+        return row.sides[0].prompt
+    return row.prompt if isinstance(row, Pair) else row
+
+
+def _check_data(recipe: TrainingRecipe | RoundsRecipe) -> tuple[DataReport, list[str], Rows | None]:
+    """Read what is here, and say what is known of what is not; the rows to train on, if they were read."""
     data = recipe.data
     lengths = f"lengths: rows whose response exceeds {data.longest[0]:,} tokens are left out when they are tokenised"
+    if isinstance(recipe, RoundsRecipe):
+        lengths = (
+            f"lengths: a prompt that leaves no room for {recipe.ppo.max_response_tokens:,} tokens of response, or that"
+            " the reward model would have to cut, is refused when it is tokenised"
+        )
     if isinstance(data, FileData) and Table(data.path).holds_splits and not names_directory(data.path):
         known = known_data(data.path)
         if known is None or data.split not in known.rows:
             missing = f"data: {data.path}, split {data.split}, is on the hub and not known here"
-            return DataReport(place=data.path, rows=None, held_out_rows=None, found="unknown"), [missing, lengths]
-        (read_pair if isinstance(recipe, SFT) else read_preference)(known.example)
+            return DataReport(place=data.path, rows=None, held_out_rows=None, found="unknown"), [missing, lengths], None
+        _reader(recipe)(known.example)
         rows = min(known.rows[data.split], data.limit or known.rows[data.split])
         held_out = [] if data.validation is None else [f"data: held-out rows {data.validation} of {data.path}"]
-        return DataReport(place=data.path, rows=rows, held_out_rows=None, found="known"), [*held_out, lengths]
+        report = DataReport(place=data.path, rows=rows, held_out_rows=None, found="known")
+        return report, [*held_out, lengths], None
     said: list[Skipped] = []
     training, held = _read(recipe, data, said, held_out=False), _read(recipe, data, said, held_out=True)
     report = DataReport(place=data.place, rows=len(training), held_out_rows=len(held), found="read")
-    return report, [*map(str, said), lengths]
+    return report, [*map(str, said), lengths], training
 
 
-def _read(
-    recipe: TrainingRecipe, data: DataSource, said: list[Skipped], *, held_out: bool
-) -> list[Pair] | list[Preference]:
+def _reader(recipe: TrainingRecipe | RoundsRecipe) -> Callable[[Row], object]:
+    """What one row must be."""
+    if isinstance(recipe, SFT):
+        return read_pair
+    return read_prompt if isinstance(recipe, PPO) else read_preference
+
+
+def _read(recipe: TrainingRecipe | RoundsRecipe, data: DataSource, said: list[Skipped], *, held_out: bool) -> Rows:
     if isinstance(recipe, SFT):
         return data.pairs(held_out=held_out, report=said.append)
+    if isinstance(recipe, PPO):
+        return data.prompts(held_out=held_out, report=said.append)
+    if isinstance(recipe, GAPO):
+        data = contrasting(data, recipe.augmentation)
     rows = data.preferences(held_out=held_out, report=said.append)
+    if isinstance(recipe, GAPO):
+        check_contrast(rows, recipe.augmentation, f"{data.place} (held out)" if held_out else data.place)
     pairwise = not isinstance(recipe, PreferenceTraining) or recipe.objective.pairwise
     if pairwise and not all(row.paired for row in rows):
         raise InvalidInput(
@@ -185,10 +249,17 @@ def _passes(
     )
 
 
-def _describe(origin: TrainedPolicy | BackboneOrigin, config: PretrainedConfig, passes: Passes) -> NetworkReport:
+def _describe(origin: TrainedPolicy | BackboneOrigin, passes: Passes) -> NetworkReport:
     return NetworkReport(
         origin=origin.path or "from random weights",
-        architecture=config.model_type,
+        architecture=passes.config.model_type,
         parameters=passes.footprint.parameters,
         trained=passes.footprint.trainable,
+    )
+
+
+def _unknown_shape(origin: TrainedPolicy | BackboneOrigin) -> str:
+    return (
+        f"memory: {origin.path} is no artifact here, and the shape of a hub model of that name is not known"
+        " without a connection; give a directory with its config.json"
     )

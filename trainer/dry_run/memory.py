@@ -109,7 +109,7 @@ def _plan(passes: Passes, sharded: bool) -> MemoryPlan:
         reference=number * network.parameters if passes.copied_reference else 0,
         discriminators=_discriminator_bytes(passes),
         activations=kept.held(passes.recomputes),
-        logits=_logits_bytes(passes) if passes.predicts else 0,
+        logits=logits_bytes(passes) if passes.predicts else 0,
     )
     return MemoryPlan(
         sharded=sharded,
@@ -121,7 +121,7 @@ def _plan(passes: Passes, sharded: bool) -> MemoryPlan:
     )
 
 
-def _logits_bytes(passes: Passes) -> int:
+def logits_bytes(passes: Passes) -> int:
     """One chunk's logits, their slope where they are capped and their gradient; the head's cast, its gradient in
     float32 and the product added to it; and the hidden states at response positions, saved for the backward pass."""
     config = passes.config

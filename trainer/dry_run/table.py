@@ -7,6 +7,7 @@ from rich.table import Table
 
 from trainer.dry_run.check import DryRun
 from trainer.dry_run.memory import MemoryEstimate
+from trainer.dry_run.rounds import RoundsMemory
 
 _GIB = 2**30
 
@@ -24,6 +25,10 @@ def print_dry_run(report: DryRun, console: Console) -> None:
             " gradient_checkpointing",
             soft_wrap=True,
         )
+    if report.rounds_memory:
+        console.print()
+        console.print(_rounds_table(report.rounds_memory))
+        console.print(_sampling(report.rounds_memory), soft_wrap=True)
     for sentence in report.unchecked:
         console.print(f"not checked: {sentence}", soft_wrap=True)
 
@@ -36,6 +41,13 @@ def _facts(report: DryRun) -> Iterator[tuple[str, str]]:
         yield "data", f"{report.data.place}: {rows}{held_out}"
     if report.steps is not None:
         yield "steps", f"{report.steps:,} of {report.batch_size} rows, {report.rows_per_pass} at once on each process"
+    if report.rounds is not None:
+        rounds = report.rounds
+        different = "" if rounds.prompts is None else f" to {rounds.prompts:,} different prompts"
+        yield "rounds", f"{rounds.rounds:,} of {rounds.rollouts:,} responses{different}, {report.rows_per_pass} at once"
+        yield "tokens", f"at most {rounds.response_tokens:,} sampled in a round"
+        warm_up = f" ({rounds.warm_up_steps:,} before the rounds)" if rounds.warm_up_steps is not None else ""
+        yield "steps", f"{rounds.policy_updates:,} of the policy, {rounds.reward_model_steps:,} of the scorer{warm_up}"
     if report.network is not None:
         network = report.network
         trained = "all" if network.trained == network.parameters else f"{network.trained:,}"
@@ -55,6 +67,24 @@ def _memory_table(report: DryRun) -> Table:
         table.add_row(part, *(_gib(getattr(plan.estimate, part)) for plan in report.memory))
     table.add_row("together", *(_gib(plan.total) for plan in report.memory))
     return table
+
+
+def _rounds_table(memory: RoundsMemory) -> Table:
+    table = Table("memory", box=None, pad_edge=False, header_style="bold")
+    table.add_column("all the time", justify="right")
+    table.add_column("one after the other", justify="right")
+    for part in ("policy", "critic", "reference", "reward_model", "anchor"):
+        table.add_row(part, _gib(getattr(memory, part)), "")
+    for part in ("sampling", "learning", "teaching"):
+        table.add_row(part, "", _gib(getattr(memory, part)))
+    table.add_row("together", "", _gib(memory.total))
+    return table
+
+
+def _sampling(memory: RoundsMemory) -> str:
+    more = f"each further rollout decoded at the same time: {_gib(memory.rollout)}, up to {memory.rollouts_at_once}"
+    warm_up = f"; the warm-up by itself, before: {_gib(memory.warm_up)}" if memory.warm_up else ""
+    return f"{more} as memory allows{warm_up}"
 
 
 def _gib(size: int) -> str:

@@ -8,7 +8,7 @@ kernel that keeps less than the one torch chooses on the CPU.
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,8 +16,10 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.autograd.graph import saved_tensors_hooks
-from transformers import PretrainedConfig, PreTrainedModel
+from transformers import DynamicCache, PretrainedConfig, PreTrainedModel
 from transformers.modeling_layers import GradientCheckpointingLayer
+
+from trainer.models.global_attention import GlobalTokens
 
 OUTSIDE = -1
 """Where a tensor was saved that no repeated layer saved."""
@@ -69,19 +71,32 @@ def measure_footprint(
     rows: int,
     tokens: int,
     compute_dtype: torch.dtype,
+    global_tokens: int = 1,
 ) -> Footprint:
     """Of the network that ``build`` makes, over ``rows`` sequences of ``tokens`` tokens, all of them padded.
 
-    The head is left out of the activations: it reads only some positions, see ``trainer.models.language_head``.
+    The head is left out of the activations: it reads only some positions, see ``trainer.models.language_head``. Of a
+    network whose other tokens see a window only (Longformer), ``global_tokens`` of each sequence see all, and sequences
+    are padded to whole windows.
     """
+    windows: list[int] = getattr(config, "attention_window", [])
+    if windows:
+        tokens = -(-tokens // max(windows)) * max(windows)
     with torch.device("meta"):  # not fake at once, for adapters cannot be added to what is
         model = build(config).train()
     with FakeTensorMode():
         _embody(model)
         layers = [module for module in model.modules() if isinstance(module, GradientCheckpointingLayer)]
         ids, mask = torch.zeros((rows, tokens), dtype=torch.long), torch.ones((rows, tokens), dtype=torch.long)
-        with _recording(model, layers) as saved, torch.autocast("cpu", compute_dtype, compute_dtype != torch.float32):
-            model.base_model(input_ids=ids, attention_mask=mask)
+        inputs = {"input_ids": ids, "attention_mask": mask}
+        if windows:
+            inputs["global_attention_mask"] = mask
+        with (
+            _recording(model, layers) as saved,
+            torch.autocast("cpu", compute_dtype, compute_dtype != torch.float32),
+            GlobalTokens(rows, global_tokens) if windows else nullcontext(),
+        ):
+            model.base_model(**inputs)
         sizes = [parameter.numel() for parameter in model.parameters()]
         moved = [parameter.numel() for parameter in model.parameters() if parameter.requires_grad]
         per_layer = [sum(parameter.numel() for parameter in layer.parameters()) for layer in layers]
@@ -93,6 +108,24 @@ def measure_footprint(
         unlayered=sum(sizes) - sum(per_layer),
         activations=saved(),
     )
+
+
+def measure_cache(
+    config: PretrainedConfig,
+    build: Callable[[PretrainedConfig], PreTrainedModel],
+    *,
+    tokens: int,
+    compute_dtype: torch.dtype,
+) -> int:
+    """Bytes of keys and values that decoding keeps of one sequence of ``tokens`` tokens."""
+    with torch.device("meta"):
+        model = build(config).eval()
+    with FakeTensorMode(), torch.no_grad(), torch.autocast("cpu", compute_dtype, compute_dtype != torch.float32):
+        _embody(model)
+        cache = DynamicCache(config=config)
+        ids = torch.zeros((1, tokens), dtype=torch.long)
+        model.base_model(input_ids=ids, past_key_values=cache, use_cache=True)
+        return sum(held.nbytes for layer in cache.layers for held in (layer.keys, layer.values))
 
 
 def _embody(model: nn.Module) -> None:

@@ -45,7 +45,7 @@ class RewardModel:
         self.pooling = pooling
         self.match_features = match_features
         self.reads = reads
-        self.max_tokens = _window(model, max_tokens)
+        self.max_tokens = longest_input(model, max_tokens)
         self.format = ChatFormat(tokenizer)
         self._pad_id = _padding(model, tokenizer, architecture)
         self._sentence_end = tokenizer.convert_tokens_to_ids(".") if match_features else None
@@ -171,7 +171,7 @@ class RewardModel:
         return Encoded(ids, start, types, excess, prompt_start=segments.index(0) if 0 in segments else start)
 
 
-def _window(model: PreTrainedModel, wanted: int | None) -> int:
+def longest_input(model: PreTrainedModel, wanted: int | None) -> int:
     """Most tokens the model reads, and no more than wanted.
 
     RoBERTa's family counts positions from after its padding id, so has fewer than its configuration says.

@@ -2,7 +2,14 @@
 
 from dataclasses import dataclass
 
-from trainer.data.product_world.vocabulary import FACT_TEMPLATES, MORE_NOUNS, NOUNS, PROPERTY_OF, TONE_OF, TONE_TEMPLATES
+from trainer.data.product_world.vocabulary import (
+    FACT_TEMPLATES,
+    MORE_NOUNS,
+    NOUNS,
+    PROPERTY_OF,
+    TONE_OF,
+    TONE_TEMPLATES,
+)
 
 
 @dataclass(frozen=True)

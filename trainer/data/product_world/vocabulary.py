@@ -40,8 +40,8 @@ _MORE_VALUES = {
     "age": "worn youthful mature weathered",
     "pattern": "herringbone chevron houndstooth dappled",
     "closure": "drawstring rivet bolt clip",
-    "texture": "smooth rough grainy silky coarse velvety bumpy ribbed grooved knitted fuzzy slick pebbled crinkled sandy"
-    " waxy",
+    "texture": "smooth rough grainy silky coarse velvety bumpy ribbed grooved knitted fuzzy slick pebbled creased"
+    " sandy waxy",
     "scent": "lavender citrus cedar vanilla musk mint rose jasmine pine sage ginger clove honey coconut lemon almond",
     "style": "rustic minimal baroque gothic nordic industrial bohemian tropical urban coastal colonial ornate playful"
     " sporty elegant casual",
