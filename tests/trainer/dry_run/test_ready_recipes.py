@@ -1,4 +1,4 @@
-"""Every ready recipe is one that runs: its plan has the paper's numbers, with neither weights nor a network."""
+"""Every ready recipe of GANPO runs: its plan has the numbers of the paper, with neither weights nor a network."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from trainer.recipes.preference import GANPO, PreferenceTraining
 from trainer.recipes.training import TrainingRecipe
 
 ROOT = Path(__file__).parents[3] / "recipes"
-FILES = sorted(file for file in ROOT.glob("**/*.yaml") if file.parent.name != "demo")
+FILES = sorted(file for model in ("gemma-2-2b-it", "llama-3-8b-instruct") for file in (ROOT / model).glob("*.yaml"))
 METHODS = ("dpo", "ganpo-dpo", "ganpo-simpo", "simpo")
 
 
