@@ -60,7 +60,8 @@ class RoundsMemory(Model):
     rollout; learning, what autograd keeps of one micro-batch of policy and critic, the copies, and the logits;
     teaching, what it keeps of one micro-batch of the reward model. The warm-up comes before all that, alone.
 
-    Left out: what ``MemoryEstimate`` leaves out, and scores and values computed without gradients.
+    Left out: what ``MemoryEstimate`` leaves out, and scores and values computed without gradients. Measured on the CPU
+    with a small Llama, learning and its gradients took 0.75 to 0.88 of what is said here.
     """
 
     policy: int

@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
-from torch.profiler import ProfilerActivity, profile
 from transformers import AutoModelForCausalLM, Gemma2Config, LlamaConfig, PretrainedConfig, PreTrainedModel
 
 from trainer.adversarial.settings import Adversarial
@@ -102,6 +101,7 @@ def test_a_pass_takes_about_what_the_estimate_says(
     dtype: torch.dtype,
     recomputes: bool,
     within: float,
+    peak_bytes: Callable[[Callable[[], None]], int],
 ) -> None:
     """Peak of what the CPU's allocator handed out during forward and backward, against the parts held in between."""
     plan = passes(config, build=build, recomputes=recomputes, compute_dtype=dtype)
@@ -163,15 +163,3 @@ def test_a_reference_is_a_second_set_of_weights_in_the_computed_precision_and_tw
     trained = sum(parameter.numel() for parameter in network.parameters())
     assert estimate.discriminators > 2 * 16 * trained
     assert estimate_memory(passes(LLAMA))[0].estimate.discriminators == 0
-
-
-def peak_bytes(work: Callable[[], None]) -> int:
-    """The most memory that was handed out during ``work`` and not yet given back."""
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
-        work()
-    events = [event for event in profiler.profiler.kineto_results.events() if event.name() == "[memory]"]
-    held = peak = 0
-    for event in sorted(events, key=lambda event: event.start_ns()):
-        held += event.nbytes()
-        peak = max(peak, held)
-    return peak

@@ -1,6 +1,7 @@
 """A dry run of PPO and GAPO counts what the rounds have, and its memory is what training takes."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +26,10 @@ from trainer.dry_run.rounds import estimate_rounds, find_scorer, policy_passes
 from trainer.dry_run.table import print_dry_run
 from trainer.errors import InvalidInput, NotFound
 from trainer.models.footprint import measure_cache, measure_footprint
-from trainer.models.policy import Policy
+from trainer.models.policy import PairBatch, Policy
 from trainer.models.reference import AdaptersOffPolicy
 from trainer.models.starting_point import BackboneOrigin, Scratch, TrainedPolicy
+from trainer.models.value_head import ActorCritic
 from trainer.recipes import parse_recipe
 from trainer.recipes.ppo_learner import PPOLearner
 from trainer.recipes.ppo_settings import PPOSettings
@@ -167,6 +169,30 @@ def test_the_total_is_what_is_held_and_the_largest_moment(tmp_path: Path) -> Non
     moments = [memory[part] for part in ("sampling", "learning", "teaching")]
     assert memory["total"] == max(always + max(moments), memory["warm_up"])
     assert len(set(moments)) == 3
+
+
+@pytest.mark.parametrize("trunk", ["separate", "detached"])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_a_micro_batch_of_policy_and_critic_takes_about_what_is_counted(
+    trunk: str, dtype: str, tmp_path: Path, peak_bytes: Callable[[Callable[[], None]], int]
+) -> None:
+    """Four texts of 64 tokens, 40 of them response; gradients appear meanwhile, which are counted apart."""
+    settings = {**PPO, "minibatch": 4, "max_response_tokens": 40, "value": {"trunk": trunk}}
+    policy = {"scratch": {**SHAPE, "hidden_size": 96}, "dtype": dtype}
+    recipe = make(policy=policy, ppo=settings)
+    actor_critic = ActorCritic(recipe.policy.open(ArtifactStore(tmp_path), seed=0)[0], recipe.ppo.value.trunk)
+    mask = torch.zeros((4, 64), dtype=torch.bool)
+    mask[:, 24:] = True
+    batch = PairBatch(torch.randint(6, 290, (4, 64)), torch.ones((4, 64), dtype=torch.long), mask)
+
+    def learn() -> None:
+        with torch.autocast("cpu", torch.bfloat16, enabled=dtype == "bfloat16"):
+            logps, values = actor_critic(batch)
+        (logps.sum() + values.sum()).backward()
+
+    measured = peak_bytes(learn)
+    gradients = sum(each.grad.nbytes for each in actor_critic.parameters() if each.grad is not None)
+    assert measured == pytest.approx(estimate(recipe, tmp_path)["learning"] + gradients, rel=0.3)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
