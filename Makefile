@@ -9,7 +9,7 @@ export OMP_NUM_THREADS ?= 1
 export OMP_WAIT_POLICY ?= PASSIVE
 PORT ?= 8000
 
-.PHONY: demo test lint types layers migrations pytest slow study clean
+.PHONY: demo test lint types layers migrations pytest slow study study-gapo clean
 
 demo: .venv/ready
 	$(BIN)/python -m service.demo --directory $(DEMO) --port $(PORT) $(if $(filter 0,$(SERVE)),--no-serve)
@@ -42,7 +42,11 @@ slow: .venv/ready
 
 # Some half an hour on two quiet cores; killed and started again, it continues.
 study: .venv/ready
-	$(BIN)/python -m benchmarks.study --document docs/study.md
+	$(BIN)/python -m benchmarks.ganpo_study --document docs/study.md
+
+# Some hour and a half on two quiet cores; it continues likewise.
+study-gapo: .venv/ready
+	$(BIN)/python -m benchmarks.gapo_study --document docs/study-gapo.md
 
 # The marker file is written last, so an interrupted set-up starts over instead of half-working.
 .venv/ready: pyproject.toml constraints.txt
