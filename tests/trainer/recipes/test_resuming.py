@@ -171,7 +171,9 @@ def processes() -> Iterator[Any]:
 
 def newest(directory: Path) -> int:
     """Step of the newest checkpoint, of a reward model that warms up or of what follows."""
-    return max((int(path.name[5:]) for path in directory.glob("**/checkpoints/step-*")), default=0)
+    # no "**": it would look into directories that the run is about to rename
+    found = [path for places in ("", "*/") for path in directory.glob(f"{places}checkpoints/step-*")]
+    return max((int(path.name[5:]) for path in found), default=0)
 
 
 def kill_at_random(name: str, store: ArtifactStore, directory: Path, processes: Any, rng: random.Random) -> None:
