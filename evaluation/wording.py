@@ -2,6 +2,7 @@
 
 import re
 
+from evaluation.statistics.above_floor import MEAN_ABOVE_FLOOR
 from evaluation.statistics.averages import MEAN
 from evaluation.statistics.correlation import LEAD_WITHIN
 from evaluation.statistics.estimate import Estimate
@@ -13,6 +14,7 @@ _LABELS = {
     "spearman_pooled": "Spearman's ρ pooled",
     "pairwise_accuracy": "pairwise accuracy",
     MEAN: "mean",
+    MEAN_ABOVE_FLOOR: "mean above the floor",
 }
 
 CORRELATIONS = ("pearson_within", "pearson_pooled", "pearson_between", "spearman_pooled", "pairwise_accuracy")

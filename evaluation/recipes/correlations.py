@@ -8,8 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from evaluation.scorers.controls import family
 from evaluation.scorers.scorer import Column
+from evaluation.statistics.above_floor import above_floor
 from evaluation.statistics.averages import averages
+from evaluation.statistics.band import band
 from evaluation.statistics.bootstrap import BootstrapSettings, Floats
 from evaluation.statistics.correlation import correlate
 from evaluation.statistics.estimate import Estimate
@@ -17,6 +20,9 @@ from trainer.files import write_atomically
 from trainer.generation.sampled import Cell
 
 CORRELATIONS_FILE = "correlations.jsonl"
+
+_FEW_DRAWS = 20
+"""For untrained networks, of whose intervals nothing is used."""
 
 _DESCRIBES = frozenset({"length", "truncated"})
 """Controls whose mean tells what temperature did to the responses."""
@@ -39,33 +45,49 @@ class ScoreTable:
             if score is not None:
                 self._values[column][self._index[cell]] = score
 
-    def missing(self) -> dict[int, list[str]]:
-        """Which columns lack scores, by how many they lack."""
-        counts: dict[int, list[str]] = {}
+    def missing(self) -> list[tuple[str, Column, int]]:
+        """The columns that lack scores, as they are told, and how many each lacks; untrained networks as one."""
+        found: dict[str, tuple[str, Column, int]] = {}
         for label, column in self._labelled():
             if count := int(np.isnan(self._values[column]).sum()):
-                counts.setdefault(count, []).append(label)
-        return counts
+                found.setdefault(family(label), (family(label), column, count))
+        return list(found.values())
 
     def correlations(
         self, temperature: float | None, bootstrap: BootstrapSettings, seed: int
     ) -> list[tuple[Estimate, int | None]]:
         """Every statistic at one temperature, or over all for None; beside each the scorer's version.
 
-        Also the means that say what happened to the responses: the oracles', of length and of truncation.
+        Also the means that say what happened to the responses: the oracles', of length and of truncation. Untrained
+        networks are told by their band.
         """
         rows = np.full(len(self._prompt), True) if temperature is None else self._temperature == temperature
         scorers = {label: column for label, column in self._labelled() if column.role != "oracle"}
-        oracles = {label: column for label, column in self._labelled() if column.role == "oracle"}
+        untrained = {label: column for label, column in scorers.items() if family(label) != label}
+        oracles = {label: self._values[column][rows] for label, column in self._labelled() if column.role == "oracle"}
         estimates = correlate(
             self._prompt[rows],
-            {label: self._values[column][rows] for label, column in scorers.items()},
-            {label: self._values[column][rows] for label, column in oracles.items()},
+            {label: self._values[column][rows] for label, column in scorers.items() if label not in untrained},
+            oracles,
             draws=bootstrap.draws,
             confidence=bootstrap.confidence,
             seed=seed,
             temperature=temperature,
         )
+        members: dict[tuple[str, str, str], list[Estimate]] = {}
+        for each in correlate(
+            self._prompt[rows],
+            {label: self._values[column][rows] for label, column in untrained.items()},
+            oracles,
+            draws=_FEW_DRAWS,
+            confidence=bootstrap.confidence,
+            seed=seed,
+            temperature=temperature,
+            controls=untrained,
+        ):
+            members.setdefault((family(each.scorer), each.oracle, each.statistic), []).append(each)
+        versions = {family(label): column.version for label, column in scorers.items()}
+        estimates += [band(found, name) for (name, _, _), found in members.items()]
         means = averages(
             self._prompt[rows],
             {
@@ -78,7 +100,9 @@ class ScoreTable:
             seed=seed,
             temperature=temperature,
         )
-        return [(each, scorers[each.scorer].version) for each in estimates] + [(each, None) for each in means]
+        floors = {label: column.floor for label, column in self._labelled() if column.floor is not None}
+        means += [above_floor(each, floors[each.scorer]) for each in means if each.scorer in floors]
+        return [(each, versions[each.scorer]) for each in estimates] + [(each, None) for each in means]
 
     def _labelled(self) -> list[tuple[str, Column]]:
         return [(self._labels[column], column) for column in self._values]

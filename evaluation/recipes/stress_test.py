@@ -23,22 +23,25 @@ from evaluation.generation.local import LocalSampler
 from evaluation.generation.sampler import Question, grid
 from evaluation.oracles import AnyOracle
 from evaluation.oracles.oracle import Asked
-from evaluation.recipes.correlations import ScoreTable, correlation_rows, write_correlations
+from evaluation.recipes.correlations import CORRELATIONS_FILE, ScoreTable, correlation_rows, write_correlations
 from evaluation.recipes.prompts import AnyPrompts, settle_prompts
 from evaluation.recipes.row_log import RowLog
 from evaluation.recipes.stored_rows import (
+    Row,
     cell_of,
     column_of,
     response_row,
     score_row,
     stored_response,
 )
-from evaluation.scorers.controls import CONTROLS
+from evaluation.scorers.controls import CONTROLS, family
 from evaluation.scorers.registered import RegisteredScorers
 from evaluation.scorers.scorer import Column, Scorer, StoredResponse
 from evaluation.scorers.trivial import TrivialScorers
+from evaluation.scorers.untrained import with_untrained
 from evaluation.statistics.bootstrap import BootstrapSettings
-from trainer.errors import InvalidInput
+from trainer.errors import InvalidInput, RunFailed
+from trainer.generation.sampled import Cell
 from trainer.models.starting_point import PolicyOrigin
 from trainer.pins import settle_versions
 from trainer.recipe import Recipe, Run
@@ -46,8 +49,6 @@ from trainer.recipe import Recipe, Run
 PROMPTS_FILE = "prompts.jsonl"
 RESPONSES_FILE = "responses.jsonl"
 SCORES_FILE = "scores.jsonl"
-
-_RESPONSES_AT_ONCE = 512
 
 Temperature = Annotated[float, Field(ge=0, le=2)]
 
@@ -102,13 +103,20 @@ class StressTestRecipe(Recipe):
             # opened before anything is sampled, so that a wrong name costs no hours
             scorers: list[Scorer] = [TrivialScorers()]
             if learned := [pinned[name] for name in self._learned()]:
-                scorers.insert(0, RegisteredScorers(engine, learned, "scorer"))
-            oracles = [oracle.open(engine, prompts, pinned) for oracle in self.oracles]
+                scorers.insert(0, RegisteredScorers(engine, with_untrained(engine, learned)))
+            oracles = [oracle.open(engine, prompts, pinned, run.directory) for oracle in self.oracles]
             columns = _columns([*scorers, *oracles])
             responses = self._sample(run, prompts, pinned)
             _judge(run, "score", scorers, responses)
-            _judge(run, "judge", oracles, responses)
-        return self._correlate(run, responses, columns, pinned[self._policy()])
+            unanswered = _judge(run, "judge", oracles, responses)
+        remarks = [remark for oracle in oracles for remark in oracle.remarks]
+        summary = self._correlate(run, responses, columns, pinned[self._policy()], remarks)
+        if unanswered:
+            raise RunFailed(
+                f"{'; '.join(unanswered)}. All else is kept and {CORRELATIONS_FILE} leaves these out: resume"
+                " the run to ask for them alone"
+            )
+        return summary
 
     def _policy(self) -> str:
         assert self.policy.path is not None  # _trained saw to it
@@ -141,7 +149,12 @@ class StressTestRecipe(Recipe):
         return [stored_response(row, by_id) for row in log.rows()]
 
     def _correlate(
-        self, run: Run, responses: Sequence[StoredResponse], columns: Sequence[Column], policy: str
+        self,
+        run: Run,
+        responses: Sequence[StoredResponse],
+        columns: Sequence[Column],
+        policy: str,
+        remarks: Sequence[str],
     ) -> dict[str, Any]:
         """Write the correlations and return the run's summary."""
         table = ScoreTable([each.cell for each in responses], columns)
@@ -154,10 +167,7 @@ class StressTestRecipe(Recipe):
             run.reporter.progress("correlate", done, len(strata), unit="temperature")
             run.reporter.raise_if_stopped()
         write_correlations(lines, run.directory)
-        notices = [
-            f"no score for {count} of {len(responses)} responses from {', '.join(labels)}"
-            for count, labels in table.missing().items()
-        ]
+        notices = [*_lacking(table, scores, len(responses)), *remarks]
         for notice in notices:
             run.reporter.message(notice)
         return {
@@ -167,34 +177,59 @@ class StressTestRecipe(Recipe):
             "n_prompts": len({each.cell.prompt_id for each in responses}),
             "n_responses": len(responses),
             "scorers": [column.scorer for column in columns if column.role == "scorer"],
-            "controls": [column.scorer for column in columns if column.role == "control"],
+            "controls": list(dict.fromkeys(family(column.scorer) for column in columns if column.role == "control")),
             "oracles": [column.scorer for column in columns if column.role == "oracle"],
             "notices": notices,
         }
 
 
-def _judge(run: Run, stage: str, scorers: Sequence[Scorer], responses: Sequence[StoredResponse]) -> None:
-    """Fill in the scores that are missing.
+def _judge(run: Run, stage: str, scorers: Sequence[Scorer], responses: Sequence[StoredResponse]) -> list[str]:
+    """Fill in the scores that are missing; returns what could not be had now and may be later.
 
     A batch with anything missing is scored whole and only the missing is added, so that a resumed run's scores are
     rounded like an uninterrupted run's.
     """
     log = RowLog(run.directory / SCORES_FILE)
     done = {(cell_of(row), column_of(row)) for row in log.rows()}
-    for start in range(0, len(responses), _RESPONSES_AT_ONCE):
-        batch = responses[start : start + _RESPONSES_AT_ONCE]
+    at_once = min((scorer.at_once for scorer in scorers), default=1)
+    unanswered: dict[Column, list[tuple[Cell, str]]] = {}
+    for start in range(0, len(responses), at_once):
+        batch = responses[start : start + at_once]
         for scorer in scorers:
             wanted = [(each.cell, column) for each in batch for column in scorer.columns]
             if done.issuperset(wanted):
                 continue
             judgements = [judgement for each in scorer.judge(batch) for judgement in each]
-            log.append(
-                score_row(cell, column, judgement)
-                for (cell, column), judgement in zip(wanted, judgements, strict=True)
-                if (cell, column) not in done
-            )
+            new = [each for each in zip(wanted, judgements, strict=True) if each[0] not in done]
+            log.append(score_row(*place, judgement) for place, judgement in new if not judgement.open)
+            for (cell, column), judgement in new:
+                if judgement.open and judgement.error is not None:
+                    unanswered.setdefault(column, []).append((cell, judgement.error["detail"]))
         run.reporter.progress(stage, start + len(batch), len(responses), unit="response")
         run.reporter.raise_if_stopped()
+    return [_unanswered(column, lacking, len(responses)) for column, lacking in unanswered.items()]
+
+
+def _unanswered(column: Column, lacking: Sequence[tuple[Cell, str]], n_responses: int) -> str:
+    cells = [f"prompt {cell.prompt_id} at T = {cell.temperature:g}" for cell, _ in lacking]
+    which = ", ".join(dict.fromkeys(cells[:3])) + (", ..." if len(cells) > 3 else "")
+    return f"{column.scorer} gave no answer for {len(lacking)} of {n_responses} responses ({which}): {lacking[-1][1]}"
+
+
+def _lacking(table: ScoreTable, scores: Sequence[Row], n_responses: int) -> list[str]:
+    """How many scores each column lacks, and for what reasons where they are known."""
+    reasons: dict[Column, Counter[str]] = {}
+    for row in scores:
+        if row["error"] is not None:
+            reasons.setdefault(column_of(row), Counter())[row["error"]["code"]] += 1
+    told: dict[tuple[int, str], list[str]] = {}
+    for label, column, count in table.missing():
+        why = ", ".join(f"{number} {code}" for code, number in reasons.get(column, Counter()).most_common())
+        told.setdefault((count, why), []).append(label)
+    return [
+        f"no score for {count} of {n_responses} responses from {', '.join(labels)}" + (f" ({why})" if why else "")
+        for (count, why), labels in told.items()
+    ]
 
 
 def _columns(scorers: Sequence[Scorer]) -> list[Column]:

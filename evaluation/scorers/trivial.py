@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 
 from evaluation.scorers.controls import CONTROLS, Response
-from evaluation.scorers.scorer import Column, Judgement, StoredResponse, missing
+from evaluation.scorers.scorer import Column, Judgement, Scorer, StoredResponse, missing
 from trainer.data.text import as_text
 
 
-class TrivialScorers:
+class TrivialScorers(Scorer):
     """Every control as a column: what a learned scorer has to beat on the same responses."""
 
     @property

@@ -14,6 +14,7 @@ from sqlalchemy import exists, insert, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from evaluation.scorers.controls import family
 from service.db.tables import Correlation, Job, Prompt, Response, Score, StressTest, Table
 from trainer.artifacts import code_version
 from trainer.errors import NotFound, RunFailed
@@ -105,7 +106,7 @@ class _Ingestion:
 
     def _score(self, row: Row) -> Row:
         error = row.get("error") or {}
-        self._names[row["role"]].setdefault(row["scorer"])
+        self._names[row["role"]].setdefault(family(row["scorer"]))
         return {
             "response": self._responses[self._cell(row)],
             "scorer": row["scorer"],

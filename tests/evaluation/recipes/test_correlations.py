@@ -62,6 +62,34 @@ def test_a_missing_score_is_dropped_and_counted() -> None:
         )
     rows = correlation_rows(partial, 0.5, BOOTSTRAP, 0, "p@1")
 
-    assert partial.missing() == {6: ["rm"]}
+    assert partial.missing() == [("rm", SCORER, 6)]
     assert {row["n_dropped"] for row in rows if row["scorer"] == "rm" and row["statistic"] == "pearson_within"} == {3}
     assert {row["n_dropped"] for row in rows if row["scorer"] == "length"} == {0}
+
+
+def test_untrained_networks_are_told_by_their_band_and_are_no_rivals_to_lead_over() -> None:
+    """Of two networks one agrees with the oracle within prompts and one disagrees: the band is [-1, 1] around 0."""
+    columns = [Column(f"d:untrained_{seed}", 1, "control") for seed in range(2)]
+    filled = ScoreTable(CELLS, [SCORER, *columns, ORACLE])
+    for column in [SCORER, *columns, ORACLE]:
+        sign = -1.0 if column == columns[1] else 1.0
+        filled.fill((c, column, sign * c.replicate) for c in CELLS)
+    rows = correlation_rows(filled, 0.5, BOOTSTRAP, 0, "p@1")
+    (found,) = [row for row in rows if (row["scorer"], row["statistic"]) == ("d:untrained", "pearson_within")]
+
+    assert [found[key] for key in ("estimate", "lower", "upper")] == pytest.approx([0.0, -1.0, 1.0], abs=1e-9)
+    assert (found["scorer_version"], found["method"]) == (1, "median, least and greatest of 2 untrained networks")
+    assert {row["scorer"] for row in rows} == {"rm", "d:untrained", "gold"}
+    assert not [row for row in rows if "untrained" in str(row["statistic"])]
+
+
+def test_an_oracle_with_a_floor_has_its_mean_above_it_too() -> None:
+    floored = Column("checker", None, "oracle", floor=0.25)
+    filled = ScoreTable(CELLS, [SCORER, floored])
+    for column in (SCORER, floored):
+        filled.fill((c, column, float(c.replicate > 0)) for c in CELLS)
+    rows = correlation_rows(filled, 0.5, BOOTSTRAP, 0, "p@1")
+
+    # two of three responses pass: (2/3 - 1/4) / (3/4) = 5/9
+    assert estimate(rows, "checker", "mean_above_floor") == [pytest.approx(5 / 9)]
+    assert estimate(rows, "rm", "mean_above_floor") == []
