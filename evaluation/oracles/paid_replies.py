@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import Field
 
-from evaluation.chat_server import ChatServer
+from evaluation.chat_server import ChatServer, Refused, Unanswered
 from trainer.errors import RunFailed
 from trainer.files import write_atomically
 from trainer.recipe import Model
@@ -65,16 +65,19 @@ class PaidReplies:
             content = json.loads(kept.read_text(encoding="utf-8"))
             return Reply(content["text"], content["finish_reason"], cached=True)
         self._reserve()
-        completion = server.complete(body)
+        try:
+            completion = server.complete(body)
+        except (Refused, Unanswered):
+            self._add(-1, 0, 0)
+            raise
         choice, usage = completion["choices"][0], completion.get("usage") or {}
         text = choice["message"].get("content")
         text = text if isinstance(text, str) else ""
         content = {"text": text, "finish_reason": choice.get("finish_reason"), "usage": usage}
         write_atomically(kept, json.dumps(content) + "\n")
         # a server that does not count is counted for: no text has more tokens than bytes
-        self._add(
-            _tokens(usage, "prompt_tokens", json.dumps(body["messages"])), _tokens(usage, "completion_tokens", text)
-        )
+        prompt_tokens = _tokens(usage, "prompt_tokens", json.dumps(body["messages"]))
+        self._add(0, prompt_tokens, _tokens(usage, "completion_tokens", text))
         return Reply(text, content["finish_reason"], cached=False)
 
     def _kept(self, server: ChatServer, body: dict[str, Any]) -> Path:
@@ -93,8 +96,9 @@ class PaidReplies:
             spent.calls += 1
             self._write()
 
-    def _add(self, prompt_tokens: int, reply_tokens: int) -> None:
+    def _add(self, calls: int, prompt_tokens: int, reply_tokens: int) -> None:
         with self._lock:
+            self.spent.calls += calls
             self.spent.prompt_tokens += prompt_tokens
             self.spent.reply_tokens += reply_tokens
             self._write()

@@ -264,6 +264,7 @@ def test_a_dead_server_leaves_its_cells_open_and_is_left_alone_after_three_silen
 
     assert {(code(row[0]), row[0].open) for row in rows} == {("unanswered", True)}
     assert len(judge_server.asked) == 3 * 2
+    assert "cost 0 calls" in judge.remarks[0]  # nobody bills what was not answered
 
 
 def test_a_wrong_key_is_one_request_and_names_the_variable(open_judge: OpenJudge, judge_server: Any) -> None:
