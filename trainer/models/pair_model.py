@@ -58,9 +58,7 @@ ROWS_AT_ONCE, TOKENS_AT_ONCE = 64, 2**14
 """Of one forward pass without gradients, padding included."""
 
 
-def score_all(
-    model: PairModel, rows: Sequence[Encoded], outputs: Sequence[str] | None = None
-) -> list[list[float]]:
+def score_all(model: PairModel, rows: Sequence[Encoded], outputs: Sequence[str] | None = None) -> list[list[float]]:
     """The scores of every row, in their order, as ``PairModel.score``; rows of like length are read together."""
     order = sorted(range(len(rows)), key=lambda index: rows[index].tokens)
     scores: list[list[float]] = [[] for _ in rows]
