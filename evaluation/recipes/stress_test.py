@@ -15,17 +15,16 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
-import torch
 from pydantic import Field, field_validator
 
 from evaluation.engine.scoring import ScoringEngine
-from evaluation.generation.local import LocalSampler
 from evaluation.generation.sampler import Question, grid
 from evaluation.oracles import AnyOracle
 from evaluation.oracles.oracle import Asked
 from evaluation.recipes.correlations import CORRELATIONS_FILE, ScoreTable, correlation_rows, write_correlations
 from evaluation.recipes.prompts import AnyPrompts, settle_prompts
 from evaluation.recipes.row_log import RowLog
+from evaluation.recipes.sampled_policy import AnySampledPolicy
 from evaluation.recipes.stored_rows import (
     Row,
     cell_of,
@@ -42,7 +41,7 @@ from evaluation.scorers.untrained import with_untrained
 from evaluation.statistics.bootstrap import BootstrapSettings
 from trainer.errors import InvalidInput, RunFailed
 from trainer.generation.sampled import Cell
-from trainer.models.starting_point import PolicyOrigin
+from trainer.generation.truncation import Truncation
 from trainer.pins import settle_versions
 from trainer.recipe import Recipe, Run
 
@@ -53,18 +52,11 @@ SCORES_FILE = "scores.jsonl"
 Temperature = Annotated[float, Field(ge=0, le=2)]
 
 
-class SampledPolicy(PolicyOrigin):
-    """The policy to sample from."""
-
-    dtype: Literal["float32", "bfloat16"] = "float32"
-    """Of its weights in memory; bfloat16 takes half of it."""
-
-
 class StressTestRecipe(Recipe):
     """Sample a policy at many temperatures and see how well scorers agree with oracles at each."""
 
     kind: Literal["stress_test"] = "stress_test"
-    policy: SampledPolicy
+    policy: AnySampledPolicy
     """Whose responses are judged."""
 
     prompts: AnyPrompts
@@ -75,18 +67,21 @@ class StressTestRecipe(Recipe):
     """At each temperature; at 0 there is one, as all would be equal."""
 
     max_response_tokens: int = Field(128, ge=1)
+    top_p: float = Field(1.0, gt=0, le=1)
+    """Sample from the fewest most probable tokens that have this share of the probability. 1, and 0 for the next two,
+    cut nothing: a tail that is cut is what a high temperature is there to show."""
+
+    top_k: int = Field(0, ge=0)
+    """Sample from this many of the most probable tokens; 0: all."""
+
+    min_p: float = Field(0.0, ge=0, le=1)
+    """Sample from tokens at least this share as probable as the most probable."""
+
     scorers: tuple[str, ...] = ()
     """Names of scorers, ``NAME[@VERSION][:OUTPUT]``. The trivial controls are added by themselves."""
 
     oracles: tuple[AnyOracle, ...] = Field(min_length=1)
     bootstrap: BootstrapSettings = BootstrapSettings()
-
-    @field_validator("policy")
-    @classmethod
-    def _trained(cls, policy: SampledPolicy) -> SampledPolicy:
-        if policy.path is None:
-            raise ValueError("name a policy by its path: one from scratch has nothing to say")
-        return policy
 
     @field_validator("temperatures")
     @classmethod
@@ -110,7 +105,7 @@ class StressTestRecipe(Recipe):
             _judge(run, "score", scorers, responses)
             unanswered = _judge(run, "judge", oracles, responses)
         remarks = [remark for oracle in oracles for remark in oracle.remarks]
-        summary = self._correlate(run, responses, columns, pinned[self._policy()], remarks)
+        summary = self._correlate(run, responses, columns, self.policy.label(pinned), remarks)
         if unanswered:
             raise RunFailed(
                 f"{'; '.join(unanswered)}. All else is kept and {CORRELATIONS_FILE} leaves these out: resume"
@@ -118,16 +113,12 @@ class StressTestRecipe(Recipe):
             )
         return summary
 
-    def _policy(self) -> str:
-        assert self.policy.path is not None  # _trained saw to it
-        return self.policy.path
-
     def _learned(self) -> list[str]:
         return [name for name in dict.fromkeys(self.scorers) if name not in CONTROLS]
 
     def _names(self) -> list[str]:
         asked = [name for oracle in self.oracles for name in oracle.artifacts()]
-        return [self._policy(), *self._learned(), *asked]
+        return [*self.policy.artifacts(), *self._learned(), *asked]
 
     def _sample(self, run: Run, prompts: Sequence[Asked], pinned: dict[str, str]) -> list[StoredResponse]:
         """Every response of the grid, sampling those that are missing."""
@@ -135,10 +126,8 @@ class StressTestRecipe(Recipe):
         cells = grid([each.prompt_id for each in prompts], self.temperatures, self.responses_per_prompt)
         done = {cell_of(row) for row in log.rows()}
         if len(done) < len(cells):
-            origin = self.policy.model_copy(update={"path": pinned[self._policy()]})
-            policy, _ = origin.open(run.artifacts, self.seed, getattr(torch, origin.dtype))
-            policy.model.to(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
-            sampler = LocalSampler(policy, seed=self.seed, max_response_tokens=self.max_response_tokens)
+            truncation = Truncation(top_k=self.top_k, top_p=self.top_p, min_p=self.min_p)
+            sampler = self.policy.sampler(run, pinned, self.seed, self.max_response_tokens, truncation)
             questions = [Question(each.prompt_id, each.prompt) for each in prompts]
             for batch in sampler.sample(questions, cells, lambda cell: cell not in done):
                 log.append(response_row(sampled, sampler.facts) for sampled in batch)

@@ -13,14 +13,14 @@ Role = Literal["scorer", "control", "oracle"]
 
 @dataclass(frozen=True)
 class StoredResponse:
-    """A sampled response with what it answers and what was recorded while it was sampled."""
+    """A sampled response with what it answers and what was recorded while it was sampled; None is what was not."""
 
     cell: Cell
     prompt: Prompt
     response: str
-    tokens: int
-    finish_reason: FinishReason
-    mean_logprob: float
+    tokens: int | None
+    finish_reason: FinishReason | None
+    mean_logprob: float | None
 
 
 @dataclass(frozen=True)
