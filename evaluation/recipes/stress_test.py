@@ -135,7 +135,8 @@ class StressTestRecipe(Recipe):
                 run.reporter.progress("sample", len(done), len(cells), unit="response")
                 run.reporter.raise_if_stopped()
         by_id = {each.prompt_id: each for each in prompts}
-        return [stored_response(row, by_id) for row in log.rows()]
+        stored = {cell_of(row): stored_response(row, by_id) for row in log.rows()}
+        return [stored[cell] for cell in cells]  # whatever the order they came in: they are scored in batches
 
     def _correlate(
         self,

@@ -17,7 +17,7 @@ _KEPT = {"DynamicLayer", "DynamicSlidingWindowLayer", "DummyLayer"}
 """Layers of attention, and those that keep nothing: all that can be moved between lines and columns."""
 
 
-class SlotCache(Cache):  # type: ignore[misc] - transformers is not typed
+class SlotCache(Cache):  # type: ignore[misc]  # transformers is not typed
     """Columns ``first`` to ``end`` of the first ``lines`` lines are what a model attends to and appends to.
 
     Windows of sliding attention are the mask's work: their layers keep everything here.
@@ -42,7 +42,7 @@ class SlotCache(Cache):  # type: ignore[misc] - transformers is not typed
     @property
     def end(self) -> int:
         """The column written next."""
-        return max(layer.end for layer in self.layers)
+        return int(self.layers[0].end)
 
     def show(self, lines: int, first: int) -> None:
         """Attend from column ``first`` on, in the first ``lines`` lines."""
@@ -75,7 +75,7 @@ class SlotCache(Cache):  # type: ignore[misc] - transformers is not typed
         return moved
 
 
-class _SlotLayer(DynamicLayer):  # type: ignore[misc] - transformers is not typed
+class _SlotLayer(DynamicLayer):  # type: ignore[misc]  # transformers is not typed
     def __init__(self, lines: int, width: int, end: int) -> None:
         super().__init__()
         self.end = end

@@ -77,15 +77,43 @@ def answer(forker: subprocess.Popen[str]) -> int:
 def test_killed_at_any_moment_it_loses_nothing_and_repeats_nothing(
     forker: subprocess.Popen[str], store: ArtifactStore, tmp_path: Path
 ) -> None:
-    expected, killed = tmp_path / "expected", tmp_path / "killed"
+    expected = tmp_path / "expected"
     run_recipe(parse_recipe(RECIPE), expected, store, quiet=True)
+
+    assert kill_until_done(forker, store, tmp_path / "killed", expected, random.Random(0), share=5) >= 3
+
+
+@pytest.mark.slow
+def test_killed_a_hundred_times_it_loses_nothing_and_repeats_nothing(
+    forker: subprocess.Popen[str], store: ArtifactStore, tmp_path: Path
+) -> None:
+    expected = tmp_path / "expected"
+    run_recipe(parse_recipe(RECIPE), expected, store, quiet=True)
+    deaths = 0
+    for attempt in range(40):
+        killed = tmp_path / str(attempt)
+        deaths += kill_until_done(forker, store, killed, expected, random.Random(attempt), share=20)
+        if deaths >= 100:
+            break
+
+    assert deaths >= 100
+
+
+def kill_until_done(
+    forker: subprocess.Popen[str],
+    store: ArtifactStore,
+    killed: Path,
+    expected: Path,
+    rng: random.Random,
+    share: int,
+) -> int:
+    """Start a run, kill it once it has written up to 1 / ``share`` of all there is, and so on; returns how often."""
     killed.mkdir()
     (killed / "recipe.json").write_text(json.dumps(RECIPE))
-    rng = random.Random(0)
     deaths, states = 0, set()
     while True:
         child = start(forker, f"--run-dir {killed} --artifact-dir {store.root}")
-        kill_after_growth(child, killed, rng.randint(1, sum(sizes(expected)) // 5), rng.uniform(0, 0.05))
+        kill_after_growth(child, killed, rng.randint(1, sum(sizes(expected)) // share), rng.uniform(0, 0.05))
         status = answer(forker)
         states.add(sizes(killed))
         if status == 0:
@@ -93,10 +121,10 @@ def test_killed_at_any_moment_it_loses_nothing_and_repeats_nothing(
         assert status == -signal.SIGKILL
         deaths += 1
 
-    assert deaths >= 3
     assert len(states) >= 4  # killed in different states, not always in the same one
     for name in FILES:
         assert sorted((killed / name).read_text().splitlines()) == sorted((expected / name).read_text().splitlines())
+    return deaths
 
 
 def test_a_request_to_stop_is_honoured_with_its_own_exit_status(
