@@ -27,7 +27,7 @@ class Sampler(Protocol):
     def sample(
         self, questions: Sequence[Question], cells: Sequence[Cell], missing: Callable[[Cell], bool]
     ) -> Iterator[Sequence[Sampled]]:
-        """Responses for every ``missing`` one of ``cells``, some at a time and in no particular order."""
+        """Responses for every ``missing`` one of ``cells``, some at a time, or none yet, in no particular order."""
         ...
 
 

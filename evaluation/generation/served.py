@@ -17,6 +17,9 @@ from trainer.generation.truncation import Truncation
 
 Dialect = Literal["openai", "vllm", "transformers"]
 
+_SECONDS_BETWEEN_SIGNS = 1.0
+"""How long to say nothing while no answer comes: whoever listens may want to stop."""
+
 
 @dataclass(frozen=True)
 class ServedModel:
@@ -84,17 +87,20 @@ class ServedSampler:
                 for cell in islice(wanted, count):
                     waiting.add(threads.submit(self._answer, cell, prompts[cell.prompt_id]))
 
+            failed: Future[Sampled] | None = None
             try:
                 ask(self._model.concurrency)
                 while waiting:
-                    answered, _ = wait(waiting, return_when=FIRST_COMPLETED)
+                    answered, _ = wait(waiting, timeout=_SECONDS_BETWEEN_SIGNS, return_when=FIRST_COMPLETED)
                     waiting -= answered
-                    ask(len(answered))
+                    failed = failed or next((future for future in answered if future.exception()), None)
+                    if failed is None:
+                        ask(len(answered))
                     yield [future.result() for future in answered if future.exception() is None]
-                    for future in answered:
-                        future.result()  # what was answered beside a failure has been given by now
             finally:
                 threads.shutdown(cancel_futures=True)
+            if failed is not None:  # all that was under way has been given by now
+                failed.result()
 
     def _answer(self, cell: Cell, prompt: Prompt) -> Sampled:
         try:

@@ -1,5 +1,6 @@
 """The policy of a stress test: one whose weights are here, or one that a server elsewhere answers for."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 import torch
@@ -9,6 +10,7 @@ from evaluation.chat_server import ChatServer, check_base_url
 from evaluation.generation.local import LocalSampler
 from evaluation.generation.sampler import Sampler
 from evaluation.generation.served import Dialect, ServedModel, ServedSampler
+from evaluation.scorers.scorer import StoredResponse
 from trainer.generation.truncation import Truncation
 from trainer.models.starting_point import PolicyOrigin
 from trainer.recipe import Model, Run
@@ -44,6 +46,10 @@ class SampledPolicy(PolicyOrigin):
         policy, _ = origin.open(run.artifacts, seed, getattr(torch, self.dtype))
         policy.model.to(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
         return LocalSampler(policy, seed=seed, max_response_tokens=max_response_tokens, truncation=truncation)
+
+    def remarks(self, responses: Sequence[StoredResponse]) -> list[str]:
+        """What looks wrong in what was sampled: nothing can, the distribution is exact."""
+        return []
 
 
 class ServedPolicy(Model):
@@ -88,6 +94,21 @@ class ServedPolicy(Model):
             server.check()
         model = ServedModel(self.model, self.dialect, self.logprobs, self.concurrency)
         return ServedSampler(server, model, seed=seed, max_response_tokens=max_response_tokens, truncation=truncation)
+
+    def remarks(self, responses: Sequence[StoredResponse]) -> list[str]:
+        """Whether the server seems to have ignored the temperature."""
+        highest = max(each.cell.temperature for each in responses)
+        texts: dict[str, list[str]] = {}
+        for each in responses:
+            if each.cell.temperature == highest > 0:
+                texts.setdefault(each.cell.prompt_id, []).append(each.response)
+        k = max(map(len, texts.values()), default=0)
+        if k < 2 or any(len(set(own)) > 1 for own in texts.values()):
+            return []
+        return [
+            f"{self.model} gave each of {len(texts)} prompts one and the same response {k} times at T = {highest:g}:"
+            " the server seems to ignore temperature or seed; see policy.dialect"
+        ]
 
 
 def _kind(content: Any) -> str:  # noqa: ANN401 - pydantic passes whatever was sent

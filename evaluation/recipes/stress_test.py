@@ -136,7 +136,10 @@ class StressTestRecipe(Recipe):
                 run.reporter.raise_if_stopped()
         by_id = {each.prompt_id: each for each in prompts}
         stored = {cell_of(row): stored_response(row, by_id) for row in log.rows()}
-        return [stored[cell] for cell in cells]  # whatever the order they came in: they are scored in batches
+        responses = [stored[cell] for cell in cells]  # whatever the order they came in: they are scored in batches
+        for remark in self.policy.remarks(responses):
+            run.reporter.message(remark)
+        return responses
 
     def _correlate(
         self,
