@@ -14,7 +14,7 @@ from trainer.generation.sampled import Cell, Decoded
 from trainer.models.policy import PairBatch, Policy, collate
 
 Between = Callable[[str], None]
-"""Called between the parts of long work with what comes next; raises to abandon it."""
+"""Called between the parts of long work with where it is; raises to abandon it."""
 
 
 def keep_on(_: str) -> None:
