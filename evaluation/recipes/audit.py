@@ -1,25 +1,22 @@
 """Audit scorers on judged responses somebody already has: the stress test's statistics, without sampling."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import Field
 
-from evaluation.engine.pairs import Pair
 from evaluation.judged import read_judged
-from evaluation.judged_columns import JudgedColumns, Lines, ScorePairs, is_registered
+from evaluation.judged_columns import JudgedColumns, Lines, is_registered
 from evaluation.recipes.correlations import correlation_row, write_correlations
+from evaluation.recipes.pair_scoring import scoring_pairs
 from evaluation.scorers.controls import CONTROLS
 from evaluation.statistics.averages import averages
 from evaluation.statistics.bootstrap import BootstrapSettings
 from evaluation.statistics.correlation import correlate
 from evaluation.statistics.estimate import Estimate
-from trainer.artifacts import ArtifactStore
 from trainer.data.text import OnOverlong
-from trainer.errors import AssayError
 from trainer.files import read_jsonl
 from trainer.recipe import ArtifactName, Recipe, Run
 from trainer.reporting import Reporter
@@ -61,7 +58,7 @@ class AuditRecipe(Recipe):
         # what a model is compared with; who asks for controls alone gets those asked for
         learned = any(name not in CONTROLS for name in self.scorers)
         added = [name for name in CONTROLS if learned and name not in asked]
-        with _scoring(run.artifacts, registered, self.on_overlong) as (score, versions):
+        with scoring_pairs(run.artifacts, registered, self.on_overlong) as (score, versions):
             columns = JudgedColumns(asked, controls=added, cluster=self.cluster, score=score)
             lines = read_judged(path, self.limit, say=notices.append)
             columns.read(_watched(lines, run.reporter, _count(path, self.limit)) if registered else lines)
@@ -113,29 +110,6 @@ def audit(
 
 def _temperatures(columns: JudgedColumns) -> list[float]:
     return [float(each) for each in np.unique(columns.temperature) if np.isfinite(each)]
-
-
-@contextmanager
-def _scoring(
-    store: ArtifactStore, registered: Sequence[str], on_overlong: OnOverlong
-) -> Iterator[tuple[ScorePairs | None, dict[str, int]]]:
-    """How to score pairs with registered scorers, and their versions. Raises NotFound for one that is not there."""
-    if not registered:
-        yield None, {}
-        return
-    from evaluation.engine.scoring import ScoringEngine, outcome  # loads torch, which recorded scores can do without
-
-    with ScoringEngine(store) as engine:
-
-        def score(names: Sequence[str], pairs: Sequence[Pair]) -> dict[str, list[float | AssayError]]:
-            waiting = engine.submit_each(names, pairs, on_overlong)
-            outcomes = {name: [outcome(future) for future in futures] for name, futures in waiting.items()}
-            return {
-                name: [each if isinstance(each, AssayError) else each.score for each in found]
-                for name, found in outcomes.items()
-            }
-
-        yield score, {name: engine.describe(name).version for name in registered}
 
 
 def _watched(lines: Lines, reporter: Reporter, total: int) -> Lines:

@@ -80,6 +80,13 @@ class Bootstrap:
             result.extend(np.split(totals, edges, axis=1))
         return result
 
+    def weights(self, width: int) -> Iterator[Floats]:
+        """How often each prompt counts, a block of draws (at most so many, prompts) at a time, with the draws above.
+
+        For statistics that are no function of sums; ``width`` numbers are made of each weight.
+        """
+        return self._prompt_weights(self._block(width))
+
     def _crossed_totals(self, column: Contributions, n_second: int) -> Floats:
         # within-prompt sums are not linear in the second weights, so each draw forms its own
         block = self._block(4 * column.width)  # beside the contributions stand their temporaries

@@ -10,7 +10,8 @@ from trainer.recipe import Recipe
 TRAINING_KINDS = ("sft", "preference", "ganpo", "reward_model", "discriminator", "ppo", "gapo")
 STRESS_KINDS = ("stress_test",)
 AUDIT_KINDS = ("audit",)
-EVALUATION_KINDS = (*STRESS_KINDS, *AUDIT_KINDS)
+WIN_RATE_KINDS = ("win_rate",)
+EVALUATION_KINDS = (*STRESS_KINDS, *AUDIT_KINDS, *WIN_RATE_KINDS)
 
 ParseRecipe = Callable[[dict[str, Any]], Recipe]
 
