@@ -75,6 +75,7 @@ def test_without_arguments_it_helps(capsys: pytest.CaptureFixture[str]) -> None:
         "stress",
         "audit",
         "winrate",
+        "benchmark",
         "score",
         "attribute",
         "report",
