@@ -50,7 +50,8 @@ def verdict(estimates: Sequence[Estimate], oracle: str | None = None) -> Verdict
     oracle = oracle or next((each.oracle for each in everything), None)
     statistic, path = _paths(each for each in everything if each.oracle == oracle)
     if oracle is None or not path:
-        return Verdict("Nothing was estimated.", [])
+        nothing = "Nothing was estimated." if not estimates else "No agreement was estimated; the numbers stand below."
+        return Verdict(nothing, [])
     learned = [scorer for scorer in path if not is_control(scorer)]
     leads = _leads(each for each in everything if each.oracle == oracle)
     ranked = sorted(learned or path, key=lambda scorer: _surest_where_weakest(path[scorer]), reverse=True)

@@ -185,3 +185,8 @@ def test_untrained_ones_of_all_responses_are_compared_where_no_temperature_was_r
     rows = [estimate("d:chosen", 0.3, 0.5), estimate("d:untrained", -0.2, 0.25)]
 
     assert "d:chosen agrees better than every untrained discriminator beside it." in verdict(rows).findings
+
+
+def test_numbers_of_another_kind_are_not_called_nothing() -> None:
+    rate = estimate("model", 0.5, 0.7, statistic="win_rate")
+    assert verdict([rate]).headline == "No agreement was estimated; the numbers stand below."
