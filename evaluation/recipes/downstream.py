@@ -19,7 +19,7 @@ import yaml
 from pydantic import Field
 
 from evaluation.recipes.correlations import correlation_row, write_correlations
-from evaluation.recipes.stress_test import SampledPolicy
+from evaluation.recipes.sampled_policy import SampledPolicy
 from evaluation.statistics.bootstrap import BootstrapSettings
 from evaluation.statistics.composites import estimate_composites, mean_of
 from evaluation.statistics.estimate import Estimate
