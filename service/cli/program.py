@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from service.cli import artifacts, database, jobs, recipes, report, score, serve
+from service.cli import artifacts, database, gate, jobs, recipes, report, score, serve
 from service.cli.printing import note
 from service.errors import EXIT_BAD_INPUT, EXIT_FAILED, exit_status
 from trainer.errors import AssayError
@@ -45,7 +45,7 @@ def make_program() -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     program.callback()(_everywhere)
-    for command in (serve.serve, recipes.train, recipes.stress, recipes.audit, score.score, report.report):
+    for command in (serve.serve, recipes.train, recipes.stress, recipes.audit, score.score, report.report, gate.gate):
         program.command()(command)
     for family in (jobs, artifacts, database):
         program.add_typer(family.make_family())
