@@ -13,7 +13,10 @@ import time
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluation.statistics.correlation import correlate
+from evaluation.statistics.bootstrap import Bootstrap
+from evaluation.statistics.correlation import agree, correlate
+from evaluation.statistics.measured import Frame
+from evaluation.statistics.sample import Sample
 
 RESPONSES_PER_PROMPT = 16
 PEER_DRAWS = 3
@@ -31,20 +34,36 @@ def main() -> None:
     oracle = generator.standard_normal(len(clusters))
     scores = {f"scorer-{i}": 0.1 * i * oracle + generator.standard_normal(len(clusters)) for i in range(asked.scorers)}
 
-    started = time.perf_counter()
+    length = generator.standard_normal(len(clusters))
+    timed = {}
+    started = time.perf_counter(), time.process_time()
     for _ in range(PEER_DRAWS):
         resample_rows(generator, scores, oracle.reshape(prompts, -1))
-    peer = (time.perf_counter() - started) * asked.draws / PEER_DRAWS
-
-    before = peak_gigabytes()
-    started = time.perf_counter()
-    correlate(clusters, scores, {"oracle": oracle}, draws=asked.draws, confidence=0.95, seed=0)
-    ours = time.perf_counter() - started
-
+    timed["rows resampled"] = tuple(seconds * asked.draws / PEER_DRAWS for seconds in elapsed(started))
     print(f"{len(clusters):,} rows, {prompts:,} prompts, {asked.scorers} scorers, {asked.draws:,} draws")
-    print(f"sums of prompts     {ours:10.1f} s   peak {peak_gigabytes():.2f} GB ({before:.2f} before), five statistics")
-    print(f"rows resampled      {peer:10.1f} s   scaled from {PEER_DRAWS} draws, three statistics")
-    print(f"ratio               {peer / ours:10.1f}")
+    print(f"before                 peak {peak_gigabytes():.2f} GB")
+
+    started = time.perf_counter(), time.process_time()
+    correlate(clusters, scores, {"oracle": oracle}, draws=asked.draws, confidence=0.95, seed=0)
+    timed["correlations"] = elapsed(started)
+    print(f"correlations           peak {peak_gigabytes():.2f} GB, eight statistics")
+
+    started = time.perf_counter(), time.process_time()
+    sample = Sample(clusters, None, scores, {"oracle": oracle}, length=length)
+    frame = Frame(None, "all", 0.95, "prompt-cluster bootstrap", len(clusters), None)
+    found = agree(sample, frame, Bootstrap(prompts, None, asked.draws, 0), list(scores), ["oracle"], None)
+    timed["everything"] = elapsed(started)
+    numbers = len(found.estimates) + len(found.points) + len(found.comparisons)
+    print(f"everything             peak {peak_gigabytes():.2f} GB, {numbers} numbers with intervals")
+
+    for name, (wall, cpu) in timed.items():
+        ratio = timed["rows resampled"][1] / cpu
+        print(f"{name:20} {wall:10.1f} s, processor {cpu:10.1f} s, ratio {ratio:8.1f}")
+
+
+def elapsed(started: tuple[float, float]) -> tuple[float, float]:
+    """Seconds on the wall and of the processors since ``started``."""
+    return time.perf_counter() - started[0], time.process_time() - started[1]
 
 
 def resample_rows(

@@ -80,6 +80,11 @@ class JudgedColumns:
         return None if self._cluster_name is None else np.frombuffer(self._group, dtype=np.int64)
 
     @property
+    def cluster_names(self) -> list[str]:
+        """What the second clusters are called, by number."""
+        return list(self._groups)
+
+    @property
     def temperature(self) -> Floats:
         """At which temperature each row was sampled, (rows,); NaN where it is not recorded."""
         return np.frombuffer(self._temperature, dtype=np.float64)

@@ -100,6 +100,7 @@ class AuditRecipe(Recipe):
             scorers={name: columns.values(name) for name in scorers},
             oracles={name: columns.values(name) for name in self.oracles},
             second=columns.cluster,
+            second_names=columns.cluster_names,
             length=columns.length,
             truncated=columns.truncated,
             texts=columns.texts,

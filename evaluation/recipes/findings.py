@@ -1,7 +1,7 @@
 """Everything that scores and judgements of many responses say: at each temperature, over all, and by stratum."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from evaluation.statistics.correlation import Agreement, agree, agree_plainly, f
 from evaluation.statistics.degeneration import DEGENERATE
 from evaluation.statistics.estimate import Comparison, CurvePoint, Estimate
 from evaluation.statistics.measured import Frame
+from evaluation.statistics.policy_wins import win_rates
 from evaluation.statistics.sample import Sample
 from evaluation.statistics.spread import CORRECTED, TREND, range_corrected, trend
 
@@ -38,6 +39,9 @@ class Table:
     oracles: Mapping[str, Floats]
     second: Ints | None = None
     """What else rows have in common."""
+
+    second_names: Sequence[str] = ()
+    """What the second clusters are called, by number."""
 
     length: Floats | None = None
     """log(1 + tokens), or log(1 + characters) where tokens are not recorded."""
@@ -83,6 +87,7 @@ def find(
         found.estimates += agreement.estimates
         found.estimates += study.strata(temperature)
         found.estimates += study.means(temperature)
+        found.estimates += study.wins(temperature)
         found.points += agreement.points
         found.comparisons += agreement.comparisons
         if temperature is not None:
@@ -148,6 +153,27 @@ class _Study:
             second_cluster=None if second is None else second[rows],
             temperature=temperature,
         )
+
+    def wins(self, temperature: float | None) -> list[Estimate]:
+        """How often each of the second clusters, such as policies, is judged better than each other."""
+        rows, second = self._at(temperature), self._table.second
+        if second is None or not self._table.second_names:
+            return []
+        method = describe_method(self._settings.draws, self._settings.confidence, crossed=False)
+        frame = replace(self._frame(rows, temperature, "all"), method=method)
+        bootstrap = Bootstrap(self._table.n_prompts, None, self._settings.draws, self._seed)
+        found = []
+        for oracle, judgements in self._table.oracles.items():
+            found += win_rates(
+                self._table.prompt[rows],
+                second[rows],
+                self._table.second_names,
+                oracle,
+                judgements[rows],
+                bootstrap,
+                frame,
+            )
+        return found
 
     def over_temperatures(self, agreements: Mapping[float, Agreement], reference: float) -> list[Estimate]:
         """r at the reference temperature's spread of judgements, and how fast r falls as temperature rises."""

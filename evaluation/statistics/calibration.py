@@ -44,7 +44,7 @@ _STEEPEST = 1e4
 
 NO_DECISIONS = "no prompt has two responses judged differently"
 NO_SLOPE = "no finite slope: every pair is ordered as the oracle does, or none is, or scores never differ"
-NO_TEMPERATURE = "scores do not follow the oracle's order at the temperature where it is fitted"
+NO_TEMPERATURE = "no temperature could be fitted: scores follow the oracle's order perfectly, or not at all"
 
 
 @dataclass(frozen=True)
