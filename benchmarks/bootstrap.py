@@ -9,6 +9,7 @@ given few draws and scaled up, for all of them would take hours.
 import argparse
 import resource
 import time
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,30 +36,33 @@ def main() -> None:
     scores = {f"scorer-{i}": 0.1 * i * oracle + generator.standard_normal(len(clusters)) for i in range(asked.scorers)}
 
     length = generator.standard_normal(len(clusters))
-    timed = {}
+    print(f"{len(clusters):,} rows, {prompts:,} prompts, {asked.scorers} scorers, {asked.draws:,} draws", flush=True)
+
     started = time.perf_counter(), time.process_time()
     for _ in range(PEER_DRAWS):
         resample_rows(generator, scores, oracle.reshape(prompts, -1))
-    timed["rows resampled"] = tuple(seconds * asked.draws / PEER_DRAWS for seconds in elapsed(started))
-    print(f"{len(clusters):,} rows, {prompts:,} prompts, {asked.scorers} scorers, {asked.draws:,} draws")
-    print(f"before                 peak {peak_gigabytes():.2f} GB")
+    peer = [seconds * asked.draws / PEER_DRAWS for seconds in elapsed(started)]
+    say(f"rows resampled, three statistics, scaled from {PEER_DRAWS} draws", peer, peer)
 
     started = time.perf_counter(), time.process_time()
     correlate(clusters, scores, {"oracle": oracle}, draws=asked.draws, confidence=0.95, seed=0)
-    timed["correlations"] = elapsed(started)
-    print(f"correlations           peak {peak_gigabytes():.2f} GB, eight statistics")
+    say("correlations, eight statistics", elapsed(started), peer)
 
     started = time.perf_counter(), time.process_time()
     sample = Sample(clusters, None, scores, {"oracle": oracle}, length=length)
     frame = Frame(None, "all", 0.95, "prompt-cluster bootstrap", len(clusters), None)
     found = agree(sample, frame, Bootstrap(prompts, None, asked.draws, 0), list(scores), ["oracle"], None)
-    timed["everything"] = elapsed(started)
     numbers = len(found.estimates) + len(found.points) + len(found.comparisons)
-    print(f"everything             peak {peak_gigabytes():.2f} GB, {numbers} numbers with intervals")
+    say(f"everything, {numbers} numbers with intervals", elapsed(started), peer)
 
-    for name, (wall, cpu) in timed.items():
-        ratio = timed["rows resampled"][1] / cpu
-        print(f"{name:20} {wall:10.1f} s, processor {cpu:10.1f} s, ratio {ratio:8.1f}")
+
+def say(what: str, seconds: Sequence[float], peer: Sequence[float]) -> None:
+    """One line: time on the wall and of the processors, the peer's processor time over ours, memory so far."""
+    ratio, peak = peer[1] / seconds[1], peak_gigabytes()
+    print(
+        f"{seconds[0]:9.1f} s, processor {seconds[1]:9.1f} s, ratio {ratio:6.1f}, peak {peak:.2f} GB: {what}",
+        flush=True,
+    )
 
 
 def elapsed(started: tuple[float, float]) -> tuple[float, float]:

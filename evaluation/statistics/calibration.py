@@ -59,22 +59,26 @@ class Fit:
 
 
 def fit_slope(pairs: Pairs) -> float | None:
-    """b by Newton's method; the likelihood is concave, and steps that lower it are halved."""
+    """b where the likelihood's slope is 0: Newton's steps within what must hold it, and halving where they leave it.
+
+    The likelihood is concave, so its slope sum D sigma(-b D) falls as b rises, and its sign says on which side b is.
+    """
     scale = float(np.sqrt(np.mean(pairs.difference**2))) if len(pairs.difference) else 0.0
     if scale == 0 or not (pairs.difference.min() < 0 < pairs.difference.max()):
         return None
-    x, b = pairs.difference / scale, 0.0
+    x = pairs.difference / scale
+    b, low, high = 0.0, -_STEEPEST, _STEEPEST
     for _ in range(_STEPS):
         p = _sigmoid(-b * x)
-        curvature = float(np.sum(p * (1 - p) * x * x))
-        if curvature == 0 or abs(b) > _STEEPEST:
-            return None
-        step = float(np.sum(p * x)) / curvature
-        while abs(step) > 1e-12 and _loss(b + step, x) > _loss(b, x):
-            step /= 2
+        slope = float(p @ x)
+        low, high = (b, high) if slope > 0 else (low, b)
+        p *= (1 - p) * x
+        curvature = float(p @ x)
+        proposed = b + slope / curvature if curvature > 0 else np.inf
+        step = (proposed if low < proposed < high else (low + high) / 2) - b
         b += step
         if abs(step) < 1e-10 * (1 + abs(b)):
-            return b / scale
+            return b / scale if abs(b) < _STEEPEST / 2 else None
     return None
 
 
@@ -194,7 +198,3 @@ def _centred(found: Measured) -> Measured:
 def _sigmoid(x: Floats) -> Floats:
     with np.errstate(over="ignore", under="ignore"):
         return np.asarray(1 / (1 + np.exp(-x)))
-
-
-def _loss(b: float, x: Floats) -> float:
-    return float(np.logaddexp(0, -b * x).sum())

@@ -25,7 +25,7 @@ def rivals(seed: int, prompts: int, k: int, noise: tuple[float, ...]) -> tuple[I
     oracle = generator.standard_normal(prompts)[clusters] + generator.standard_normal(prompts * k)
     shared = generator.standard_normal(prompts * k)
     # prompts differ in how hard they are, which rows taken for independent do not notice
-    hard = np.exp(0.8 * generator.standard_normal(prompts))[clusters]
+    hard = np.exp(0.4 * generator.standard_normal(prompts))[clusters]
     return (
         clusters,
         {
