@@ -69,7 +69,7 @@ def test_a_reader_who_has_seen_enough_hears_no_complaint() -> None:
 def test_without_arguments_it_helps(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([]) == 0
     helped = capsys.readouterr().out
-    for command in ("serve", "train", "stress", "audit", "score", "report", "jobs", "artifacts", "db"):
+    for command in ("serve", "train", "stress", "audit", "gate", "score", "report", "jobs", "artifacts", "db"):
         assert command in helped
 
 
