@@ -17,7 +17,8 @@ from pydantic import Field, model_validator
 
 from evaluation.engine.pairs import Pair
 from evaluation.judged_columns import is_registered
-from evaluation.recipes.correlations import correlation_row, write_correlations
+from evaluation.recipes.correlations import CORRELATIONS_FILE, write_rows
+from evaluation.recipes.findings import as_row
 from evaluation.recipes.pair_scoring import scoring_pairs
 from evaluation.recipes.row_log import RowLog
 from evaluation.scorers.controls import CONTROLS, Response
@@ -97,8 +98,8 @@ class BenchmarkRecipe(Recipe):
             estimates += own
         for notice in notices:
             run.reporter.message(notice)
-        rows = [correlation_row(each, None, None) for each in estimates]
-        write_correlations(rows, run.directory)
+        rows = [as_row(each, None, None) for each in estimates]
+        write_rows(rows, run.directory / CORRELATIONS_FILE)
         return {
             "kind": self.kind,
             "path": self.path,

@@ -18,7 +18,8 @@ import torch
 import yaml
 from pydantic import Field
 
-from evaluation.recipes.correlations import correlation_row, write_correlations
+from evaluation.recipes.correlations import CORRELATIONS_FILE, write_rows
+from evaluation.recipes.findings import as_row
 from evaluation.recipes.sampled_policy import SampledPolicy
 from evaluation.statistics.bootstrap import BootstrapSettings
 from evaluation.statistics.composites import estimate_composites, mean_of
@@ -81,8 +82,8 @@ class DownstreamRecipe(Recipe):
         ]
         if not estimates:
             raise RunFailed(f"{', '.join(names)}: the harness measured nothing; see whether the tasks have metrics")
-        rows = [correlation_row(each, None, settled) for each in estimates]
-        write_correlations(rows, run.directory)
+        rows = [as_row(each, None, settled) for each in estimates]
+        write_rows(rows, run.directory / CORRELATIONS_FILE)
         return {
             "kind": self.kind,
             "policy": settled,

@@ -9,6 +9,7 @@ temperatures, score them, have oracles judge them, correlate. Files of the run d
 - ``scores.jsonl``        ``prompt_id, temperature, replicate, scorer, scorer_version, role, score, tokens,
   truncated_tokens, error``
 - ``correlations.jsonl``  an Estimate with ``scorer_version`` and ``policy``; temperature null pools all
+- ``curves.jsonl``, ``comparisons.jsonl``  a CurvePoint, a Comparison; see docs/statistics.md
 """
 
 from collections import Counter
@@ -21,7 +22,8 @@ from evaluation.engine.scoring import ScoringEngine
 from evaluation.generation.sampler import Question, grid
 from evaluation.oracles import AnyOracle
 from evaluation.oracles.oracle import Asked
-from evaluation.recipes.correlations import CORRELATIONS_FILE, ScoreTable, correlation_rows, write_correlations
+from evaluation.recipes.correlations import CORRELATIONS_FILE, ScoreTable, write_findings
+from evaluation.recipes.findings import find
 from evaluation.recipes.prompts import AnyPrompts, settle_prompts
 from evaluation.recipes.row_log import RowLog
 from evaluation.recipes.sampled_policy import AnySampledPolicy
@@ -150,16 +152,16 @@ class StressTestRecipe(Recipe):
         remarks: Sequence[str],
     ) -> dict[str, Any]:
         """Write the correlations and return the run's summary."""
-        table = ScoreTable([each.cell for each in responses], columns)
+        table = ScoreTable(responses, columns)
         scores = RowLog(run.directory / SCORES_FILE).rows()
         table.fill((cell_of(row), column_of(row), row["score"]) for row in scores)
-        lines = []
-        strata = [None, *self.temperatures]
-        for done, temperature in enumerate(strata, start=1):
-            lines += correlation_rows(table, temperature, self.bootstrap, self.seed, policy)
-            run.reporter.progress("correlate", done, len(strata), unit="temperature")
+
+        def watch(done: int, total: int) -> None:
+            run.reporter.progress("correlate", done, total, unit="temperature")
             run.reporter.raise_if_stopped()
-        write_correlations(lines, run.directory)
+
+        found = find(table.table(), self.bootstrap, self.seed, watch)
+        write_findings(found, table.versions(), policy, run.directory)
         notices = [*_lacking(table, scores, len(responses)), *remarks]
         for notice in notices:
             run.reporter.message(notice)

@@ -24,7 +24,8 @@ from evaluation.battles import (
 from evaluation.contests import Contests
 from evaluation.engine.pairs import Pair
 from evaluation.judged_columns import is_registered
-from evaluation.recipes.correlations import correlation_row, write_correlations
+from evaluation.recipes.correlations import CORRELATIONS_FILE, write_rows
+from evaluation.recipes.findings import as_row
 from evaluation.recipes.pair_scoring import scoring_pairs
 from evaluation.scorers.controls import CONTROLS, Response
 from evaluation.statistics.bootstrap import BootstrapSettings
@@ -90,8 +91,8 @@ class WinRateRecipe(Recipe):
         )
         for notice in notices:
             run.reporter.message(notice)
-        rows = [correlation_row(each, None, each.scorer) for each in estimates]
-        write_correlations(rows, run.directory)
+        rows = [as_row(each, None, each.scorer) for each in estimates]
+        write_rows(rows, run.directory / CORRELATIONS_FILE)
         return {
             "kind": self.kind,
             "paths": self.paths,

@@ -31,6 +31,9 @@ def band(members: Sequence[Estimate], name: str) -> Estimate:
         n_prompts=most.n_prompts,
         n_responses=most.n_responses,
         n_dropped=most.n_dropped,
+        n_total=most.n_total,
+        n_truncated=most.n_truncated,
+        n_constant_prompts=most.n_constant_prompts,
         method=f"median, least and greatest of {len(values)} untrained networks",
         undefined_reason=None if known else reason,
     )

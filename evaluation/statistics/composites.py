@@ -6,7 +6,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluation.statistics.bootstrap import Bootstrap, Floats, Interval, Ints, describe_method, percentile_interval
+from evaluation.statistics.bootstrap import (
+    Bootstrap,
+    Floats,
+    Interval,
+    Ints,
+    describe_method,
+    percentile_interval,
+    summed_over_prompts,
+)
 from evaluation.statistics.estimate import Estimate
 
 
@@ -123,3 +131,6 @@ class _Mean:
     def contributions(self, weights: Floats | None) -> Floats:
         assert weights is None  # prompts are the only clusters of a benchmark
         return self._sums[None]
+
+    def crossed(self, prompt_weights: Floats, second_weights: Floats) -> Floats:
+        return summed_over_prompts(prompt_weights, self.contributions(second_weights))

@@ -18,7 +18,7 @@ from evaluation.recipes import parse_recipe
 from trainer.artifacts import ArtifactStore
 from trainer.run import read_result, run_recipe
 
-FILES = ("prompts.jsonl", "responses.jsonl", "scores.jsonl", "correlations.jsonl")
+FILES = ("prompts.jsonl", "responses.jsonl", "scores.jsonl", "correlations.jsonl", "curves.jsonl", "comparisons.jsonl")
 RECIPE: dict[str, Any] = {
     "kind": "stress_test",
     "name": "killed",

@@ -17,7 +17,7 @@ from trainer.recipe import Run
 from trainer.reporting import STOP_FILE, Reporter, read_events
 from trainer.run import run_recipe
 
-FILES = ("prompts.jsonl", "responses.jsonl", "scores.jsonl", "correlations.jsonl")
+FILES = ("prompts.jsonl", "responses.jsonl", "scores.jsonl", "correlations.jsonl", "curves.jsonl", "comparisons.jsonl")
 RECIPE: dict[str, Any] = {
     "kind": "stress_test",
     "name": "tiny",
@@ -123,8 +123,8 @@ def test_empty_responses_are_kept_and_counted_where_a_scorer_could_not_score_the
     pooled = [
         row
         for row in rows(tmp_path, "correlations.jsonl")
-        if (row["scorer"], row["oracle"], row["statistic"], row["temperature"])
-        == ("rm", "product_world", "pearson_pooled", None)
+        if (row["scorer"], row["oracle"], row["statistic"], row["stratum"], row["temperature"])
+        == ("rm", "product_world", "pearson_pooled", "all", None)
     ]
 
     assert 0 < len(empty) < 100

@@ -76,6 +76,7 @@ def test_without_arguments_it_helps(capsys: pytest.CaptureFixture[str]) -> None:
         "audit",
         "winrate",
         "benchmark",
+        "gate",
         "score",
         "attribute",
         "report",
