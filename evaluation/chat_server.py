@@ -18,7 +18,10 @@ import httpx
 from trainer.errors import InvalidInput, RunFailed
 
 KEY_VARIABLE, SERVER_VARIABLE = "OPENAI_API_KEY", "OPENAI_BASE_URL"
-"""As every client of this protocol names them. A key is sent to no other server than the second names, if it does."""
+"""As every client of this protocol names them. The key goes to the server that the second names, and to no other:
+a recipe, which others may have written, says whom to ask, and must not say who gets the key."""
+OPENAI = "https://api.openai.com/v1"
+"""The server that is meant where the environment names none."""
 
 _LONGEST_WAIT_SECONDS = 60.0
 _SILENCES = 3
@@ -110,7 +113,10 @@ class ChatServer:
                 continue
             said = self._said(response)
             if response.status_code in _DENIED:
-                raise Denied(f"{self.base_url} answers {said}; check {KEY_VARIABLE}, the model's name and base_url")
+                raise Denied(
+                    f"{self.base_url} answers {said}; check {KEY_VARIABLE}, which is sent to"
+                    f" {SERVER_VARIABLE} alone, the model's name and base_url"
+                )
             if response.status_code < 500 and response.status_code not in _ASK_AGAIN:
                 raise Refused(f"{self.base_url} answers {said}")
             asked = _retry_after(response)
@@ -129,12 +135,15 @@ class ChatServer:
                 f"{self.base_url} cannot be reached ({type(error).__name__}); start the server or correct base_url"
             ) from error
         if response.status_code in {401, 403}:
-            raise InvalidInput(f"{self.base_url} answers {self._said(response)}; set {KEY_VARIABLE}")
+            raise InvalidInput(
+                f"{self.base_url} answers {self._said(response)}; set {KEY_VARIABLE}, and"
+                f" {SERVER_VARIABLE} to this address"
+            )
 
     def _headers(self) -> dict[str, str]:
         headers = {"Content-Type": "application/json"}
-        key, its_server = os.environ.get(KEY_VARIABLE), os.environ.get(SERVER_VARIABLE)
-        if key and (not its_server or its_server.rstrip("/") == self.base_url):
+        key, its_server = os.environ.get(KEY_VARIABLE), os.environ.get(SERVER_VARIABLE) or OPENAI
+        if key and its_server.rstrip("/") == self.base_url:
             headers["Authorization"] = f"Bearer {key}"
         return headers
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from pydantic import Field, JsonValue, field_validator
 
-from evaluation.chat_server import SERVER_VARIABLE, ChatServer, Refused, Unanswered, check_base_url
+from evaluation.chat_server import OPENAI, SERVER_VARIABLE, ChatServer, Refused, Unanswered, check_base_url
 from evaluation.engine.scoring import ScoringEngine
 from evaluation.oracles.judge_questions import (
     Messages,
@@ -37,13 +37,13 @@ class Price(Model):
 class LLMJudgeOracle(Oracle):
     """Rates each response from 1 to 10, or compares it with a baseline's in both orders.
 
-    The key is read from OPENAI_API_KEY and sent only to OPENAI_BASE_URL where that is set.
+    The key is read from OPENAI_API_KEY and sent only to OPENAI_BASE_URL, or to OpenAI's server where that is not set.
     """
 
     kind: Literal["llm_judge"] = "llm_judge"
     model: str = Field(min_length=1)
     """As the server calls it."""
-    base_url: str = Field(default_factory=lambda: os.environ.get(SERVER_VARIABLE, "https://api.openai.com/v1"))
+    base_url: str = Field(default_factory=lambda: os.environ.get(SERVER_VARIABLE) or OPENAI)
     """Of the server, before ``/chat/completions``."""
     baseline: str | None = None
     """JSONL file of ``{"prompt_id", "response"}``, one for each prompt. Where it is given the score is 1 for a win over

@@ -280,6 +280,7 @@ def test_the_key_is_sent_and_stands_nowhere_else(
     open_judge: OpenJudge, judge_server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", SECRET)
+    monkeypatch.setenv("OPENAI_BASE_URL", f"{judge_server.base_url}/")
     judge_server.behave = lambda _, text: (
         judge_server.answer(400, f"key {SECRET}") if "red" in text else judge_server.says("Rating: 3")
     )
@@ -291,11 +292,12 @@ def test_the_key_is_sent_and_stands_nowhere_else(
     assert SECRET not in repr(rows) + "".join(path.read_text() for path in files)
 
 
+@pytest.mark.parametrize("its_server", ["https://elsewhere.example/v1", ""])
 def test_the_key_goes_to_no_other_server_than_its_own(
-    open_judge: OpenJudge, judge_server: Any, monkeypatch: pytest.MonkeyPatch
+    its_server: str, open_judge: OpenJudge, judge_server: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", SECRET)
-    monkeypatch.setenv("OPENAI_BASE_URL", "https://elsewhere.example/v1")
+    monkeypatch.setenv("OPENAI_BASE_URL", its_server)
 
     open_judge().judge([stored("it is red")])
 
