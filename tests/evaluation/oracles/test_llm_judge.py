@@ -425,8 +425,8 @@ def _dropped(run: Path, oracle: str) -> set[int]:
     return {
         row["n_dropped"]
         for row in rows
-        if (row["oracle"], row["scorer"], row["statistic"], row["temperature"])
-        == (oracle, "length", "pearson_pooled", None)
+        if (row["oracle"], row["scorer"], row["statistic"], row["temperature"], row["stratum"])
+        == (oracle, "length", "pearson_pooled", None, "all")
     }
 
 
