@@ -9,11 +9,15 @@ given few draws and scaled up, for all of them would take hours.
 import argparse
 import resource
 import time
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluation.statistics.correlation import correlate
+from evaluation.statistics.bootstrap import Bootstrap
+from evaluation.statistics.correlation import agree, correlate
+from evaluation.statistics.measured import Frame
+from evaluation.statistics.sample import Sample
 
 RESPONSES_PER_PROMPT = 16
 PEER_DRAWS = 3
@@ -31,20 +35,39 @@ def main() -> None:
     oracle = generator.standard_normal(len(clusters))
     scores = {f"scorer-{i}": 0.1 * i * oracle + generator.standard_normal(len(clusters)) for i in range(asked.scorers)}
 
-    started = time.perf_counter()
+    length = generator.standard_normal(len(clusters))
+    print(f"{len(clusters):,} rows, {prompts:,} prompts, {asked.scorers} scorers, {asked.draws:,} draws", flush=True)
+
+    started = time.perf_counter(), time.process_time()
     for _ in range(PEER_DRAWS):
         resample_rows(generator, scores, oracle.reshape(prompts, -1))
-    peer = (time.perf_counter() - started) * asked.draws / PEER_DRAWS
+    peer = [seconds * asked.draws / PEER_DRAWS for seconds in elapsed(started)]
+    say(f"rows resampled, three statistics, scaled from {PEER_DRAWS} draws", peer, peer)
 
-    before = peak_gigabytes()
-    started = time.perf_counter()
+    started = time.perf_counter(), time.process_time()
     correlate(clusters, scores, {"oracle": oracle}, draws=asked.draws, confidence=0.95, seed=0)
-    ours = time.perf_counter() - started
+    say("correlations, eight statistics", elapsed(started), peer)
 
-    print(f"{len(clusters):,} rows, {prompts:,} prompts, {asked.scorers} scorers, {asked.draws:,} draws")
-    print(f"sums of prompts     {ours:10.1f} s   peak {peak_gigabytes():.2f} GB ({before:.2f} before), five statistics")
-    print(f"rows resampled      {peer:10.1f} s   scaled from {PEER_DRAWS} draws, three statistics")
-    print(f"ratio               {peer / ours:10.1f}")
+    started = time.perf_counter(), time.process_time()
+    sample = Sample(clusters, None, scores, {"oracle": oracle}, length=length)
+    frame = Frame(None, "all", 0.95, "prompt-cluster bootstrap", len(clusters), None)
+    found = agree(sample, frame, Bootstrap(prompts, None, asked.draws, 0), list(scores), ["oracle"], None)
+    numbers = len(found.estimates) + len(found.points) + len(found.comparisons)
+    say(f"everything, {numbers} numbers with intervals", elapsed(started), peer)
+
+
+def say(what: str, seconds: Sequence[float], peer: Sequence[float]) -> None:
+    """One line: time on the wall and of the processors, the peer's processor time over ours, memory so far."""
+    ratio, peak = peer[1] / seconds[1], peak_gigabytes()
+    print(
+        f"{seconds[0]:9.1f} s, processor {seconds[1]:9.1f} s, ratio {ratio:6.1f}, peak {peak:.2f} GB: {what}",
+        flush=True,
+    )
+
+
+def elapsed(started: tuple[float, float]) -> tuple[float, float]:
+    """Seconds on the wall and of the processors since ``started``."""
+    return time.perf_counter() - started[0], time.process_time() - started[1]
 
 
 def resample_rows(

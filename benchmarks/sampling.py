@@ -1,16 +1,22 @@
-"""Speed of sampling a temperature grid against ``generate`` called per temperature, side by side in one run.
+"""Cost of sampling a temperature grid against ``generate`` called per temperature, side by side in one run.
 
-    OMP_NUM_THREADS=1 python benchmarks/sampling.py [--prompts 64] [--replicates 16] [--tokens 48] [--rounds 3]
+    OMP_NUM_THREADS=1 python -m benchmarks.sampling [--model demo] [--prompts 32] [--replicates 16] [--tokens 48]
+                                                    [--tasks 1] [--rounds 3]
 
-Both sample the same grid from the same random policy of the demonstration's shape. ``generate`` gets a temperature's
-prompts with ``num_return_sequences`` in batches as large as ours. Rounds alternate, medians are compared.
+Both sample the same grid from the same random policy, ``generate`` one temperature's prompts after the other with
+``num_return_sequences``, in batches as large as ours. Every measurement is a process of its own, so that its peak
+memory is its own; rounds alternate and a round's ratio counts. Processor seconds, because other work may share the
+machine.
 """
 
 import argparse
+import multiprocessing
 import os
+import resource
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
@@ -22,80 +28,123 @@ from trainer.models.policy import Policy
 
 TEMPERATURES = (0.0, 0.3, 0.5, 0.7, 1.0, 1.25, 1.5, 1.75, 2.0)
 ROWS_AT_ONCE = 320
+MODELS = {
+    # vocabulary (that of the tokenizer if None), hidden, layers, heads
+    "demo": (None, 96, 3, 4),
+    "22m": (32_000, 384, 6, 6),
+}
+
+
+@dataclass(frozen=True)
+class Work:
+    """What both sides do."""
+
+    model: str
+    prompts: int
+    replicates: int
+    tokens: int
+    tasks: int
+    """How many tasks a prompt lists: a longer prompt."""
+
+    def questions(self) -> list[Question]:
+        texts = [render_prompt(task) for task in sample_tasks("test", self.prompts * self.tasks, 0)]
+        joined = [" ".join(texts[i * self.tasks : (i + 1) * self.tasks]) for i in range(self.prompts)]
+        return [Question(str(i), text) for i, text in enumerate(joined)]
+
+    def policy(self) -> Policy:
+        """Random weights: few responses end early, the most work there can be."""
+        torch.manual_seed(0)
+        tokenizer = make_tokenizer()
+        tokenizer.padding_side = "left"
+        vocabulary, hidden, layers, heads = MODELS[self.model]
+        config = LlamaConfig(
+            vocab_size=vocabulary or len(tokenizer),
+            hidden_size=hidden,
+            intermediate_size=2 * hidden,
+            num_hidden_layers=layers,
+            num_attention_heads=heads,
+            max_position_embeddings=1024,
+            tie_word_embeddings=True,
+            bos_token_id=tokenizer.bos_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
+        )
+        return Policy(LlamaForCausalLM(config).eval(), tokenizer)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Time sampling a temperature grid")
-    parser.add_argument("--prompts", type=int, default=64)
+    parser = argparse.ArgumentParser(description="Measure sampling a temperature grid")
+    parser.add_argument("--model", choices=MODELS, default="demo")
+    parser.add_argument("--prompts", type=int, default=32)
     parser.add_argument("--replicates", type=int, default=16)
     parser.add_argument("--tokens", type=int, default=48)
+    parser.add_argument("--tasks", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=3)
     asked = parser.parse_args()
-    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
-    policy = random_policy()
-    questions = [Question(str(i), render_prompt(task)) for i, task in enumerate(sample_tasks("test", asked.prompts, 0))]
+    work = Work(asked.model, asked.prompts, asked.replicates, asked.tokens, asked.tasks)
     ours, theirs = [], []
     for _ in range(asked.rounds):
-        ours.append(seconds(lambda: sample_grid(policy, questions, asked.replicates, asked.tokens)))
-        theirs.append(seconds(lambda: generate_grid(policy, questions, asked.replicates, asked.tokens)))
+        ours.append(measured(sample_grid, work))
+        theirs.append(measured(generate_grid, work))
+        print(
+            f"round: {ours[-1][0]:.1f} s and {theirs[-1][0]:.1f} s, ratio {theirs[-1][0] / ours[-1][0]:.2f}", flush=True
+        )
 
-    responses = len(grid([question.prompt_id for question in questions], TEMPERATURES, asked.replicates))
-    print(f"{responses:,} responses of at most {asked.tokens} tokens, {len(TEMPERATURES)} temperatures, one policy")
-    print(f"all temperatures in one batch {statistics.median(ours):8.1f} s   {spread(ours)}")
-    print(f"generate per temperature      {statistics.median(theirs):8.1f} s   {spread(theirs)}")
-    print(f"ratio of medians              {statistics.median(theirs) / statistics.median(ours):8.2f}")
-
-
-def random_policy() -> Policy:
-    """The demonstration's shape with random weights: few responses end early, the most work there can be."""
-    torch.manual_seed(0)
-    tokenizer = make_tokenizer()
-    tokenizer.padding_side = "left"
-    config = LlamaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=96,
-        intermediate_size=192,
-        num_hidden_layers=3,
-        num_attention_heads=4,
-        max_position_embeddings=128,
-        tie_word_embeddings=True,
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
+    lengths = [len(work.policy().format.prompt_ids(question.prompt)) for question in work.questions()]
+    responses = len(grid([str(i) for i in range(work.prompts)], TEMPERATURES, work.replicates))
+    print(
+        f"{work.model}: {responses:,} responses of at most {work.tokens} tokens to {work.prompts} prompts of"
+        f" {statistics.mean(lengths):.0f} on average, {len(TEMPERATURES)} temperatures"
     )
-    return Policy(LlamaForCausalLM(config).eval(), tokenizer)
+    for name, side in (("all temperatures in one batch", ours), ("generate per temperature", theirs)):
+        seconds, memory = ([each[i] for each in side] for i in (0, 1))
+        print(
+            f"{name:30}{statistics.median(seconds):8.1f} s ({min(seconds):.1f} to {max(seconds):.1f}), peak"
+            f" {statistics.median(memory):6.0f} MB above the start"
+        )
+    ratios = [b[0] / a[0] for a, b in zip(ours, theirs, strict=True)]
+    spread = f"{min(ratios):.2f} to {max(ratios):.2f} in {len(ratios)} rounds"
+    print(f"{'ratio':30}{statistics.median(ratios):8.2f}   ({spread})")
 
 
-def sample_grid(policy: Policy, questions: Sequence[Question], replicates: int, tokens: int) -> None:
+def sample_grid(policy: Policy, work: Work) -> None:
     """What a stress test does."""
-    sampler = LocalSampler(policy, seed=0, max_response_tokens=tokens, rows_at_once=ROWS_AT_ONCE)
-    cells = grid([question.prompt_id for question in questions], TEMPERATURES, replicates)
+    questions = work.questions()
+    sampler = LocalSampler(policy, seed=0, max_response_tokens=work.tokens, rows_at_once=ROWS_AT_ONCE)
+    cells = grid([question.prompt_id for question in questions], TEMPERATURES, work.replicates)
     for _ in sampler.sample(questions, cells, lambda _: True):
         pass
 
 
-def generate_grid(policy: Policy, questions: Sequence[Question], replicates: int, tokens: int) -> None:
+def generate_grid(policy: Policy, work: Work) -> None:
     """The plain way: one call of ``generate`` per temperature and batch of prompts."""
-    prompts = sorted((policy.format.prompt_ids(question.prompt) for question in questions), key=len)
+    prompts = sorted((policy.format.prompt_ids(question.prompt) for question in work.questions()), key=len)
     for temperature in TEMPERATURES:
-        k = replicates if temperature else 1
+        k = work.replicates if temperature else 1
         sampling = {"do_sample": True, "temperature": temperature, "top_k": 0} if temperature else {"do_sample": False}
         for start in range(0, len(prompts), max(1, ROWS_AT_ONCE // k)):
             batch = policy.tokenizer.pad(
                 {"input_ids": prompts[start : start + max(1, ROWS_AT_ONCE // k)]}, return_tensors="pt"
             )
-            generated = policy.model.generate(**batch, **sampling, num_return_sequences=k, max_new_tokens=tokens)
+            generated = policy.model.generate(**batch, **sampling, num_return_sequences=k, max_new_tokens=work.tokens)
             policy.tokenizer.batch_decode(generated[:, batch["input_ids"].shape[1] :], skip_special_tokens=True)
 
 
-def seconds(work: Callable[[], None]) -> float:
-    started = time.perf_counter()
-    work()
-    return time.perf_counter() - started
+def measured(side: Callable[[Policy, Work], None], work: Work) -> tuple[float, float]:
+    """Processor seconds, and by how many MB the peak of resident memory rose, in a process of its own."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(_measured, (side, work))
 
 
-def spread(times: Sequence[float]) -> str:
-    return f"({min(times):.1f} to {max(times):.1f} in {len(times)} rounds)"
+def _measured(side: Callable[[Policy, Work], None], work: Work) -> tuple[float, float]:
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
+    policy = work.policy()
+    side(policy, Work(work.model, 1, 1, 2, work.tasks))  # what is done once in a process: not part of it
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    started = time.process_time()
+    side(policy, work)
+    spent = time.process_time() - started
+    return spent, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from typing import Any
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from evaluation.scorers.controls import CONTROLS
+from evaluation.scorers.controls import is_control
 from evaluation.statistics.averages import MEAN
 from evaluation.statistics.estimate import Estimate
 from evaluation.wording import chance, interval, label, number
@@ -37,9 +37,9 @@ def correlation_by_temperature(
     oracle = oracle or (rows[0].oracle if rows else "")
     paths = _paths(each for each in rows if each.oracle == oracle)
     figure = _blank()
-    learned = [scorer for scorer in paths if scorer not in CONTROLS]
-    for scorer in (scorer for scorer in paths if scorer in CONTROLS):  # first, so that they lie beneath
-        style = {"color": _GREY, "dash": _CONTROL_DASHES[scorer], "width": 1.5}
+    learned = [scorer for scorer in paths if not is_control(scorer)]
+    for scorer in (scorer for scorer in paths if is_control(scorer)):  # first, so that they lie beneath
+        style = {"color": _GREY, "dash": _CONTROL_DASHES.get(scorer, "longdash"), "width": 1.5}
         _add_path(figure, scorer, paths[scorer], style, "circle", band=0.06, rank=2000)
     for index, scorer in enumerate(learned):
         # past the last colour the same ones come again, dashed

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from evaluation.scorers.controls import CONTROLS
+from evaluation.scorers.controls import is_control
 from evaluation.statistics.correlation import LEAD_WITHIN
 from evaluation.statistics.estimate import Estimate
 from evaluation.wording import CORRELATIONS, label
@@ -59,7 +59,7 @@ def scorers_by_temperature(estimates: Sequence[Estimate], statistic: str, oracle
     columns: list[float | None] = [*temperatures, *([None] if any(each.temperature is None for each in rows) else [])]
     cells = {(each.scorer, each.temperature): each for each in rows}
     names = list(dict.fromkeys(each.scorer for each in rows))
-    grid = [GridRow(name, name in CONTROLS, [cells.get((name, column)) for column in columns]) for name in names]
+    grid = [GridRow(name, is_control(name), [cells.get((name, column)) for column in columns]) for name in names]
     headings = ["all T" if column is None else f"T = {column:g}" for column in columns]
     return Grid(f"{label(statistic)} with {oracle}", headings, _controls_last(grid))
 
@@ -69,7 +69,7 @@ def scorers_by_statistic(estimates: Sequence[Estimate], oracle: str) -> Grid:
     rows = [each for each in _of(estimates, oracle) if each.temperature is None]
     cells = {(each.scorer, each.statistic): each for each in rows}
     names = list(dict.fromkeys(each.scorer for each in rows))
-    grid = [GridRow(name, name in CONTROLS, [cells.get((name, each)) for each in CORRELATIONS]) for name in names]
+    grid = [GridRow(name, is_control(name), [cells.get((name, each)) for each in CORRELATIONS]) for name in names]
     return Grid(f"agreement with {oracle}", [label(each) for each in CORRELATIONS], _controls_last(grid))
 
 

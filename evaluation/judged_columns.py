@@ -1,5 +1,6 @@
 """Judged responses as columns of numbers, filled a few rows at a time: a million texts are never held at once."""
 
+import math
 from array import array
 from collections.abc import Callable, Collection, Iterable, Sequence
 from itertools import islice
@@ -10,6 +11,7 @@ from evaluation.engine.pairs import Pair
 from evaluation.judged import JudgedRow, finite
 from evaluation.scorers.controls import CONTROLS
 from evaluation.statistics.bootstrap import Floats, Ints
+from evaluation.statistics.degeneration import DEGENERATE, MEASURES, measure_text
 from trainer.errors import AssayError, InvalidInput
 
 RECORDED = "recorded:"
@@ -45,6 +47,8 @@ class JudgedColumns:
         self._prompt, self._group = array("q"), array("q")
         self._temperature = array("d")
         self._values = {name: array("d") for name in [*names, *controls]}
+        self._tokens, self._characters, self._truncated = array("d"), array("d"), array("d")
+        self._texts = {name: array("d") for name in [*MEASURES, DEGENERATE]}
         self._recorded: dict[str, None] = {}
         self._has_responses = False
 
@@ -76,6 +80,11 @@ class JudgedColumns:
         return None if self._cluster_name is None else np.frombuffer(self._group, dtype=np.int64)
 
     @property
+    def cluster_names(self) -> list[str]:
+        """What the second clusters are called, by number."""
+        return list(self._groups)
+
+    @property
     def temperature(self) -> Floats:
         """At which temperature each row was sampled, (rows,); NaN where it is not recorded."""
         return np.frombuffer(self._temperature, dtype=np.float64)
@@ -88,7 +97,37 @@ class JudgedColumns:
         """Scores or judgements (rows,), NaN where there is none."""
         return np.frombuffer(self._values[name], dtype=np.float64)
 
+    @property
+    def length(self) -> Floats | None:
+        """log(1 + tokens) of each response, or log(1 + characters) where a row has no tokens; None without texts."""
+        tokens = np.frombuffer(self._tokens, dtype=np.float64)
+        if np.isfinite(tokens).all():
+            return tokens
+        return np.frombuffer(self._characters, dtype=np.float64) if self._has_responses else None
+
+    @property
+    def truncated(self) -> Floats:
+        """1 where a response was cut at the token limit, else 0; NaN where that is not recorded."""
+        return np.frombuffer(self._truncated, dtype=np.float64)
+
+    @property
+    def texts(self) -> dict[str, Floats]:
+        """Measures of the texts by name; none where there are no texts."""
+        if not self._has_responses:
+            return {}
+        return {name: np.frombuffer(values, dtype=np.float64) for name, values in self._texts.items()}
+
+    def _add_text(self, row: JudgedRow) -> None:
+        self._tokens.append(np.nan if row.tokens is None else math.log1p(row.tokens))
+        self._truncated.append(np.nan if row.finish_reason is None else float(row.finish_reason == "length"))
+        facts = row.control_facts()
+        self._characters.append(np.nan if facts is None else math.log1p(len(facts.response)))
+        measured = {} if facts is None else measure_text(facts.prompt, facts.response)
+        for name, values in self._texts.items():
+            values.append(_number(measured.get(name)))
+
     def _add(self, line: int, row: JudgedRow) -> None:
+        self._add_text(row)
         self._prompt.append(self._prompts.setdefault(row.prompt_id, len(self._prompts)))
         self._temperature.append(_number(row.temperature))
         if self._cluster_name is not None:

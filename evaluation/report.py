@@ -22,7 +22,7 @@ from evaluation.statistics.averages import MEAN
 from evaluation.statistics.correlation import LEAD_WITHIN
 from evaluation.statistics.estimate import Estimate
 from evaluation.verdict import Reading, reading, verdict
-from evaluation.wording import interval, label, number, unbroken
+from evaluation.wording import CORRELATIONS, interval, label, number, unbroken
 from trainer.files import write_atomically
 
 
@@ -115,7 +115,7 @@ def _sections(estimates: Sequence[Estimate]) -> list[_Section]:
     for oracle in oracles_of(estimates):
         if is_graded(estimates):
             sections += _by_temperature(estimates, oracle)
-        else:
+        elif any(each.statistic in CORRELATIONS and each.oracle == oracle for each in estimates):
             sections.append(
                 _Section(
                     f"Agreement with {oracle}",

@@ -4,11 +4,11 @@ Three readings are possible of every interval: it lies above chance, below it, o
 A learned scorer is besides compared with the trivial controls on the same responses.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from evaluation.scorers.controls import CONTROLS
+from evaluation.scorers.controls import is_control, untrained_like
 from evaluation.statistics.correlation import LEAD_WITHIN
 from evaluation.statistics.estimate import Estimate
 from evaluation.wording import chance, told
@@ -50,8 +50,9 @@ def verdict(estimates: Sequence[Estimate], oracle: str | None = None) -> Verdict
     oracle = oracle or next((each.oracle for each in everything), None)
     statistic, path = _paths(each for each in everything if each.oracle == oracle)
     if oracle is None or not path:
-        return Verdict("Nothing was estimated.", [])
-    learned = [scorer for scorer in path if scorer not in CONTROLS]
+        nothing = "Nothing was estimated." if not estimates else "No agreement was estimated; the numbers stand below."
+        return Verdict(nothing, [])
+    learned = [scorer for scorer in path if not is_control(scorer)]
     leads = _leads(each for each in everything if each.oracle == oracle)
     ranked = sorted(learned or path, key=lambda scorer: _surest_where_weakest(path[scorer]), reverse=True)
     first, *others = ranked
@@ -64,6 +65,7 @@ def verdict(estimates: Sequence[Estimate], oracle: str | None = None) -> Verdict
         findings.append(
             "Within prompts nothing is defined, so this is agreement over prompts, not between responses to one."
         )
+    findings += _beside_untrained(path)
     findings += _paradoxes(each for each in everything if each.oracle == oracle)
     findings += _dissent(everything, statistic)
     return Verdict(headline, findings)
@@ -182,6 +184,29 @@ def _at(chosen: Sequence[float | None], grid: Sequence[float | None]) -> str:
         else:
             runs.append([temperature])
     return f" at T = {_listed([f'{run[0]:g} to {run[-1]:g}' if len(run) > 1 else f'{run[0]:g}' for run in runs])}"
+
+
+def _beside_untrained(path: Mapping[str, Sequence[Estimate]]) -> list[str]:
+    """Where discriminators agree better than every untrained one does, and where training cannot be told from chance.
+
+    The interval, which is about prompts, must lie beyond the greatest of the networks, which are about weights.
+    """
+    sentences = []
+    for scorer, estimates in path.items():
+        twins = {each.temperature: each for each in path.get(untrained_like(scorer), [])}
+        if is_control(scorer) or not twins:
+            continue
+        greatest = {each.temperature: twins[each.temperature].upper for each in estimates if each.temperature in twins}
+        known = [each for each in estimates if each.lower is not None and greatest.get(each.temperature) is not None]
+        beyond = [each.temperature for each in known if (each.lower or 0.0) > (greatest[each.temperature] or 0.0)]
+        better = f"{scorer} agrees better than every untrained discriminator beside it"
+        if known and len(beyond) == len(known):
+            sentences.append(f"{better}.")
+        elif beyond:
+            sentences.append(f"{better}{_at(beyond, [each.temperature for each in known])}; elsewhere not resolved.")
+        elif known:
+            sentences.append(f"Whether {better} is not resolved.")
+    return sentences
 
 
 def _paradoxes(estimates: Iterable[Estimate]) -> list[str]:

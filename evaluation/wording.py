@@ -2,9 +2,11 @@
 
 import re
 
+from evaluation.statistics.above_floor import MEAN_ABOVE_FLOOR
 from evaluation.statistics.averages import MEAN
 from evaluation.statistics.correlation import LEAD_WITHIN
 from evaluation.statistics.estimate import Estimate
+from evaluation.statistics.win_rate import DISCRETE, LEAD, LENGTH, LENGTH_CONTROLLED, WIN_RATE
 
 _LABELS = {
     "pearson_within": "r within prompts",
@@ -12,8 +14,28 @@ _LABELS = {
     "pearson_between": "r between prompts",
     "spearman_pooled": "Spearman's ρ pooled",
     "pairwise_accuracy": "pairwise accuracy",
+    "kendall_pooled": "Kendall's τ pooled",
+    "spearman_per_prompt": "ρ per prompt",
+    "kendall_per_prompt": "τ per prompt",
+    "pearson_within_partial_length": "r within, length held fixed",
+    "pearson_within_scorer_length": "r within, scorer and length",
+    "pearson_within_oracle_length": "r within, oracle and length",
+    "pearson_within_range_corrected": "r within, at the spread of T = 1",
+    "pearson_within_trend": "change of atanh r per unit of T",
+    "calibration_slope": "calibration slope",
+    "calibration_brier": "Brier score",
+    "calibration_ece": "calibration error",
+    "best_of_n_regret": "regret of best of N",
+    "best_of_n_decline": "decline of best of N",
     MEAN: "mean",
+    MEAN_ABOVE_FLOOR: "mean above the floor",
+    WIN_RATE: "win rate",
+    DISCRETE: "wins, a tie half",
+    LENGTH_CONTROLLED: "length-controlled win rate",
+    LENGTH: "characters",
 }
+
+_HALF_BY_CHANCE = ("pairwise_accuracy", WIN_RATE, DISCRETE, LENGTH_CONTROLLED)
 
 CORRELATIONS = ("pearson_within", "pearson_pooled", "pearson_between", "spearman_pooled", "pairwise_accuracy")
 """What is asked of a scorer and an oracle, the most telling first."""
@@ -23,12 +45,13 @@ def label(statistic: str) -> str:
     """``r within prompts`` for ``pearson_within``, ``over length`` for a lead; an unknown name as it is."""
     if statistic.startswith(LEAD_WITHIN):
         return f"over {statistic.removeprefix(LEAD_WITHIN)}"
-    return _LABELS.get(statistic, statistic)
+    rate, lead, reference = statistic.partition(LEAD)
+    return f"{_LABELS.get(rate, rate)} over {reference}" if lead else _LABELS.get(statistic, statistic)
 
 
 def chance(statistic: str) -> float:
     """What the statistic is for a scorer that knows nothing."""
-    return 0.5 if statistic == "pairwise_accuracy" else 0.0
+    return 0.5 if statistic in _HALF_BY_CHANCE else 0.0
 
 
 def number(value: float, decimals: int = 2) -> str:

@@ -9,12 +9,12 @@ from torch import Tensor
 from trainer.data.text import Encoded, Prompt
 from trainer.errors import InvalidInput, OverlongInput
 from trainer.generation.batches import batches, decode_within_memory
-from trainer.generation.decoding import Row
-from trainer.generation.sampled import Cell, Sampled
+from trainer.generation.decoding import Decoding, Row
+from trainer.generation.sampled import Cell, Decoded
 from trainer.models.policy import PairBatch, Policy, collate
 
 Between = Callable[[str], None]
-"""Called between the parts of long work with what comes next; raises to abandon it."""
+"""Called between the parts of long work with where it is; raises to abandon it."""
 
 
 def keep_on(_: str) -> None:
@@ -96,11 +96,12 @@ def sample_rollouts(
     keys = {f"{draw}/{prompt.index}": prompt for prompt in prompts}
     cells = {key: [Cell(key, temperature, replicate) for replicate in range(replicates)] for key in keys}
     rows = [Row(cell, prompt.ids) for key, prompt in keys.items() for cell in cells[key]]
-    found: dict[Cell, Sampled] = {}
+    found: dict[Cell, Decoded] = {}
+    decoding = Decoding(seed, max_response_tokens, coupled=temperature == 0)
     for batch in batches(rows):
-        between(f"{len(found)} of {len(rows)} responses")
-        sampled = decode_within_memory(policy, batch, seed, max_response_tokens, coupled=temperature == 0)
-        found |= {each.cell: each for each in sampled}
+        for ended in decode_within_memory(policy, batch, decoding):
+            found |= {each.cell: each for each in ended}
+            between(f"{len(found)} of {len(rows)} responses")
     return [
         Rollout(
             prompt,

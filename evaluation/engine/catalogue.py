@@ -3,17 +3,25 @@
 from evaluation.engine.pairs import ScorerInfo
 from evaluation.engine.probability import contrasts, pointwise
 from trainer.artifacts import Artifact, Manifest
+from trainer.models.outputs import COMPARED_OUTPUTS, POLICY_OUTPUTS, RANDOM, UNTRAINED, networks_of, outputs_on
 
 
 def outputs_of(manifest: Manifest) -> tuple[str, ...]:
     """Names of the scores the artifact gives once loaded, the default one first."""
-    if manifest.kind == "reward_model":
-        return ("score",)
-    if manifest.kind == "discriminator":
-        return tuple(manifest.details.get("outputs", ("chosen", "rejected", "difference")))
-    if any(parent.role == "reference" for parent in manifest.parents):
-        return ("implicit_reward", "mean_logprob")
-    return ("mean_logprob",)
+    roles = {parent.role for parent in manifest.parents}
+    match manifest.kind:
+        case "reward_model":
+            return ("score",)
+        case "discriminator":
+            return outputs_on(networks_of(manifest.details), policy_known="policy" in roles)
+        case "policy":
+            return COMPARED_OUTPUTS if "reference" in roles else POLICY_OUTPUTS
+
+
+def controls_of(manifest: Manifest) -> tuple[str, ...]:
+    """Names of further scores: what networks like the artifact's give that nobody trained."""
+    trained = manifest.kind == "discriminator" and not networks_of(manifest.details)[0].startswith(RANDOM)
+    return UNTRAINED if trained else ()
 
 
 def scorer_info(artifact: Artifact, *, loaded: bool, alias: str | None = None) -> ScorerInfo:
@@ -25,6 +33,7 @@ def scorer_info(artifact: Artifact, *, loaded: bool, alias: str | None = None) -
         alias=alias,
         kind=manifest.kind,
         outputs=outputs_of(manifest),
+        controls=controls_of(manifest),
         orientation=str(manifest.details.get("orientation", "higher_is_better")),
         template_hash=str(manifest.details.get("template_hash", "")),
         max_tokens=int(manifest.details.get("max_tokens", 0)),

@@ -13,13 +13,20 @@ from trainer.errors import Overloaded
 
 
 @dataclass(frozen=True)
-class Ask:
-    """One pair waiting to be scored by one model, with the futures that wait for its outputs."""
+class Wish:
+    """One score that somebody waits for."""
 
     model: LoadedModel
+    output: str
+    future: Future[Scored]
+
+
+@dataclass(frozen=True)
+class Ask:
+    """One pair waiting to be scored, by every model that reads it as these very tokens."""
+
     encoded: Encoded
-    futures: tuple[tuple[int, Future[Scored]], ...]
-    """Index of the wanted output and who waits for it."""
+    wishes: tuple[Wish, ...]
 
 
 class WaitingLine:

@@ -22,10 +22,10 @@ class ScorerName:
             raise InvalidInput(f"scorer {text!r}: write NAME, NAME@VERSION or NAME@VERSION:OUTPUT")
         return cls(reference, output or None)
 
-    def column(self, outputs: tuple[str, ...]) -> int:
-        """Index of the score meant among an artifact's ``outputs``. Raises InvalidInput naming those there are."""
+    def meant(self, outputs: tuple[str, ...], controls: tuple[str, ...] = ()) -> str:
+        """The score meant among an artifact's ``outputs`` and ``controls``. Raises InvalidInput naming the outputs."""
         if self.output is None:
-            return 0
-        if self.output not in outputs:
+            return outputs[0]
+        if self.output not in outputs + controls:
             raise InvalidInput(f"{self.reference} has no output {self.output!r}; it gives {', '.join(outputs)}")
-        return outputs.index(self.output)
+        return self.output

@@ -4,17 +4,21 @@ import logging
 import math
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 
 from evaluation.engine.batching import Group, batches
-from evaluation.engine.line import Ask, WaitingLine
+from evaluation.engine.line import Ask, WaitingLine, Wish
 from evaluation.engine.pairs import Scored
 from evaluation.engine.probability import probability
+from evaluation.engine.residency import LoadedModel
 from trainer.errors import AssayError, BrokenArtifact, Overloaded, RunFailed
+
+if TYPE_CHECKING:
+    from trainer.models.readings import Readings
 
 T = TypeVar("T")
 
@@ -57,7 +61,9 @@ class DeviceOwner:
         with self._admission:
             self._closing = True
         waiting = [ask for ask in self._line.close() if _still_wanted(ask)]
-        _fail(waiting, Overloaded("the scoring engine was shut down; try again"))
+        _fail(
+            [wish for ask in waiting for wish in ask.wishes], Overloaded("the scoring engine was shut down; try again")
+        )
         self._thread.join()
 
     def _own(self) -> None:
@@ -72,60 +78,76 @@ class DeviceOwner:
             self._calls.popleft()()
 
     def _score(self, batch: Sequence[Group]) -> None:
-        """Score a batch; halve one that fails until those that fail alone are found."""
-        rows, error = _forward(batch)
+        """Score a batch by each of its models, which share what backbones saw of it."""
+        from trainer.models.readings import Readings  # loaded with the first model: policies take seconds to import
+
+        readings = Readings([group[0].encoded for group in batch])
+        for model in dict.fromkeys(wish.model for wish in batch[0][0].wishes):
+            self._score_by(model, batch, readings)
+
+    def _score_by(self, model: LoadedModel, batch: Sequence[Group], readings: "Readings") -> None:
+        """Score a batch by one model; halve one that fails until those that fail alone are found."""
+        from trainer.models.readings import Readings
+
+        wanted = dict.fromkeys(
+            wish.output for group in batch for ask in group for wish in ask.wishes if wish.model is model
+        )
+        rows, error = _forward(model, list(wanted), readings)
         if error is None:
             for group, row in zip(batch, rows, strict=True):
-                for ask in group:
-                    _answer(ask, row)
+                named = dict(zip(wanted, row, strict=True))
+                for ask, wish in _wishes(group, model):
+                    _answer(ask, wish, named[wish.output])
         elif len(batch) == 1:
-            _fail(batch[0], _as_expected(error))
+            _fail([wish for _, wish in _wishes(batch[0], model)], _as_expected(error))
         else:
             if isinstance(error, torch.OutOfMemoryError):
                 self._token_budget = max(1, self._token_budget // 2)
             half = len(batch) // 2
-            self._score(batch[:half])
-            self._score(batch[half:])
+            for part in (batch[:half], batch[half:]):
+                self._score_by(model, part, Readings([group[0].encoded for group in part]))
 
 
-def _forward(batch: Sequence[Group]) -> tuple[list[list[float]], Exception | None]:
+def _forward(
+    model: LoadedModel, outputs: Sequence[str], readings: "Readings"
+) -> tuple[list[list[float]], Exception | None]:
     """Scores by row and output, or why there are none."""
-    model = batch[0][0].model.model
     try:
         with torch.no_grad():
-            return model.score([group[0].encoded for group in batch]).tolist(), None
+            return model.model.score(readings.rows, outputs, readings).tolist(), None
     except Exception as error:
         return [], error
 
 
+def _wishes(group: Group, model: LoadedModel) -> Iterator[tuple[Ask, Wish]]:
+    return ((ask, wish) for ask in group for wish in ask.wishes if wish.model is model)
+
+
 def _still_wanted(ask: Ask) -> bool:
-    wanted = [future.set_running_or_notify_cancel() for _, future in ask.futures]  # every future must be told
+    wanted = [wish.future.set_running_or_notify_cancel() for wish in ask.wishes]  # every future must be told
     return any(wanted)
 
 
-def _answer(ask: Ask, row: Sequence[float]) -> None:
-    for column, future in ask.futures:
-        if future.cancelled():
-            continue
-        score = row[column]
-        if not math.isfinite(score):
-            future.set_exception(RunFailed("the model gave no finite score for this pair; try another scorer"))
-            continue
-        try:
-            likelihood = probability(ask.model.manifest, column, score)
-        except (TypeError, ArithmeticError, AttributeError):
-            future.set_exception(
-                BrokenArtifact("the scorer's calibration is not {center, temperature}; train it again")
-            )
-            continue
-        future.set_result(Scored(score, likelihood, ask.encoded.tokens, ask.encoded.truncated_tokens))
+def _answer(ask: Ask, wish: Wish, score: float) -> None:
+    if wish.future.cancelled():
+        return
+    if not math.isfinite(score):
+        wish.future.set_exception(RunFailed("the model gave no finite score for this pair; try another scorer"))
+        return
+    try:
+        likelihood = probability(wish.model.manifest, wish.output == wish.model.model.outputs[0], score)
+    except (TypeError, ArithmeticError, AttributeError):
+        wish.future.set_exception(
+            BrokenArtifact("the scorer's calibration is not {center, temperature}; train it again")
+        )
+        return
+    wish.future.set_result(Scored(score, likelihood, ask.encoded.tokens, ask.encoded.truncated_tokens))
 
 
-def _fail(asks: Sequence[Ask], error: AssayError) -> None:
-    for ask in asks:
-        for _, future in ask.futures:
-            if not future.cancelled():
-                future.set_exception(error)
+def _fail(wishes: Iterable[Wish], error: AssayError) -> None:
+    for wish in wishes:
+        if not wish.future.cancelled():
+            wish.future.set_exception(error)
 
 
 def _as_expected(error: Exception) -> AssayError:

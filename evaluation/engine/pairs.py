@@ -32,6 +32,8 @@ class ScorerInfo:
     kind: ArtifactKind
     outputs: tuple[str, ...]
     """The scores it gives; the first is meant where none is named."""
+    controls: tuple[str, ...]
+    """Further scores, of use only to compare with."""
     orientation: str
     template_hash: str
     max_tokens: int

@@ -5,8 +5,8 @@ import math
 from trainer.artifacts import Contrast, Manifest
 
 
-def probability(manifest: Manifest, output: int, score: float) -> float | None:
-    """Probability behind a finite ``score`` of an artifact's output number ``output``; None where there is none.
+def probability(manifest: Manifest, is_first: bool, score: float) -> float | None:
+    """Probability behind a finite ``score`` of an artifact's first output, or of another; None where there is none.
 
     sigma((score - center) / temperature), with what ``details["calibration"]`` says, for the first output of
     pointwise reward models, whose center is 0, and of discriminators, whose center is the mean logit of reference
@@ -15,7 +15,7 @@ def probability(manifest: Manifest, output: int, score: float) -> float | None:
     rewards are on no such scale.
     """
     calibration = manifest.details.get("calibration")
-    if output != 0 or not calibration or not (pointwise(manifest) or manifest.kind == "discriminator"):
+    if not is_first or not calibration or not (pointwise(manifest) or manifest.kind == "discriminator"):
         return None
     return sigmoid((score - calibration.get("center", 0.0)) / calibration["temperature"])
 

@@ -3,12 +3,17 @@
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
 import torch
 
 from trainer.artifacts import Artifact, ArtifactStore, Manifest
 from trainer.errors import NotFound
 from trainer.models.pair_model import PairModel
+
+if TYPE_CHECKING:
+    from trainer.models.loading import Policies
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,7 +23,7 @@ class LoadedModel:
     manifest: Manifest
     model: PairModel
     encoding: threading.Lock = field(default_factory=threading.Lock)
-    """Held while tokenising: fast tokenizers are not safe to share between threads."""
+    """Held while tokenising: fast tokenizers are not safe to share between threads. One lock for each tokenizer."""
 
 
 class Residency:
@@ -28,6 +33,8 @@ class Residency:
         self._store = store
         self._device = device
         self._max_bytes = max_bytes
+        self._policies: Policies | None = None
+        self._encoding: WeakKeyDictionary[object, threading.Lock] = WeakKeyDictionary()
         self._models: OrderedDict[str, LoadedModel] = OrderedDict()
         self._pinned: set[str] = set()
         self._lock = threading.Lock()
@@ -47,13 +54,15 @@ class Residency:
 
     def load(self, artifact: Artifact) -> LoadedModel:
         """Load unless loaded, making room first. Call from the owner thread. Raises BrokenArtifact."""
-        from trainer.models.loading import load_pair_model
+        from trainer.models.loading import Policies, load_pair_model
 
         found = self.find(artifact)
         if found is not None:
             return found
-        model = load_pair_model(artifact, self._store, self._device)
-        loaded = LoadedModel(artifact.manifest, model)
+        self._policies = self._policies or Policies(self._store, self._device)
+        model = load_pair_model(artifact, self._store, self._device, self._policies)
+        encoding = self._encoding.setdefault(model.tokenizer, threading.Lock())
+        loaded = LoadedModel(artifact.manifest, model, encoding)
         with self._lock:
             self._models[artifact.digest] = loaded
             self._make_room(keep=artifact.digest)
@@ -74,8 +83,14 @@ class Residency:
     def _make_room(self, keep: str) -> None:
         if self._max_bytes is None:
             return
-        used = sum(loaded.model.bytes() for loaded in self._models.values())
         for digest in [d for d in self._models if d not in self._pinned and d != keep]:
-            if used <= self._max_bytes:
+            if self._bytes() <= self._max_bytes:
                 return
-            used -= self._models.pop(digest).model.bytes()
+            del self._models[digest]
+
+    def _bytes(self) -> int:
+        """Memory of all weights, those that models share counted once."""
+        from trainer.models.policy import model_bytes
+
+        held = {network for loaded in self._models.values() for network in loaded.model.networks_held()}
+        return sum(model_bytes(network) for network in held)

@@ -8,14 +8,15 @@ from typing import Self
 
 import torch
 
-from evaluation.engine.catalogue import scorer_info
-from evaluation.engine.line import Ask, WaitingLine
+from evaluation.engine.batching import identity
+from evaluation.engine.catalogue import controls_of, scorer_info
+from evaluation.engine.line import Ask, WaitingLine, Wish
 from evaluation.engine.names import ScorerName
 from evaluation.engine.owner import DeviceOwner
 from evaluation.engine.pairs import Pair, Scored, ScorerInfo
 from evaluation.engine.residency import LoadedModel, Residency
 from trainer.artifacts import Artifact, ArtifactStore
-from trainer.data.text import OnOverlong
+from trainer.data.text import Encoded, OnOverlong
 from trainer.errors import AssayError, Overloaded
 
 __all__ = ["Pair", "Scored", "ScorerInfo", "ScoringEngine"]
@@ -83,25 +84,28 @@ class ScoringEngine:
     def submit_each(
         self, scorers: Sequence[str], pairs: Sequence[Pair], on_overlong: OnOverlong = "error"
     ) -> dict[str, builtins.list[Future[Scored]]]:
-        """Futures by scorer. Outputs of the same artifact share tokenisation and forward pass.
+        """Futures by scorer. Outputs of the same artifact share tokenisation and forward pass, and
+        artifacts on the same backbone its forward pass.
 
         Either all scorers exist and all pairs are admitted, or nothing is submitted and this raises as ``score``.
         """
-        columns: dict[LoadedModel, dict[str, int]] = {}
+        columns: dict[LoadedModel, dict[str, str]] = {}
         for scorer in scorers:
             name = ScorerName.parse(scorer)
             loaded = self._loaded(self._open(name)[0])
-            columns.setdefault(loaded, {})[scorer] = name.column(loaded.model.outputs)
+            columns.setdefault(loaded, {})[scorer] = name.meant(loaded.model.outputs, controls_of(loaded.manifest))
         futures: dict[str, list[Future[Scored]]] = {scorer: [Future() for _ in pairs] for scorer in scorers}
         reserved = len(pairs) * len(columns)
         self._line.reserve(reserved)
         asks: list[Ask] = []
         try:
-            for loaded, wanted in columns.items():
-                waiting = [
-                    tuple((column, futures[scorer][i]) for scorer, column in wanted.items()) for i in range(len(pairs))
+            for i, pair in enumerate(pairs):
+                wishes = [
+                    Wish(loaded, output, futures[scorer][i])
+                    for loaded, wanted in columns.items()
+                    for scorer, output in wanted.items()
                 ]
-                asks += _encode(loaded, pairs, on_overlong, waiting)
+                asks += _encode(pair, on_overlong, wishes)
         except BaseException:
             asks = []
             raise
@@ -116,7 +120,7 @@ class ScoringEngine:
         name = ScorerName.parse(scorer)
         artifact, alias = self._open(name)
         info = scorer_info(artifact, loaded=self._models.has(artifact), alias=alias)
-        name.column(info.outputs)
+        name.meant(info.outputs, info.controls)
         return info
 
     def list(self) -> builtins.list[ScorerInfo]:
@@ -158,21 +162,28 @@ def outcome(future: Future[Scored]) -> Scored | AssayError:
         return error
 
 
-def _encode(
-    loaded: LoadedModel,
-    pairs: Sequence[Pair],
-    on_overlong: OnOverlong,
-    waiting: Sequence[tuple[tuple[int, Future[Scored]], ...]],
-) -> list[Ask]:
-    """Tokenise on the caller's thread; a pair that cannot be tokenised fails its own futures here."""
-    asks = []
-    for pair, futures in zip(pairs, waiting, strict=True):
-        try:
-            with loaded.encoding:
-                encoded = loaded.model.encode(pair.prompt, pair.response, on_overlong)
-        except AssayError as error:
-            for _, future in futures:
-                future.set_exception(error)
+def _encode(pair: Pair, on_overlong: OnOverlong, wishes: Sequence[Wish]) -> list[Ask]:
+    """Tokenise on the caller's thread, once for all models that read the same tokens.
+
+    A model that cannot tokenise the pair fails its own futures here.
+    """
+    read: dict[LoadedModel, Encoded | AssayError] = {}
+    asks: dict[tuple[int, ...], Ask] = {}
+    for wish in wishes:
+        if wish.model not in read:
+            read[wish.model] = _tokenise(wish.model, pair, on_overlong)
+        encoded = read[wish.model]
+        if isinstance(encoded, AssayError):
+            wish.future.set_exception(encoded)
             continue
-        asks.append(Ask(loaded, encoded, futures))
-    return asks
+        same = asks.get(identity(encoded), Ask(encoded, ()))
+        asks[identity(encoded)] = Ask(same.encoded, (*same.wishes, wish))
+    return list(asks.values())
+
+
+def _tokenise(loaded: LoadedModel, pair: Pair, on_overlong: OnOverlong) -> Encoded | AssayError:
+    try:
+        with loaded.encoding:
+            return loaded.model.encode(pair.prompt, pair.response, on_overlong)
+    except AssayError as error:
+        return error

@@ -26,8 +26,8 @@ class Sampler(Protocol):
 
     def sample(
         self, questions: Sequence[Question], cells: Sequence[Cell], missing: Callable[[Cell], bool]
-    ) -> Iterator[list[Sampled]]:
-        """Responses for every ``missing`` one of ``cells``, a batch at a time and in no particular order."""
+    ) -> Iterator[Sequence[Sampled]]:
+        """Responses for every ``missing`` one of ``cells``, some at a time, or none yet, in no particular order."""
         ...
 
 

@@ -4,8 +4,13 @@ from typing import Annotated
 
 from pydantic import Field
 
+from evaluation.oracles.ifeval import IFEvalOracle
+from evaluation.oracles.llm_judge import LLMJudgeOracle
 from evaluation.oracles.product_world import ProductWorldOracle
 from evaluation.oracles.recorded import RecordedOracle
 from evaluation.oracles.reward_model import RewardModelOracle
 
-AnyOracle = Annotated[ProductWorldOracle | RewardModelOracle | RecordedOracle, Field(discriminator="kind")]
+AnyOracle = Annotated[
+    ProductWorldOracle | RewardModelOracle | RecordedOracle | LLMJudgeOracle | IFEvalOracle,
+    Field(discriminator="kind"),
+]

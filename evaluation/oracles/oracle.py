@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from evaluation.engine.scoring import ScoringEngine
@@ -28,8 +29,10 @@ class Oracle(Model, ABC):
         return ()
 
     @abstractmethod
-    def open(self, engine: ScoringEngine, prompts: Sequence[Asked], pinned: dict[str, str]) -> Scorer:
+    def open(self, engine: ScoringEngine, prompts: Sequence[Asked], pinned: dict[str, str], directory: Path) -> Scorer:
         """Make ready, before anything is sampled. ``pinned`` maps what ``artifacts`` named to ``NAME@VERSION``.
+
+        ``directory`` is the run's, where it may keep what a run that continues has to know.
 
         Raises InvalidInput or NotFound where it could not judge answers to these prompts.
         """

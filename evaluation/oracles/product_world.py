@@ -1,11 +1,12 @@
 """The exact checker of the product-description world: an oracle without noise."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Literal
 
 from evaluation.engine.scoring import ScoringEngine
 from evaluation.oracles.oracle import Asked, Oracle
-from evaluation.scorers.scorer import Column, Judgement, StoredResponse
+from evaluation.scorers.scorer import Column, Judgement, Scorer, StoredResponse
 from trainer.data.product_world import Task
 from trainer.data.product_world.reading import MEASURES, Measure
 from trainer.errors import InvalidInput
@@ -19,11 +20,13 @@ class ProductWorldOracle(Oracle):
     """``gold``: constraints met and fluency in one number; ``satisfied``: 1 if all are met, else 0; ``share``: how
     many of the constraints are met. All within [0, 1]."""
 
-    def open(self, engine: ScoringEngine, prompts: Sequence[Asked], pinned: dict[str, str]) -> "_Checker":
+    def open(
+        self, engine: ScoringEngine, prompts: Sequence[Asked], pinned: dict[str, str], directory: Path
+    ) -> "_Checker":
         return _Checker({asked.prompt_id: _task(asked) for asked in prompts}, self.measure)
 
 
-class _Checker:
+class _Checker(Scorer):
     def __init__(self, tasks: dict[str, Task], measure: Measure) -> None:
         self._tasks = tasks
         self._measure = measure

@@ -9,7 +9,7 @@ from pydantic import Field
 from evaluation.engine.scoring import ScoringEngine
 from evaluation.judged import finite
 from evaluation.oracles.oracle import Asked, Oracle
-from evaluation.scorers.scorer import Column, Judgement, StoredResponse, missing
+from evaluation.scorers.scorer import Column, Judgement, Scorer, StoredResponse, missing
 from trainer.errors import InvalidInput
 from trainer.files import read_jsonl
 
@@ -22,7 +22,9 @@ class RecordedOracle(Oracle):
     name: str = Field("recorded", min_length=1, max_length=100)
     """What the judgements are called in results."""
 
-    def open(self, engine: ScoringEngine, prompts: Sequence[Asked], pinned: dict[str, str]) -> "_Records":
+    def open(
+        self, engine: ScoringEngine, prompts: Sequence[Asked], pinned: dict[str, str], directory: Path
+    ) -> "_Records":
         scores: dict[tuple[str, str], float] = {}
         for line, row in read_jsonl(Path(self.path)):
             prompt_id, response, score = row.get("prompt_id"), row.get("response"), row.get("score")
@@ -35,7 +37,7 @@ class RecordedOracle(Oracle):
         return _Records(self.name, scores)
 
 
-class _Records:
+class _Records(Scorer):
     def __init__(self, name: str, scores: dict[tuple[str, str], float]) -> None:
         self._name = name
         self._scores = scores

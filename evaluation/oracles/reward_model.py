@@ -1,6 +1,7 @@
 """A registered scorer as an oracle, such as a much stronger reward model."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Literal
 
 from evaluation.engine.scoring import ScoringEngine
@@ -18,5 +19,7 @@ class RewardModelOracle(Oracle):
     def artifacts(self) -> tuple[str, ...]:
         return (self.path,)
 
-    def open(self, engine: ScoringEngine, prompts: Sequence[Asked], pinned: dict[str, str]) -> RegisteredScorers:
-        return RegisteredScorers(engine, [pinned[self.path]], "oracle")
+    def open(
+        self, engine: ScoringEngine, prompts: Sequence[Asked], pinned: dict[str, str], directory: Path
+    ) -> RegisteredScorers:
+        return RegisteredScorers(engine, [(pinned[self.path], "oracle")])

@@ -1,25 +1,19 @@
 """Audit scorers on judged responses somebody already has: the stress test's statistics, without sampling."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import numpy as np
 from pydantic import Field
 
-from evaluation.engine.pairs import Pair
 from evaluation.judged import read_judged
-from evaluation.judged_columns import JudgedColumns, Lines, ScorePairs, is_registered
-from evaluation.recipes.correlations import correlation_row, write_correlations
+from evaluation.judged_columns import JudgedColumns, Lines, is_registered
+from evaluation.recipes.correlations import write_findings
+from evaluation.recipes.findings import Findings, Table, as_rows, find
+from evaluation.recipes.pair_scoring import scoring_pairs
 from evaluation.scorers.controls import CONTROLS
-from evaluation.statistics.averages import averages
 from evaluation.statistics.bootstrap import BootstrapSettings
-from evaluation.statistics.correlation import correlate
-from evaluation.statistics.estimate import Estimate
-from trainer.artifacts import ArtifactStore
 from trainer.data.text import OnOverlong
-from trainer.errors import AssayError
 from trainer.files import read_jsonl
 from trainer.recipe import ArtifactName, Recipe, Run
 from trainer.reporting import Reporter
@@ -53,7 +47,7 @@ class AuditRecipe(Recipe):
     bootstrap: BootstrapSettings = BootstrapSettings()
 
     def run(self, run: Run) -> dict[str, Any]:
-        """Write ``correlations.jsonl`` and return the summary that docs/statistics.md describes."""
+        """Write correlations, curves and comparisons, and return the summary that docs/statistics.md describes."""
         path = Path(self.path)
         notices: list[str] = []
         asked = list(dict.fromkeys([*self.scorers, *self.oracles]))
@@ -61,7 +55,7 @@ class AuditRecipe(Recipe):
         # what a model is compared with; who asks for controls alone gets those asked for
         learned = any(name not in CONTROLS for name in self.scorers)
         added = [name for name in CONTROLS if learned and name not in asked]
-        with _scoring(run.artifacts, registered, self.on_overlong) as (score, versions):
+        with scoring_pairs(run.artifacts, registered, self.on_overlong) as (score, versions):
             columns = JudgedColumns(asked, controls=added, cluster=self.cluster, score=score)
             lines = read_judged(path, self.limit, say=notices.append)
             columns.read(_watched(lines, run.reporter, _count(path, self.limit)) if registered else lines)
@@ -69,73 +63,46 @@ class AuditRecipe(Recipe):
         run.reporter.message(
             f"{columns.n_rows} responses to {columns.n_prompts} prompts, {self.bootstrap.draws} bootstrap draws"
         )
-        estimates = audit(columns, scorers, self.oracles, self.bootstrap, self.seed)
+        found = self._find(columns, scorers, run.reporter)
         notices += _error_notices(columns.errors, columns.n_rows)
         for notice in notices:
             run.reporter.message(notice)
-        rows = [correlation_row(each, versions.get(each.scorer), None) for each in estimates]
-        write_correlations(rows, run.directory)
+        write_findings(found, versions, None, run.directory)
+        estimates, curves, comparisons = as_rows(found, versions, None)
         return {
             "kind": self.kind,
             "path": self.path,
             "n_responses": columns.n_rows,
             "n_prompts": columns.n_prompts,
-            "temperatures": _temperatures(columns),
+            "temperatures": sorted({each.temperature for each in found.estimates if each.temperature is not None}),
             "scorers": scorers,
             "oracles": self.oracles,
             "cluster": self.cluster,
             "notices": notices,
-            "estimates": rows,
+            "estimates": estimates,
+            "curves": curves,
+            "comparisons": comparisons,
         }
 
+    def _find(self, columns: JudgedColumns, scorers: Sequence[str], reporter: Reporter) -> Findings:
+        def watch(done: int, total: int) -> None:
+            if total > 1:
+                reporter.progress("correlate", done, total, unit="temperature")
+            reporter.raise_if_stopped()
 
-def audit(
-    columns: JudgedColumns, scorers: Sequence[str], oracles: Sequence[str], bootstrap: BootstrapSettings, seed: int
-) -> list[Estimate]:
-    """Every statistic of all rows, then of the rows at each recorded temperature, there with means as well."""
-    estimates: list[Estimate] = []
-    for temperature in (None, *_temperatures(columns)):
-        rows = np.ones(columns.n_rows, dtype=bool) if temperature is None else columns.temperature == temperature
-        settings: dict[str, Any] = {
-            **bootstrap.model_dump(),
-            "seed": seed,
-            "second_cluster": None if columns.cluster is None else columns.cluster[rows],
-            "temperature": temperature,
-        }
-        scored = {name: columns.values(name)[rows] for name in scorers}
-        judged = {name: columns.values(name)[rows] for name in oracles}
-        estimates += correlate(columns.prompt[rows], scored, judged, **settings)
-        if temperature is not None:
-            trivial = {name: scored[name] for name in scored if name in CONTROLS}
-            estimates += averages(columns.prompt[rows], judged | trivial, **settings)
-    return estimates
-
-
-def _temperatures(columns: JudgedColumns) -> list[float]:
-    return [float(each) for each in np.unique(columns.temperature) if np.isfinite(each)]
-
-
-@contextmanager
-def _scoring(
-    store: ArtifactStore, registered: Sequence[str], on_overlong: OnOverlong
-) -> Iterator[tuple[ScorePairs | None, dict[str, int]]]:
-    """How to score pairs with registered scorers, and their versions. Raises NotFound for one that is not there."""
-    if not registered:
-        yield None, {}
-        return
-    from evaluation.engine.scoring import ScoringEngine, outcome  # loads torch, which recorded scores can do without
-
-    with ScoringEngine(store) as engine:
-
-        def score(names: Sequence[str], pairs: Sequence[Pair]) -> dict[str, list[float | AssayError]]:
-            waiting = engine.submit_each(names, pairs, on_overlong)
-            outcomes = {name: [outcome(future) for future in futures] for name, futures in waiting.items()}
-            return {
-                name: [each if isinstance(each, AssayError) else each.score for each in found]
-                for name, found in outcomes.items()
-            }
-
-        yield score, {name: engine.describe(name).version for name in registered}
+        table = Table(
+            prompt=columns.prompt,
+            n_prompts=columns.n_prompts,
+            temperature=columns.temperature,
+            scorers={name: columns.values(name) for name in scorers},
+            oracles={name: columns.values(name) for name in self.oracles},
+            second=columns.cluster,
+            second_names=columns.cluster_names,
+            length=columns.length,
+            truncated=columns.truncated,
+            texts=columns.texts,
+        )
+        return find(table, self.bootstrap, self.seed, watch)
 
 
 def _watched(lines: Lines, reporter: Reporter, total: int) -> Lines:

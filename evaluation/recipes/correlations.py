@@ -1,36 +1,35 @@
-"""From the rows of a stress test to its correlations: per temperature, and over all temperatures."""
+"""From the rows of a stress test to the table that its statistics are taken of, and from those to files."""
 
 import json
+import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from evaluation.scorers.scorer import Column
-from evaluation.statistics.averages import averages
-from evaluation.statistics.bootstrap import BootstrapSettings, Floats
-from evaluation.statistics.correlation import correlate
-from evaluation.statistics.estimate import Estimate
+from evaluation.recipes.findings import Findings, Table, as_rows
+from evaluation.scorers.controls import family
+from evaluation.scorers.scorer import Column, StoredResponse
+from evaluation.statistics.bootstrap import Floats
+from evaluation.statistics.degeneration import DEGENERATE, MEASURES, measure_text
+from trainer.data.text import as_text
 from trainer.files import write_atomically
 from trainer.generation.sampled import Cell
 
 CORRELATIONS_FILE = "correlations.jsonl"
-
-_DESCRIBES = frozenset({"length", "truncated"})
-"""Controls whose mean tells what temperature did to the responses."""
+CURVES_FILE = "curves.jsonl"
+COMPARISONS_FILE = "comparisons.jsonl"
 
 
 class ScoreTable:
     """Scores of all responses by column, NaN where there is none."""
 
-    def __init__(self, cells: Sequence[Cell], columns: Sequence[Column]) -> None:
-        self._index = {cell: index for index, cell in enumerate(cells)}
-        prompts = {prompt_id: index for index, prompt_id in enumerate(dict.fromkeys(cell.prompt_id for cell in cells))}
-        self._prompt = np.array([prompts[cell.prompt_id] for cell in cells], dtype=np.int64)
-        self._temperature = np.array([cell.temperature for cell in cells], dtype=np.float64)
-        self._values: dict[Column, Floats] = {column: np.full(len(cells), np.nan) for column in columns}
+    def __init__(self, responses: Sequence[StoredResponse], columns: Sequence[Column]) -> None:
+        self._responses = responses
+        self._index = {each.cell: index for index, each in enumerate(responses)}
+        self._values: dict[Column, Floats] = {column: np.full(len(responses), np.nan) for column in columns}
         self._labels = _labels(columns)
 
     def fill(self, scores: Iterable[tuple[Cell, Column, float | None]]) -> None:
@@ -39,67 +38,67 @@ class ScoreTable:
             if score is not None:
                 self._values[column][self._index[cell]] = score
 
-    def missing(self) -> dict[int, list[str]]:
-        """Which columns lack scores, by how many they lack."""
-        counts: dict[int, list[str]] = {}
+    def missing(self) -> list[tuple[str, Column, int]]:
+        """The columns that lack scores, as they are told, and how many each lacks; untrained networks as one."""
+        found: dict[str, tuple[str, Column, int]] = {}
         for label, column in self._labelled():
             if count := int(np.isnan(self._values[column]).sum()):
-                counts.setdefault(count, []).append(label)
-        return counts
+                found.setdefault(family(label), (family(label), column, count))
+        return list(found.values())
 
-    def correlations(
-        self, temperature: float | None, bootstrap: BootstrapSettings, seed: int
-    ) -> list[tuple[Estimate, int | None]]:
-        """Every statistic at one temperature, or over all for None; beside each the scorer's version.
+    def versions(self) -> dict[str, int | None]:
+        """The version of each scorer that has one; untrained networks as one."""
+        return {family(label): column.version for label, column in self._labelled() if column.role != "oracle"}
 
-        Also the means that say what happened to the responses: the oracles', of length and of truncation.
-        """
-        rows = np.full(len(self._prompt), True) if temperature is None else self._temperature == temperature
-        scorers = {label: column for label, column in self._labelled() if column.role != "oracle"}
-        oracles = {label: column for label, column in self._labelled() if column.role == "oracle"}
-        estimates = correlate(
-            self._prompt[rows],
-            {label: self._values[column][rows] for label, column in scorers.items()},
-            {label: self._values[column][rows] for label, column in oracles.items()},
-            draws=bootstrap.draws,
-            confidence=bootstrap.confidence,
-            seed=seed,
-            temperature=temperature,
+    def table(self) -> Table:
+        """What the statistics are taken of."""
+        cells = [each.cell for each in self._responses]
+        prompts = {prompt_id: index for index, prompt_id in enumerate(dict.fromkeys(cell.prompt_id for cell in cells))}
+        labelled = self._labelled()
+        return Table(
+            prompt=np.array([prompts[cell.prompt_id] for cell in cells], dtype=np.int64),
+            n_prompts=len(prompts),
+            temperature=np.array([cell.temperature for cell in cells], dtype=np.float64),
+            scorers={label: self._values[column] for label, column in labelled if _is_told_alone(label, column)},
+            untrained={label: self._values[column] for label, column in labelled if family(label) != label},
+            oracles={label: self._values[column] for label, column in labelled if column.role == "oracle"},
+            floors={label: column.floor for label, column in labelled if column.floor is not None},
+            length=np.array([_log_length(each) for each in self._responses], dtype=np.float64),
+            truncated=np.array([_truncated(each) for each in self._responses], dtype=np.float64),
+            texts=_texts(self._responses),
         )
-        means = averages(
-            self._prompt[rows],
-            {
-                label: self._values[column][rows]
-                for label, column in self._labelled()
-                if column.role == "oracle" or column.scorer in _DESCRIBES
-            },
-            draws=bootstrap.draws,
-            confidence=bootstrap.confidence,
-            seed=seed,
-            temperature=temperature,
-        )
-        return [(each, scorers[each.scorer].version) for each in estimates] + [(each, None) for each in means]
 
     def _labelled(self) -> list[tuple[str, Column]]:
         return [(self._labels[column], column) for column in self._values]
 
 
-def correlation_rows(
-    table: ScoreTable, temperature: float | None, bootstrap: BootstrapSettings, seed: int, policy: str
-) -> list[dict[str, Any]]:
-    """The lines of ``correlations.jsonl`` for one temperature."""
-    found = table.correlations(temperature, bootstrap, seed)
-    return [correlation_row(estimate, version, policy) for estimate, version in found]
+def write_findings(found: Findings, versions: Mapping[str, int | None], policy: str | None, directory: Path) -> None:
+    """Write a run's ``correlations.jsonl``, ``curves.jsonl`` and ``comparisons.jsonl``. Raises StorageFailure."""
+    files = (CORRELATIONS_FILE, CURVES_FILE, COMPARISONS_FILE)
+    for name, rows in zip(files, as_rows(found, versions, policy), strict=True):
+        write_rows(rows, directory / name)
 
 
-def correlation_row(estimate: Estimate, scorer_version: int | None, policy: str | None) -> dict[str, Any]:
-    """A line of ``correlations.jsonl``."""
-    return {**estimate.model_dump(mode="json"), "scorer_version": scorer_version, "policy": policy}
+def write_rows(rows: Iterable[dict[str, Any]], path: Path) -> None:
+    """All lines of a file, or none. Raises StorageFailure."""
+    write_atomically(path, "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows))
 
 
-def write_correlations(rows: Iterable[dict[str, Any]], directory: Path) -> None:
-    """Write a run's correlations, all or none. Raises StorageFailure."""
-    write_atomically(directory / CORRELATIONS_FILE, "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows))
+def _is_told_alone(label: str, column: Column) -> bool:
+    return column.role != "oracle" and family(label) == label
+
+
+def _log_length(response: StoredResponse) -> float:
+    return math.nan if response.tokens is None else math.log1p(response.tokens)
+
+
+def _truncated(response: StoredResponse) -> float:
+    return math.nan if response.finish_reason is None else float(response.finish_reason == "length")
+
+
+def _texts(responses: Sequence[StoredResponse]) -> dict[str, Floats]:
+    measured = [measure_text(as_text(each.prompt), each.response) for each in responses]
+    return {name: np.array([each[name] for each in measured], dtype=np.float64) for name in (*MEASURES, DEGENERATE)}
 
 
 def _labels(columns: Sequence[Column]) -> dict[Column, str]:

@@ -28,7 +28,8 @@ class Prompts(Model, ABC):
 class FilePrompts(Prompts):
     """A JSONL file, ``.gz`` or plain, with rows ``{"prompt": text or messages, "prompt_id"?, "task"?}``.
 
-    Without a ``prompt_id`` a prompt is called by its place in the file, from 0. Other fields are left alone.
+    Without a ``prompt_id`` a prompt is called by its place in the file, from 0. Rows of IFEval, ``{"key", "prompt",
+    "instruction_id_list", "kwargs"}``, are read as they are. Other fields are left alone.
     """
 
     kind: Literal["file"] = "file"
@@ -90,6 +91,9 @@ def _asked(row: dict[str, Any], default_id: str) -> Asked:
     prompt = _PROMPT.validate_python(row.get("prompt"))
     as_messages(prompt)
     prompt_id, task = row.get("prompt_id", default_id), row.get("task")
+    if task is None and "instruction_id_list" in row:
+        prompt_id = row.get("prompt_id", row.get("key", default_id))
+        task = {name: row.get(name) for name in ("instruction_id_list", "kwargs")}
     if not isinstance(prompt_id, str | int):
         raise InvalidInput("prompt_id must be text or a whole number")
     if task is not None and not isinstance(task, dict):

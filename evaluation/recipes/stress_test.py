@@ -9,37 +9,41 @@ temperatures, score them, have oracles judge them, correlate. Files of the run d
 - ``scores.jsonl``        ``prompt_id, temperature, replicate, scorer, scorer_version, role, score, tokens,
   truncated_tokens, error``
 - ``correlations.jsonl``  an Estimate with ``scorer_version`` and ``policy``; temperature null pools all
+- ``curves.jsonl``, ``comparisons.jsonl``  a CurvePoint, a Comparison; see docs/statistics.md
 """
 
 from collections import Counter
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
-import torch
 from pydantic import Field, field_validator
 
 from evaluation.engine.scoring import ScoringEngine
-from evaluation.generation.local import LocalSampler
 from evaluation.generation.sampler import Question, grid
 from evaluation.oracles import AnyOracle
 from evaluation.oracles.oracle import Asked
-from evaluation.recipes.correlations import ScoreTable, correlation_rows, write_correlations
+from evaluation.recipes.correlations import CORRELATIONS_FILE, ScoreTable, write_findings
+from evaluation.recipes.findings import find
 from evaluation.recipes.prompts import AnyPrompts, settle_prompts
 from evaluation.recipes.row_log import RowLog
+from evaluation.recipes.sampled_policy import AnySampledPolicy
 from evaluation.recipes.stored_rows import (
+    Row,
     cell_of,
     column_of,
     response_row,
     score_row,
     stored_response,
 )
-from evaluation.scorers.controls import CONTROLS
+from evaluation.scorers.controls import CONTROLS, family
 from evaluation.scorers.registered import RegisteredScorers
 from evaluation.scorers.scorer import Column, Scorer, StoredResponse
 from evaluation.scorers.trivial import TrivialScorers
+from evaluation.scorers.untrained import with_untrained
 from evaluation.statistics.bootstrap import BootstrapSettings
-from trainer.errors import InvalidInput
-from trainer.models.starting_point import PolicyOrigin
+from trainer.errors import InvalidInput, RunFailed
+from trainer.generation.sampled import Cell
+from trainer.generation.truncation import Truncation
 from trainer.pins import settle_versions
 from trainer.recipe import Recipe, Run
 
@@ -47,23 +51,14 @@ PROMPTS_FILE = "prompts.jsonl"
 RESPONSES_FILE = "responses.jsonl"
 SCORES_FILE = "scores.jsonl"
 
-_RESPONSES_AT_ONCE = 512
-
 Temperature = Annotated[float, Field(ge=0, le=2)]
-
-
-class SampledPolicy(PolicyOrigin):
-    """The policy to sample from."""
-
-    dtype: Literal["float32", "bfloat16"] = "float32"
-    """Of its weights in memory; bfloat16 takes half of it."""
 
 
 class StressTestRecipe(Recipe):
     """Sample a policy at many temperatures and see how well scorers agree with oracles at each."""
 
     kind: Literal["stress_test"] = "stress_test"
-    policy: SampledPolicy
+    policy: AnySampledPolicy
     """Whose responses are judged."""
 
     prompts: AnyPrompts
@@ -74,18 +69,21 @@ class StressTestRecipe(Recipe):
     """At each temperature; at 0 there is one, as all would be equal."""
 
     max_response_tokens: int = Field(128, ge=1)
+    top_p: float = Field(1.0, gt=0, le=1)
+    """Sample from the fewest most probable tokens that have this share of the probability. 1, and 0 for the next two,
+    cut nothing: a tail that is cut is what a high temperature is there to show."""
+
+    top_k: int = Field(0, ge=0)
+    """Sample from this many of the most probable tokens; 0: all."""
+
+    min_p: float = Field(0.0, ge=0, le=1)
+    """Sample from tokens at least this share as probable as the most probable."""
+
     scorers: tuple[str, ...] = ()
     """Names of scorers, ``NAME[@VERSION][:OUTPUT]``. The trivial controls are added by themselves."""
 
     oracles: tuple[AnyOracle, ...] = Field(min_length=1)
     bootstrap: BootstrapSettings = BootstrapSettings()
-
-    @field_validator("policy")
-    @classmethod
-    def _trained(cls, policy: SampledPolicy) -> SampledPolicy:
-        if policy.path is None:
-            raise ValueError("name a policy by its path: one from scratch has nothing to say")
-        return policy
 
     @field_validator("temperatures")
     @classmethod
@@ -102,24 +100,27 @@ class StressTestRecipe(Recipe):
             # opened before anything is sampled, so that a wrong name costs no hours
             scorers: list[Scorer] = [TrivialScorers()]
             if learned := [pinned[name] for name in self._learned()]:
-                scorers.insert(0, RegisteredScorers(engine, learned, "scorer"))
-            oracles = [oracle.open(engine, prompts, pinned) for oracle in self.oracles]
+                scorers.insert(0, RegisteredScorers(engine, with_untrained(engine, learned)))
+            oracles = [oracle.open(engine, prompts, pinned, run.directory) for oracle in self.oracles]
             columns = _columns([*scorers, *oracles])
             responses = self._sample(run, prompts, pinned)
             _judge(run, "score", scorers, responses)
-            _judge(run, "judge", oracles, responses)
-        return self._correlate(run, responses, columns, pinned[self._policy()])
-
-    def _policy(self) -> str:
-        assert self.policy.path is not None  # _trained saw to it
-        return self.policy.path
+            unanswered = _judge(run, "judge", oracles, responses)
+        remarks = [remark for oracle in oracles for remark in oracle.remarks]
+        summary = self._correlate(run, responses, columns, self.policy.label(pinned), remarks)
+        if unanswered:
+            raise RunFailed(
+                f"{'; '.join(unanswered)}. All else is kept and {CORRELATIONS_FILE} leaves these out: resume"
+                " the run to ask for them alone"
+            )
+        return summary
 
     def _learned(self) -> list[str]:
         return [name for name in dict.fromkeys(self.scorers) if name not in CONTROLS]
 
     def _names(self) -> list[str]:
         asked = [name for oracle in self.oracles for name in oracle.artifacts()]
-        return [self._policy(), *self._learned(), *asked]
+        return [*self.policy.artifacts(), *self._learned(), *asked]
 
     def _sample(self, run: Run, prompts: Sequence[Asked], pinned: dict[str, str]) -> list[StoredResponse]:
         """Every response of the grid, sampling those that are missing."""
@@ -127,10 +128,8 @@ class StressTestRecipe(Recipe):
         cells = grid([each.prompt_id for each in prompts], self.temperatures, self.responses_per_prompt)
         done = {cell_of(row) for row in log.rows()}
         if len(done) < len(cells):
-            origin = self.policy.model_copy(update={"path": pinned[self._policy()]})
-            policy, _ = origin.open(run.artifacts, self.seed, getattr(torch, origin.dtype))
-            policy.model.to(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
-            sampler = LocalSampler(policy, seed=self.seed, max_response_tokens=self.max_response_tokens)
+            truncation = Truncation(top_k=self.top_k, top_p=self.top_p, min_p=self.min_p)
+            sampler = self.policy.sampler(run, pinned, self.seed, self.max_response_tokens, truncation)
             questions = [Question(each.prompt_id, each.prompt) for each in prompts]
             for batch in sampler.sample(questions, cells, lambda cell: cell not in done):
                 log.append(response_row(sampled, sampler.facts) for sampled in batch)
@@ -138,26 +137,32 @@ class StressTestRecipe(Recipe):
                 run.reporter.progress("sample", len(done), len(cells), unit="response")
                 run.reporter.raise_if_stopped()
         by_id = {each.prompt_id: each for each in prompts}
-        return [stored_response(row, by_id) for row in log.rows()]
+        stored = {cell_of(row): stored_response(row, by_id) for row in log.rows()}
+        responses = [stored[cell] for cell in cells]  # whatever the order they came in: they are scored in batches
+        for remark in self.policy.remarks(responses):
+            run.reporter.message(remark)
+        return responses
 
     def _correlate(
-        self, run: Run, responses: Sequence[StoredResponse], columns: Sequence[Column], policy: str
+        self,
+        run: Run,
+        responses: Sequence[StoredResponse],
+        columns: Sequence[Column],
+        policy: str,
+        remarks: Sequence[str],
     ) -> dict[str, Any]:
         """Write the correlations and return the run's summary."""
-        table = ScoreTable([each.cell for each in responses], columns)
+        table = ScoreTable(responses, columns)
         scores = RowLog(run.directory / SCORES_FILE).rows()
         table.fill((cell_of(row), column_of(row), row["score"]) for row in scores)
-        lines = []
-        strata = [None, *self.temperatures]
-        for done, temperature in enumerate(strata, start=1):
-            lines += correlation_rows(table, temperature, self.bootstrap, self.seed, policy)
-            run.reporter.progress("correlate", done, len(strata), unit="temperature")
+
+        def watch(done: int, total: int) -> None:
+            run.reporter.progress("correlate", done, total, unit="temperature")
             run.reporter.raise_if_stopped()
-        write_correlations(lines, run.directory)
-        notices = [
-            f"no score for {count} of {len(responses)} responses from {', '.join(labels)}"
-            for count, labels in table.missing().items()
-        ]
+
+        found = find(table.table(), self.bootstrap, self.seed, watch)
+        write_findings(found, table.versions(), policy, run.directory)
+        notices = [*_lacking(table, scores, len(responses)), *remarks]
         for notice in notices:
             run.reporter.message(notice)
         return {
@@ -167,34 +172,59 @@ class StressTestRecipe(Recipe):
             "n_prompts": len({each.cell.prompt_id for each in responses}),
             "n_responses": len(responses),
             "scorers": [column.scorer for column in columns if column.role == "scorer"],
-            "controls": [column.scorer for column in columns if column.role == "control"],
+            "controls": list(dict.fromkeys(family(column.scorer) for column in columns if column.role == "control")),
             "oracles": [column.scorer for column in columns if column.role == "oracle"],
             "notices": notices,
         }
 
 
-def _judge(run: Run, stage: str, scorers: Sequence[Scorer], responses: Sequence[StoredResponse]) -> None:
-    """Fill in the scores that are missing.
+def _judge(run: Run, stage: str, scorers: Sequence[Scorer], responses: Sequence[StoredResponse]) -> list[str]:
+    """Fill in the scores that are missing; returns what could not be had now and may be later.
 
     A batch with anything missing is scored whole and only the missing is added, so that a resumed run's scores are
     rounded like an uninterrupted run's.
     """
     log = RowLog(run.directory / SCORES_FILE)
     done = {(cell_of(row), column_of(row)) for row in log.rows()}
-    for start in range(0, len(responses), _RESPONSES_AT_ONCE):
-        batch = responses[start : start + _RESPONSES_AT_ONCE]
+    at_once = min((scorer.at_once for scorer in scorers), default=1)
+    unanswered: dict[Column, list[tuple[Cell, str]]] = {}
+    for start in range(0, len(responses), at_once):
+        batch = responses[start : start + at_once]
         for scorer in scorers:
             wanted = [(each.cell, column) for each in batch for column in scorer.columns]
             if done.issuperset(wanted):
                 continue
             judgements = [judgement for each in scorer.judge(batch) for judgement in each]
-            log.append(
-                score_row(cell, column, judgement)
-                for (cell, column), judgement in zip(wanted, judgements, strict=True)
-                if (cell, column) not in done
-            )
+            new = [each for each in zip(wanted, judgements, strict=True) if each[0] not in done]
+            log.append(score_row(*place, judgement) for place, judgement in new if not judgement.open)
+            for (cell, column), judgement in new:
+                if judgement.open and judgement.error is not None:
+                    unanswered.setdefault(column, []).append((cell, judgement.error["detail"]))
         run.reporter.progress(stage, start + len(batch), len(responses), unit="response")
         run.reporter.raise_if_stopped()
+    return [_unanswered(column, lacking, len(responses)) for column, lacking in unanswered.items()]
+
+
+def _unanswered(column: Column, lacking: Sequence[tuple[Cell, str]], n_responses: int) -> str:
+    cells = [f"prompt {cell.prompt_id} at T = {cell.temperature:g}" for cell, _ in lacking]
+    which = ", ".join(dict.fromkeys(cells[:3])) + (", ..." if len(cells) > 3 else "")
+    return f"{column.scorer} gave no answer for {len(lacking)} of {n_responses} responses ({which}): {lacking[-1][1]}"
+
+
+def _lacking(table: ScoreTable, scores: Sequence[Row], n_responses: int) -> list[str]:
+    """How many scores each column lacks, and for what reasons where they are known."""
+    reasons: dict[Column, Counter[str]] = {}
+    for row in scores:
+        if row["error"] is not None:
+            reasons.setdefault(column_of(row), Counter())[row["error"]["code"]] += 1
+    told: dict[tuple[int, str], list[str]] = {}
+    for label, column, count in table.missing():
+        why = ", ".join(f"{number} {code}" for code, number in reasons.get(column, Counter()).most_common())
+        told.setdefault((count, why), []).append(label)
+    return [
+        f"no score for {count} of {n_responses} responses from {', '.join(labels)}" + (f" ({why})" if why else "")
+        for (count, why), labels in told.items()
+    ]
 
 
 def _columns(scorers: Sequence[Scorer]) -> list[Column]:

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+from trainer.models import outputs
+
 
 @dataclass(frozen=True)
 class Response:
@@ -58,3 +60,24 @@ CONTROLS: dict[str, Control] = {
     "mean_logprob": mean_logprob,
     "truncated": truncated,
 }
+
+UNTRAINED = "untrained"
+"""Last part of the name under which a discriminator's untrained controls are told together."""
+
+
+def family(scorer: str) -> str:
+    """What an untrained control is told as: ``NAME:untrained`` for ``NAME:untrained_3``; others as themselves."""
+    output = scorer.rpartition(":")[2].partition("@")[0]
+    return untrained_like(scorer) if output in outputs.UNTRAINED else scorer
+
+
+def untrained_like(scorer: str) -> str:
+    """What the untrained networks beside the scorer ``NAME:OUTPUT``, if there are any, are told as."""
+    name, _, output = scorer.rpartition(":")
+    _, at, version = output.partition("@")  # told where two versions are compared
+    return f"{name}:{UNTRAINED}{at}{version}"
+
+
+def is_control(scorer: str) -> bool:
+    """Whether it is there to be beaten: a trivial control, or discriminators that nobody trained."""
+    return scorer in CONTROLS or scorer.partition(":")[2].partition("@")[0] == UNTRAINED

@@ -5,18 +5,18 @@ from collections.abc import Sequence
 from evaluation.engine.names import ScorerName
 from evaluation.engine.pairs import Pair, Scored
 from evaluation.engine.scoring import ScoringEngine, outcome
-from evaluation.scorers.scorer import Column, Judgement, Role, StoredResponse, missing
+from evaluation.scorers.scorer import Column, Judgement, Role, Scorer, StoredResponse, missing
 from trainer.errors import AssayError
 
 
-class RegisteredScorers:
-    """Any number of artifacts' outputs as columns; outputs of one artifact share its forward pass."""
+class RegisteredScorers(Scorer):
+    """Any number of artifacts' outputs as columns; those on one backbone share its forward pass."""
 
-    def __init__(self, engine: ScoringEngine, names: Sequence[str], role: Role) -> None:
-        """Raises InvalidInput or NotFound for a name that is no scorer."""
+    def __init__(self, engine: ScoringEngine, names: Sequence[tuple[str, Role]]) -> None:
+        """Scorers with their roles. Raises InvalidInput or NotFound for a name that is no scorer."""
         self._engine = engine
-        self._names = tuple(names)
-        self._columns = tuple(_column(engine, name, role) for name in names)
+        self._names = tuple(name for name, _ in names)
+        self._columns = tuple(_column(engine, name, role) for name, role in names)
 
     @property
     def columns(self) -> tuple[Column, ...]:

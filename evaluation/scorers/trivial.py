@@ -3,11 +3,16 @@
 from collections.abc import Sequence
 
 from evaluation.scorers.controls import CONTROLS, Response
-from evaluation.scorers.scorer import Column, Judgement, StoredResponse, missing
+from evaluation.scorers.scorer import Column, Judgement, Scorer, StoredResponse, missing
 from trainer.data.text import as_text
 
+_UNDEFINED = {
+    "mean_logprob": "mean_logprob needs the log-probabilities of the policy, which its server did not give",
+    "truncated": "truncated needs to know why the response ended, which its server did not say",
+}
 
-class TrivialScorers:
+
+class TrivialScorers(Scorer):
     """Every control as a column: what a learned scorer has to beat on the same responses."""
 
     @property
@@ -28,6 +33,8 @@ def _judge(stored: StoredResponse) -> tuple[Judgement, ...]:
     )
     scores = {name: control(row) for name, control in CONTROLS.items()}
     return tuple(
-        missing("undefined", f"{name} is undefined for this response") if score is None else Judgement(score)
+        missing("undefined", _UNDEFINED.get(name, f"{name} is undefined for this response"))
+        if score is None
+        else Judgement(score)
         for name, score in scores.items()
     )

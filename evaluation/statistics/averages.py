@@ -4,7 +4,15 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from evaluation.statistics.bootstrap import Bootstrap, Floats, Interval, Ints, describe_method, percentile_interval
+from evaluation.statistics.bootstrap import (
+    Bootstrap,
+    Floats,
+    Interval,
+    Ints,
+    describe_method,
+    percentile_interval,
+    summed_over_prompts,
+)
 from evaluation.statistics.estimate import Estimate
 
 MEAN = "mean"
@@ -52,6 +60,7 @@ def averages(
                 n_prompts=int((by_prompt[:, 0] > 0).sum()),
                 n_responses=int(rows),
                 n_dropped=len(clusters) - int(rows),
+                n_total=len(clusters),
                 method=describe_method(draws, confidence, crossed=second_cluster is not None),
                 undefined_reason=interval.undefined_reason,
             )
@@ -83,3 +92,6 @@ class _Sums:
         if weights is None:
             return np.asarray(self._sums.sum(axis=1)[None])
         return np.asarray(np.tensordot(weights, self._sums, axes=(1, 1)))
+
+    def crossed(self, prompt_weights: Floats, second_weights: Floats) -> Floats:
+        return summed_over_prompts(prompt_weights, self.contributions(second_weights))

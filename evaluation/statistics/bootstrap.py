@@ -32,6 +32,8 @@ _NUMBERS_IN_A_GROUP = 48_000_000
 _MOST_UNDEFINED_DRAWS = 0.1
 """An interval over fewer than nine tenths of the draws would describe another population."""
 
+BEYOND_RANGE = "the draws spread beyond what floating point numbers can hold"
+
 
 class BootstrapSettings(Model):
     """How a recipe asks for intervals."""
@@ -55,6 +57,15 @@ class Contributions(Protocol):
         None stands for one draw in which every row counts once.
         """
         ...
+
+    def crossed(self, prompt_weights: Floats, second_weights: Floats) -> Floats:
+        """Sums (draws, width) over all rows, weighted by prompt (draws, prompts) times second cluster."""
+        ...
+
+
+def summed_over_prompts(prompt_weights: Floats, contributions: Floats) -> Floats:
+    """What ``Contributions.crossed`` is wherever each prompt's sums stand for themselves."""
+    return np.asarray(np.einsum("bp,bpf->bf", prompt_weights, contributions))
 
 
 @dataclass(frozen=True)
@@ -80,11 +91,18 @@ class Bootstrap:
             result.extend(np.split(totals, edges, axis=1))
         return result
 
+    def weights(self, width: int) -> Iterator[Floats]:
+        """How often each prompt counts, a block of draws (at most so many, prompts) at a time, with the draws above.
+
+        For statistics that are no function of sums; ``width`` numbers are made of each weight.
+        """
+        return self._prompt_weights(self._block(width))
+
     def _crossed_totals(self, column: Contributions, n_second: int) -> Floats:
         # within-prompt sums are not linear in the second weights, so each draw forms its own
         block = self._block(4 * column.width)  # beside the contributions stand their temporaries
         blocks = zip(self._prompt_weights(block), self._second_weights(n_second, block), strict=True)
-        return np.concatenate([np.einsum("bp,bpf->bf", w, column.contributions(v)) for w, v in blocks])
+        return np.concatenate([column.crossed(w, v) for w, v in blocks])
 
     def _block(self, width: int) -> int:
         return max(1, _NUMBERS_IN_A_BLOCK // (self.n_prompts * width))
@@ -136,7 +154,11 @@ def percentile_interval(replicates: Floats, confidence: float, scale: Scale) -> 
         return Interval(None, None, None, f"undefined in {undefined} of {replicates.size} bootstrap draws")
     tails = [(1 - confidence) / 2, (1 + confidence) / 2]
     ends = np.tanh(np.quantile(fisher_z(defined), tails)) if scale == "atanh" else np.quantile(defined, tails)
-    return Interval(float(ends[0]), float(ends[1]), float(defined.std(ddof=1)))
+    with np.errstate(over="ignore"):
+        error = defined.std(ddof=1)
+    if not np.isfinite([*ends, error]).all():
+        return Interval(None, None, None, BEYOND_RANGE)
+    return Interval(float(ends[0]), float(ends[1]), float(error))
 
 
 def fisher_z(correlation: Floats) -> Floats:

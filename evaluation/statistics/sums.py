@@ -6,7 +6,9 @@ differ by much more than the responses to one of them.
 
 import numpy as np
 
-from evaluation.statistics.bootstrap import Floats, Ints
+from evaluation.statistics.bootstrap import Floats, Ints, summed_over_prompts
+from evaluation.statistics.kendall import kendall_terms
+from evaluation.statistics.ordering import mid_ranks, mid_ranks_within
 from evaluation.statistics.pairwise_accuracy import pair_counts, weighted_pair_counts
 
 # where each statistic's sums stand among a column's; [n, Sx, Sy, Sxx, Syy, Sxy] unless said otherwise
@@ -17,8 +19,17 @@ BETWEEN = slice(9, 15)
 """Over prompts, of their mean score and mean judgement."""
 RANKED = slice(15, 21)
 """Over rows, of their ranks in the whole sample, which stay what they are in every draw."""
-PAIRS = slice(21, 23)
-"""Agreeing and decided pairs."""
+PAIRS = slice(21, 24)
+"""Agreeing pairs, pairs that the oracle and pairs that the scorer tells apart."""
+PROMPT_TAU = slice(24, 26)
+"""Whether the prompt has a tau-b of its own, and which."""
+PROMPT_RHO = slice(26, 28)
+"""The same for Spearman's rho, of ranks among the prompt's responses that stay what they are in every draw."""
+KENDALL = slice(28, 31)
+"""See ``kendall_terms``."""
+
+_ROUNDING = 1e-9
+"""Of sums of squared ranks, which are multiples of a quarter."""
 
 
 class Column:
@@ -28,28 +39,31 @@ class Column:
     Scores and judgements are finite. Moments are of standardised values, which no correlation notices.
     """
 
-    width = 23
+    width = 31
 
     def __init__(
         self, prompt: Ints, score: Floats, oracle: Floats, n_prompts: int, second: Ints | None, n_second: int
     ) -> None:
-        self._cells = _CellSums(_standardised(score), _standardised(oracle), prompt, n_prompts, second, n_second)
+        self._cells = _CellSums(standardised(score), standardised(oracle), prompt, n_prompts, second, n_second)
         ranks = [np.unique(values, return_inverse=True, return_counts=True)[1:] for values in (score, oracle)]
-        mid_ranks = [_standardised(_mid_ranks(*each)) for each in ranks]
-        self._rank_cells = _CellSums(mid_ranks[0], mid_ranks[1], prompt, n_prompts, second, n_second)
-        self._pairs = pair_counts(prompt, ranks[0][0], ranks[1][0], n_prompts)
+        dense_x, dense_y = ranks[0][0], ranks[1][0]
+        pooled = [standardised(mid_ranks(*each)) for each in ranks]
+        self._rank_cells = _CellSums(pooled[0], pooled[1], prompt, n_prompts, second, n_second)
+        within = [mid_ranks_within(prompt, dense) for dense in (dense_x, dense_y)]
+        self._prompt_rank_cells = _CellSums(within[0], within[1], prompt, n_prompts, second, n_second)
+        self._kendall = summed(kendall_terms(dense_x, dense_y), prompt, n_prompts, second, n_second)
+        self._pairs = pair_counts(prompt, dense_x, dense_y, n_prompts)
         # only a second clustering weights the rows anew; many columns of a million rows are not kept for nothing
-        self._rows = None if second is None else (prompt, ranks[0][0], ranks[1][0], n_prompts, second)
+        self._rows = None if second is None else (prompt, dense_x, dense_y, n_prompts, second)
 
     def contributions(self, weights: Floats | None) -> Floats:
-        """Sums (draws, prompts, 23) in the places named above."""
+        """Sums (draws, prompts, 31) in the places named above."""
         deviations = self._cells.weighted(weights)
         result = np.empty((*deviations.shape[:2], self.width))
         result[..., POOLED] = self._cells.about_zero(deviations)
+        result[..., WITHIN] = _about_weighted_means(deviations)
         n = np.maximum(deviations[..., 0], 1)
-        x, y = deviations[..., 1] / n, deviations[..., 2] / n
-        result[..., WITHIN] = deviations[..., 3:] - deviations[..., :1] * np.stack([x * x, y * y, x * y], axis=-1)
-        x, y = self._cells.mean_x + x, self._cells.mean_y + y
+        x, y = self._cells.mean_x + deviations[..., 1] / n, self._cells.mean_y + deviations[..., 2] / n
         present = deviations[..., 0] > 0
         moments = np.stack([np.ones_like(x), x, y, x * x, y * y, x * y], axis=-1)
         result[..., BETWEEN] = present[..., None] * moments
@@ -58,7 +72,15 @@ class Column:
             result[..., PAIRS] = self._pairs
         else:
             result[..., PAIRS] = weighted_pair_counts(*self._rows, weights)
+        agreeing, by_oracle, by_score = np.moveaxis(result[..., PAIRS], -1, 0)
+        result[..., PROMPT_TAU] = _own(2 * agreeing - by_oracle, by_oracle * by_score)
+        cxx, cyy, cxy = np.moveaxis(_about_weighted_means(self._prompt_rank_cells.weighted(weights)), -1, 0)
+        result[..., PROMPT_RHO] = _own(cxy, np.where((cxx > _ROUNDING) & (cyy > _ROUNDING), cxx * cyy, 0))
+        result[..., KENDALL] = weighted(self._kendall, weights)
         return result
+
+    def crossed(self, prompt_weights: Floats, second_weights: Floats) -> Floats:
+        return summed_over_prompts(prompt_weights, self.contributions(second_weights))
 
 
 class _CellSums:
@@ -67,20 +89,12 @@ class _CellSums:
     def __init__(self, x: Floats, y: Floats, prompt: Ints, n_prompts: int, second: Ints | None, n_second: int) -> None:
         self.mean_x, dx = _about_prompt_means(x, prompt, n_prompts)
         self.mean_y, dy = _about_prompt_means(y, prompt, n_prompts)
-        cell = prompt if second is None else prompt * n_second + second
-        self.sums = np.stack(
-            [
-                np.bincount(cell, weights=values, minlength=n_prompts * n_second).reshape(n_prompts, n_second)
-                for values in (np.ones_like(dx), dx, dy, dx * dx, dy * dy, dx * dy)
-            ],
-            axis=-1,
-        )
+        moments = np.stack([np.ones_like(dx), dx, dy, dx * dx, dy * dy, dx * dy], axis=-1)
+        self.sums = summed(moments, prompt, n_prompts, second, n_second)
 
     def weighted(self, weights: Floats | None) -> Floats:
         """Sums of deviations (draws, prompts, 6)."""
-        if weights is None:
-            return np.asarray(self.sums.sum(axis=1)[None])
-        return np.asarray(np.tensordot(weights, self.sums, axes=(1, 1)))
+        return weighted(self.sums, weights)
 
     def about_zero(self, deviations: Floats) -> Floats:
         """The same sums of the values themselves: of m + d, for prompt mean m and deviation d."""
@@ -106,7 +120,7 @@ def _about_prompt_means(values: Floats, prompt: Ints, n_prompts: int) -> tuple[F
     return means, values - means[prompt]
 
 
-def _standardised(values: Floats) -> Floats:
+def standardised(values: Floats) -> Floats:
     """Mean 0 and variance 1, safe from overflow; zeros where all values are equal."""
     if not len(values) or values.min() == values.max():
         return np.zeros_like(values)
@@ -116,7 +130,33 @@ def _standardised(values: Floats) -> Floats:
     return deviation
 
 
-def _mid_ranks(dense: Ints, counts: Ints) -> Floats:
-    """Ranks from 1, ties sharing their mean rank, from the rows' dense ranks and how many rows have each."""
-    last = np.cumsum(counts)
-    return np.asarray((last - (counts - 1) / 2)[dense])
+def summed(values: Floats, prompt: Ints, n_prompts: int, second: Ints | None, n_second: int) -> Floats:
+    """Sums of ``values`` (rows, any) over the rows of each prompt and second cluster, (prompts, seconds, any)."""
+    cell = prompt if second is None else prompt * n_second + second
+    sums = [np.bincount(cell, weights=each, minlength=n_prompts * n_second) for each in values.T]
+    return np.stack(sums, axis=-1, dtype=np.float64).reshape(n_prompts, n_second, len(sums))
+
+
+def weighted(sums: Floats, weights: Floats | None) -> Floats:
+    """``sums`` (prompts, seconds, any) with second clusters weighted, (draws, prompts, any)."""
+    if weights is None:
+        return np.asarray(sums.sum(axis=1)[None])
+    return np.asarray(np.tensordot(weights, sums, axes=(1, 1)))
+
+
+def _about_weighted_means(deviations: Floats) -> Floats:
+    """Cxx, Cyy, Cxy about the weighted means of a prompt, from [n, Dx, Dy, Dxx, Dyy, Dxy]; (..., 3)."""
+    n = np.maximum(deviations[..., 0], 1)
+    x, y = deviations[..., 1] / n, deviations[..., 2] / n
+    return deviations[..., 3:] - deviations[..., :1] * np.stack([x * x, y * y, x * y], axis=-1)
+
+
+def _own(numerator: Floats, square: Floats) -> Floats:
+    """Whether a prompt's coefficient exists, and numerator over the root of ``square`` where it does; (..., 2).
+
+    NaN, of a prompt too large, stays NaN: what is unknown is not absent.
+    """
+    exists = ~(square <= 0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        coefficient = np.where(exists, numerator / np.sqrt(np.abs(square)), 0.0)
+    return np.stack([exists.astype(np.float64), coefficient], axis=-1)

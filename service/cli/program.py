@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from service.cli import artifacts, attribute, database, jobs, recipes, report, score, serve
+from service.cli import artifacts, attribute, benchmark, database, gate, jobs, recipes, report, score, serve, winrate
 from service.cli.printing import note
 from service.errors import EXIT_BAD_INPUT, EXIT_FAILED, exit_status
 from trainer.errors import AssayError
@@ -50,9 +50,12 @@ def make_program() -> typer.Typer:
         recipes.train,
         recipes.stress,
         recipes.audit,
+        winrate.winrate,
+        benchmark.benchmark,
         score.score,
         attribute.attribute,
         report.report,
+        gate.gate,
     ):
         program.command()(command)
     for family in (jobs, artifacts, database):

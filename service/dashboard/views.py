@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from jinja2.utils import htmlsafe_json_dumps
 from markupsafe import Markup
 
-from evaluation.scorers.controls import CONTROLS
+from evaluation.scorers.controls import is_control
 from evaluation.statistics.averages import MEAN
 from evaluation.verdict import verdict
 from evaluation.wording import CORRELATIONS
@@ -74,7 +74,7 @@ def worst_of_the_surest(correlations: Sequence[CorrelationRecord]) -> Correlatio
     paths: dict[str, list[CorrelationRecord]] = {}
     for row in correlations:
         told = row.statistic == WITHIN and row.stratum == "all" and row.temperature is not None
-        if told and row.oracle == oracle and row.scorer not in CONTROLS and row.lower is not None:
+        if told and row.oracle == oracle and not is_control(row.scorer) and row.lower is not None:
             paths.setdefault(row.scorer, []).append(row)
     weakest = [min(path, key=lambda row: row.lower or 0.0) for path in paths.values()]
     return max(weakest, key=lambda row: row.lower or 0.0, default=None)
@@ -104,8 +104,8 @@ def scorer_table(correlations: Sequence[CorrelationRecord], statistic: str, orac
     ]
     return ScorerTable(
         temperatures,
-        learned=[row for row in table if row.scorer not in CONTROLS],
-        controls=[row for row in table if row.scorer in CONTROLS],
+        learned=[row for row in table if not is_control(row.scorer)],
+        controls=[row for row in table if is_control(row.scorer)],
     )
 
 

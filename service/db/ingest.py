@@ -14,7 +14,9 @@ from sqlalchemy import exists, insert, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from service.db.tables import Correlation, Job, Prompt, Response, Score, StressTest, Table
+from evaluation.scorers.controls import family
+from service.db.ids import new_id
+from service.db.tables import Comparison, Correlation, Curve, Job, Prompt, Response, Score, StressTest, Table
 from trainer.artifacts import code_version
 from trainer.errors import NotFound, RunFailed
 from trainer.files import read_jsonl
@@ -24,9 +26,13 @@ PROMPTS_FILE = "prompts.jsonl"
 RESPONSES_FILE = "responses.jsonl"
 SCORES_FILE = "scores.jsonl"
 CORRELATIONS_FILE = "correlations.jsonl"
+CURVES_FILE = "curves.jsonl"
+COMPARISONS_FILE = "comparisons.jsonl"
 
 _ROWS_AT_ONCE = 2000
-_COPIED = ("scorer", "oracle", "stratum", "statistic", "n_prompts", "n_responses", "n_dropped", "method")
+_COPIED = ("oracle", "stratum", "n_prompts", "n_responses", "n_dropped", "method", "undefined_reason")
+_COUNTS = ("n_total", "n_truncated", "n_constant_prompts")
+"""Missing in files of earlier versions."""
 _NUMBERS = ("temperature", "estimate", "lower", "upper", "standard_error")
 
 Row = dict[str, Any]
@@ -66,22 +72,26 @@ class _Ingestion:
         self._insert(Response, RESPONSES_FILE, self._response)
         self._insert(Score, SCORES_FILE, self._score)
         self._insert(Correlation, CORRELATIONS_FILE, self._correlation)
+        self._insert(Curve, CURVES_FILE, self._curve)
+        self._insert(Comparison, COMPARISONS_FILE, self._comparison, numbered=False)
         if kind == "stress_test":
             self._session.add(self._stress_test())
             self._session.flush()
 
-    def _insert(self, table: type[Table], name: str, convert: Callable[[Row], Row]) -> None:
+    def _insert(self, table: type[Table], name: str, convert: Callable[[Row], Row], *, numbered: bool = True) -> None:
+        """``numbered`` tables know their rows by run and line; others by what ``convert`` says."""
         path = self._directory / name
         if not path.exists():  # an audit has no prompts of its own
             return
-        rows = self._rows(path, convert)
+        rows = self._rows(path, convert, numbered)
         while chunk := list(islice(rows, _ROWS_AT_ONCE)):  # plain rows: twice as fast as objects
             self._session.execute(insert(Table.metadata.tables[table.__tablename__]), chunk)
 
-    def _rows(self, path: Path, convert: Callable[[Row], Row]) -> Iterator[Row]:
+    def _rows(self, path: Path, convert: Callable[[Row], Row], numbered: bool) -> Iterator[Row]:
         for line, row in read_jsonl(path):
             try:
-                yield {"run": self._run, "number": line, **convert({**row, "number": line})}
+                place = {"run": self._run, "number": line} if numbered else {}
+                yield {**place, **convert({**row, "number": line})}
             except KeyError as error:
                 raise RunFailed(f"{path}, line {line}: {error.args[0]!r} is missing or unknown") from error
 
@@ -105,7 +115,7 @@ class _Ingestion:
 
     def _score(self, row: Row) -> Row:
         error = row.get("error") or {}
-        self._names[row["role"]].setdefault(row["scorer"])
+        self._names[row["role"]].setdefault(family(row["scorer"]))
         return {
             "response": self._responses[self._cell(row)],
             "scorer": row["scorer"],
@@ -120,11 +130,33 @@ class _Ingestion:
 
     def _correlation(self, row: Row) -> Row:
         return {
-            **{name: row[name] for name in _COPIED},
-            **{name: _finite(row[name]) for name in _NUMBERS},
+            **self._estimated(row),
+            **{name: row[name] for name in ("scorer", "statistic")},
             "policy": row.get("policy"),
             "scorer_version": row.get("scorer_version"),
-            "undefined_reason": row["undefined_reason"],
+        }
+
+    def _curve(self, row: Row) -> Row:
+        return {
+            **self._estimated(row),
+            **{name: row[name] for name in ("scorer", "curve", "x")},
+            "scorer_version": row.get("scorer_version"),
+        }
+
+    def _comparison(self, row: Row) -> Row:
+        return {
+            **self._estimated(row),
+            **{name: row[name] for name in ("scorer_a", "scorer_b", "statistic", "verdict")},
+            "id": new_id("cmp"),
+            "run_a": self._run,
+            "run_b": self._run,
+        }
+
+    def _estimated(self, row: Row) -> Row:
+        return {
+            **{name: row[name] for name in _COPIED},
+            **{name: row.get(name) for name in _COUNTS},
+            **{name: _finite(row[name]) for name in _NUMBERS},
             "code_version": code_version(),
             "created_at": self._now,
         }

@@ -99,18 +99,13 @@ class MetricSeries(_Record):
     points: list[tuple[int, float]]
 
 
-class CorrelationRecord(_Record):
-    """How far a scorer agrees with an oracle: an estimate with its interval, or the reason why there is none."""
+class _EstimatedRecord(_Record):
+    """A number with its interval, or the reason why there is none."""
 
-    run: str
-    policy: str | None
-    scorer: str
-    scorer_version: int | None
     oracle: str
     temperature: float | None
     """None: all temperatures pooled, or none recorded."""
     stratum: str
-    statistic: str
     estimate: float | None
     lower: float | None
     upper: float | None
@@ -118,10 +113,45 @@ class CorrelationRecord(_Record):
     n_prompts: int
     n_responses: int
     n_dropped: int
+    n_total: int | None
+    n_truncated: int | None
+    n_constant_prompts: int | None
     method: str
     undefined_reason: str | None
     code_version: str
     created_at: datetime
+
+
+class CorrelationRecord(_EstimatedRecord):
+    """How far a scorer agrees with an oracle."""
+
+    run: str
+    policy: str | None
+    scorer: str
+    scorer_version: int | None
+    statistic: str
+
+
+class CurveRecord(_EstimatedRecord):
+    """A point of a curve, such as the oracle's value of the best of N by a scorer."""
+
+    run: str
+    scorer: str
+    scorer_version: int | None
+    curve: str
+    x: float
+
+
+class ComparisonRecord(_EstimatedRecord):
+    """A paired difference of one statistic between two scorers, with its verdict."""
+
+    id: str
+    run_a: str
+    run_b: str
+    scorer_a: str
+    scorer_b: str
+    statistic: str
+    verdict: Literal["better", "worse", "not resolved"]
 
 
 class ScoreRecord(_Record):

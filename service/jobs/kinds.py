@@ -10,7 +10,9 @@ from trainer.recipe import Recipe
 TRAINING_KINDS = ("sft", "preference", "ganpo", "reward_model", "discriminator", "ppo", "gapo")
 STRESS_KINDS = ("stress_test",)
 AUDIT_KINDS = ("audit",)
-EVALUATION_KINDS = (*STRESS_KINDS, *AUDIT_KINDS)
+WIN_RATE_KINDS = ("win_rate",)
+BENCHMARK_KINDS = ("benchmark", "downstream")
+EVALUATION_KINDS = (*STRESS_KINDS, *AUDIT_KINDS, *WIN_RATE_KINDS, *BENCHMARK_KINDS)
 
 ParseRecipe = Callable[[dict[str, Any]], Recipe]
 
@@ -37,6 +39,8 @@ def _elsewhere(kind: object) -> str:
         return ", but by `assay train` and /v1/training-jobs"
     if kind in STRESS_KINDS:
         return ", but by `assay stress` and /v1/stress-tests"
+    if kind in BENCHMARK_KINDS:
+        return ", but by `assay benchmark`"
     return ""
 
 

@@ -10,6 +10,7 @@ from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict
 from sqlalchemy.orm import Session
 
+from service.db.curves import curve_page, run_comparisons
 from service.db.pages import DEFAULT_LIMIT
 from service.db.queries import (
     CorrelationFilter,
@@ -19,7 +20,15 @@ from service.db.queries import (
     get_stress_test,
     list_stress_tests,
 )
-from service.db.records import CorrelationRecord, Page, ResponseRecord, ScoreRecord, StressTestRecord
+from service.db.records import (
+    ComparisonRecord,
+    CorrelationRecord,
+    CurveRecord,
+    Page,
+    ResponseRecord,
+    ScoreRecord,
+    StressTestRecord,
+)
 from service.db.samples import response_page, score_page
 from service.jobs.kinds import EVALUATION_KINDS, STRESS_KINDS
 from service.routes.lifecycle import (
@@ -120,6 +129,30 @@ def get_correlations(
 Temperatures = Annotated[list[float], Query(alias="temperature", description="only these temperatures")]
 PromptId = Annotated[str | None, Query(description="only this prompt")]
 Scorers = Annotated[list[str], Query(alias="scorer", description="only these scorers, controls or oracles")]
+
+
+@router.get("/{run}/curves")
+def get_curves(
+    run: str,
+    request: Request,
+    curves: Annotated[list[str], Query(alias="curve", description="only these curves")] = [],  # noqa: B006 - FastAPI copies it
+    scorers: Scorers = [],  # noqa: B006 - FastAPI copies it
+    temperatures: Temperatures = [],  # noqa: B006 - FastAPI copies it
+    cursor: Cursor = None,
+    limit: Limit = DEFAULT_LIMIT,
+) -> Page[CurveRecord]:
+    """Best of N, reliability and accuracy by margin, point by point, with intervals."""
+    with _session(request, run) as session:
+        return curve_page(
+            session, run, curves=curves, scorers=scorers, temperatures=temperatures, cursor=cursor, limit=limit
+        )
+
+
+@router.get("/{run}/comparisons")
+def get_comparisons(run: str, request: Request) -> Page[ComparisonRecord]:
+    """Which scorer agrees better with an oracle on the same responses: differences with intervals and verdicts."""
+    with _session(request, run) as session:
+        return Page(data=run_comparisons(session, run), next=None)
 
 
 @router.get("/{run}/responses")

@@ -1,9 +1,16 @@
 """A store of tiny published artifacts with random weights, one of each kind of scorer."""
 
-from collections.abc import Callable
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import torch
 from torch import nn
@@ -91,3 +98,42 @@ def scale_up(model: nn.Module) -> None:
             if parameter.dim() > 1:
                 parameter.normal_(std=0.4)
     model.eval()
+
+
+@dataclass(frozen=True)
+class ServedModel:
+    """A model that a real server serves."""
+
+    base_url: str
+    model: str
+
+
+@pytest.fixture(scope="session")
+def transformers_server(store: ArtifactStore, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServedModel]:
+    """``transformers serve`` with the published policy, which writes nothing but chance."""
+    model = str(store.open("policy").path)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    directory = tmp_path_factory.mktemp("serve")
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "HF_HUB_CACHE": str(directory)}
+    serve = "import sys; from transformers.cli.transformers import main; sys.exit(main())"
+    options = ["serve", model, "--host", "127.0.0.1", "--port", str(port), "--device", "cpu"]
+    with (
+        (directory / "log").open("wb") as log,
+        subprocess.Popen([sys.executable, "-c", serve, *options], stdout=log, stderr=log, env=environment) as process,
+    ):
+        try:
+            while not _answers(f"http://127.0.0.1:{port}/health"):
+                assert process.poll() is None, (directory / "log").read_text()
+                time.sleep(0.2)
+            yield ServedModel(f"http://127.0.0.1:{port}/v1", model)
+        finally:
+            process.kill()
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx.get(url, timeout=5).is_success
+    except httpx.HTTPError:
+        return False

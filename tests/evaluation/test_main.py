@@ -41,7 +41,7 @@ def test_a_failed_run_exits_with_1(tmp_path: Path, store: ArtifactStore) -> None
 @pytest.mark.parametrize(
     ("recipe", "words"),
     [
-        (json.dumps({**RECIPE, "top_k": 1}), "recipe at /top_k: unknown field"),
+        (json.dumps({**RECIPE, "top_q": 1}), "recipe at /top_q: unknown field"),
         (json.dumps({**RECIPE, "temperatures": [3]}), "recipe at /temperatures/0"),
         ("{", "Expecting"),
     ],

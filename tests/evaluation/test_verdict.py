@@ -159,3 +159,34 @@ def test_nothing_and_nothing_defined_are_said_plainly() -> None:
     assert verdict([]).headline == "Nothing was estimated."
     found = verdict([undefined("s", "every score is the same")])
     assert found.headline == "s against gold: r undefined: every score is the same."
+
+
+def test_a_discriminator_is_compared_with_the_untrained_ones_beside_it_and_they_are_nobodys_headline() -> None:
+    rows = [
+        estimate("d:chosen", 0.3, 0.5, 0.5),
+        estimate("d:chosen", 0.1, 0.3, 2.0),
+        estimate("d:rejected", 0.1, 0.2, 0.5),
+        estimate("d:untrained", -0.2, 0.25, 0.5),
+        estimate("d:untrained", -0.2, 0.25, 2.0),
+        estimate("rm", -0.9, -0.8, 0.5),
+    ]
+
+    found = verdict(rows)
+
+    assert found.headline.startswith("d:")
+    assert not any(finding.startswith("d:untrained") for finding in found.findings)
+    assert found.findings[-2:] == [
+        "d:chosen agrees better than every untrained discriminator beside it at T = 0.5; elsewhere not resolved.",
+        "Whether d:rejected agrees better than every untrained discriminator beside it is not resolved.",
+    ]
+
+
+def test_untrained_ones_of_all_responses_are_compared_where_no_temperature_was_recorded() -> None:
+    rows = [estimate("d:chosen", 0.3, 0.5), estimate("d:untrained", -0.2, 0.25)]
+
+    assert "d:chosen agrees better than every untrained discriminator beside it." in verdict(rows).findings
+
+
+def test_numbers_of_another_kind_are_not_called_nothing() -> None:
+    rate = estimate("model", 0.5, 0.7, statistic="win_rate")
+    assert verdict([rate]).headline == "No agreement was estimated; the numbers stand below."

@@ -97,6 +97,16 @@ class Counting(Recipe):
                 for cell in scored
             ],
             "correlations": [correlation],
+            "curves": [{**correlation, "curve": "best_of_n_oracle", "x": n, "n_total": 3} for n in (1, 2)],
+            "comparisons": [
+                {
+                    **correlation,
+                    "scorer_a": "helpful",
+                    "scorer_b": "other",
+                    "verdict": "better",
+                    "n_constant_prompts": 1,
+                }
+            ],
         }
         for name, rows in files.items():
             (run.directory / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))

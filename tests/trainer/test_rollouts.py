@@ -104,7 +104,7 @@ def test_prompts_that_cannot_be_used_are_named(policy: Policy) -> None:
         encode_prompts(policy, TEXTS, 60)
 
 
-def test_sampling_is_abandoned_between_batches(policy: Policy, prompts: list[PolicyPrompt]) -> None:
+def test_sampling_is_abandoned_as_responses_end(policy: Policy, prompts: list[PolicyPrompt]) -> None:
     told: list[str] = []
 
     def between(doing: str) -> None:
@@ -114,4 +114,4 @@ def test_sampling_is_abandoned_between_batches(policy: Policy, prompts: list[Pol
 
     with pytest.raises(Stopped, match="enough"):
         sample_rollouts(policy, prompts, replicates=200, seed=0, draw=0, max_response_tokens=1, between=between)
-    assert told == ["0 of 600 responses", "200 of 600 responses"]
+    assert told == ["320 of 600 responses", "600 of 600 responses"]

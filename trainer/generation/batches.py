@@ -1,31 +1,38 @@
-"""Which rows are decoded together: whole prompts, of like length, as many as memory holds."""
+"""Which rows are decoded together: whole prompts, of like length, as many at a time as memory holds."""
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import torch
 
-from trainer.generation.decoding import Row, decode
-from trainer.generation.sampled import Sampled
+from trainer.generation.decoding import Decoding, Row, decode
+from trainer.generation.sampled import Decoded
 from trainer.models.policy import Policy
 
 ROWS_AT_ONCE = 320
-"""Rows in a batch: more no longer speed up a CPU, and their keys and values must fit a GPU's memory."""
+"""Lines in a batch: more no longer speed up a CPU, and their keys and values must fit a GPU's memory."""
+_REFILLS = 4
+"""How often a batch's lines are filled. A run that was killed samples a begun batch again from its start."""
 
 
 def batches(rows: Iterable[Row], rows_at_once: int = ROWS_AT_ONCE) -> list[list[Row]]:
     """Sort ``rows`` by length and prompt and cut them into batches of whole prompts; one too large is divided.
 
-    Prompts of one length together need no padding; the sort keeps a prompt's rows together and in order.
+    A batch holds ``_REFILLS`` times what is decoded at a time. Prompts of one length together need little padding; the
+    sort keeps a prompt's rows together, and among them those that meet the same noise.
     """
+    most = _REFILLS * rows_at_once
     cut: list[list[Row]] = []
-    ordered = sorted(rows, key=lambda row: (len(row.prompt_ids), row.cell.prompt_id))
+    ordered = sorted(
+        rows,
+        key=lambda row: (len(row.prompt_ids), row.cell.prompt_id, row.cell.replicate, row.cell.temperature),
+    )
     for _, group in itertools.groupby(ordered, key=lambda row: row.cell.prompt_id):
         own = list(group)
-        if len(own) > rows_at_once:
-            parts = -(-len(own) // rows_at_once)
+        if len(own) > most:
+            parts = -(-len(own) // most)
             cut += [own[len(own) * i // parts : len(own) * (i + 1) // parts] for i in range(parts)]
-        elif cut and len(cut[-1]) + len(own) <= rows_at_once:
+        elif cut and len(cut[-1]) + len(own) <= most:
             cut[-1] += own
         else:
             cut.append(own)
@@ -33,16 +40,16 @@ def batches(rows: Iterable[Row], rows_at_once: int = ROWS_AT_ONCE) -> list[list[
 
 
 def decode_within_memory(
-    policy: Policy, batch: Sequence[Row], seed: int, max_response_tokens: int, *, coupled: bool = True
-) -> list[Sampled]:
-    """As ``decode``; a batch for which memory does not suffice is divided."""
+    policy: Policy, batch: Sequence[Row], decoding: Decoding, rows_at_once: int = ROWS_AT_ONCE
+) -> Iterator[list[Decoded]]:
+    """As ``decode``; where memory does not suffice the batch begins again with half as many lines.
+
+    What had been given by then is given again.
+    """
     try:
-        return decode(policy, batch, seed, max_response_tokens, coupled=coupled)
+        yield from decode(policy, batch, decoding, rows_at_once)
+        return
     except torch.OutOfMemoryError:
-        if len(batch) == 1:
+        if rows_at_once == 1:
             raise
-    half = len(batch) // 2
-    return [
-        *decode_within_memory(policy, batch[:half], seed, max_response_tokens, coupled=coupled),
-        *decode_within_memory(policy, batch[half:], seed, max_response_tokens, coupled=coupled),
-    ]
+    yield from decode_within_memory(policy, batch, decoding, min(rows_at_once, len(batch)) // 2 or 1)

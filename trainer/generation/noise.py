@@ -39,35 +39,38 @@ def philox(counter: Sequence[Tensor], key: Sequence[Tensor]) -> list[Tensor]:
 class Noise:
     """Noise of some streams, a stream being one replicate of one prompt."""
 
-    def __init__(self, seed: int, streams: Sequence[tuple[str, int]], vocabulary: int, device: torch.device) -> None:
-        """``streams`` are (prompt id, replicate); ``vocabulary`` is how many tokens there are to choose from."""
-        keys = torch.tensor([_key(seed, prompt_id) for prompt_id, _ in streams], dtype=torch.int64, device=device)
-        self._key = keys[:, None, None, 0], keys[:, None, None, 1]
-        replicates = [replicate for _, replicate in streams]
-        self._replicate = torch.tensor(replicates, dtype=torch.int64, device=device)[:, None, None]
-        self._block = torch.arange(-(-vocabulary // 4), device=device)
-        self._vocabulary = vocabulary
+    def __init__(self, seed: int, streams: Sequence[tuple[str, int]], device: torch.device) -> None:
+        """``streams`` are (prompt id, replicate)."""
+        keys = [_key(seed, prompt_id) for prompt_id, _ in streams]
+        self._keys = torch.tensor(keys, dtype=torch.int64, device=device).reshape(-1, 2)
+        self._replicates = torch.tensor([replicate for _, replicate in streams], dtype=torch.int64, device=device)
 
-    def gumbel(self, first_step: int, steps: int) -> Tensor:
-        """Standard Gumbel noise (streams, steps, vocabulary), float32, for ``steps`` steps from ``first_step``.
+    def gumbel(self, stream: Tensor, step: Tensor, vocabulary: int) -> Tensor:
+        """Standard Gumbel noise (n, vocabulary), float32, of streams (n,) at steps (n,).
 
         From 32-bit uniforms at cell centres: no draw is infinite, and probabilities below 2^-33 are never drawn.
         """
-        step = torch.arange(first_step, first_step + steps, device=self._block.device)[:, None]
-        counter = self._block, step, self._replicate, torch.zeros_like(self._block)
-        bits = torch.stack(philox(counter, self._key), dim=-1).flatten(-2)[..., : self._vocabulary]
-        uniform = (bits.double() + 0.5) * 2.0**-32
-        return -torch.log(-torch.log(uniform)).float()
+        words = self._words(stream, step, blocks=-(-vocabulary // 4), kind=0)
+        bits = torch.stack(words, dim=-1).flatten(-2)[:, :vocabulary]
+        return _uniform(bits).log_().neg_().log_().neg_().float()
 
-    def uniform(self, first_step: int, steps: int) -> Tensor:
-        """Uniform noise (streams, steps) in (0, 1), float64: one draw a step, for the inverse distribution function.
+    def uniform(self, stream: Tensor, step: Tensor) -> Tensor:
+        """Uniform noise (n,) in (0, 1), float64: one draw a step, for the inverse distribution function.
 
         Cheaper than Gumbel noise by the size of the vocabulary, but it couples distributions less well.
         """
-        step = torch.arange(first_step, first_step + steps, device=self._block.device)[:, None]
-        zero = torch.zeros_like(self._block[:1])
-        bits = philox((zero, step, self._replicate, zero + 1), self._key)[0][..., 0]
-        return (bits.double() + 0.5) * 2.0**-32
+        return _uniform(self._words(stream, step, blocks=1, kind=1)[0][:, 0])
+
+    def _words(self, stream: Tensor, step: Tensor, blocks: int, kind: int) -> list[Tensor]:
+        """Four words of random bits, each (n, blocks)."""
+        block = torch.arange(blocks, device=stream.device)
+        counter = block, step[:, None], self._replicates[stream][:, None], torch.full_like(block, kind)
+        key = self._keys[stream]
+        return philox(counter, (key[:, :1], key[:, 1:]))
+
+
+def _uniform(bits: Tensor) -> Tensor:
+    return bits.double().add_(0.5).mul_(2.0**-32)
 
 
 def _key(seed: int, prompt_id: str) -> tuple[int, int]:

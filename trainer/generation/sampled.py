@@ -17,18 +17,24 @@ class Cell:
 
 @dataclass(frozen=True)
 class Sampled:
-    """One sampled response."""
+    """One sampled response; None is what a server elsewhere did not tell."""
 
     cell: Cell
     response: str
     """The text, without special tokens. May be empty: that is what the policy said."""
+    tokens: int | None
+    """How many were sampled, the end token included: never zero."""
+    finish_reason: FinishReason | None
+    mean_logprob: float | None
+    """Mean log-probability of the tokens under the policy at temperature 1, in nats per token."""
+
+
+@dataclass(frozen=True)
+class Decoded(Sampled):
+    """A response that was sampled in this process."""
+
     ids: tuple[int, ...]
     """Token ids as sampled, the end token included where one was reached."""
+    tokens: int
     finish_reason: FinishReason
     mean_logprob: float
-    """Mean log-probability of ``ids`` under the policy at temperature 1, in nats per token."""
-
-    @property
-    def tokens(self) -> int:
-        """How many tokens were sampled, the end token included: never zero."""
-        return len(self.ids)

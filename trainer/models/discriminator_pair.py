@@ -1,7 +1,7 @@
-"""Discriminators on a frozen reference policy, as a scorer of pairs."""
+"""Discriminators on a policy's hidden states, as a scorer of pairs."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,17 +9,19 @@ import torch
 from pydantic import TypeAdapter
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from transformers import PreTrainedTokenizerBase
 
 from trainer.artifacts import refuse_pickled_weights
 from trainer.data.text import Encoded, OnOverlong, Prompt
 from trainer.errors import BrokenArtifact
 from trainer.models.discriminators import Discriminator, DiscriminatorConfig
-from trainer.models.latents import MaskChoice, select_latents
-from trainer.models.policy import Policy, collate, model_bytes
+from trainer.models.latents import Latents, MaskChoice, select_latents
+from trainer.models.outputs import ON_POLICY, PLAYERS, UNTRAINED, networks_of, outputs_on
+from trainer.models.policy import Policy
+from trainer.models.readings import Readings
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
-PLAYERS = ("chosen", "rejected")
 
 
 class DiscriminatorPair:
@@ -28,6 +30,8 @@ class DiscriminatorPair:
     Of GANPO's two players: ``chosen`` = C_chosen; ``rejected`` = -C_rejected, whose training convention is reversed;
     ``difference`` = z(C_chosen) - z(C_rejected) with z fixed on held-out training pairs. Any other networks, such as a
     probe or random controls, give their logits under their own names. A ``PairModel``.
+
+    Where the policy that was trained against them is known, ``policy_chosen`` and so on are the same of its features.
     """
 
     def __init__(
@@ -36,27 +40,42 @@ class DiscriminatorPair:
         networks: Mapping[str, Discriminator],
         standardisation: dict[str, tuple[float, float]],
         mask: MaskChoice,
+        *,
+        config: DiscriminatorConfig | None = None,
+        open_policy: Callable[[], Policy] | None = None,
     ) -> None:
+        """``config`` makes the untrained controls, and ``open_policy`` what the outputs on the policy's features read:
+        neither before it is asked for."""
         self.reference = reference
         self.networks = nn.ModuleDict(dict(networks)).eval()
         self.standardisation = standardisation
         """Mean and standard deviation of each player's logit on held-out pairs."""
         self.mask = mask
-        self.outputs: tuple[str, ...] = tuple(networks)
-        if self.outputs == PLAYERS:
-            self.outputs = (*PLAYERS, "difference")
+        self._config = config
+        self._open_policy = open_policy
+        self._policy: Policy | None = None
+        self._untrained: dict[str, Discriminator] = {}
+        self.outputs: tuple[str, ...] = outputs_on(tuple(networks), policy_known=open_policy is not None)
 
     @classmethod
-    def load(cls, path: Path, reference: Policy, details: dict[str, Any]) -> "DiscriminatorPair":
+    def load(
+        cls,
+        path: Path,
+        reference: Policy,
+        details: dict[str, Any],
+        open_policy: Callable[[], Policy] | None = None,
+    ) -> "DiscriminatorPair":
         """Load published discriminators onto their reference policy. Raises BrokenArtifact if weights do not fit."""
         refuse_pickled_weights(path)
         config: DiscriminatorConfig = TypeAdapter(DiscriminatorConfig).validate_python(
             json.loads((path / CONFIG_FILE).read_text())
         )
         hidden = int(reference.model.config.hidden_size)
-        names = [name for name in details.get("outputs", PLAYERS) if name != "difference"]
+        names = networks_of(details)
         networks = {name: config.build(hidden) for name in names}
-        pair = cls(reference, networks, details["standardisation"], details["mask"])
+        pair = cls(
+            reference, networks, details["standardisation"], details["mask"], config=config, open_policy=open_policy
+        )
         try:
             pair.networks.load_state_dict(load_file(path / WEIGHTS_FILE))
         except RuntimeError as error:
@@ -74,7 +93,7 @@ class DiscriminatorPair:
     def details(self) -> dict[str, Any]:
         """What a manifest must say so that ``load`` gives this model again."""
         return {
-            "outputs": list(self.outputs),
+            "outputs": list(outputs_on(tuple(self.networks), policy_known=False)),
             "max_tokens": self.max_tokens,
             "template_hash": self.template_hash,
             "orientation": "higher_is_better",
@@ -95,24 +114,68 @@ class DiscriminatorPair:
     def encode(self, prompt: Prompt, response: str, on_overlong: OnOverlong = "error") -> Encoded:
         return self.reference.encode(prompt, response, on_overlong)
 
+    @property
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        return self.reference.tokenizer
+
     @torch.inference_mode()
     def logits(self, batch: Sequence[Encoded]) -> Tensor:
         """Raw logits (batch, networks) on reference features."""
-        pairs = collate(batch, self.reference.pad_id).to(self.reference.device)
-        latents = select_latents(self.reference.hidden_states(pairs), pairs, self.mask)
-        columns = [network(latents.hidden_states, latents.mask) for network in self.networks.values()]
-        return torch.stack(columns, dim=1)
+        return _logits(self.networks.values(), self._latents(self.reference, Readings(batch)))
 
-    def score(self, batch: Sequence[Encoded]) -> Tensor:
-        return self.scores(self.logits(batch).cpu())
+    @torch.inference_mode()
+    def score(
+        self, batch: Sequence[Encoded], outputs: Sequence[str] | None = None, readings: Readings | None = None
+    ) -> Tensor:
+        wanted = tuple(outputs or self.outputs)
+        readings = readings or Readings(batch)
+        found: dict[str, Tensor] = {}
+        trained = outputs_on(tuple(self.networks), policy_known=False)
+        for prefix in ("", ON_POLICY):
+            if any(prefix + name in wanted for name in trained):
+                latents = self._latents(self._features(prefix), readings)
+                columns = self.scores(_logits(self.networks.values(), latents)).unbind(dim=1)
+                found |= {prefix + name: column for name, column in zip(trained, columns, strict=True)}
+        if untrained := [name for name in wanted if name in UNTRAINED]:
+            latents = self._latents(self.reference, readings)
+            columns = _logits([self._control(name) for name in untrained], latents).unbind(dim=1)
+            found |= dict(zip(untrained, columns, strict=True))
+        return torch.stack([found[name] for name in wanted], dim=1).cpu()
 
     def scores(self, logits: Tensor) -> Tensor:
-        """From raw logits (batch, networks) to scores (batch, outputs)."""
+        """From raw logits (batch, networks) to the scores of the networks, (batch, outputs on these features)."""
         if tuple(self.networks) != PLAYERS:
             return logits
         chosen, rejected = logits.unbind(dim=1)
         (centre, spread), (centre_, spread_) = (self.standardisation[name] for name in PLAYERS)
         return torch.stack([chosen, -rejected, (chosen - centre) / spread - (rejected - centre_) / spread_], dim=1)
 
-    def bytes(self) -> int:
-        return model_bytes(self.networks) + model_bytes(self.reference.model)
+    def networks_held(self) -> tuple[nn.Module, ...]:
+        policy = () if self._policy is None else (self._policy.model,)
+        return (self.networks, self.reference.model, *policy, *self._untrained.values())
+
+    def _features(self, prefix: str) -> Policy:
+        if prefix != ON_POLICY:
+            return self.reference
+        if self._policy is None:
+            assert self._open_policy is not None
+            self._policy = self._open_policy()
+        return self._policy
+
+    def _latents(self, policy: Policy, readings: Readings) -> Latents:
+        reading = readings.by(policy)
+        return select_latents(reading.hidden_states, reading.batch, self.mask)
+
+    def _control(self, name: str) -> Discriminator:
+        if name not in self._untrained:
+            assert self._config is not None
+            with torch.random.fork_rng(devices=[]), torch.inference_mode(False):
+                torch.manual_seed(UNTRAINED.index(name))
+                network = self._config.build(int(self.reference.model.config.hidden_size))
+            self._untrained[name] = network.to(self.reference.device).eval().requires_grad_(False)
+        return self._untrained[name]
+
+
+def _logits(networks: Iterable[nn.Module], latents: Latents) -> Tensor:
+    """(batch, networks)."""
+    return torch.stack([network(latents.hidden_states, latents.mask) for network in networks], dim=1)

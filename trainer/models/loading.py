@@ -1,6 +1,7 @@
 """From a published artifact to a model that scores, refusing whatever is not exactly what was published."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from weakref import WeakValueDictionary
 
 import torch
 
@@ -18,12 +19,46 @@ PROBE_TOLERANCE = 1e-3
 """Relative to 1 + |score|: wide enough for other hardware and library versions, far below a wrong template's error."""
 
 
-def load_pair_model(artifact: Artifact, store: ArtifactStore, device: torch.device) -> PairModel:
-    """Verify digests, load, and re-score the probe pairs.
+class Policies:
+    """Policies on one device, each in memory once however many scorers read with it, for as long as one does."""
+
+    def __init__(self, store: ArtifactStore, device: torch.device) -> None:
+        self.store = store
+        self.device = device
+        self._held: WeakValueDictionary[str, Policy] = WeakValueDictionary()
+
+    def load(self, artifact: Artifact) -> Policy:
+        """Raises BrokenArtifact."""
+        policy = self._held.get(artifact.digest)
+        if policy is None:
+            artifact.verify()
+            policy = Policy.load(artifact.path)
+            policy.model.to(self.device)
+            self._held[artifact.digest] = policy
+        return policy
+
+    def parent(self, artifact: Artifact, role: str) -> Policy | None:
+        """The policy that ``artifact`` was made with in ``role``, if it names one. Raises BrokenArtifact."""
+        for parent in artifact.manifest.parents:
+            if parent.role == role:
+                found = self.store.open(f"{parent.name}@{parent.version}")
+                if found.digest != parent.digest:
+                    raise BrokenArtifact(
+                        f"{artifact.reference}: its {role} {found.reference} is not the one it was made with"
+                    )
+                return self.load(found)
+        return None
+
+
+def load_pair_model(
+    artifact: Artifact, store: ArtifactStore, device: torch.device, policies: Policies | None = None
+) -> PairModel:
+    """Verify digests, load, and re-score the probe pairs. ``policies`` are shared with what it loaded before.
 
     Raises BrokenArtifact if a file, a parent or a probe's score differs from the manifest.
     """
     artifact.verify()
+    policies = policies or Policies(store, device)
     details = artifact.manifest.details
     model: PairModel
     match artifact.manifest.kind:
@@ -32,13 +67,13 @@ def load_pair_model(artifact: Artifact, store: ArtifactStore, device: torch.devi
             reward_model.model.to(device)
             model = reward_model
         case "discriminator":
-            reference = _load_parent(artifact, "reference", store, device)
+            reference = policies.parent(artifact, "reference")
             if reference is None:
                 raise BrokenArtifact(f"{artifact.reference}: its manifest names no reference policy; train it again")
-            model = DiscriminatorPair.load(artifact.path, reference, details)
+            model = DiscriminatorPair.load(artifact.path, reference, details, _policy_opener(artifact, policies))
         case "policy":
-            policy = _load_policy(artifact, device)
-            model = PolicyScorer(policy, _load_parent(artifact, "reference", store, device), details.get("beta", 0.1))
+            policy = policies.load(artifact)
+            model = PolicyScorer(policy, policies.parent(artifact, "reference"), details.get("beta", 0.1))
     check_probes(model, artifact)
     return model
 
@@ -50,7 +85,7 @@ def make_probes(model: PairModel, pairs: Sequence[Pair]) -> list[Probe]:
         if len(probes) == PROBES:
             break
         try:
-            scores = _score_one(model, pair)
+            scores = _score_one(model, pair, model.outputs)
         except OverlongInput:
             continue
         named = dict(zip(model.outputs, scores, strict=True))
@@ -61,7 +96,8 @@ def make_probes(model: PairModel, pairs: Sequence[Pair]) -> list[Probe]:
 def check_probes(model: PairModel, artifact: Artifact) -> None:
     """Raises BrokenArtifact if any probe pair scores differently than when the artifact was published."""
     for probe in artifact.manifest.probes:
-        now = dict(zip(model.outputs, _score_one(model, Pair(probe.prompt, probe.response)), strict=True))
+        asked = [output for output in model.outputs if output in probe.scores]
+        now = dict(zip(asked, _score_one(model, Pair(probe.prompt, probe.response), asked), strict=True))
         for output, then in probe.scores.items():
             if output not in now or abs(now[output] - then) > PROBE_TOLERANCE * (1 + abs(then)):
                 raise BrokenArtifact(
@@ -70,25 +106,21 @@ def check_probes(model: PairModel, artifact: Artifact) -> None:
                 )
 
 
-def _score_one(model: PairModel, pair: Pair) -> list[float]:
-    row: list[float] = model.score([model.encode(pair.prompt, pair.response, "truncate_prompt")])[0].tolist()
+def _score_one(model: PairModel, pair: Pair, outputs: Sequence[str]) -> list[float]:
+    if not outputs:
+        return []
+    encoded = model.encode(pair.prompt, pair.response, "truncate_prompt")
+    row: list[float] = model.score([encoded], outputs)[0].tolist()
     return row
 
 
-def _load_policy(artifact: Artifact, device: torch.device) -> Policy:
-    policy = Policy.load(artifact.path)
-    policy.model.to(device)
-    return policy
+def _policy_opener(artifact: Artifact, policies: Policies) -> Callable[[], Policy] | None:
+    if not any(parent.role == "policy" for parent in artifact.manifest.parents):
+        return None
 
+    def open_policy() -> Policy:
+        policy = policies.parent(artifact, "policy")
+        assert policy is not None
+        return policy
 
-def _load_parent(artifact: Artifact, role: str, store: ArtifactStore, device: torch.device) -> Policy | None:
-    for parent in artifact.manifest.parents:
-        if parent.role == role:
-            found = store.open(f"{parent.name}@{parent.version}")
-            if found.digest != parent.digest:
-                raise BrokenArtifact(
-                    f"{artifact.reference}: its {role} {found.reference} is not the one it was made with"
-                )
-            found.verify()
-            return _load_policy(found, device)
-    return None
+    return open_policy

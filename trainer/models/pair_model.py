@@ -1,11 +1,15 @@
 """The one contract between whatever gives scores and whatever wants them in batches."""
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from torch import Tensor
+from torch import Tensor, nn
+from transformers import PreTrainedTokenizerBase
 
 from trainer.data.text import Encoded, OnOverlong, Prompt
+
+if TYPE_CHECKING:  # policies take seconds to import
+    from trainer.models.readings import Readings
 
 
 class PairModel(Protocol):
@@ -13,7 +17,7 @@ class PairModel(Protocol):
 
     @property
     def outputs(self) -> tuple[str, ...]:
-        """Names of the scores one forward pass gives; the first is the one meant when none is named."""
+        """Names of the scores it gives; the first is the one meant when none is named."""
         ...
 
     @property
@@ -26,16 +30,27 @@ class PairModel(Protocol):
         """Identifies how prompt and response become one text."""
         ...
 
+    @property
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        """What ``encode`` tokenises with; models may share one."""
+        ...
+
     def encode(self, prompt: Prompt, response: str, on_overlong: OnOverlong = "error") -> Encoded:
         """Tokenise one pair; needs no device. Raises InvalidInput or OverlongInput."""
         ...
 
-    def score(self, batch: Sequence[Encoded]) -> Tensor:
-        """Scores (batch, len(outputs)), float32 on the CPU. Independent of padding and of the batch's other rows."""
+    def score(
+        self, batch: Sequence[Encoded], outputs: Sequence[str] | None = None, readings: "Readings | None" = None
+    ) -> Tensor:
+        """Scores (batch, len(outputs)), float32 on the CPU. Independent of padding and of the batch's other rows.
+
+        All ``outputs`` unless some are named; no pass is made that they do not need, nor one that ``readings`` of
+        this very batch has already.
+        """
         ...
 
-    def bytes(self) -> int:
-        """Memory of the weights, for residency decisions."""
+    def networks_held(self) -> tuple[nn.Module, ...]:
+        """Whose weights it keeps in memory; models may share some."""
         ...
 
 
@@ -43,8 +58,8 @@ ROWS_AT_ONCE, TOKENS_AT_ONCE = 64, 2**14
 """Of one forward pass without gradients, padding included."""
 
 
-def score_all(model: PairModel, rows: Sequence[Encoded]) -> list[list[float]]:
-    """The scores of every row, in their order; rows of like length go through the model together."""
+def score_all(model: PairModel, rows: Sequence[Encoded], outputs: Sequence[str] | None = None) -> list[list[float]]:
+    """The scores of every row, in their order, as ``PairModel.score``; rows of like length are read together."""
     order = sorted(range(len(rows)), key=lambda index: rows[index].tokens)
     scores: list[list[float]] = [[] for _ in rows]
     start = 0
@@ -52,7 +67,7 @@ def score_all(model: PairModel, rows: Sequence[Encoded]) -> list[list[float]]:
         some = order[start : start + ROWS_AT_ONCE]
         while len(some) > 1 and len(some) * rows[some[-1]].tokens > TOKENS_AT_ONCE:
             some.pop()
-        for index, found in zip(some, model.score([rows[index] for index in some]).tolist(), strict=True):
+        for index, found in zip(some, model.score([rows[index] for index in some], outputs).tolist(), strict=True):
             scores[index] = found
         start += len(some)
     return scores

@@ -12,7 +12,7 @@ from trainer.artifacts import refuse_pickled_weights
 from trainer.data.text import ChatFormat, Encoded, OnOverlong, Prompt, as_text, check_response, pad_right
 from trainer.errors import BrokenArtifact, InvalidInput, OverlongInput
 from trainer.models.match_features import match_type_ids
-from trainer.models.policy import model_bytes
+from trainer.models.readings import Readings
 from trainer.models.reward_network import Architecture, Pooling, RewardNetwork
 
 Reads = Literal["pair", "prompt", "response"]
@@ -116,12 +116,14 @@ class RewardModel:
         return inputs
 
     @torch.inference_mode()
-    def score(self, batch: Sequence[Encoded]) -> Tensor:
+    def score(
+        self, batch: Sequence[Encoded], outputs: Sequence[str] | None = None, readings: Readings | None = None
+    ) -> Tensor:
         scores: Tensor = self.network(self.collate(batch))
-        return scores[:, None].cpu()
+        return scores[:, None].expand(-1, len(outputs or self.outputs)).cpu()
 
-    def bytes(self) -> int:
-        return model_bytes(self.model)
+    def networks_held(self) -> tuple[nn.Module, ...]:
+        return (self.model,)
 
     @property
     def _segments(self) -> tuple[Literal["prompt", "response"], ...]:

@@ -67,7 +67,10 @@ def scratch_policy(shape: Scratch, seed: int) -> Policy:
     """A policy with weights that are a function of ``seed``."""
     model = LlamaForCausalLM(shape.policy_config())
     _initialise(model, seed)
-    return Policy(model, make_tokenizer(shape.world))
+    tokenizer = make_tokenizer(shape.world)
+    # token types are for encoders: whoever passes on all that a tokenizer gives, as servers do, would hand them over
+    tokenizer.model_input_names = ["input_ids", "attention_mask"]
+    return Policy(model, tokenizer)
 
 
 def scratch_encoder(shape: Scratch, match_features: bool) -> BertForSequenceClassification:

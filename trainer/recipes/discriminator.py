@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from trainer.adversarial.discriminators import Discriminators
 from trainer.adversarial.settings import Game
+from trainer.artifacts import Artifact
 from trainer.data.rows import Preference
 from trainer.errors import InvalidInput
 from trainer.models.discriminators import (
@@ -17,6 +18,7 @@ from trainer.models.discriminators import (
     RandomDiscriminator,
     TransformerDiscriminator,
 )
+from trainer.models.outputs import RANDOM
 from trainer.models.policy import Policy
 from trainer.models.starting_point import PolicyOrigin
 from trainer.processes import is_first
@@ -69,7 +71,7 @@ class DiscriminatorRecipe(TrainingRecipe):
         reference, parent = self.reference.settled(run).open(run.artifacts, self.seed)
         reference.model.to(training_device()).eval().requires_grad_(False)
         origin = parent or publish_reference(self, reference, rows, run)
-        networks, steps = self._make(reference, rows, run)
+        networks, steps, played = self._make(reference, rows, run)
         artifact, metrics = publish_discriminators(
             self,
             self.name,
@@ -78,6 +80,7 @@ class DiscriminatorRecipe(TrainingRecipe):
             self.game.mask,
             reference=reference,
             origin=origin,
+            played=played,
             rows=rows,
             held_out=held_out,
             run=run,
@@ -86,29 +89,32 @@ class DiscriminatorRecipe(TrainingRecipe):
             shutil.rmtree(run.directory / FEATURES, ignore_errors=True)
         return self.finish(run, {"discriminator": artifact}, metrics, steps)
 
-    def _make(self, reference: Policy, rows: Sequence[Preference], run: Run) -> tuple[dict[str, Discriminator], int]:
-        """The networks by name, trained where they are to be, and the steps that took."""
+    def _make(
+        self, reference: Policy, rows: Sequence[Preference], run: Run
+    ) -> tuple[dict[str, Discriminator], int, Artifact | None]:
+        """The networks by name, trained where they are to be, the steps that took, and the policy they played."""
         hidden = int(reference.model.config.hidden_size)
         if isinstance(self.discriminator, RandomDiscriminator):
             torch.manual_seed(self.seed)
-            drawn = {f"random_{index}": self.discriminator.build(hidden) for index in range(self.copies)}
-            return {name: network.to(reference.device) for name, network in drawn.items()}, 0
+            drawn = {f"{RANDOM}{index}": self.discriminator.build(hidden) for index in range(self.copies)}
+            return {name: network.to(reference.device) for name, network in drawn.items()}, 0, None
         encoded = encode_preferences(reference, rows, self.data, run)
         learner: Player | Probe
+        played = None
         if self.policy is None:
             torch.manual_seed(self.seed)
             probe = self.discriminator.build(hidden).to(reference.device)
             learner = Probe(probe, self._features("reference", reference, encoded, run))
             networks = {"chosen": probe}
         else:
-            policy, _ = self.policy.settled(run).open(run.artifacts, self.seed)
+            policy, played = self.policy.settled(run).open(run.artifacts, self.seed)
             policy.model.to(reference.device).eval().requires_grad_(False)
             _check_alike(policy, reference)
             players = Discriminators(self.discriminator, self.game, hidden, self.seed).to(reference.device)
             features = [self._features(*each, encoded, run) for each in (("policy", policy), ("reference", reference))]
             learner = Player(players, *features)
             networks = players.players
-        return networks, self.train(learner, encoded, [row.tokens for row in encoded], run)
+        return networks, self.train(learner, encoded, [row.tokens for row in encoded], run), played
 
     def _features(self, name: str, policy: Policy, rows: Sequence[EncodedPreference], run: Run) -> FrozenLatents:
         return FrozenLatents(run.directory / FEATURES / name, policy, rows, self.game.mask, run)

@@ -8,10 +8,11 @@ from torch import Tensor
 from trainer.artifacts import Artifact
 from trainer.data.rows import Preference
 from trainer.data.text import Encoded
-from trainer.models.discriminator_pair import PLAYERS, DiscriminatorPair
+from trainer.models.discriminator_pair import DiscriminatorPair
 from trainer.models.discriminators import Discriminator, DiscriminatorConfig, RandomDiscriminator
 from trainer.models.latents import MaskChoice
 from trainer.models.loading import make_probes
+from trainer.models.outputs import PLAYERS
 from trainer.models.policy import Policy
 from trainer.recipe import DataPart, Run
 from trainer.recipes.encoding import encode_preferences
@@ -30,11 +31,15 @@ def publish_discriminators(
     *,
     reference: Policy,
     origin: Artifact,
+    played: Artifact | None,
     rows: Sequence[Preference],
     held_out: Sequence[Preference],
     run: Run,
 ) -> tuple[Artifact, dict[str, float]]:
-    """Publish networks on the reference's features as ``name``; also returns what was measured."""
+    """Publish networks on the reference's features as ``name``; also returns what was measured.
+
+    ``played`` is the policy they were trained against, whose features they can then be asked about too.
+    """
     pair = DiscriminatorPair(reference, networks, {}, mask)
     part: DataPart | None = "held_out" if held_out else None
     measured = encode_preferences(pair, held_out or rows[:256], recipe.data, run, part, paired=False)
@@ -67,7 +72,7 @@ def publish_discriminators(
         metrics=metrics,
         details=details,
         probes=make_probes(pair, [row.sides[0] for row in held_out or rows]),
-        parents=[origin.as_parent("reference")],
+        parents=[origin.as_parent("reference"), *([] if played is None else [played.as_parent("policy")])],
     )
     return artifact, metrics
 

@@ -102,6 +102,7 @@ def _train(recipe: PreferenceTraining, adversarial: Adversarial | None, run: Run
             state.config.mask,
             reference=initial,
             origin=origin,
+            played=artifacts["policy"],
             rows=rows,
             held_out=held_out,
             run=run,

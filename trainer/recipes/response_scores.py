@@ -56,9 +56,9 @@ AnyReward = Annotated[
 class ModelScores:
     """Scores of a model that reads the text with its own tokenizer, whatever the policy's is."""
 
-    def __init__(self, model: PairModel, output: int = 0) -> None:
+    def __init__(self, model: PairModel, output: str | None = None) -> None:
         self.model = model
-        self._output = output
+        self._output = output or model.outputs[0]
 
     def __call__(self, prompts: Sequence[Prompt], responses: Sequence[str]) -> list[Score]:
         encoded = {}
@@ -71,9 +71,8 @@ class ModelScores:
             except OverlongInput:
                 continue
         scores: list[Score] = [None] * len(prompts)
-        found = score_all(self.model, list(encoded.values()))
-        for index, values in zip(encoded, found, strict=True):
-            score = values[self._output]
+        found = score_all(self.model, list(encoded.values()), [self._output])
+        for index, (score,) in zip(encoded, found, strict=True):
             if not math.isfinite(score):
                 raise RunFailed(f"a response was scored {score}; the reward model is broken, train it again")
             scores[index] = score
@@ -111,7 +110,7 @@ def open_reward(
             f"{artifact.reference} has no output {output!r}; it has {', '.join(model.outputs)}",
             pointer="/reward_model/path",
         )
-    return ModelScores(model, model.outputs.index(output) if output else 0), artifact
+    return ModelScores(model, output or None), artifact
 
 
 def score_rollouts(scores: ResponseScores, rollouts: Sequence[Rollout]) -> list[Score]:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evaluation.engine.batching import batches
-from evaluation.engine.line import Ask
+from evaluation.engine.line import Ask, Wish
 from evaluation.engine.residency import LoadedModel
 from trainer.artifacts import Manifest
 from trainer.data.text import Encoded
@@ -22,7 +22,7 @@ SECOND = LoadedModel(MANIFEST, cast(Any, None))
 
 
 def ask(length: int, token: int = 0, model: LoadedModel = FIRST) -> Ask:
-    return Ask(model, Encoded([token] * length, 0), ((0, Future()),))
+    return Ask(Encoded([token] * length, 0), (Wish(model, "score", Future()),))
 
 
 def lengths(cut: list[list[list[Ask]]]) -> list[list[int]]:
@@ -43,7 +43,7 @@ def test_models_do_not_share_batches() -> None:
 
 
 def test_equal_pairs_are_scored_once_and_pairs_that_differ_only_in_the_responses_start_are_not_equal() -> None:
-    twice = [ask(4), ask(4), Ask(FIRST, Encoded([0] * 4, 2), ((0, Future()),))]
+    twice = [ask(4), ask(4), Ask(Encoded([0] * 4, 2), (Wish(FIRST, "score", Future()),))]
 
     (batch,) = batches(twice, 100)
 

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import pytest
 
-from evaluation.engine.line import Ask, WaitingLine
+from evaluation.engine.line import Ask, WaitingLine, Wish
 from evaluation.engine.residency import LoadedModel
 from trainer.artifacts import Manifest
 from trainer.data.text import Encoded
@@ -22,7 +22,7 @@ MODEL = LoadedModel(MANIFEST, cast(Any, None))  # the line never looks inside
 
 
 def asks(*ids: int, length: int = 1) -> list[Ask]:
-    return [Ask(MODEL, Encoded([i] * length, 0), ((0, Future()),)) for i in ids]
+    return [Ask(Encoded([i] * length, 0), (Wish(MODEL, "score", Future()),)) for i in ids]
 
 
 def ids(taken: list[Ask]) -> list[int]:

@@ -4,17 +4,19 @@ import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from datetime import UTC, datetime
+from typing import Any, cast
 
 import pytest
 import torch
 
-from evaluation.engine.line import Ask, WaitingLine
+from evaluation.engine.line import Ask, WaitingLine, Wish
 from evaluation.engine.owner import DeviceOwner
 from evaluation.engine.pairs import Scored
 from evaluation.engine.residency import LoadedModel
 from trainer.artifacts import Manifest
 from trainer.data.text import Encoded, OnOverlong, Prompt
 from trainer.errors import AssayError, Overloaded, RunFailed
+from trainer.models.readings import Readings
 
 MANIFEST = Manifest(
     kind="reward_model", name="m", version=1, created_at=datetime(2026, 1, 1, tzinfo=UTC), job=None, recipe={},
@@ -29,6 +31,7 @@ class Sums:
     outputs = ("score",)
     max_tokens = 8
     template_hash = ""
+    tokenizer = cast(Any, None)
 
     def __init__(self) -> None:
         self.batches: list[list[int]] = []
@@ -38,7 +41,9 @@ class Sums:
     def encode(self, prompt: Prompt, response: str, on_overlong: OnOverlong = "error") -> Encoded:
         return Encoded([int(response)], 0)
 
-    def score(self, batch: Sequence[Encoded]) -> torch.Tensor:
+    def score(
+        self, batch: Sequence[Encoded], outputs: Sequence[str] | None = None, readings: Readings | None = None
+    ) -> torch.Tensor:
         self.gate.wait()
         self.batches.append([row.input_ids[0] for row in batch])
         if len(batch) > 4:
@@ -47,8 +52,8 @@ class Sums:
             raise ValueError("unlucky")
         return torch.tensor([[float("nan") if row.input_ids == [7] else float(sum(row.input_ids))] for row in batch])
 
-    def bytes(self) -> int:
-        return 0
+    def networks_held(self) -> tuple[torch.nn.Module, ...]:
+        return ()
 
 
 @pytest.fixture
@@ -69,7 +74,8 @@ def submit(
     loaded = LoadedModel(manifest, model)
     futures: list[Future[Scored]] = [Future() for _ in values]
     line.reserve(len(values))
-    line.join(len(values), [Ask(loaded, Encoded([v], 0), ((0, f),)) for v, f in zip(values, futures, strict=True)])
+    asks = [Ask(Encoded([v], 0), (Wish(loaded, "score", f),)) for v, f in zip(values, futures, strict=True)]
+    line.join(len(values), asks)
     return futures
 
 

@@ -21,23 +21,23 @@ def manifest(kind: ArtifactKind, parents: dict[str, str] | None = None, **detail
 
 
 @pytest.mark.parametrize(
-    ("kind", "loss", "calibration", "output", "expected"),
+    ("kind", "loss", "calibration", "is_first", "expected"),
     [
-        ("reward_model", "bce", {"temperature": 2.0}, 0, 0.7310586),  # sigma(2 / 2)
-        ("reward_model", "bce", None, 0, None),
-        ("reward_model", "bradley_terry", {"temperature": 2.0}, 0, None),  # which has no zero of its own
-        ("reward_model", "bradley_terry", {"center": 1.0, "temperature": 2.0}, 0, None),
-        ("reward_model", None, {"temperature": 2.0}, 0, None),
-        ("discriminator", None, {"center": 1.0, "temperature": 1.0}, 0, 0.7310586),  # sigma(2 - 1)
-        ("discriminator", None, {"center": 1.0, "temperature": 1.0}, 2, None),
-        ("discriminator", None, None, 0, None),
-        ("policy", None, {"temperature": 2.0}, 0, None),
+        ("reward_model", "bce", {"temperature": 2.0}, True, 0.7310586),  # sigma(2 / 2)
+        ("reward_model", "bce", None, True, None),
+        ("reward_model", "bradley_terry", {"temperature": 2.0}, True, None),  # which has no zero of its own
+        ("reward_model", "bradley_terry", {"center": 1.0, "temperature": 2.0}, True, None),
+        ("reward_model", None, {"temperature": 2.0}, True, None),
+        ("discriminator", None, {"center": 1.0, "temperature": 1.0}, True, 0.7310586),  # sigma(2 - 1)
+        ("discriminator", None, {"center": 1.0, "temperature": 1.0}, False, None),
+        ("discriminator", None, None, True, None),
+        ("policy", None, {"temperature": 2.0}, True, None),
     ],
 )
 def test_the_calibration_and_the_loss_of_the_manifest_decide(
-    kind: ArtifactKind, loss: str | None, calibration: dict[str, float] | None, output: int, expected: float | None
+    kind: ArtifactKind, loss: str | None, calibration: dict[str, float] | None, is_first: bool, expected: float | None
 ) -> None:
-    found = probability(manifest(kind, loss=loss, calibration=calibration), output, 2.0)
+    found = probability(manifest(kind, loss=loss, calibration=calibration), is_first, 2.0)
     assert found == (expected and pytest.approx(expected))
 
 

@@ -108,8 +108,14 @@ def test_scorers_are_described_without_being_loaded(store: ArtifactStore) -> Non
         infos = {(info.name, info.version): info for info in engine.list()}
 
     assert sorted(infos) == [("policy", 1), ("policy", 2), ("policy/discriminator", 1), ("rm", 1)]
-    assert infos["policy", 1].outputs == ("mean_logprob",)
-    assert infos["policy", 2].outputs == ("implicit_reward", "mean_logprob")
+    assert infos["policy", 1].outputs == ("mean_logprob", "sum_logprob")
+    assert infos["policy", 2].outputs == (
+        "implicit_reward",
+        "mean_logprob",
+        "sum_logprob",
+        "reference_mean_logprob",
+        "reference_sum_logprob",
+    )
     assert infos["policy/discriminator", 1].outputs == ("chosen", "rejected", "difference")
     assert [parent.name for parent in infos["policy/discriminator", 1].parents] == ["policy"]
     assert infos["rm", 1].calibration == {"temperature": 2.0}

@@ -15,7 +15,7 @@ from trainer.data.text import Encoded
 from trainer.errors import InvalidInput, OverlongInput
 from trainer.generation.batches import batches
 from trainer.generation.decoding import Row
-from trainer.generation.sampled import Cell, Sampled
+from trainer.generation.sampled import Cell, Decoded
 from trainer.models.policy import Policy, collate
 
 QUESTIONS = [Question(f"p{i}", text) for i, text in enumerate(["a", "b c d", "e f g h i j a b", "c c"])]
@@ -25,10 +25,10 @@ TEMPERATURES = [0.0, 0.5, 1.0, 2.0]
 
 def sample(
     policy: Policy, cells: Sequence[Cell], *, rows_at_once: int = 64, tokens: int = 12, seed: int = 3
-) -> dict[Cell, Sampled]:
+) -> dict[Cell, Decoded]:
     sampler = LocalSampler(policy, seed=seed, max_response_tokens=tokens, rows_at_once=rows_at_once)
     found = [sampled for batch in sampler.sample(QUESTIONS, cells, lambda _: True) for sampled in batch]
-    assert len(found) == len(cells)
+    assert len(found) == len(cells)  # each once
     return {sampled.cell: sampled for sampled in found}
 
 
@@ -147,10 +147,10 @@ def test_the_grid_has_one_greedy_response_and_k_of_each_other_temperature() -> N
     assert len(grid(IDS[:2], [0, 0.7, 1.5], 4)) == 2 * (1 + 4 + 4)
 
 
-def test_batches_hold_whole_prompts_and_divide_only_a_prompt_that_is_too_large() -> None:
+def test_batches_hold_four_fills_of_whole_prompts_and_divide_only_a_prompt_that_is_too_large() -> None:
     rows = [Row(Cell(prompt_id, 1.0, r), (1,)) for prompt_id, k in (("a", 3), ("b", 3), ("c", 11)) for r in range(k)]
 
-    assert [[row.cell.prompt_id for row in batch] for batch in batches(rows, 6)] == [
+    assert [[row.cell.prompt_id for row in batch] for batch in batches(rows, 2)] == [
         ["a", "a", "a", "b", "b", "b"],
         ["c"] * 5,
         ["c"] * 6,

@@ -43,7 +43,7 @@ def stored(response: str) -> StoredResponse:
 def test_the_product_worlds_checker_gives_one_to_a_perfect_response_and_less_to_others(
     engine: ScoringEngine, measure: Measure, name: str, worse_than_perfect: float | None
 ) -> None:
-    oracle = ProductWorldOracle(measure=measure).open(engine, ASKED, {})
+    oracle = ProductWorldOracle(measure=measure).open(engine, ASKED, {}, Path())
     cut = EXAMPLE.response.rsplit(".", 2)[0] + "."
 
     (perfect,), (worse,), (empty,) = oracle.judge([stored(EXAMPLE.response), stored(cut), stored("")])
@@ -61,8 +61,8 @@ def test_the_share_counts_constraints_and_gold_is_the_worlds_own(engine: Scoring
     response = "it is red ."
     verdicts = check(EXAMPLE.task, response)
 
-    ((share,),) = ProductWorldOracle(measure="share").open(engine, ASKED, {}).judge([stored(response)])
-    ((judged,),) = ProductWorldOracle().open(engine, ASKED, {}).judge([stored(response)])
+    ((share,),) = ProductWorldOracle(measure="share").open(engine, ASKED, {}, Path()).judge([stored(response)])
+    ((judged,),) = ProductWorldOracle().open(engine, ASKED, {}, Path()).judge([stored(response)])
 
     assert 0 < sum(verdicts.values()) < len(verdicts)
     assert share.score == sum(verdicts.values()) / len(verdicts)
@@ -72,12 +72,12 @@ def test_the_share_counts_constraints_and_gold_is_the_worlds_own(engine: Scoring
 @pytest.mark.parametrize("task", [None, {}, {"noun": "lamp", "facts": [1]}])
 def test_a_prompt_without_a_task_is_refused_beforehand(engine: ScoringEngine, task: dict[str, object] | None) -> None:
     with pytest.raises(InvalidInput, match="prompt q"):
-        ProductWorldOracle().open(engine, [Asked("q", "hello", task)], {})
+        ProductWorldOracle().open(engine, [Asked("q", "hello", task)], {}, Path())
 
 
 def test_a_registered_scorer_can_be_the_oracle(engine: ScoringEngine, pairs: list[Pair]) -> None:
     setting = RewardModelOracle(path="rm")
-    oracle = setting.open(engine, ASKED, {"rm": "rm@1"})
+    oracle = setting.open(engine, ASKED, {"rm": "rm@1"}, Path())
 
     (good,), (empty,) = oracle.judge([stored(EXAMPLE.response), stored("")])
 
@@ -86,13 +86,13 @@ def test_a_registered_scorer_can_be_the_oracle(engine: ScoringEngine, pairs: lis
     assert isinstance(good.score, float)
     assert (empty.score, empty.error) == (None, {"code": "invalid_input", "detail": "the response is empty"})
     with pytest.raises(NotFound):
-        RewardModelOracle(path="nobody").open(engine, ASKED, {"nobody": "nobody@1"})
+        RewardModelOracle(path="nobody").open(engine, ASKED, {"nobody": "nobody@1"}, Path())
 
 
 def test_recorded_judgements_are_found_by_prompt_and_response(engine: ScoringEngine, tmp_path: Path) -> None:
     path = tmp_path / "judged.jsonl"
     path.write_text(json.dumps({"prompt_id": "p", "response": "good", "score": 4}) + "\n")
-    oracle = RecordedOracle(path=str(path), name="people").open(engine, ASKED, {})
+    oracle = RecordedOracle(path=str(path), name="people").open(engine, ASKED, {}, Path())
 
     (known,), (unknown,) = oracle.judge([stored("good"), stored("other")])
 
@@ -119,4 +119,4 @@ def test_a_file_of_judgements_that_cannot_be_used_is_named(
     path.write_text(line + "\n")
 
     with pytest.raises(InvalidInput, match=words):
-        RecordedOracle(path=str(path)).open(engine, ASKED, {})
+        RecordedOracle(path=str(path)).open(engine, ASKED, {}, Path())

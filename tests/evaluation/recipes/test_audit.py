@@ -58,6 +58,7 @@ def found(summary: Summary, scorer: str, statistic: str, temperature: float | No
         row
         for row in summary["estimates"]
         if (row["scorer"], row["statistic"], row["temperature"]) == (scorer, statistic, temperature)
+        and row["stratum"] == "all"
     ]
     assert isinstance(row, dict)
     return row
@@ -98,8 +99,8 @@ def test_recorded_temperatures_are_told_apart(tmp_path: Path) -> None:
 
 def test_who_asks_for_a_control_alone_gets_it_alone(tmp_path: Path) -> None:
     summary = audited(tmp_path, judged(10, 3), scorers=["length"])
-    assert {row["scorer"] for row in summary["estimates"]} == {"length"}
-    assert len(summary["estimates"]) == 5
+    assert {row["scorer"] for row in summary["estimates"] if row["scorer"] != row["oracle"]} == {"length"}
+    assert summary["comparisons"] == []
 
 
 def test_a_second_cluster_is_a_column_of_the_rows(tmp_path: Path) -> None:
@@ -153,6 +154,48 @@ def test_texts_are_needed_where_texts_are_scored(tmp_path: Path) -> None:
     rows = [{"prompt_id": 1, "oracles": {"judge": 1.0}}]
     with pytest.raises(InvalidInput, match="length: no row has a response"):
         audited(tmp_path, rows, scorers=["length"])
+
+
+def test_policies_are_compared_where_they_are_the_cluster(tmp_path: Path) -> None:
+    rows = judged(12, 6)
+    for row in rows:
+        row["oracles"]["judge"] += 5.0 * (row["clusters"]["policy"] == "policy-1")
+    summary = audited(tmp_path, rows, scorers=["recorded:rm"], cluster="policy")
+    assert found(summary, "policy-1", "win_rate_over_policy-0")["lower"] > 0.9
+    assert found(summary, "policy-0", "win_rate_over_policy-1")["upper"] < 0.1
+
+
+def test_wild_rows_never_give_a_wrong_number(tmp_path: Path) -> None:
+    rows = judged(10, 6, temperature=1.0, finish_reason="stop", tokens=7)
+    rows[0]["scores"]["rm"] = float("nan")
+    rows[1]["scores"]["rm"] = float("inf")
+    rows[2]["scores"]["rm"] = None
+    rows[3]["oracles"]["judge"] = float("-inf")
+    del rows[4]["scores"]["rm"]
+    rows[5]["response"] = "wide " * 200_000
+    rows[6]["response"] = "caf\u00e9 \ud83d \ufffd\x00"  # half an emoji, a replacement character, a NUL
+    rows[7] |= {"response": "", "finish_reason": "length"}
+    summary = audited(tmp_path, rows, scorers=["recorded:rm"])
+    json.dumps(summary, allow_nan=False)
+    within = found(summary, "recorded:rm", "pearson_within", 1.0)
+    assert (within["n_total"], within["n_dropped"], within["n_truncated"]) == (60, 5, 1)
+    assert within["n_responses"] == 54  # of the first prompt one is left, which is compared with nothing
+    assert found(summary, "text_empty", "mean", 1.0)["estimate"] == pytest.approx(1 / 60)
+    assert found(summary, "text_degenerate", "mean", 1.0)["estimate"] >= 3 / 60
+    strata = {row["stratum"] for row in summary["estimates"]}
+    assert strata == {"all", "untruncated", "non_degenerate"}
+
+
+def test_equal_prompt_ids_are_one_prompt_and_constant_scores_say_so(tmp_path: Path) -> None:
+    rows = judged(4, 3)
+    for number, row in enumerate(rows):
+        row["prompt_id"] = number % 2 if number % 3 else str(number % 2)  # 1 and "1" are equal
+        row["scores"]["rm"] = 0.5
+    summary = audited(tmp_path, rows, scorers=["recorded:rm"])
+    within = found(summary, "recorded:rm", "pearson_within")
+    assert summary["n_prompts"] == 2
+    assert (within["estimate"], within["n_constant_prompts"]) == (None, 2)
+    assert within["undefined_reason"] == "no prompt's scores differ"
 
 
 def test_a_name_that_means_two_things_is_refused(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from trainer.recipe import Run
 from trainer.reporting import STOP_FILE, Reporter, read_events
 from trainer.run import run_recipe
 
-FILES = ("prompts.jsonl", "responses.jsonl", "scores.jsonl", "correlations.jsonl")
+FILES = ("prompts.jsonl", "responses.jsonl", "scores.jsonl", "correlations.jsonl", "curves.jsonl", "comparisons.jsonl")
 RECIPE: dict[str, Any] = {
     "kind": "stress_test",
     "name": "tiny",
@@ -58,7 +58,7 @@ def test_the_summary_says_what_was_done(finished: tuple[Path, dict[str, Any]]) -
         "n_prompts": 8,
         "n_responses": 8 * (1 + 6 + 6),
         "scorers": ["rm", "policy/discriminator:difference"],
-        "controls": list(CONTROLS),
+        "controls": ["policy/discriminator:untrained", *CONTROLS],
         "oracles": ["product_world", "policy/discriminator:chosen"],
         "notices": [],
     }
@@ -84,6 +84,7 @@ def test_every_response_has_every_score_or_the_reason_why_not(finished: tuple[Pa
     assert counts == {
         ("rm", 1, "scorer"): 104,
         ("policy/discriminator:difference", 1, "scorer"): 104,
+        **{(f"policy/discriminator:untrained_{seed}", 1, "control"): 104 for seed in range(10)},
         **{(name, None, "control"): 104 for name in CONTROLS},
         ("product_world", None, "oracle"): 104,
         ("policy/discriminator:chosen", 1, "oracle"): 104,
@@ -122,8 +123,8 @@ def test_empty_responses_are_kept_and_counted_where_a_scorer_could_not_score_the
     pooled = [
         row
         for row in rows(tmp_path, "correlations.jsonl")
-        if (row["scorer"], row["oracle"], row["statistic"], row["temperature"])
-        == ("rm", "product_world", "pearson_pooled", None)
+        if (row["scorer"], row["oracle"], row["statistic"], row["stratum"], row["temperature"])
+        == ("rm", "product_world", "pearson_pooled", "all", None)
     ]
 
     assert 0 < len(empty) < 100
@@ -131,9 +132,12 @@ def test_empty_responses_are_kept_and_counted_where_a_scorer_could_not_score_the
     assert {row["error"]["code"] for row in failed} == {"invalid_input"}
     assert [row["n_dropped"] for row in pooled] == [len(empty)]
     assert None not in {row["score"] for row in judged}
-    (notice,) = summary["notices"]
-    assert notice.startswith(f"no score for {len(empty)} of 480 responses from ")
-    assert "rm" in notice
+    lacking = f"no score for {len(empty)} of 480 responses from"
+    assert summary["notices"] == [
+        f"{lacking} rm, policy/discriminator:difference, policy/discriminator:untrained, policy/discriminator:chosen"
+        f" ({len(empty)} invalid_input)",
+        f"{lacking} zlib_ratio ({len(empty)} undefined)",
+    ]
 
 
 def test_correlations_cover_every_scorer_oracle_and_temperature_and_their_union(
@@ -144,7 +148,7 @@ def test_correlations_cover_every_scorer_oracle_and_temperature_and_their_union(
 
     assert {(row["scorer"], row["oracle"], row["temperature"]) for row in pooled} == {
         (scorer, oracle, temperature)
-        for scorer in ["rm", "policy/discriminator:difference", *CONTROLS]
+        for scorer in ["rm", "policy/discriminator:difference", "policy/discriminator:untrained", *CONTROLS]
         for oracle in ["product_world", "policy/discriminator:chosen"]
         for temperature in [0.0, 1.0, 2.0, None]
     }

@@ -5,7 +5,7 @@ import zlib
 
 import pytest
 
-from evaluation.scorers.controls import CONTROLS, Response
+from evaluation.scorers.controls import CONTROLS, Response, family, is_control, untrained_like
 
 
 def test_length_is_the_logarithm_of_one_plus_the_characters() -> None:
@@ -37,3 +37,13 @@ def test_recorded_facts_are_passed_on_and_their_absence_is_none_not_zero() -> No
     assert CONTROLS["truncated"](Response("p", "r", finish_reason="stop")) == 0.0
     assert CONTROLS["mean_logprob"](Response("p", "r")) is None
     assert CONTROLS["truncated"](Response("p", "r")) is None
+
+
+def test_untrained_networks_are_one_family_named_after_their_artifact() -> None:
+    assert family("a/discriminator:untrained_3") == "a/discriminator:untrained"
+    assert family("a/discriminator:untrained_3@2") == "a/discriminator:untrained@2"
+    assert family("a/discriminator:difference") == "a/discriminator:difference"
+    assert untrained_like("a/discriminator:difference@2") == "a/discriminator:untrained@2"
+    assert [is_control(name) for name in ("a:untrained", "a:untrained@2", "length", "a:chosen", "untrained")] == [
+        True, True, True, False, False,
+    ]  # fmt: skip

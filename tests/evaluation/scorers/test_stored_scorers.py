@@ -21,7 +21,7 @@ def stored(prompt: str, response: str) -> StoredResponse:
 def test_outputs_are_named_alike_however_they_were_asked_for(store: ArtifactStore, pairs: list[Pair]) -> None:
     with ScoringEngine(store) as engine:
         names = ["rm", "policy@1", "policy", "policy/discriminator", "policy/discriminator@1:difference"]
-        scorers = RegisteredScorers(engine, names, "scorer")
+        scorers = RegisteredScorers(engine, [(name, "scorer") for name in names])
         (judged,) = scorers.judge([stored(str(pairs[0].prompt), pairs[0].response)])
         expected = [engine.score(name, pairs[:1])[0] for name in names]
 
@@ -38,7 +38,7 @@ def test_outputs_are_named_alike_however_they_were_asked_for(store: ArtifactStor
 
 def test_an_unknown_scorer_is_refused_beforehand(store: ArtifactStore) -> None:
     with ScoringEngine(store) as engine, pytest.raises(NotFound, match="no artifact nobody"):
-        RegisteredScorers(engine, ["nobody"], "scorer")
+        RegisteredScorers(engine, [("nobody", "scorer")])
 
 
 def test_controls_read_the_response_and_what_was_recorded_with_it() -> None:

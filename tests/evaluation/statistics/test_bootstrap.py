@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from evaluation.statistics import bootstrap
-from evaluation.statistics.bootstrap import Bootstrap, Floats, percentile_interval
+from evaluation.statistics.bootstrap import Bootstrap, Floats, percentile_interval, summed_over_prompts
 
 
 class Values:
@@ -16,6 +16,9 @@ class Values:
 
     def contributions(self, weights: Floats | None) -> Floats:
         return self._sums[None] if weights is None else weights.sum(axis=1)[:, None, None] * self._sums
+
+    def crossed(self, prompt_weights: Floats, second_weights: Floats) -> Floats:
+        return summed_over_prompts(prompt_weights, self.contributions(second_weights))
 
 
 def test_each_draw_takes_as_many_prompts_as_there_are() -> None:

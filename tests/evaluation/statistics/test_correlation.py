@@ -11,7 +11,12 @@ from evaluation.statistics.correlation import correlate
 from evaluation.statistics.estimate import Estimate
 from trainer.errors import InvalidInput
 
-STATISTICS = {"pearson_pooled", "pearson_within", "pearson_between", "spearman_pooled", "pairwise_accuracy"}
+STATISTICS = {
+    *("pearson_pooled", "pearson_within", "pearson_between", "spearman_pooled", "kendall_pooled"),
+    *("spearman_per_prompt", "kendall_per_prompt", "pairwise_accuracy"),
+}
+PLAIN = {"pairwise_accuracy", "spearman_per_prompt", "kendall_per_prompt"}
+"""Whose intervals are percentiles of the draws as they are, not of their atanh."""
 
 
 def correlations(
@@ -86,7 +91,14 @@ def test_points_are_what_the_reference_implementations_give() -> None:
         "spearman_pooled": stats.spearmanr(x, y)[0],
         "pearson_between": stats.pearsonr(*means.T)[0],
         "pearson_within": stats.pearsonr(residuals(x, clusters), residuals(y, clusters))[0],
+        "kendall_pooled": stats.kendalltau(x, y)[0],
     }
+    own = [(x[clusters == c], y[clusters == c]) for c in np.unique(clusters)]
+    own = [(a, b) for a, b in own if len(set(a)) > 1 and len(set(b)) > 1]
+    assert len(own) < len(means)  # some prompts have no coefficient of their own
+    expected["spearman_per_prompt"] = np.mean([stats.spearmanr(a, b)[0] for a, b in own])
+    expected["kendall_per_prompt"] = np.mean([stats.kendalltau(a, b)[0] for a, b in own])
+    assert found["s", "kendall_per_prompt"].n_prompts == len(own)
     assert {name: found["s", name].estimate for name in expected} == pytest.approx(expected, abs=1e-12)
 
 
@@ -111,11 +123,12 @@ def test_sums_give_what_resampling_the_rows_gives(crossed: bool) -> None:
     whole = correlations(
         clusters, {"s": x}, y, draws=draws, seed=9, confidence=0.8, second_cluster=policies if crossed else None
     )
-    for name in STATISTICS:
+    # ranks stay those of the sample; tau of all rows is taken to first order, which its own test judges
+    for name in STATISTICS - {"kendall_pooled"} - ({"spearman_per_prompt"} if crossed else set()):
         values = np.array([value for value in resampled[name] if value is not None])
         assert len(values) >= draws - 1  # a draw of one prompt alone has no r between prompts
-        low, high = np.quantile(values if name == "pairwise_accuracy" else np.arctanh(values), [0.1, 0.9])
-        expected = [low, high] if name == "pairwise_accuracy" else np.tanh([low, high]).tolist()
+        low, high = np.quantile(values if name in PLAIN else np.arctanh(values), [0.1, 0.9])
+        expected = [low, high] if name in PLAIN else np.tanh([low, high]).tolist()
         assert [whole["s", name].lower, whole["s", name].upper] == pytest.approx(expected, abs=1e-10), name
         assert whole["s", name].standard_error == pytest.approx(values.std(ddof=1), abs=1e-10), name
 
@@ -167,7 +180,7 @@ def test_missing_scores_are_counted_and_leave_the_rest_as_it_was() -> None:
     for name in STATISTICS:
         assert found["s", name].n_dropped == 4
         assert found["s", name].n_responses == 76
-        assert found["s", name].model_copy(update={"n_dropped": 0}) == complete["s", name]
+        assert found["s", name].model_copy(update={"n_dropped": 0, "n_total": 76}) == complete["s", name]
 
 
 def test_a_prompt_without_any_score_is_no_point_at_zero() -> None:

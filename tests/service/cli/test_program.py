@@ -69,7 +69,21 @@ def test_a_reader_who_has_seen_enough_hears_no_complaint() -> None:
 def test_without_arguments_it_helps(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([]) == 0
     helped = capsys.readouterr().out
-    for command in ("serve", "train", "stress", "audit", "score", "attribute", "report", "jobs", "artifacts", "db"):
+    for command in (
+        "serve",
+        "train",
+        "stress",
+        "audit",
+        "winrate",
+        "benchmark",
+        "gate",
+        "score",
+        "attribute",
+        "report",
+        "jobs",
+        "artifacts",
+        "db",
+    ):
         assert command in helped
 
 

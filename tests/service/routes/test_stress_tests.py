@@ -83,6 +83,19 @@ def test_responses_and_scores(busy: TestClient, finished: str) -> None:
     assert len(busy.get(f"{finished}/scores?scorer=judge&temperature=1.0").json()["data"]) == 3
 
 
+def test_curves_and_comparisons(busy: TestClient, finished: str) -> None:
+    points = busy.get(f"{finished}/curves?curve=best_of_n_oracle&scorer=helpful&temperature=1").json()["data"]
+    assert [(point["x"], point["estimate"], point["n_total"]) for point in points] == [(1.0, 0.5, 3), (2.0, 0.5, 3)]
+    first = busy.get(f"{finished}/curves?limit=1").json()
+    assert busy.get(f"{finished}/curves?cursor={first['next']}").json() == {"data": points[1:], "next": None}
+    assert busy.get(f"{finished}/curves?curve=reliability").json()["data"] == []
+
+    [compared] = busy.get(f"{finished}/comparisons").json()["data"]
+    assert (compared["scorer_a"], compared["scorer_b"], compared["verdict"]) == ("helpful", "other", "better")
+    assert compared["run_a"] == compared["run_b"] == finished.rsplit("/", 1)[1]
+    assert (compared["n_constant_prompts"], compared["n_truncated"]) == (1, None)
+
+
 def test_stress_tests_are_listed_by_policy(busy: TestClient, finished: str) -> None:
     def found(query: str) -> int:
         return len(busy.get(f"{TESTS}?{query}").json()["data"])
@@ -97,7 +110,7 @@ def test_results_that_contradict_each_other_are_not_shown(busy: TestClient, wait
     test = wait(busy, path)
 
     assert (test["status"], test["error"]["code"], test["n_prompts"]) == ("failed", "run_failed", None)
-    for part in ("correlations", "responses", "scores"):
+    for part in ("correlations", "curves", "comparisons", "responses", "scores"):
         assert busy.get(f"{path}/{part}").json() == {"data": [], "next": None}
 
 
@@ -105,5 +118,5 @@ def test_what_is_no_stress_test_is_refused(idle: TestClient) -> None:
     response = idle.post(TESTS, json={**RECIPE, "kind": "sft"})
     assert response.status_code == 422
     assert response.json()["errors"][0]["pointer"] == "/kind"
-    for part in ("", "/correlations", "/responses", "/scores", "/events", "/logs"):
+    for part in ("", "/correlations", "/curves", "/comparisons", "/responses", "/scores", "/events", "/logs"):
         assert idle.get(f"{TESTS}/run_0{part}").status_code == 404

@@ -76,11 +76,17 @@ def test_the_implicit_reward_is_beta_times_the_gain_over_the_reference(policy: P
     scorer = PolicyScorer(policy, reference, beta=0.5)
     row = scorer.encode(*PAIRS[0])
     ours, theirs = (
-        PolicyScorer(each).score([row]).item() * (row.tokens - row.response_start) for each in (policy, reference)
+        PolicyScorer(each).score([row], ["mean_logprob"]).item() * (row.tokens - row.response_start)
+        for each in (policy, reference)
     )
-    reward, mean = scorer.score([row])[0].tolist()
-    assert reward == pytest.approx(0.5 * (ours - theirs), abs=1e-4)
-    assert mean == pytest.approx(ours / (row.tokens - row.response_start), abs=1e-5)
+    found = dict(zip(scorer.outputs, scorer.score([row])[0].tolist(), strict=True))
+    assert found == {
+        "implicit_reward": pytest.approx(0.5 * (ours - theirs), abs=1e-4),
+        "mean_logprob": pytest.approx(ours / (row.tokens - row.response_start), abs=1e-5),
+        "sum_logprob": pytest.approx(ours, abs=1e-4),
+        "reference_mean_logprob": pytest.approx(theirs / (row.tokens - row.response_start), abs=1e-5),
+        "reference_sum_logprob": pytest.approx(theirs, abs=1e-4),
+    }
 
 
 def test_discriminator_outputs_follow_their_definitions(discriminators: DiscriminatorPair) -> None:

@@ -19,6 +19,7 @@ from trainer.models.discriminator_pair import DiscriminatorPair
 from trainer.models.discriminators import MLPDiscriminator
 from trainer.models.latents import Latents
 from trainer.models.loading import load_pair_model
+from trainer.models.outputs import PLAYERS, outputs_on
 from trainer.recipes import parse_recipe
 from trainer.recipes.discriminator_learners import Probed
 from trainer.reporting import STOP_FILE, Reporter, read_events
@@ -60,7 +61,7 @@ def metrics_of(directory: Path) -> list[dict[str, float]]:
 def test_discriminators_of_a_drifted_policy(store: ArtifactStore, tmp_path: Path) -> None:
     result, model = train(store, tmp_path / "run", policy={"path": "drifted"}, game={"mask": "prompt_and_response"})
     assert result["steps"] == 4
-    assert model.outputs == ("chosen", "rejected", "difference")
+    assert model.outputs == outputs_on(PLAYERS, policy_known=True)
     assert model.mask == "prompt_and_response"
     assert "held_out/chosen/accuracy" in result["metrics"]
     assert store.open("made").manifest.parents[0].name == "base"
@@ -190,4 +191,4 @@ def test_ganpo_over_single_judged_responses_measures_its_discriminators_by_auc(
     assert 0 <= result["metrics"]["discriminator/train/chosen/auc"] <= 1
     assert all(math.isfinite(value) for value in metrics_of(tmp_path / "run")[-1].values())
     model = load_pair_model(store.open("judged/discriminator"), store, torch.device("cpu"))
-    assert model.outputs == ("chosen", "rejected", "difference")
+    assert model.outputs == outputs_on(PLAYERS, policy_known=True)

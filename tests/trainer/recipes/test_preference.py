@@ -12,6 +12,7 @@ from trainer.artifacts import ArtifactStore
 from trainer.checkpoints import Checkpoints
 from trainer.errors import InvalidInput, Stopped
 from trainer.models.loading import load_pair_model
+from trainer.models.outputs import COMPARED_OUTPUTS, POLICY_OUTPUTS
 from trainer.models.precomputed_reference import PrecomputedReference
 from trainer.models.reference import AdaptersOff, FrozenCopy
 from trainer.recipe import Run
@@ -87,7 +88,7 @@ def test_every_objective_trains_publishes_and_is_measured(
     assert result["artifacts"].keys() == ({"policy", "discriminator"} if regularised else {"policy"})
     policy = store.open(result["artifacts"]["policy"])
     compared = kind in ("dpo", "ipo", "kto")  # the others' reward is a log-probability, whatever the reference
-    outputs = ("implicit_reward", "mean_logprob") if compared else ("mean_logprob",)
+    outputs = COMPARED_OUTPUTS if compared else POLICY_OUTPUTS
     assert load_pair_model(policy, store, torch.device("cpu")).outputs == outputs
     assert ("beta" in policy.manifest.details) == compared
     assert [parent.role for parent in policy.manifest.parents] == ["reference" if compared else "initial"]

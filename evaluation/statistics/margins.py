@@ -1,0 +1,44 @@
+"""Pairwise accuracy by how far apart the oracle puts the two responses.
+
+An accuracy over all pairs mixes near-ties, which even the oracle would not repeat, with pairs that everybody orders
+alike. The decided pairs are divided at the quartiles of the oracle's margin, the same for every scorer.
+"""
+
+from functools import partial
+
+import numpy as np
+
+from evaluation.statistics.bootstrap import Floats
+from evaluation.statistics.measured import Measured, measured
+from evaluation.statistics.pairs import Binned, Pairs, equal_mass_bins
+
+ACCURACY_BY_MARGIN = "pairwise_accuracy_by_margin"
+"""The curve's name; x is the quartile, 1 for the closest pairs."""
+
+QUARTILES = 4
+MARGIN_WIDTH = 2 * QUARTILES
+
+
+def margin_numbers(pairs: Pairs) -> list[Binned]:
+    """Agreeing pairs and all pairs, by quartile; ties of the scorer count half."""
+    quartile = equal_mass_bins(pairs.margin, QUARTILES)
+    agrees = (1 + np.sign(pairs.difference)) / 2
+    return [Binned(agrees, quartile, QUARTILES), Binned(np.ones_like(agrees), quartile, QUARTILES)]
+
+
+def margin_accuracies(sums: Floats, totals: Floats | None, start: int) -> list[Measured]:
+    """One accuracy a quartile. ``start`` is where the numbers' sums begin in ``sums`` and ``totals``."""
+
+    def accuracy(quartile: int, at: Floats) -> Floats:
+        return np.asarray(at[..., start + quartile] / at[..., start + QUARTILES + quartile])
+
+    return [
+        measured(
+            partial(accuracy, quartile),
+            sums,
+            totals,
+            sums[:, start + QUARTILES + quartile] > 0,
+            "no pair has such a margin",
+        )
+        for quartile in range(QUARTILES)
+    ]

@@ -1,0 +1,37 @@
+"""Curves and paired comparisons of a run: plain functions of a session."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from service.db.pages import DEFAULT_LIMIT, after_number, page_of
+from service.db.records import ComparisonRecord, CurveRecord, Page
+from service.db.tables import Comparison, Curve
+
+
+def curve_page(
+    session: Session,
+    run: str,
+    *,
+    curves: Sequence[str] = (),
+    scorers: Sequence[str] = (),
+    temperatures: Sequence[float] = (),
+    cursor: str | None = None,
+    limit: int = DEFAULT_LIMIT,
+) -> Page[CurveRecord]:
+    """Points of one run's curves, a page at a time. Raises InvalidInput for a bad cursor or limit."""
+    query = select(Curve).where(Curve.run == run)
+    for column, values in ((Curve.curve, curves), (Curve.scorer, scorers)):
+        if values:
+            query = query.where(column.in_(values))
+    if temperatures:
+        query = query.where(Curve.temperature.in_(temperatures))
+    rows = session.scalars(after_number(query, Curve.number, cursor, limit)).all()
+    return page_of(rows, limit, lambda row: row.number, CurveRecord.model_validate)
+
+
+def run_comparisons(session: Session, run: str) -> list[ComparisonRecord]:
+    """Every paired difference between scorers within one run, in the order of its file."""
+    query = select(Comparison).where(Comparison.run_a == run, Comparison.run_b == run).order_by(Comparison.id)
+    return [ComparisonRecord.model_validate(row) for row in session.scalars(query)]

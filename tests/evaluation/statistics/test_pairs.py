@@ -1,0 +1,69 @@
+"""Pairs that the oracle decides, listed; sums over them by bin; and the same with second clusters weighted."""
+
+import numpy as np
+import pytest
+
+from evaluation.statistics import pairs as pairs_module
+from evaluation.statistics.margins import margin_accuracies, margin_numbers
+from evaluation.statistics.pairs import Binned, PairSums, equal_mass_bins, list_pairs
+
+
+def test_pairs_are_written_with_the_preferred_response_first() -> None:
+    found = list_pairs(np.array([0, 0, 0, 1]), np.array([5.0, 1, 2, 9]), np.array([1.0, 3, 3, 0]), None)
+    assert found is not None
+    assert found.prompt.tolist() == [0, 0]  # the two judged 3 are no pair, nor is a response alone
+    assert sorted(zip(found.difference.tolist(), found.margin.tolist(), strict=True)) == [(-4, 2), (-3, 2)]
+
+
+def test_more_pairs_than_can_be_listed_are_said_not_sampled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pairs_module, "MOST_PAIRS", 2)
+    assert list_pairs(np.zeros(3, dtype=np.int64), np.arange(3.0), np.arange(3.0), None) is None
+
+
+def test_scores_at_the_end_of_the_range_have_a_finite_difference() -> None:
+    found = list_pairs(np.zeros(2, dtype=np.int64), np.array([1e308, -1e308]), np.array([1.0, 0]), None)
+    assert found is not None
+    assert np.isfinite(found.difference**2).all()
+
+
+def test_accuracy_rises_with_the_margin_where_noise_is_the_same_everywhere() -> None:
+    # judged 0, 1, 2, 3 and scored 1, 0, 3, 2: pairs one apart are right in 1 of 3 cases, two and three apart always
+    found = list_pairs(np.zeros(4, dtype=np.int64), np.array([1.0, 0, 3, 2]), np.arange(4.0), None)
+    assert found is not None
+    sums = PairSums(found, margin_numbers(found), np.array([4.0])).contributions(None)[0]
+    values = [each.value for each in margin_accuracies(sums, None, 1)]
+    assert values == [pytest.approx(1 / 3), None, pytest.approx(1.0), pytest.approx(1.0)]
+
+
+def test_bins_hold_equally_many_and_equal_values_stay_together() -> None:
+    assert np.bincount(equal_mass_bins(np.arange(100.0), 10)).tolist() == [10] * 10
+    assert len(set(equal_mass_bins(np.array([1.0, 1, 1, 1, 2]), 4)[:4])) == 1
+
+
+def test_second_clusters_weigh_a_pair_by_both_of_its_responses() -> None:
+    generator = np.random.default_rng(0)
+    prompt, second = np.repeat(np.arange(6), 5), np.tile(np.arange(5), 6)
+    found = list_pairs(prompt, generator.standard_normal(30), generator.standard_normal(30), second)
+    assert found is not None
+    column = PairSums(found, [Binned(found.difference), Binned(found.margin, found.prompt % 2, 2)], np.full(6, 5.0))
+    w, v = generator.integers(0, 3, (4, 6)).astype(float), generator.integers(0, 3, (4, 5)).astype(float)
+    assert found.seconds is not None
+    for draw in range(4):
+        weight = w[draw, found.prompt] * v[draw, found.seconds[0]] * v[draw, found.seconds[1]]
+        odd = found.prompt % 2 == 1
+        expected = [
+            (weight * found.difference).sum(),
+            (weight * found.margin)[~odd].sum(),
+            (weight * found.margin)[odd].sum(),
+        ]
+        assert column.crossed(w, v)[draw, 1:] == pytest.approx(expected)
+    # every weight one: the plain sums
+    assert column.crossed(np.ones((1, 6)), np.ones((1, 5)))[0] == pytest.approx(column.contributions(None)[0].sum(0))
+
+
+def test_too_many_pairs_to_weigh_are_missing_not_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pairs_module, "MOST_WEIGHTED_PAIRS", 2)
+    found = list_pairs(np.zeros(3, dtype=np.int64), np.arange(3.0), np.arange(3.0), np.arange(3))
+    assert found is not None
+    column = PairSums(found, [Binned(found.margin)], np.array([3.0]))
+    assert np.isnan(column.crossed(np.ones((2, 1)), np.ones((2, 3)))).all()

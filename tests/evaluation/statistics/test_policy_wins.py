@@ -1,0 +1,59 @@
+"""Win rates between policies: by hand, against counting pairs, and with too many policies to pair."""
+
+import numpy as np
+import pytest
+
+from evaluation.statistics import policy_wins
+from evaluation.statistics.bootstrap import Bootstrap, Floats, Ints
+from evaluation.statistics.estimate import Estimate
+from evaluation.statistics.measured import Frame
+from evaluation.statistics.policy_wins import win_rates
+
+
+def rates(prompt: Ints, policy: Ints, judgements: Floats, names: tuple[str, ...] = ("a", "b")) -> dict[str, Estimate]:
+    frame = Frame(1.0, "all", 0.95, "a bootstrap", len(prompt), None)
+    bootstrap = Bootstrap(int(prompt.max()) + 1, None, 400, 0)
+    found = win_rates(prompt, policy, names, "judge", judgements, bootstrap, frame)
+    return {f"{each.scorer} {each.statistic}": each for each in found}
+
+
+def test_three_prompts_by_hand() -> None:
+    # prompt 0: a has 3 and 1 against b's 2: half; prompt 1: equal, half; prompt 2: a wins; prompt 3: b alone
+    prompt, policy = np.array([0, 0, 0, 1, 1, 2, 2, 3]), np.array([0, 0, 1, 0, 1, 0, 1, 1])
+    found = rates(prompt, policy, np.array([3.0, 1, 2, 5, 5, 9, 4, 7]))
+    assert found["a win_rate_over_b"].estimate == pytest.approx((0.5 + 0.5 + 1) / 3)
+    assert found["b win_rate_over_a"].estimate == pytest.approx((0.5 + 0.5 + 0) / 3)
+    assert (found["a win_rate_over_b"].n_prompts, found["a win_rate_over_b"].n_responses) == (3, 7)
+
+
+def test_pairs_are_counted_and_missing_judgements_left_out() -> None:
+    generator = np.random.default_rng(0)
+    prompt, policy = np.repeat(np.arange(30), 8), np.tile([0, 0, 0, 1, 1, 1, 1, 2], 30)
+    judgements = np.round(generator.standard_normal(240) + 0.5 * (policy == 0), 1)
+    judgements[::17] = np.nan
+    found = rates(prompt, policy, judgements, ("a", "b", "c"))
+    assert len(found) == 6
+    shares = []
+    for p in range(30):
+        a, b = (judgements[(prompt == p) & (policy == g) & np.isfinite(judgements)] for g in (0, 1))
+        if len(a) and len(b):
+            shares.append(np.mean((np.sign(a[:, None] - b) + 1) / 2))
+    one = found["a win_rate_over_b"]
+    assert one.estimate == pytest.approx(np.mean(shares))
+    assert one.standard_error == pytest.approx(np.std(shares) / np.sqrt(len(shares)), rel=0.15)
+    assert one.n_dropped == int(np.isnan(judgements).sum())
+
+
+def test_many_policies_are_compared_with_all_others_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(policy_wins, "MOST_POLICIES", 2)
+    prompt, policy = np.repeat(np.arange(20), 3), np.tile([0, 1, 2], 20)
+    found = rates(prompt, policy, policy.astype(float), ("a", "b", "c"))
+    assert {name: each.estimate for name, each in found.items()} == {
+        "a win_rate_over_others": 0.0,
+        "b win_rate_over_others": 0.5,
+        "c win_rate_over_others": 1.0,
+    }
+
+
+def test_policies_without_a_common_prompt_are_not_compared() -> None:
+    assert rates(np.array([0, 0, 1, 1]), np.array([0, 0, 1, 1]), np.arange(4.0)) == {}

@@ -1,0 +1,75 @@
+"""`assay winrate` prints rates, differences and buckets, and is recorded like any job."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from service.cli import main
+from service.db import queries
+from service.db.session import make_engine, sessions
+
+Said = pytest.CaptureFixture[str]
+
+
+@pytest.fixture(autouse=True)
+def installation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    url = f"sqlite:///{tmp_path / 'assay.db'}"
+    monkeypatch.setenv("ASSAY_DATABASE_URL", url)
+    monkeypatch.setenv("ASSAY_ARTIFACT_DIR", str(tmp_path / "artifacts"))
+    monkeypatch.setenv("ASSAY_RUNS_DIR", str(tmp_path / "runs"))
+    return url
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> list[str]:
+    """Two models' annotations: ``strong`` wins three of four battles, ``weak`` one of four."""
+    paths = []
+    for model, wins in (("strong", 3), ("weak", 1)):
+        rows = [
+            {
+                "instruction": f"question {i}",
+                "output_1": "baseline " * 5,
+                "generator_1": "base",
+                "output_2": "answer " * (1 + i % 9),
+                "generator_2": model,
+                "annotator": "gpt4",
+                "preference": 2 if i % 4 < wins else 1,
+            }
+            for i in range(40)
+        ]
+        path = tmp_path / f"{model}.json"
+        path.write_text(json.dumps(rows))
+        paths.append(str(path))
+    return paths
+
+
+def test_rates_differences_and_buckets_are_printed(files: list[str], capsys: Said) -> None:
+    assert main(["winrate", *files, "--buckets", "2", "--draws", "200"]) == 0
+    said = capsys.readouterr().out
+    assert "against base, judged by gpt4" in said
+    assert "75.0 [" in said
+    assert "\N{MINUS SIGN}50.0 [" in said
+    assert "worse" in said
+    assert "win rate by the output's length in characters" in said
+
+
+def test_json_says_every_number_and_the_run_is_in_history(
+    files: list[str], installation: str, tmp_path: Path, capsys: Said
+) -> None:
+    assert main(["winrate", *files, "--json", "--draws", "200", "--output", str(tmp_path / "out.json")]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert printed == json.loads((tmp_path / "out.json").read_text())
+    with sessions(make_engine(installation))() as session:
+        (job,) = queries.list_jobs(session).data
+        rows = queries.correlations(session, queries.CorrelationFilter(runs=[job.id]))
+    assert (job.kind, job.status, job.id[:4]) == ("win_rate", "succeeded", "run_")
+    stored = {(row.policy, row.statistic): row.estimate for row in rows if row.stratum == "all"}
+    assert stored["strong", "win_rate"] == pytest.approx(0.75)
+    assert stored["weak", "win_rate_lead_over_strong"] == pytest.approx(-0.5)
+    assert len(rows) == len(printed["estimates"])
+
+
+def test_bad_input_is_one_line_and_exit_status_2(tmp_path: Path, capsys: Said) -> None:
+    assert main(["winrate", str(tmp_path / "absent.json")]) == 2
+    assert "no such file" in capsys.readouterr().err
