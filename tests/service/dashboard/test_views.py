@@ -14,6 +14,7 @@ def correlation(scorer: str, temperature: float | None, r: float | None, **field
         "temperature": temperature, "stratum": "all", "statistic": "pearson_within", "estimate": r,
         "lower": r - 0.1 if known else None, "upper": r + 0.1 if known else None,
         "standard_error": 0.05 if known else None, "n_prompts": 2, "n_responses": 8, "n_dropped": 0,
+        "n_total": 8, "n_truncated": 0, "n_constant_prompts": 0,
         "method": "m", "undefined_reason": None if known else "constant", "code_version": "0",
         "created_at": datetime(2026, 1, 1, tzinfo=UTC),
     }  # fmt: skip
