@@ -38,12 +38,13 @@ def test_a_database_that_moved_on_is_not_ready(make_app: Callable[..., FastAPI],
     app = make_app()
     with TestClient(app) as client:
         with app.state.engine.begin() as connection:
+            here = connection.scalar(text("SELECT version_num FROM alembic_version"))
             connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
 
         response = client.get("/readyz")
 
         with app.state.engine.begin() as connection:
-            connection.execute(text("UPDATE alembic_version SET version_num = '0001'"))
+            connection.execute(text("UPDATE alembic_version SET version_num = :here"), {"here": here})
     assert (response.status_code, response.headers["retry-after"]) == (503, "5")
     assert "9999" in response.json()["detail"]
 

@@ -23,7 +23,7 @@ class Lengths:
     def encode(self, prompt: Prompt, response: str, on_overlong: OnOverlong = "error") -> Encoded:
         raise NotImplementedError
 
-    def score(self, batch: Sequence[Encoded]) -> Tensor:
+    def score(self, batch: Sequence[Encoded], outputs: object = None) -> Tensor:
         self.passes.append([row.tokens for row in batch])
         return torch.tensor([[row.tokens, 2 * row.tokens] for row in batch], dtype=torch.float32)
 
