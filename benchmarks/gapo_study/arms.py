@@ -251,7 +251,7 @@ class _Seed:
             "reward_model": reward_model,
             "rounds": size.rounds,
             "optimizer": _constant(6e-5),
-            "ppo": self._ppo(None if name != MATCHED else size.matched_kl),
+            "ppo": self._ppo(name),
             "evaluation": {"every_rounds": size.every_rounds, "prompts": size.watched},
             "checkpoint": {"every_rounds": 5},
             "early_stop": None,
@@ -275,16 +275,21 @@ class _Seed:
             bootstrap={"draws": 200},
         )
 
-    def _ppo(self, kl: float | None) -> dict[str, Any]:
-        """As in the prototype that ``docs/study-gapo.md`` names, with half its rollouts."""
+    def _ppo(self, name: str) -> dict[str, Any]:
+        """As in the prototype that docs/study-gapo.md names, with half its rollouts; a verdict is paid as it is."""
         size = self.size
+        held = {"coefficient": 0.1, "target": size.matched_kl, "gain": 0.5}
         return {
             "rollouts": size.rollouts,
             "minibatch": size.minibatch,
             "epochs": 2,
             "max_response_tokens": 56,
-            "kl": {"coefficient": 0.03} if kl is None else {"coefficient": 0.03, "target": kl, "gain": 2.0},
-            "reward": {"transform": "sigmoid", "scale": REWARD_SCALE, "missing_eos_reward": 0.0},
+            "kl": held if name == MATCHED else {"coefficient": 0.03},
+            "reward": {
+                "transform": "logit" if name == ORACLE else "sigmoid",
+                "scale": REWARD_SCALE,
+                "missing_eos_reward": 0.0,
+            },
             "value": {"trunk": "detached", "learning_rate": 1e-2, "warmup_rounds": min(4, size.rounds - 1)},
         }
 

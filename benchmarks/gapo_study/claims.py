@@ -20,11 +20,13 @@ from benchmarks.gapo_study.arms import (
 from benchmarks.gapo_study.measurements import (
     ABOVE_CHANCE,
     ACCURACY,
+    AT_SAME_KL,
     AUC,
     COMBINATION,
     EACH,
     FROZEN,
     LIVE,
+    ON_POLICY,
     PAID,
     RIGHT,
     SATISFIED,
@@ -111,6 +113,8 @@ PAPER = (
 )
 
 _LAST = float(SIZES["full"].rounds)
+_FIRST_FIVE = tuple(float(number) for number in range(1, 6))
+_LAST_FIVE = tuple(_LAST - number for number in reversed(range(5)))
 _EARLY_ROUND = float(SIZES["full"].marks[1])
 OURS = (
     Claim(
@@ -153,13 +157,25 @@ OURS = (
         0.05,
     ),
     Claim(
-        "beyond_matched_kl",
-        "GAPO is better than PPO held to the same distance from its start",
+        "beyond_same_kl",
+        "GAPO's end is better than PPO when it had come as far from its start",
+        "greedy, by KL",
+        {"": ((1.0, Quantity(GAPO, WATCHED, (_LAST,))), (-1.0, Quantity(PPO, AT_SAME_KL)))},
+    ),
+    Claim(
+        "beyond_held_kl",
+        "GAPO is better than PPO whose KL is held back by the controller",
         "greedy",
         _satisfied(GAPO, MATCHED),
     ),
     Claim("frozen_decoder_is_hacked", "the same with a frozen decoder", "greedy", _satisfied(START, PPO_DECODER)),
-    Claim("ppo_learns", "paid by the checker, PPO ends above where it started", "greedy", _satisfied(ORACLE, START)),
+    Claim(
+        "ppo_learns",
+        "paid by the checker, PPO's own samples of the last five rounds are better than those of the first five",
+        "of its own samples",
+        {"": ((1.0, Quantity(ORACLE, ON_POLICY, _LAST_FIVE)), (-1.0, Quantity(ORACLE, ON_POLICY, _FIRST_FIVE)))},
+    ),
+    Claim("ppo_learns_greedily", "and its greedy responses better than SFT's", "greedy", _satisfied(ORACLE, START)),
     Claim("oracle_is_the_ceiling", "the checker as the reward is better than GAPO", "greedy", _satisfied(ORACLE, GAPO)),
     Claim(
         "live_model_ranks_worse",

@@ -9,6 +9,7 @@ from typing import Any
 from benchmarks.gapo_study.arms import (
     GAPO,
     POLICIES,
+    PPO,
     PROBES,
     REINFORCED,
     REWARD_SCALE,
@@ -39,6 +40,8 @@ WATCHED, PAID, ANCHOR, KL, ON_POLICY = "watched", "paid", "anchor", "kl", "on_po
 """By round: greedy held-out responses that meet every constraint, and of the round's own samples the reward as a share
 of the most that is paid, the warm-up reward model's mean probability, nats per response, and those that do."""
 
+AT_SAME_KL = "watched_at_same_kl"
+"""Of PPO, ``WATCHED`` at the mark where it had come as far from its start, over five rounds, as GAPO at its end."""
 ABOVE_CHANCE = "above_chance"
 """Held-out accuracy less one half, which is what a coin has."""
 ACCURACY, AUC, RIGHT, CALIBRATION_ERROR = "held_out_accuracy", "auc", "probability_of_right", "calibration_error"
@@ -55,7 +58,28 @@ def read_measurements(directory: Path, seeds: Sequence[int]) -> Measurements:
         for part in (_judged, _rounds, _reward_models):
             for subject, measure, place, value in part(directory, seed):
                 values[seed, subject, measure, place] = value
+        values[seed, PPO, AT_SAME_KL, None] = at_same_kl(
+            {round_: values[seed, PPO, WATCHED, round_] for round_ in _places(values, seed, PPO, WATCHED)},
+            *(
+                {round_: values[seed, arm, KL, round_] for round_ in _places(values, seed, arm, KL)}
+                for arm in (PPO, GAPO)
+            ),
+        )
     return Measurements(values)
+
+
+def at_same_kl(watched: dict[float, float], kl: dict[float, float], other: dict[float, float]) -> float:
+    """What was ``watched`` at the mark where ``kl``, over five rounds, is nearest to the ``other``'s last five."""
+    reached = _last_five(other, max(other))
+    return watched[min(watched, key=lambda mark: abs(_last_five(kl, mark) - reached))]
+
+
+def _last_five(kl: dict[float, float], mark: float) -> float:
+    return mean(value for round_, value in kl.items() if mark - 5 < round_ <= mark)
+
+
+def _places(values: dict[tuple[int, str, str, Place], float], *of: int | str) -> list[float]:
+    return [place for *quantity, place in values if quantity == list(of) and place is not None]
 
 
 def of_kind(accuracy: str, kind: str) -> str:

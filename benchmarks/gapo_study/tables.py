@@ -52,10 +52,10 @@ NAMES: dict[str, str] = {
     PPO_DECODER: "PPO, frozen decoder",
     GAPO: "GAPO, encoder",
     GAPO_DECODER: "GAPO, decoder",
-    DATA_ONLY: "reward model learns from the data alone",
-    ORACLE_LABELS: "GAPO, generations labelled by the checker",
+    DATA_ONLY: "GAPO without generations",
+    ORACLE_LABELS: "GAPO, checker's labels",
     EARLY: "PPO, stopped when hacked",
-    MATCHED: "PPO, held to a KL",
+    MATCHED: "PPO, KL aimed at 1",
     ORACLE: "the checker as reward",
 }
 """Arms of the main comparison as readers meet them."""

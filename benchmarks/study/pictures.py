@@ -41,8 +41,9 @@ def panels(titles: Sequence[str], x_title: str) -> go.Figure:
         template="plotly_white",
         showlegend=False,
         width=WIDTH,
-        height=100 + PANEL_HEIGHT * rows,
-        margin={"l": 50, "r": 10, "t": 80, "b": 50},
+        height=130 + PANEL_HEIGHT * rows,
+        margin={"l": 50, "r": 10, "t": 110, "b": 50},
+        title={"y": 0.97, "yanchor": "top"},
     )
     figure.update_xaxes(title_text=x_title, row=rows)
     return figure
@@ -69,7 +70,7 @@ def path(
 
 
 def bars(names: Sequence[str], intervals: Sequence[Interval | None]) -> go.Figure:
-    """A horizontal bar for each name, the first on top, with the interval on it."""
+    """A horizontal bar for each name's share, the first on top, with the interval on it."""
     known = [(name, each) for name, each in zip(names, intervals, strict=True) if each is not None]
     error = {
         "array": [each.upper - each.estimate for _, each in known],
@@ -89,6 +90,7 @@ def bars(names: Sequence[str], intervals: Sequence[Interval | None]) -> go.Figur
         width=WIDTH,
         height=120 + 26 * len(known),
         margin={"l": 10, "r": 10, "t": 60, "b": 40},
+        xaxis={"range": [0, 1]},
         yaxis={"autorange": "reversed", "automargin": True},
     )
     return figure

@@ -2,6 +2,7 @@
 
 from benchmarks.gapo_study.arms import POLICIES, PROBES, REINFORCED, SIZES, TEMPERATURES
 from benchmarks.gapo_study.claims import OURS, PAPER
+from benchmarks.gapo_study.measurements import WATCHED
 
 
 def test_every_claim_asks_for_a_policy_that_is_judged_or_a_model_that_is_measured() -> None:
@@ -10,7 +11,9 @@ def test_every_claim_asks_for_a_policy_that_is_judged_or_a_model_that_is_measure
     assert len(asked) > 40
     assert {quantity.subject for quantity in asked} <= {*POLICIES, *models}
     places = {place for quantity in asked for place in quantity.temperatures}
-    assert places <= {*TEMPERATURES, *map(float, SIZES["full"].marks)}
+    assert places <= {*TEMPERATURES, *map(float, range(1, SIZES["full"].rounds + 1))}
+    marks = {place for quantity in asked if quantity.measure == WATCHED for place in quantity.temperatures}
+    assert marks <= set(map(float, SIZES["full"].marks))  # when held-out prompts were answered
 
 
 def test_keys_of_claims_are_their_own() -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks.gapo_study.arms import POLICIES, REINFORCED, SIZES, TEMPERATURES
 from benchmarks.gapo_study.claims import OURS, PAPER
-from benchmarks.gapo_study.measurements import satisfaction
+from benchmarks.gapo_study.measurements import at_same_kl, satisfaction
 from benchmarks.gapo_study.pictures import data_sizes, final_judgement, reward_hacking
 from benchmarks.gapo_study.tables import NAMES, summary, tables
 from benchmarks.study.document import generated
@@ -45,6 +45,12 @@ def test_constraints_are_counted_by_prompt_by_kind_and_all_together() -> None:
     assert "combination" not in found
     assert (found["complete"], found["len"]) == (1.0, 0.0)
     assert found["constraints"] == pytest.approx(8 / 9)  # four and five of them, one missed
+
+
+def test_ppo_is_watched_where_its_kl_is_nearest_to_the_others_end() -> None:
+    kl = {float(round_): round_ / 10 for round_ in range(1, 16)}  # 0.3, 0.8 and 1.3 over five rounds up to the marks
+    other = dict.fromkeys(map(float, range(1, 16)), 0.7) | {1.0: 99.0}  # its first rounds do not count
+    assert at_same_kl({5.0: 0.1, 10.0: 0.2, 15.0: 0.3}, kl, other) == 0.2
 
 
 def test_the_json_holds_every_claim_with_its_word_and_no_nan(study: Study) -> None:
