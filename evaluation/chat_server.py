@@ -160,7 +160,7 @@ def check_base_url(base_url: str) -> str:
     parts = urlsplit(base_url)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise ValueError("base_url is an address such as http://127.0.0.1:8001/v1")
-    if parts.username or parts.password or parts.query:
+    if parts.username or parts.password or {"?", "#"} & set(base_url):
         raise ValueError(f"base_url must hold no secret; put the key into {KEY_VARIABLE}")
     return base_url.rstrip("/")
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from evaluation.conditions import Condition
-from evaluation.scorers.controls import CONTROLS
+from evaluation.scorers.controls import is_control
 from evaluation.statistics.estimate import Estimate
 from evaluation.wording import told
 from trainer.errors import InvalidInput
@@ -38,7 +38,7 @@ def gate(estimates: Sequence[Estimate], where: Condition, statistic: str, min_lo
         raise InvalidInput(f"no estimate of {statistic!r}; there are: {there}")
     chosen = [each for each in of_statistic if where(each)]
     chosen = [each for each in chosen if each.stratum == "all"] or chosen
-    chosen = [each for each in chosen if each.scorer not in CONTROLS] or chosen
+    chosen = [each for each in chosen if not is_control(each.scorer)] or chosen
     if not chosen:
         raise InvalidInput(f"no estimate of {statistic} fits --where, so there is nothing to check; loosen it")
     return [Checked(each, each.lower is not None and each.lower >= min_lower) for each in chosen]

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from service.imports import heavy_imports
 from service.score_schema import (
+    MAX_CHARACTERS,
     MAX_CONSTRAINTS,
     AnsweringScorer,
     Attribution,
@@ -90,6 +91,12 @@ def question_of(item: AttributionItem) -> Question:
             error.pointer = pointer
             raise
     if item.constraints is not None:
+        characters = len(item.prompt) + sum(len(each) + len(item.separator) for each in item.constraints)
+        if characters > MAX_CHARACTERS:  # before it is built once for every constraint
+            raise InvalidInput(
+                f"the whole prompt has {characters} characters, at most {MAX_CHARACTERS} are read",
+                pointer="/constraints",
+            )
         return Question(item, *ablate_listed(item.prompt, item.constraints, item.separator))
     try:
         ablations = ablate_product_world(item.prompt)

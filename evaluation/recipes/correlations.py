@@ -63,7 +63,7 @@ class ScoreTable:
             untrained={label: self._values[column] for label, column in labelled if family(label) != label},
             oracles={label: self._values[column] for label, column in labelled if column.role == "oracle"},
             floors={label: column.floor for label, column in labelled if column.floor is not None},
-            length=np.array([_log_length(each) for each in self._responses], dtype=np.float64),
+            length=_lengths(self._responses),
             truncated=np.array([_truncated(each) for each in self._responses], dtype=np.float64),
             texts=_texts(self._responses),
         )
@@ -88,8 +88,11 @@ def _is_told_alone(label: str, column: Column) -> bool:
     return column.role != "oracle" and family(label) == label
 
 
-def _log_length(response: StoredResponse) -> float:
-    return math.nan if response.tokens is None else math.log1p(response.tokens)
+def _lengths(responses: Sequence[StoredResponse]) -> Floats:
+    """log(1 + tokens), or log(1 + characters) of all where a server did not count some one's tokens."""
+    tokens = [each.tokens for each in responses if each.tokens is not None]
+    counts = tokens if len(tokens) == len(responses) else [len(each.response) for each in responses]
+    return np.log1p(np.array(counts, dtype=np.float64))
 
 
 def _truncated(response: StoredResponse) -> float:

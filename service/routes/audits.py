@@ -35,7 +35,7 @@ def post_audit(
     """Queue an audit: the recipe's `path` names a file of the server, or `rows` are judged responses themselves."""
     content = {"kind": AUDIT_KINDS[0], **content}
     if "rows" in content:
-        content = _with_rows_kept(content, request.app.state.settings)
+        content = _with_rows_kept(content, request.app.state.settings, dry_run)
     answer = submit_body(request, response, content, AUDIT_KINDS, idempotency_key, dry_run)
     if isinstance(answer, Validated):
         return answer
@@ -57,7 +57,7 @@ def get_audit(job_id: str, request: Request) -> JobRecord:
         return get_job(session, job_id, AUDIT_KINDS)
 
 
-def _with_rows_kept(content: dict[str, Any], settings: Settings) -> dict[str, Any]:
+def _with_rows_kept(content: dict[str, Any], settings: Settings, dry_run: bool) -> dict[str, Any]:
     """The recipe with its rows in a file, so that the stored recipe stays small. Raises InvalidInput for a bad row.
 
     Equal rows are one file: a request sent again under its idempotency key is the same recipe.
@@ -79,7 +79,7 @@ def _with_rows_kept(content: dict[str, Any], settings: Settings) -> dict[str, An
             raise InvalidInput(f"recipe at {pointer}: {first['msg']}", pointer=pointer) from error
     text = "".join(json.dumps(row) + "\n" for row in rows)
     path = _upload(settings, text)
-    if not path.exists():
+    if not dry_run and not path.exists():
         write_atomically(path, text)
     return {name: value for name, value in content.items() if name != "rows"} | {"path": str(path)}
 

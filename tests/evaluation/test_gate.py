@@ -42,6 +42,7 @@ def test_the_lower_end_decides_and_what_is_undefined_does_not_pass() -> None:
 def test_trivial_controls_and_strata_are_checked_only_where_nothing_else_is_asked_for() -> None:
     rows = [estimate("rm", 0.5), estimate("rm", 0.1, stratum="untruncated"), estimate("length", 0.1)]
     assert passes(rows) == [("rm", True)]
+    assert passes([*rows, estimate("d:untrained", -0.2)]) == [("rm", True)]
     assert passes(rows[1:]) == [("length", False)]
     assert passes(rows[1:2]) == [("rm", False)]
 

@@ -77,6 +77,8 @@ class _Noise:
 
     def choose(self, logits: Tensor, temperature: Tensor, batch: Lines) -> Tensor:
         """The next token of each line (lines,)."""
+        if not bool((temperature > 0).any()):
+            return logits.argmax(dim=1)  # which no truncation takes away and no noise moves
         stream, step = self._stream[batch.row], batch.step
         logits = self._decoding.truncation.apply(logits, temperature)
         if self._decoding.coupled:

@@ -106,7 +106,9 @@ class Lines:
         mask = None
         if not self._level:
             mask = torch.arange(self._cache.first, end + 1, device=self._policy.device) >= self._now.start[:, None]
-        return self._forward(self._now.token[:, None], mask, (end - self._now.start)[:, None], self._cache)
+        # an ended line that still stands here may be past the window, and nobody looks at what it says
+        position = (end - self._now.start).clamp(max=self._policy.max_tokens - 1)
+        return self._forward(self._now.token[:, None], mask, position[:, None], self._cache)
 
     def take(self, token: Tensor, logprob: Tensor) -> None:
         """Append ``token`` (lines,) with its log-probability (lines,) to each line that has not ended."""

@@ -38,6 +38,7 @@ class SlotCache(Cache):  # type: ignore[misc]  # transformers is not typed
         self.width = width
         self.lines = lines
         self.first = end
+        self._least = end
 
     @property
     def end(self) -> int:
@@ -65,13 +66,16 @@ class SlotCache(Cache):  # type: ignore[misc]  # transformers is not typed
                 buffer[to, :, layer.end - other.end : layer.end] = theirs[origin, :, : other.end]
 
     def shift(self) -> int:
-        """Make room at the right by moving what is attended to to the left edge; returns by how many columns."""
-        moved = self.first
+        """Make room at the right by moving what is attended to to the left; returns by how many columns.
+
+        Not so far that the longest prompt, which may still wait, would no longer fit before the column written next.
+        """
+        moved = min(self.first, self.end - self._least)
         for layer in self.layers:
             for buffer in layer.buffers:
                 buffer[:, :, : layer.end - moved] = buffer[:, :, moved : layer.end].clone()
             layer.end -= moved
-        self.show(self.lines, 0)
+        self.show(self.lines, self.first - moved)
         return moved
 
 

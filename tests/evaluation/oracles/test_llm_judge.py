@@ -304,7 +304,9 @@ def test_the_key_goes_to_no_other_server_than_its_own(
     assert judge_server.keys == [None]
 
 
-@pytest.mark.parametrize("address", ["ftp://x/v1", "x", "http://user:word@x/v1", "http://x/v1?key=1"])
+@pytest.mark.parametrize(
+    "address", ["ftp://x/v1", "x", "http://user:word@x/v1", "http://x/v1?key=1", "http://x/v1#", "http://x/v1?"]
+)
 def test_an_address_that_is_none_or_holds_a_secret_is_refused(address: str) -> None:
     with pytest.raises(ValueError, match="base_url"):
         LLMJudgeOracle(model="m", base_url=address)

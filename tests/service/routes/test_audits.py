@@ -90,9 +90,10 @@ def test_what_makes_no_audit_is_pointed_at(
     assert words in refused.json()["detail"]
 
 
-def test_a_dry_run_stores_no_job(client: TestClient) -> None:
+def test_a_dry_run_stores_no_job_and_no_rows(client: TestClient, settings: Settings) -> None:
     checked = client.post(f"{AUDITS}?dry_run=true", json=body())
 
     assert checked.status_code == 200
     assert checked.json()["recipe"]["bootstrap"] == {"draws": 100, "confidence": 0.95}
     assert client.get(AUDITS).json()["data"] == []
+    assert not list(settings.runs_dir.rglob("*.jsonl"))

@@ -85,6 +85,17 @@ def test_lines_that_are_taken_over_give_what_each_row_gets_alone(
     assert {each.finish_reason for each in found.values()} == {"stop", "length"}
 
 
+def test_a_longer_prompt_that_waits_still_fits_after_columns_were_moved(
+    policy: Policy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Policy, "eos_ids", property(lambda _: ()))  # every response runs to its limit
+    prompts = [*([(2, 7, 9, 8, 11)] * 6), *([tuple(range(2, 22))] * 2)]
+    asked = [Row(Cell(f"p{index}", 1.0, 0), prompt) for index, prompt in enumerate(prompts)]
+    together = decoded(policy, asked, lines=2, tokens=10)
+    for row in asked:
+        assert together[row.cell].ids == decoded(policy, [row], lines=1, tokens=10)[row.cell].ids
+
+
 def test_greedy_rows_of_a_refilled_batch_are_the_tokens_of_generate(policy: Policy) -> None:
     found = decoded(policy, rows(5), lines=6)
     for index, prompt in enumerate(PROMPTS):
