@@ -44,7 +44,7 @@ slow: .venv/ready
 study: .venv/ready
 	$(BIN)/python -m benchmarks.ganpo_study --document docs/study.md
 
-# Some hour and a half on two quiet cores; it continues likewise.
+# An hour and a half on two cores that did much else meanwhile; it continues likewise.
 study-gapo: .venv/ready
 	$(BIN)/python -m benchmarks.gapo_study --document docs/study-gapo.md
 

@@ -35,6 +35,8 @@ _LABELS = {
     LENGTH: "characters",
 }
 
+_SYMBOLS = {"pearson": "r", "pairwise": "accuracy"}
+
 _HALF_BY_CHANCE = ("pairwise_accuracy", WIN_RATE, DISCRETE, LENGTH_CONTROLLED)
 
 CORRELATIONS = ("pearson_within", "pearson_pooled", "pearson_between", "spearman_pooled", "pairwise_accuracy")
@@ -67,7 +69,7 @@ def interval(lower: float, upper: float) -> str:
 
 def told(estimate: Estimate) -> str:
     """``r = 0.52 [0.45, 0.59]``, or why there is no number."""
-    symbol = "accuracy" if estimate.statistic == "pairwise_accuracy" else "r"
+    symbol = _SYMBOLS.get(estimate.statistic.partition("_")[0]) or label(estimate.statistic)
     if estimate.estimate is None:
         return f"{symbol} undefined: {estimate.undefined_reason}"
     if estimate.lower is None or estimate.upper is None:

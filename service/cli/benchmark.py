@@ -32,42 +32,43 @@ def benchmark(
 
     content = apply_overrides(read_recipe(recipe), overrides or [])
     require_kind(content, BENCHMARK_KINDS)
-    job = run_here(parse_any_recipe(content), load_settings(database_url=database_url, artifact_dir=artifact_dir))
+    parsed = parse_any_recipe(content)
+    job = run_here(parsed, load_settings(database_url=database_url, artifact_dir=artifact_dir))
     result: dict[str, Any] = job["result"]
     if output is not None:
         write_atomically(output, json.dumps(result, allow_nan=False, indent=2) + "\n")
     if as_json:
         print_json(result)
         return
-    _print_estimates(result)
+    _print_estimates(result, f"{100 * parsed.model_dump()['bootstrap']['confidence']:g} %")
     say(f"\n{job['id']}: its files are in {job['directory']}")
 
 
-def _print_estimates(result: dict[str, Any]) -> None:
+def _print_estimates(result: dict[str, Any], confidence: str) -> None:
     """A table for each suite, scorers beside each other; for tasks one table, metrics below each other."""
     from evaluation.statistics.estimate import Estimate
 
     estimates = [Estimate(**{name: row[name] for name in Estimate.model_fields}) for row in result["estimates"]]
     if result["kind"] == "downstream":
         rows = [[each.oracle, each.statistic, _number(each), str(each.n_responses)] for each in estimates]
-        say(f"{result['policy']}, with 95 % intervals over documents\n")
+        say(f"{result['policy']}, with {confidence} intervals over documents\n")
         print_table(["task", "metric", "value", "documents"], rows, numbers=["value", "documents"])
         return
     for suite in result["suites"]:
         own = [each for each in estimates if each.oracle == suite]
         # the suite's own rule for ties comes first; the other is in the JSON
         first = next(each.statistic for each in own if each.stratum == "all").removesuffix("_easy")
-        _print_suite(suite, first, [each for each in own if _belongs(each.statistic, first)])
+        _print_suite(suite, first, [each for each in own if _belongs(each.statistic, first)], confidence)
 
 
 def _belongs(statistic: str, rule: str) -> bool:
     return statistic.removeprefix(rule) in {"", "_easy", "_normal", "_hard"}
 
 
-def _print_suite(suite: str, rule: str, estimates: "Sequence[Estimate]") -> None:
+def _print_suite(suite: str, rule: str, estimates: "Sequence[Estimate]", confidence: str) -> None:
     scorers = list(dict.fromkeys(each.scorer for each in estimates))
     found = {(each.stratum, each.statistic, each.scorer): each for each in estimates}
-    say(f"\n{suite}, {rule.replace('_', ' ')} in %, with 95 % intervals over prompts\n")
+    say(f"\n{suite}, {rule.replace('_', ' ')} in %, with {confidence} intervals over prompts\n")
     keys = list(dict.fromkeys((each.stratum, each.statistic) for each in estimates))
     rows = [
         [f"{stratum}{statistic.removeprefix(rule).replace('_', ' ')}", *(_percent(found, key, s) for s in scorers)]

@@ -39,6 +39,12 @@ def test_the_lower_end_decides_and_what_is_undefined_does_not_pass() -> None:
     ]
 
 
+def test_a_sentence_names_the_statistic_that_was_checked() -> None:
+    rate = estimate("model", 0.5).model_copy(update={"statistic": "win_rate"})
+    [checked] = gate([rate], lambda _: True, "win_rate", 0.3)
+    assert checked.sentence() == "model against judge at T = 2: win rate = 0.60 [0.50, 0.70]"
+
+
 def test_trivial_controls_and_strata_are_checked_only_where_nothing_else_is_asked_for() -> None:
     rows = [estimate("rm", 0.5), estimate("rm", 0.1, stratum="untruncated"), estimate("length", 0.1)]
     assert passes(rows) == [("rm", True)]

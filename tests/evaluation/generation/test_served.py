@@ -1,10 +1,6 @@
 """Sampling from servers: a real ``transformers serve``, and a small one that says what others may say."""
 
 import json
-import os
-import socket
-import subprocess
-import sys
 import threading
 import time
 from collections import Counter
@@ -14,7 +10,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-import httpx
 import numpy as np
 import pytest
 import torch
@@ -68,73 +63,38 @@ def served(
 # --- a real server -----------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Serving:
-    base_url: str
-    model: str
-
-
-@pytest.fixture(scope="module")
-def serving(store: ArtifactStore, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
-    """``transformers serve`` with the published policy."""
-    model = str(store.open("policy").path)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    environment = {
-        **os.environ,
-        "OMP_NUM_THREADS": "1",
-        "HF_HUB_OFFLINE": "1",
-        "HF_HUB_CACHE": str(tmp_path_factory.mktemp("hub")),  # it lists the models there, and fails without
-    }
-    serve = "import sys; from transformers.cli.transformers import main; sys.exit(main())"
-    options = ["serve", model, "--host", "127.0.0.1", "--port", str(port), "--device", "cpu"]
-    log = tmp_path_factory.mktemp("serve") / "log"
-    with (
-        log.open("wb") as file,
-        subprocess.Popen([sys.executable, "-c", serve, *options], stdout=file, stderr=file, env=environment) as process,
-    ):
-        try:
-            wait_for(f"http://127.0.0.1:{port}/health", process, log)
-            yield Serving(f"http://127.0.0.1:{port}/v1", model)
-        finally:
-            process.kill()
-
-
-def wait_for(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + 400
-    while time.monotonic() < deadline and process.poll() is None:
-        try:
-            if httpx.get(url, timeout=5).is_success:
-                return
-        except httpx.HTTPError:
-            time.sleep(0.2)
-    raise AssertionError(log.read_text()[-2000:])
-
-
 @pytest.fixture(scope="module")
 def policy(store: ArtifactStore) -> Policy:
     """The served policy's weights, here."""
     return Policy.load(store.open("policy").path)
 
 
-def test_greedy_responses_of_a_server_are_those_of_the_same_weights_here(serving: Serving, policy: Policy) -> None:
+def test_greedy_responses_of_a_server_are_those_of_the_same_weights_here(
+    transformers_server: Any, policy: Policy
+) -> None:
     cells = grid(IDS, [0.0], 1)
     here = LocalSampler(policy, seed=3, max_response_tokens=8).sample(QUESTIONS, cells, lambda _: True)
     expected = {each.cell: (each.response, each.tokens, each.finish_reason) for batch in here for each in batch}
-    found = list(served(serving.base_url, cells, model=serving.model, dialect="transformers"))
+    found = list(served(transformers_server.base_url, cells, model=transformers_server.model, dialect="transformers"))
 
     assert len(expected) == 3
     assert {each.cell: (each.response, each.tokens, each.finish_reason) for each in found} == expected
     assert {each.mean_logprob for each in found} == {None}  # this server gives none
 
 
-def test_a_server_told_in_its_dialect_samples_from_the_whole_distribution(serving: Serving, policy: Policy) -> None:
+def test_a_server_told_in_its_dialect_samples_from_the_whole_distribution(
+    transformers_server: Any, policy: Policy
+) -> None:
     cells = [Cell("a", 2.0, replicate) for replicate in range(300)]
     drawn = [
         each.response
         for each in served(
-            serving.base_url, cells, model=serving.model, dialect="transformers", tokens=1, concurrency=1
+            transformers_server.base_url,
+            cells,
+            model=transformers_server.model,
+            dialect="transformers",
+            tokens=1,
+            concurrency=1,
         )
     ]
     with torch.no_grad():
@@ -153,17 +113,24 @@ def test_a_server_told_in_its_dialect_samples_from_the_whole_distribution(servin
     assert stats.chisquare(counts[keep], expected[keep], sum_check=False).pvalue > 0.001
 
 
-def test_in_the_bare_protocol_the_same_server_stays_greedy_which_is_why_there_are_dialects(serving: Serving) -> None:
+def test_in_the_bare_protocol_the_same_server_stays_greedy_which_is_why_there_are_dialects(
+    transformers_server: Any,
+) -> None:
     cells = [Cell("a", 2.0, replicate) for replicate in range(4)]
 
-    assert len({each.response for each in served(serving.base_url, cells, model=serving.model)}) == 1
+    assert (
+        len({each.response for each in served(transformers_server.base_url, cells, model=transformers_server.model)})
+        == 1
+    )
 
 
-def test_one_request_at_a_time_gives_the_same_responses_again(serving: Serving) -> None:
+def test_one_request_at_a_time_gives_the_same_responses_again(transformers_server: Any) -> None:
     cells = [Cell(prompt_id, 1.5, replicate) for prompt_id in IDS for replicate in range(4)]
 
     def sample() -> dict[Cell, str]:
-        one_by_one = served(serving.base_url, cells, model=serving.model, dialect="transformers", concurrency=1)
+        one_by_one = served(
+            transformers_server.base_url, cells, model=transformers_server.model, dialect="transformers", concurrency=1
+        )
         return {each.cell: each.response for each in one_by_one}
 
     first = sample()
@@ -171,12 +138,16 @@ def test_one_request_at_a_time_gives_the_same_responses_again(serving: Serving) 
     assert sample() == first
 
 
-def test_a_stress_test_of_a_served_policy(serving: Serving, store: ArtifactStore, tmp_path: Path) -> None:
+def test_a_stress_test_of_a_served_policy(transformers_server: Any, store: ArtifactStore, tmp_path: Path) -> None:
     recipe = parse_recipe(
         {
             "kind": "stress_test",
             "name": "served",
-            "policy": {"base_url": serving.base_url, "model": serving.model, "dialect": "transformers"},
+            "policy": {
+                "base_url": transformers_server.base_url,
+                "model": transformers_server.model,
+                "dialect": "transformers",
+            },
             "prompts": {"kind": "product_world", "limit": 3},
             "temperatures": [0, 1.0],
             "responses_per_prompt": 4,
@@ -192,13 +163,13 @@ def test_a_stress_test_of_a_served_policy(serving: Serving, store: ArtifactStore
         for name in ("responses.jsonl", "scores.jsonl")
     )
 
-    assert (summary["policy"], summary["n_responses"]) == (serving.model, 15)
+    assert (summary["policy"], summary["n_responses"]) == (transformers_server.model, 15)
     assert len({(row["prompt_id"], row["temperature"], row["replicate"]) for row in responses}) == 15
     for row in responses:
         assert row["sampler"] == {
             "backend": "openai",
-            "base_url": serving.base_url,
-            "model": serving.model,
+            "base_url": transformers_server.base_url,
+            "model": transformers_server.model,
             "dialect": "transformers",
             "noise": "the server's, seeded by prompt and replicate",
             "seed": 0,

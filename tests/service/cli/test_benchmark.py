@@ -41,9 +41,9 @@ def recipe(tmp_path: Path) -> str:
 
 
 def test_a_suite_is_printed_and_in_history(recipe: str, installation: str, capsys: Said) -> None:
-    assert main(["benchmark", recipe, "bootstrap.draws=100"]) == 0
+    assert main(["benchmark", recipe, "bootstrap.draws=100", "bootstrap.confidence=0.8"]) == 0
     said = capsys.readouterr().out
-    assert "reward_bench, accuracy in %" in said
+    assert "reward_bench, accuracy in %, with 80 % intervals" in said
     assert re.search(r"Reasoning +75\.0 \[", said)
     with sessions(make_engine(installation))() as session:
         (job,) = queries.list_jobs(session).data
