@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import threading
+from collections import defaultdict
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -56,14 +57,21 @@ class PaidReplies:
         self._account = account
         self._budget = budget
         self._lock = threading.Lock()
+        self._asking: defaultdict[Path, threading.Lock] = defaultdict(threading.Lock)
         self.spent = Spent(**json.loads(account.read_text())) if account.exists() else Spent()
 
     def reply(self, server: ChatServer, body: dict[str, Any]) -> Reply:
         """The reply to ``body``. Raises BudgetSpent, or as ``ChatServer.complete``."""
         kept = self._kept(server, body)
-        if kept.exists():
-            content = json.loads(kept.read_text(encoding="utf-8"))
-            return Reply(content["text"], content["finish_reason"], cached=True)
+        with self._lock:
+            alone = self._asking[kept]
+        with alone:  # whoever asks the same meanwhile waits for the reply instead of paying for another
+            if kept.exists():
+                content = json.loads(kept.read_text(encoding="utf-8"))
+                return Reply(content["text"], content["finish_reason"], cached=True)
+            return self._paid(server, body, kept)
+
+    def _paid(self, server: ChatServer, body: dict[str, Any], kept: Path) -> Reply:
         self._reserve()
         try:
             completion = server.complete(body)

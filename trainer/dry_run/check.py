@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import cast
 
+import torch
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, PretrainedConfig, PreTrainedModel
 
 from trainer.adversarial.settings import Adversarial
@@ -32,6 +33,7 @@ from trainer.dry_run.rounds import (
 from trainer.errors import InvalidInput
 from trainer.loop import Schedule
 from trainer.models.lora import add_adapters
+from trainer.models.reward_model import longest_input
 from trainer.models.starting_point import BackboneOrigin, TrainedPolicy
 from trainer.recipe import Model, Recipe
 from trainer.recipes.adversarial_batches import counts
@@ -215,7 +217,6 @@ def _passes(
 ) -> Passes:
     """What one step computes on one process."""
     response, tokens = recipe.data.longest
-    window = getattr(config, "max_position_embeddings", tokens)
     adversarial: Adversarial | None = recipe.adversarial if isinstance(recipe, GANPO) else None
     lora = None if isinstance(recipe, RewardModelRecipe) else recipe.policy.lora
     compares = isinstance(recipe, PreferenceTraining) and (
@@ -233,6 +234,12 @@ def _passes(
             add_adapters(model, lora, recipe.seed)
         return model
 
+    window: int = getattr(config, "max_position_embeddings", tokens)
+    global_tokens = 1
+    if isinstance(recipe, RewardModelRecipe):
+        with torch.device("meta"):
+            window = longest_input(build(config), recipe.backbone.max_tokens)
+        global_tokens = min(recipe.data.max_prompt_tokens, window)
     return Passes(
         config=config,
         build=build,
@@ -246,6 +253,7 @@ def _passes(
         recomputes=recipe.gradient_checkpointing,
         accumulates=rows * processes < recipe.batch.size,
         processes=processes,
+        global_tokens=global_tokens,
     )
 
 

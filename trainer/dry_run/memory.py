@@ -83,11 +83,18 @@ class Passes:
     accumulates: bool
     """Whether a step has several micro-batches."""
     processes: int
+    global_tokens: int = 1
+    """Of each sequence, where the network's other tokens see a window only (Longformer)."""
 
     @cached_property
     def footprint(self) -> Footprint:
         return measure_footprint(
-            self.config, self.build, rows=self.rows, tokens=self.tokens, compute_dtype=self.compute_dtype
+            self.config,
+            self.build,
+            rows=self.rows,
+            tokens=self.tokens,
+            compute_dtype=self.compute_dtype,
+            global_tokens=self.global_tokens,
         )
 
 

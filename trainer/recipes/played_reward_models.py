@@ -14,10 +14,9 @@ from trainer.models.reward_model import RewardModel
 from trainer.recipe import Run
 from trainer.recipes.classification import area_under_curve, calibration_error
 from trainer.recipes.encoding import EncodedPreference
-from trainer.recipes.publishing import PublishingRecipe
 from trainer.recipes.response_scores import ModelScores
 from trainer.recipes.reward_model import Loss, measure
-from trainer.recipes.rounds import Judges, Played
+from trainer.recipes.rounds import Judges, Played, RoundsRecipe
 from trainer.rollouts import Rollout
 
 _WHY_ANCHOR = (
@@ -32,7 +31,7 @@ class PlayedRewardModels:
 
     def __init__(
         self,
-        recipe: PublishingRecipe,
+        recipe: RoundsRecipe,
         warm: Artifact,
         anchor: RewardModel,
         live: RewardModel,
@@ -44,8 +43,8 @@ class PlayedRewardModels:
         self._rows, self._held_out, self._run = rows, held_out, run
 
     def on_the_way(self, rounds: int, every: int | None) -> None:
-        """Publish the live model after every so many rounds."""
-        if every is not None and rounds % every == 0:
+        """Publish the live model after every so many rounds; after the last it is published by ``at_the_end``."""
+        if every is not None and rounds % every == 0 and rounds < self._recipe.rounds:
             metrics, details = self._measure(self._live, "bce")
             self._publish_live(rounds, metrics, details, [], f"{self._run.id}/round-{rounds}")
 

@@ -1,7 +1,9 @@
 """The judge counts what it is told in the form it asked for, pays nothing twice, and says what it could not get."""
 
 import json
+import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +126,24 @@ def test_each_response_gets_its_own_rating_and_equal_ones_are_asked_once(
     assert {body["temperature"] for body in judge_server.asked} == {0}
     (remark,) = judge.remarks
     assert remark.startswith("llm_judge:m cost 3 calls, 300 prompt and 30 reply tokens;")
+
+
+def test_a_question_that_is_under_way_is_paid_for_once(
+    engine: ScoringEngine, judge_server: Any, tmp_path: Path
+) -> None:
+    def slow(*_: object) -> Any:
+        time.sleep(0.2)
+        return judge_server.says("Rating: 6")
+
+    judge_server.behave = slow
+    settings = {"base_url": judge_server.base_url, "cache": str(tmp_path / "cache"), "model": "m"}
+    twins = [Asked("p", "product lamp", None), Asked("twin", "product lamp", None)]
+    judge = LLMJudgeOracle(**settings).open(engine, twins, {}, tmp_path)
+
+    rows = judge.judge([replace(stored("it is red"), cell=Cell(asked.prompt_id, 1.0, 0)) for asked in twins])
+
+    assert [row[0].score for row in rows] == [6.0, 6.0]
+    assert len(judge_server.asked) == 1
 
 
 @pytest.mark.parametrize(

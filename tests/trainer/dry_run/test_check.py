@@ -132,6 +132,17 @@ def test_every_kind_of_training_has_a_dry_run(fields: dict[str, Any], tmp_path: 
     assert any(sentence.startswith("memory: no estimate") for sentence in report.unchecked) != bool(report.memory)
 
 
+def test_a_reward_model_that_is_told_to_read_less_needs_less(tmp_path: Path) -> None:
+    def activations(**told: int) -> int:
+        data = {"kind": "product_world", "size": 40, "max_prompt_tokens": 40, "max_response_tokens": 24}
+        backbone = {"scratch": SHAPE, "match_features": True, **told}
+        recipe = parse_recipe({"kind": "reward_model", "name": "mine", "data": data, "backbone": backbone})
+        return dry_run(recipe, ArtifactStore(tmp_path / "artifacts")).memory[0].activations_kept
+
+    assert activations(max_tokens=64) == activations()
+    assert 1 / 4 < activations(max_tokens=32) / activations() < 1 / 2  # between linear in the length and quadratic
+
+
 def test_the_command_prints_it_and_leaves_no_trace(
     tmp_path: Path, pairs: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -86,9 +86,9 @@ def test_the_anchor_stays_the_live_model_moves_every_round_and_both_say_which_to
     assert same(weights(store, anchor.reference), weights(store, "warm"))
     assert anchor.manifest.details["serve_by_default"] is True
     history = store.versions("told/live_reward_model")
-    assert [each.manifest.details["round"] for each in history] == [1, 2, 3, 3]
+    assert [each.manifest.details["round"] for each in history] == [1, 2, 3]
     moved = [weights(store, "warm"), *(weights(store, each.reference) for each in history)]
-    assert [same(before, after) for before, after in itertools.pairwise(moved)] == [False, False, False, True]
+    assert [same(before, after) for before, after in itertools.pairwise(moved)] == [False, False, False]
     live = store.open(result["artifacts"]["live_reward_model"]).manifest
     assert live.details["anchor"] == anchor.reference
     assert live.details["serve_by_default"] is False
