@@ -1,0 +1,16 @@
+#!/bin/sh
+# What a container does:
+#   api       answer requests on port 8000 and accept jobs, which workers carry out
+#   worker    carry out jobs; listens inside its container only
+#   all       both, for one machine
+#   migrate   create or migrate the database's tables, and end
+#   anything else is a command of `assay`
+set -eu
+port=${ASSAY_PORT:-8000}
+case ${1:-api} in
+    api) shift $(($# > 0)); ASSAY_JOB_SLOTS=0 exec assay serve --host 0.0.0.0 --port "$port" "$@" ;;
+    worker) shift; exec assay serve --host 127.0.0.1 --port "$port" "$@" ;;
+    all) shift; exec assay serve --host 0.0.0.0 --port "$port" "$@" ;;
+    migrate) exec assay db upgrade ;;
+    *) exec assay "$@" ;;
+esac
