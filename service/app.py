@@ -9,6 +9,7 @@ from anyio import to_thread
 from fastapi import FastAPI
 
 from service.dashboard import pages
+from service.db.aliases import resolver
 from service.db.schema import check
 from service.db.session import make_engine, sessions
 from service.jobs.dispatcher import Dispatcher
@@ -19,6 +20,7 @@ from service.middleware import RequestContext
 from service.openapi import describe
 from service.problems import PROBLEM_RESPONSES, add_problem_handlers
 from service.routes import (
+    aliases,
     artifacts,
     attributions,
     audits,
@@ -29,7 +31,7 @@ from service.routes import (
     stress_tests,
     training_jobs,
 )
-from service.scoring import ScoringService
+from service.scoring import ScoringService, open_engine
 from service.settings import Settings
 from trainer.artifacts import ArtifactStore, code_version
 
@@ -39,6 +41,7 @@ ROUTERS = (
     attributions.router,
     scorers.router,
     artifacts.router,
+    aliases.router,
     training_jobs.router,
     stress_tests.router,
     audits.router,
@@ -69,7 +72,8 @@ def create_app(
     state.parse_recipe = parse_recipe
     state.engine = make_engine(settings.database_url)
     state.sessions = sessions(state.engine)
-    state.scoring = ScoringService(ArtifactStore(settings.artifact_dir))
+    opener = partial(open_engine, resolve_alias=resolver(state.sessions))
+    state.scoring = ScoringService(ArtifactStore(settings.artifact_dir), opener)
     state.dispatcher = Dispatcher(settings, state.sessions, executor or LocalExecutor(settings.artifact_dir))
     app.add_middleware(RequestContext, max_body_bytes=settings.max_body_bytes)
     add_problem_handlers(app)

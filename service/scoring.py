@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from evaluation.engine.scoring import Pair, Scored, ScorerInfo, ScoringEngine
 
 
-def open_engine(artifacts: ArtifactStore) -> "ScoringEngine":
+def open_engine(artifacts: ArtifactStore, resolve_alias: Callable[[str], str | None] | None = None) -> "ScoringEngine":
     """The scoring engine over ``artifacts``, silent about the loading of weights."""
     with heavy_imports():
         from transformers.utils import logging as transformers_logging
@@ -42,7 +42,7 @@ def open_engine(artifacts: ArtifactStore) -> "ScoringEngine":
         from evaluation.engine.scoring import ScoringEngine
 
     transformers_logging.disable_progress_bar()
-    return ScoringEngine(artifacts)
+    return ScoringEngine(artifacts, resolve_alias=resolve_alias)
 
 
 @dataclass(frozen=True)
@@ -69,14 +69,16 @@ def queue_request(engine: "ScoringEngine", request: ScoreRequest) -> Queued:
     broken = [one for one in opened if isinstance(one, BrokenArtifact)]
     if len(broken) == len(opened):
         raise broken[0]
-    usable = [name for name, one in zip(request.scorers, opened, strict=True) if not isinstance(one, BrokenArtifact)]
+    # by version from here on: an alias may be moved meanwhile
+    exact = [_exact(name, one) for name, one in zip(request.scorers, opened, strict=True)]
+    usable = list(dict.fromkeys(name for name in exact if name is not None))
     checked = [_readable_pairs(item) for item in request.items]
     futures = engine.submit_each(
         usable, [pair for item in checked for pair in item if not isinstance(pair, AssayError)], request.on_overlong
     )
     columns: list[Iterator[Future[Scored] | AssayError]] = [
-        repeat(one) if isinstance(one, BrokenArtifact) else iter(futures[name])
-        for name, one in zip(request.scorers, opened, strict=True)
+        repeat(one) if isinstance(one, BrokenArtifact) else iter(futures[str(name)])
+        for name, one in zip(exact, opened, strict=True)
     ]
     outcomes: list[list[list[Future[Scored] | AssayError]]] = [
         [[pair if isinstance(pair, AssayError) else next(column) for column in columns] for pair in item]
@@ -116,6 +118,10 @@ class ScoringService:
         if self._engine is None:
             self._engine = self._worker.submit(self._opener, self.artifacts)
         return self._engine
+
+    def opened(self) -> "ScoringEngine":
+        """Wait for the engine: not for the event loop."""
+        return self.start().result()
 
     def close(self) -> None:
         """Let the engine finish and give its memory back."""
@@ -158,6 +164,14 @@ def _open_scorer(engine: "ScoringEngine", name: str, position: int) -> "ScorerIn
     except (NotFound, InvalidInput) as error:
         error.pointer = f"/scorers/{position}"
         raise
+
+
+def _exact(asked: str, opened: "ScorerInfo | BrokenArtifact") -> str | None:
+    """``NAME@VERSION[:OUTPUT]`` for what was asked for."""
+    if isinstance(opened, BrokenArtifact):
+        return None
+    _, colon, output = asked.partition(":")
+    return f"{opened.name}@{opened.version}{colon}{output}"
 
 
 def _answering(asked: str, opened: "ScorerInfo | BrokenArtifact") -> AnsweringScorer | UnusableScorer:

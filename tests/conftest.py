@@ -2,15 +2,20 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
+from sqlalchemy import StaticPool, create_engine
 
+from service.db.aliases import resolver
+from service.db.session import sessions
+from service.db.tables import Table
 from service.problems import add_problem_handlers
-from service.routes import artifacts, attributions, comparisons, scorers, scores
-from service.scoring import ScoringService
+from service.routes import aliases, artifacts, attributions, comparisons, scorers, scores
+from service.scoring import ScoringService, open_engine
 from trainer.artifacts import Artifact, ArtifactStore, Contents, Parent
 
 
@@ -83,18 +88,22 @@ def publish() -> Callable[..., Artifact]:
 @pytest.fixture(scope="session")
 def scoring_client(published: ArtifactStore) -> Iterator[TestClient]:
     """A client of the routes that score, over the published artifacts."""
-    service = ScoringService(published)
-    with TestClient(scoring_app(service)) as client:
+    app = scoring_app(published)
+    with TestClient(app) as client:
         yield client
-    service.close()
+    app.state.scoring.close()
 
 
-def scoring_app(service: ScoringService) -> FastAPI:
-    """The routes that score, without database or dispatcher."""
+def scoring_app(store: ArtifactStore) -> FastAPI:
+    """The routes that score, over an empty database in memory and without a dispatcher."""
     app = FastAPI()
-    app.state.scoring = service
+    engine = create_engine("sqlite://", poolclass=StaticPool, connect_args={"check_same_thread": False})
+    Table.metadata.create_all(engine)
+    app.state.sessions = sessions(engine)
+    opener = partial(open_engine, resolve_alias=resolver(app.state.sessions))
+    app.state.scoring = ScoringService(store, opener)
     add_problem_handlers(app)
-    for resource in (scores, scorers, comparisons, attributions, artifacts):
+    for resource in (scores, scorers, comparisons, attributions, aliases, artifacts):
         app.include_router(resource.router)
     return app
 
@@ -105,8 +114,8 @@ def client_of() -> Iterator[Callable[[ArtifactStore], TestClient]]:
     with ExitStack() as stack:
 
         def open_client(store: ArtifactStore) -> TestClient:
-            service = ScoringService(store)
-            stack.callback(service.close)
-            return stack.enter_context(TestClient(scoring_app(service)))
+            app = scoring_app(store)
+            stack.callback(app.state.scoring.close)
+            return stack.enter_context(TestClient(app))
 
         yield open_client

@@ -12,11 +12,13 @@ from trainer.artifacts import (
     ArtifactKind,
     ArtifactStore,
     Contents,
+    names_directory,
     read_artifact,
     refuse_pickled_weights,
 )
 from trainer.data.rows import Pair
 from trainer.errors import InvalidInput
+from trainer.hub import fetch_model, names_hub_model, pin_model
 from trainer.models.loading import load_pair_model, make_probes
 from trainer.models.pair_model import PairModel
 from trainer.models.policy import Policy
@@ -27,35 +29,42 @@ from trainer.models.reward_network import Architecture, Pooling
 _PROBE = Pair("Name the capital of France.", "The capital of France is Paris.")
 
 
-def import_directory(
+def import_model(
     store: ArtifactStore,
-    directory: Path,
+    source: str,
     name: str,
     *,
     kind: ArtifactKind | None = None,
     architecture: Architecture | None = None,
     pooling: Pooling | None = None,
 ) -> Artifact:
-    """Publish an artifact's directory, or a Hugging Face one whose ``kind`` (and ``architecture``) must be said.
+    """Publish an artifact's directory, or Hugging Face files whose ``kind`` (and ``architecture``) must be said: a
+    directory, or ``owner/name[@COMMIT]`` on the hub where no such directory is here.
 
-    Raises InvalidInput where that is missing, BrokenArtifact for pickles, for files that were changed and for probes
-    that score differently here.
+    Raises InvalidInput where that is missing, BrokenArtifact for pickles, for files that were changed, for weights that
+    lack a head and for probes that score differently here, NotFound for what the hub does not give.
     """
-    if not directory.is_dir():
-        raise InvalidInput(f"no such directory: {directory}")
+    directory = Path(source).expanduser()
+    if directory.is_dir():
+        source = str(directory.resolve())
+    else:
+        if names_directory(source) or not names_hub_model(source):
+            raise InvalidInput(f"no such directory: {source}; a model on the hub is written OWNER/NAME")
+        source = pin_model(source, None)
+        directory = fetch_model(source, None)
     if (directory / MANIFEST_FILE).is_file():
         return _import_artifact(store, read_artifact(directory), name)
     refuse_pickled_weights(directory)
     if kind == "policy":
         policy = Policy.load(directory)
         details = {"max_tokens": policy.max_tokens, "template_hash": policy.format.template_hash}
-        return store.publish(name, _contents(kind, directory, details, PolicyScorer(policy)), policy.save)
+        return store.publish(name, _contents(kind, source, details, PolicyScorer(policy)), policy.save)
     if kind == "reward_model" and architecture is not None:
         model = _load_reward_model(directory, architecture, pooling)
         details = {**model.details(), "calibration": None}
-        return store.publish(name, _contents(kind, directory, details, model), model.save)
+        return store.publish(name, _contents(kind, source, details, model), model.save)
     raise InvalidInput(
-        f"{directory} has no {MANIFEST_FILE} to say what it is: "
+        f"{source} has no {MANIFEST_FILE} to say what it is: "
         "add --kind policy, or --kind reward_model --architecture encoder|decoder"
     )
 
@@ -97,10 +106,10 @@ def _load_reward_model(directory: Path, architecture: Architecture, pooling: Poo
     return model
 
 
-def _contents(kind: ArtifactKind, directory: Path, details: dict[str, Any], model: PairModel) -> Contents:
+def _contents(kind: ArtifactKind, source: str, details: dict[str, Any], model: PairModel) -> Contents:
     return Contents(
         kind=kind,
-        recipe={"kind": "import", "directory": str(directory.resolve())},
+        recipe={"kind": "import", "source": source},
         recipe_digest="",
         metrics={},
         details=details,

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from service.cli.options import ArtifactDir, AsJson
+from service.cli.options import ArtifactDir, AsJson, DatabaseUrl
 from service.cli.printing import note, print_json, print_table, say
 from service.settings import load_settings
 from service.wording import ago, size
@@ -21,8 +21,9 @@ def make_family() -> typer.Typer:
     family.command("list")(list_artifacts)
     family.command()(show)
     family.command()(verify)
-    family.command("import")(import_directory)
+    family.command("import")(import_model)
     family.command()(delete)
+    family.command()(alias)
     return family
 
 
@@ -81,8 +82,14 @@ def verify(
         raise BrokenArtifact(f"{broken} of these artifacts are not as published; publish or import them again")
 
 
-def import_directory(
-    directory: Annotated[Path, typer.Argument(help="An artifact's directory, or Hugging Face files in safetensors.")],
+def import_model(
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="DIRECTORY|OWNER/NAME",
+            help="An artifact's directory, Hugging Face files in safetensors, or a model on the hub.",
+        ),
+    ],
     name: Annotated[str, typer.Argument(help="What to publish it as.")],
     kind: Annotated[Literal["policy", "reward_model"] | None, typer.Option(help="What Hugging Face files are.")] = None,
     architecture: Annotated[Literal["encoder", "decoder"] | None, typer.Option(help="Of a reward model.")] = None,
@@ -99,16 +106,65 @@ def import_directory(
     except ValueError as error:
         raise InvalidInput(f"artifact {name!r}: {error}") from error
     transformers_logging.disable_progress_bar()  # of loading weights
-    artifact = importing.import_directory(
-        _store(artifact_dir), directory, name, kind=kind, architecture=architecture, pooling=pooling
+    artifact = importing.import_model(
+        _store(artifact_dir), source, name, kind=kind, architecture=architecture, pooling=pooling
     )
     say(f"{artifact.reference}")
 
 
-def delete(reference: Annotated[str, typer.Argument(metavar="NAME@VERSION")], artifact_dir: ArtifactDir = None) -> None:
-    """Remove one version for good, unless others descend from it."""
-    _store(artifact_dir).delete(reference)
+def delete(
+    reference: Annotated[str, typer.Argument(metavar="NAME@VERSION")],
+    artifact_dir: ArtifactDir = None,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Remove one version for good, unless others descend from it or an alias means it."""
+    from service.database import open_database
+    from service.db.aliases import delete_version
+    from service.db.session import sessions
+
+    settings = load_settings(artifact_dir=artifact_dir, database_url=database_url)
+    with open_database(settings) as engine:
+        delete_version(ArtifactStore(settings.artifact_dir), sessions(engine), reference)
     say(f"{reference} is deleted")
+
+
+def alias(
+    aliased: Annotated[
+        str | None, typer.Argument(metavar="[NAME@ALIAS]", help="Such as helpfulness@champion; lists all unless said.")
+    ] = None,
+    version: Annotated[int | None, typer.Argument(help="What it is to mean.", min=1)] = None,
+    remove: Annotated[bool, typer.Option("--delete", help="Remove the alias; the version stays.")] = False,
+    as_json: AsJson = False,
+    artifact_dir: ArtifactDir = None,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """List aliases, point one at a version, or remove one."""
+    from service.database import open_database
+    from service.db import aliases
+    from service.db.session import sessions
+
+    if (aliased is None) != (version is None and not remove) or (remove and version is not None):
+        raise InvalidInput("write `alias NAME@ALIAS VERSION`, `alias NAME@ALIAS --delete`, or `alias` to list all")
+    settings = load_settings(artifact_dir=artifact_dir, database_url=database_url)
+    with open_database(settings) as engine:
+        make_session = sessions(engine)
+        if aliased is not None and version is not None:
+            name, label = aliases.split_alias(aliased)
+            artifact = ArtifactStore(settings.artifact_dir).open(f"{name}@{version}")
+            artifact.verify()
+            found = [aliases.point(make_session, artifact, label)]
+        elif aliased is not None:
+            aliases.forget(make_session, aliased)
+            say(f"{aliased} is removed")
+            return
+        else:
+            with make_session() as session:
+                found = aliases.all_aliases(session)
+    if as_json:
+        print_json({"data": [record.model_dump(mode="json") for record in found]})
+        return
+    for record in found:
+        say(f"{record.name}@{record.alias} means {record.reference} since {ago(record.updated_at)}")
 
 
 def _store(artifact_dir: Path | None) -> ArtifactStore:

@@ -1,4 +1,4 @@
-"""Artifacts over HTTP: list them, read a manifest, delete a version.
+"""Artifacts over HTTP: list them, read a manifest, download, load, unload, delete a version.
 
 Names contain slashes and are told apart from versions by `@`, so one path parameter holds both:
 `/v1/artifacts/ganpo-demo/discriminator@1`.
@@ -6,19 +6,23 @@ Names contain slashes and are told apart from versions by `@`, so one path param
 
 import re
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Path, Query, Request, status
+from fastapi.responses import StreamingResponse
 
+from service.archives import tar_of
+from service.db.aliases import delete_version, resolve
 from service.db.pages import DEFAULT_LIMIT, MAX_LIMIT, decode_cursor, page_of
 from service.db.records import Page
+from service.scoring import ScoringService
 from trainer.artifacts import Artifact, ArtifactKind, ArtifactStore, Manifest, Parent
 from trainer.errors import InvalidInput
 from trainer.recipe import Model
 
 router = APIRouter(prefix="/v1", tags=["artifacts"])
 
-Reference = Annotated[str, Path(description="`NAME@VERSION`, or `NAME` for its highest version")]
+Reference = Annotated[str, Path(description="`NAME@VERSION`, `NAME@ALIAS`, or `NAME` for its highest version")]
 
 
 class ArtifactSummary(Model):
@@ -52,6 +56,14 @@ class ArtifactSummary(Model):
         )
 
 
+class Residence(Model):
+    """Whether a version is in memory."""
+
+    name: str
+    version: int
+    loaded: bool
+
+
 @router.get("/artifacts", summary="List artifacts")
 def get_artifacts(
     request: Request,
@@ -73,18 +85,61 @@ def get_artifacts(
     return page_of(found, limit, lambda artifact: artifact.reference, ArtifactSummary.of)
 
 
-@router.get("/artifacts/{reference:path}", summary="Read an artifact's manifest")
-def get_artifact(reference: Reference, request: Request) -> Manifest:
-    """The artifact's own account of itself: recipe, parents, metrics, probe pairs and file digests."""
-    store: ArtifactStore = request.app.state.scoring.artifacts
-    return store.open(reference).manifest
+@router.get(
+    "/artifacts/{reference:path}",
+    summary="Read an artifact's manifest, or download it",
+    response_model=Manifest,
+    responses={200: {"content": {"application/x-tar": {"schema": {"type": "string", "format": "binary"}}}}},
+)
+def get_artifact(
+    reference: Reference,
+    request: Request,
+    answer_format: Annotated[Literal["json", "tar"], Query(alias="format")] = "json",
+) -> Manifest | StreamingResponse:
+    """The artifact's own account of itself: recipe, parents, metrics, probe pairs and file digests. With `format=tar`
+    its whole directory, which `assay artifacts import` reads once unpacked."""
+    artifact = _open(request, reference)
+    if answer_format == "json":
+        return artifact.manifest
+    name = f"{artifact.name.replace('/', '-')}-{artifact.version}.tar"
+    headers = {"Content-Disposition": f'attachment; filename="{name}"'}
+    return StreamingResponse(tar_of(artifact.path), media_type="application/x-tar", headers=headers)
+
+
+@router.post("/artifacts/{reference:path}/load", summary="Load a model now")
+def load_artifact(
+    reference: Reference,
+    request: Request,
+    pin: Annotated[bool, Query(description="keep it in memory until it is unloaded")] = True,
+) -> Residence:
+    """After checking its files and scoring its probe pairs again; 409 where these differ from what was published."""
+    scoring: ScoringService = request.app.state.scoring
+    artifact = _open(request, reference)
+    scoring.opened().load(artifact.reference, pin=pin)
+    return Residence(name=artifact.name, version=artifact.version, loaded=True)
+
+
+@router.post("/artifacts/{reference:path}/unload", summary="Free a model's memory")
+def unload_artifact(reference: Reference, request: Request) -> Residence:
+    """What was asked of it already is answered first. 404 if it is not loaded."""
+    scoring: ScoringService = request.app.state.scoring
+    artifact = _open(request, reference)
+    scoring.opened().unload(artifact.reference)
+    return Residence(name=artifact.name, version=artifact.version, loaded=False)
 
 
 @router.delete("/artifacts/{reference:path}", status_code=status.HTTP_204_NO_CONTENT, summary="Delete a version")
 def delete_artifact(reference: Reference, request: Request) -> None:
-    """Remove one version for good. 409 while another artifact descends from it."""
+    """Remove one version for good. 409 while another artifact descends from it or an alias means it."""
+    scoring: ScoringService = request.app.state.scoring
+    delete_version(scoring.artifacts, request.app.state.sessions, reference)
+
+
+def _open(request: Request, reference: str) -> Artifact:
+    with request.app.state.sessions() as session:
+        meant = resolve(session, reference) or reference
     store: ArtifactStore = request.app.state.scoring.artifacts
-    store.delete(reference)
+    return store.open(meant)
 
 
 def _position(cursor: str) -> tuple[str, int]:

@@ -1,9 +1,13 @@
 """GET /v1/scorers: what can score, and what its scores mean."""
 
+from collections import defaultdict
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
+from fastapi.concurrency import run_in_threadpool
+from sqlalchemy.orm import Session, sessionmaker
 
+from service.db.aliases import all_aliases
 from service.scoring import ScoringService
 from trainer.artifacts import ArtifactKind, Contrast, Parent
 from trainer.recipe import Model
@@ -17,6 +21,9 @@ class Scorer(Model):
     name: str
     version: int
     alias: str | None
+    """The first of `aliases`."""
+    aliases: list[str]
+    """What it may be asked for by, as `NAME@ALIAS`; `PUT /v1/aliases/NAME@ALIAS` moves one."""
     kind: ArtifactKind
     outputs: list[str]
     """Names of the scores it gives, asked for as `NAME@VERSION:OUTPUT`; the first is meant where none is named."""
@@ -48,12 +55,14 @@ async def get_scorers(request: Request, kind: Annotated[ArtifactKind | None, Que
     """Every artifact that can be named in `scorers`."""
     service: ScoringService = request.app.state.scoring
     found = await service.scorers()
+    aliases = await run_in_threadpool(_aliases, request.app.state.sessions)
     return Scorers(
         data=[
             Scorer(
                 name=info.name,
                 version=info.version,
-                alias=info.alias,
+                alias=next(iter(aliases[info.name, info.version]), None),
+                aliases=aliases[info.name, info.version],
                 kind=info.kind,
                 outputs=list(info.outputs),
                 orientation=info.orientation,
@@ -70,3 +79,11 @@ async def get_scorers(request: Request, kind: Annotated[ArtifactKind | None, Que
             if kind is None or info.kind == kind
         ]
     )
+
+
+def _aliases(make_session: sessionmaker[Session]) -> dict[tuple[str, int], list[str]]:
+    found = defaultdict[tuple[str, int], list[str]](list)
+    with make_session() as session:
+        for record in all_aliases(session):
+            found[record.name, record.version].append(record.alias)
+    return found

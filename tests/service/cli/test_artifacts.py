@@ -4,6 +4,7 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,6 +18,7 @@ Publish = Callable[..., Artifact]
 def store(tmp_path: Path, publish: Publish, monkeypatch: pytest.MonkeyPatch) -> ArtifactStore:
     """One artifact, ``mine@1``, in a directory that the command works on."""
     monkeypatch.setenv("ASSAY_ARTIFACT_DIR", str(tmp_path / "artifacts"))
+    monkeypatch.setenv("ASSAY_DATABASE_URL", f"sqlite:///{tmp_path}/assay.db")
     store = ArtifactStore(tmp_path / "artifacts")
     publish(store, "mine", seed=1)
     return store
@@ -111,6 +113,98 @@ def test_what_cannot_be_served_is_not_imported(
     assert main(["artifacts", "import", str(plain), "theirs", "--kind", "policy"]) == 2
     assert words in capsys.readouterr().err
     assert [artifact.reference for artifact in store.all()] == ["mine@1"]
+
+
+def without_head(weights: dict[str, Any]) -> dict[str, Any]:
+    return {name: tensor for name, tensor in weights.items() if not name.startswith("classifier.")}
+
+
+def with_two_labels(weights: dict[str, Any]) -> dict[str, Any]:
+    return weights | {
+        name: weights[name].repeat(2, *[1] * (weights[name].dim() - 1)) for name in weights if "classifier." in name
+    }
+
+
+@pytest.mark.parametrize(
+    ("change", "labels", "words"),
+    [
+        (without_head, 1, "weights lack classifier.bias, so scores would be random"),
+        (with_two_labels, 2, "classifies into 2 labels; a reward model has one score"),
+    ],
+)
+def test_a_classifier_that_gives_no_single_trained_score_is_no_reward_model(
+    store: ArtifactStore,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    change: Callable[[dict[str, Any]], dict[str, Any]],
+    labels: int,
+    words: str,
+) -> None:
+    from safetensors.torch import load_file, save_file
+
+    plain = shutil.copytree(store.open("mine").path, tmp_path / "plain")
+    (plain / "manifest.json").unlink()
+    save_file(change(load_file(plain / "model.safetensors")), plain / "model.safetensors", {"format": "pt"})
+    config = json.loads((plain / "config.json").read_text())
+    config["id2label"] = {str(label): f"L{label}" for label in range(labels)}
+    config["label2id"] = {f"L{label}": label for label in range(labels)}
+    (plain / "config.json").write_text(json.dumps(config))
+
+    told = ["--kind", "reward_model", "--architecture", "encoder"]
+    assert main(["artifacts", "import", str(plain), "theirs", *told]) == 2
+    assert words in capsys.readouterr().err
+    assert [artifact.reference for artifact in store.all()] == ["mine@1"]
+
+
+def test_a_model_of_the_hub_is_imported_from_its_cache_and_its_commit_is_recorded(
+    store: ArtifactStore, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import huggingface_hub
+
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    model = tmp_path / "hub/models--owner--helpful"
+    shutil.copytree(store.open("mine").path, model / "snapshots" / commit)
+    (model / "snapshots" / commit / "manifest.json").unlink()
+    (model / "refs").mkdir()
+    (model / "refs/main").write_text(commit)
+    told = ["--kind", "reward_model", "--architecture", "encoder"]
+
+    assert main(["artifacts", "import", "owner/helpful", "theirs", *told]) == 0
+    assert store.open("theirs").manifest.recipe == {"kind": "import", "source": f"owner/helpful@{commit}"}
+    assert main(["artifacts", "import", "owner/unheard-of", "theirs", *told]) == 2
+    assert "check the name" in capsys.readouterr().err
+
+
+def test_an_alias_is_made_moved_listed_and_removed(
+    store: ArtifactStore, publish: Publish, capsys: pytest.CaptureFixture[str]
+) -> None:
+    publish(store, "mine", seed=2)
+
+    assert main(["artifacts", "alias", "mine@champion", "1"]) == 0
+    assert main(["artifacts", "alias", "mine@champion", "2"]) == 0
+    assert "mine@champion means mine@2 since" in capsys.readouterr().out
+    assert main(["artifacts", "alias", "--json"]) == 0
+    (listed,) = json.loads(capsys.readouterr().out)["data"]
+    assert (listed["name"], listed["alias"], listed["version"]) == ("mine", "champion", 2)
+
+    assert main(["artifacts", "delete", "mine@2"]) == 2
+    assert "mine@champion means mine@2; point it elsewhere" in capsys.readouterr().err
+    assert main(["artifacts", "alias", "mine@champion", "--delete"]) == 0
+    assert main(["artifacts", "delete", "mine@2"]) == 0
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["mine@champion"], ["mine@champion", "1", "--delete"], ["mine", "1"], ["mine@champion", "7"], ["--delete"]],
+)
+def test_an_alias_that_is_not_said_in_full_changes_nothing(
+    store: ArtifactStore, words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["artifacts", "alias", *words]) == 2
+    assert main(["artifacts", "alias", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"data": []}
 
 
 def test_a_version_is_deleted_and_only_a_version(store: ArtifactStore, capsys: pytest.CaptureFixture[str]) -> None:

@@ -57,7 +57,7 @@ def test_a_manifest_is_found_by_name_or_by_name_and_version(
     [
         ("nobody", 404),
         ("tiny@7", 404),
-        ("tiny@one", 422),
+        ("tiny@one", 404),
         ("%2e%2e/%2e%2e/etc", 422),
         ("tiny/1", 422),
         ("a/b/c/d", 422),

@@ -155,7 +155,7 @@ def test_a_malformed_request_is_refused_as_a_whole_and_says_where(
 
 
 @pytest.mark.parametrize(
-    ("scorer", "status"), [("nobody", 404), ("tiny@9", 404), ("tiny:loudness", 422), ("../tiny", 422), ("tiny@x", 422)]
+    ("scorer", "status"), [("nobody", 404), ("tiny@9", 404), ("tiny:loudness", 422), ("../tiny", 422), ("tiny@x", 404)]
 )
 def test_a_scorer_that_does_not_exist_fails_the_request_and_is_pointed_at(
     scoring_client: TestClient, scorer: str, status: int

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from trainer.artifacts import ArtifactStore
-from trainer.importing import import_directory
+from trainer.importing import import_model
 from trainer.recipes import parse_recipe
 from trainer.run import run_recipe
 
@@ -84,7 +84,7 @@ def test_untrained_controls_leave_the_training_rows_uncounted(store: ArtifactSto
 def test_an_imported_artifact_keeps_its_counts_and_an_older_one_has_none(store: ArtifactStore, tmp_path: Path) -> None:
     base = store.open("base")
     assert base.manifest.data_counts["training"] == {"rows": 8, "skipped": 0, "left_out": 0, "truncated": 0}
-    imported = import_directory(store, base.path, "again")
+    imported = import_model(store, str(base.path), "again")
     assert imported.manifest.data_counts == base.manifest.data_counts
     older = base.manifest.model_dump(mode="json", exclude={"data_counts"})
     assert type(base.manifest).model_validate(older).data_counts == {}
