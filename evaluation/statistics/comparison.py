@@ -10,8 +10,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from evaluation.statistics.bootstrap import Floats
 from evaluation.statistics.estimate import Comparison, Verdict
-from evaluation.statistics.interval import Interval, Spread, fisher_z, simultaneous_intervals
+from evaluation.statistics.interval import MOTIONLESS, Interval, Spread, fisher_z, simultaneous_intervals
 from evaluation.statistics.measured import ONE_PROMPT, Frame, Measured
 
 DIFFERENCE = "pearson_within"
@@ -23,10 +24,10 @@ def difference(a: Measured, b: Measured) -> Measured:
     if a.value is None or b.value is None:
         reason = a.reason if a.value is None else b.reason
         return Measured(None, None, a.n_prompts, a.n_responses, reason)
-    value = float(fisher_z(np.asarray(a.value)) - fisher_z(np.asarray(b.value)))
+    value = float(_apart(np.asarray(a.value), np.asarray(b.value)))
     if a.replicates is None or b.replicates is None:
         return Measured(value, None, a.n_prompts, a.n_responses, a.reason or b.reason or ONE_PROMPT)
-    replicates = fisher_z(a.replicates) - fisher_z(b.replicates)
+    replicates = _apart(a.replicates, b.replicates)
     return Measured(value, replicates, a.n_prompts, a.n_responses, None)
 
 
@@ -45,7 +46,13 @@ def simultaneous(differences: Sequence[Measured], confidence: float) -> list[Int
     return intervals
 
 
-def compare(pairs: Mapping[tuple[str, str], tuple[Measured, int]], oracle: str, frame: Frame) -> list[Comparison]:
+def compare(
+    pairs: Mapping[tuple[str, str], tuple[Measured, int]],
+    oracle: str,
+    frame: Frame,
+    *,
+    where: str = "on common responses",
+) -> list[Comparison]:
     """Every pair of scorers, by name, with their difference and how many rows are not in common."""
     differences = [each for each, _ in pairs.values()]
     intervals = simultaneous(differences, frame.confidence)
@@ -53,7 +60,7 @@ def compare(pairs: Mapping[tuple[str, str], tuple[Measured, int]], oracle: str, 
     found = []
     for ((a, b), (measured, n_dropped)), interval in zip(pairs.items(), intervals, strict=True):
         numbers = frame.numbers(oracle, measured, n_dropped, interval)
-        numbers["method"] = f"difference of atanh r on common responses, {numbers['method']}{several}"
+        numbers["method"] = f"difference of atanh r {where}, {numbers['method']}{several}"
         found.append(
             Comparison(
                 scorer_a=a, scorer_b=b, statistic=DIFFERENCE, verdict=verdict(interval.lower, interval.upper), **numbers
@@ -67,6 +74,12 @@ def verdict(lower: float | None, upper: float | None) -> Verdict:
     if lower is not None and lower > 0:
         return "better"
     return "worse" if upper is not None and upper < 0 else "not resolved"
+
+
+def _apart(a: Floats, b: Floats) -> Floats:
+    """atanh a - atanh b, 0 where that is rounding: a copy of a scorer is neither better nor worse."""
+    difference = fisher_z(a) - fisher_z(b)
+    return np.where(np.abs(difference) < MOTIONLESS, 0.0, difference)
 
 
 def _equally_sure(found: Measured) -> Spread | None:

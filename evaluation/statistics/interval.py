@@ -56,7 +56,7 @@ class Spread:
 
     def deviations(self) -> Floats:
         """|t*| of every draw (draws,), NaN where the draw has none; zeros where nothing moves."""
-        if self.error <= MOTIONLESS:
+        if self.error <= 0:
             return 0 * self.replicates
         known = np.where(self.errors > _INDEFINITE * self.error, self.errors, np.nan)
         return np.asarray(np.abs(self.replicates - self.value) / known)
