@@ -34,7 +34,7 @@ _ORDER: dict[str, Callable[[float, float], bool]] = {
 _TEXTS = ("scorer", "oracle", "statistic", "stratum", "method")
 _NUMBERS = (
     *("temperature", "estimate", "lower", "upper", "standard_error"),
-    *("n_prompts", "n_responses", "n_dropped"),
+    *("n_prompts", "n_responses", "n_dropped", "n_total", "n_truncated", "n_constant_prompts"),
 )
 _MOST_CHARACTERS = 2000
 _DEEPEST = 50

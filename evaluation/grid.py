@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from evaluation.scorers.controls import is_control
-from evaluation.statistics.correlation import LEAD_WITHIN
+from evaluation.statistics.asked_columns import LEAD_WITHIN
 from evaluation.statistics.estimate import Estimate
 from evaluation.wording import CORRELATIONS, label
 

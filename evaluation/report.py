@@ -18,8 +18,8 @@ from rich.text import Text
 
 from evaluation.figures import correlation_by_temperature, forest, length_by_temperature, oracle_by_temperature
 from evaluation.grid import Grid, is_graded, oracles_of, scorers_by_statistic, scorers_by_temperature, smallest_leads
+from evaluation.statistics.asked_columns import LEAD_WITHIN
 from evaluation.statistics.averages import MEAN
-from evaluation.statistics.correlation import LEAD_WITHIN
 from evaluation.statistics.estimate import Estimate
 from evaluation.verdict import Reading, reading, verdict
 from evaluation.wording import CORRELATIONS, interval, label, number, unbroken

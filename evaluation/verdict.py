@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from evaluation.scorers.controls import is_control, untrained_like
-from evaluation.statistics.correlation import LEAD_WITHIN
+from evaluation.statistics.asked_columns import LEAD_WITHIN
 from evaluation.statistics.estimate import Estimate
 from evaluation.wording import chance, told
 

@@ -3,8 +3,8 @@
 import re
 
 from evaluation.statistics.above_floor import MEAN_ABOVE_FLOOR
+from evaluation.statistics.asked_columns import LEAD_WITHIN
 from evaluation.statistics.averages import MEAN
-from evaluation.statistics.correlation import LEAD_WITHIN
 from evaluation.statistics.estimate import Estimate
 from evaluation.statistics.win_rate import DISCRETE, LEAD, LENGTH, LENGTH_CONTROLLED, WIN_RATE
 

@@ -26,6 +26,7 @@ from service.routes import (
     audits,
     comparisons,
     health,
+    run_comparisons,
     scorers,
     scores,
     stress_tests,
@@ -38,6 +39,7 @@ from trainer.artifacts import ArtifactStore, code_version
 ROUTERS = (
     scores.router,
     comparisons.router,
+    run_comparisons.router,
     attributions.router,
     scorers.router,
     artifacts.router,

@@ -9,12 +9,15 @@ from numpy.typing import NDArray
 
 from evaluation.scorers.controls import CONTROLS, family
 from evaluation.statistics.above_floor import above_floor
+from evaluation.statistics.asked import Agreement
+from evaluation.statistics.asked_pairs import fit_temperatures
 from evaluation.statistics.averages import averages
 from evaluation.statistics.band import band
-from evaluation.statistics.bootstrap import Bootstrap, BootstrapSettings, Floats, Ints, describe_method
-from evaluation.statistics.correlation import Agreement, agree, agree_plainly, fit_temperatures
+from evaluation.statistics.bootstrap import Bootstrap, BootstrapSettings, Floats, Ints
+from evaluation.statistics.correlation import agree, agree_plainly
 from evaluation.statistics.degeneration import DEGENERATE
 from evaluation.statistics.estimate import Comparison, CurvePoint, Estimate
+from evaluation.statistics.interval import describe_draws
 from evaluation.statistics.measured import Frame
 from evaluation.statistics.policy_wins import win_rates
 from evaluation.statistics.sample import Sample
@@ -115,7 +118,7 @@ class _Study:
     def __init__(self, table: Table, settings: BootstrapSettings, seed: int) -> None:
         self._table, self._settings, self._seed = table, settings, seed
         crossed = table.second is not None
-        self._method = describe_method(settings.draws, settings.confidence, crossed=crossed)
+        self._method = describe_draws(settings.draws, crossed=crossed)
 
     def fit(self, temperature: float) -> dict[tuple[str, str], float]:
         """What calibrates each learned scorer at one temperature."""
@@ -184,7 +187,7 @@ class _Study:
         rows, second = self._at(temperature), self._table.second
         if second is None or not self._table.second_names:
             return []
-        method = describe_method(self._settings.draws, self._settings.confidence, crossed=False)
+        method = describe_draws(self._settings.draws, crossed=False)
         frame = replace(self._frame(rows, temperature, "all"), method=method)
         bootstrap = Bootstrap(self._table.n_prompts, None, self._settings.draws, self._seed)
         found = []

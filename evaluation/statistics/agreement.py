@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluation.statistics.bootstrap import Floats
+from evaluation.statistics.influence import influences
 from evaluation.statistics.measured import ONE_PROMPT, Measured
 from evaluation.statistics.sums import BETWEEN, KENDALL, PAIRS, POOLED, PROMPT_RHO, PROMPT_TAU, RANKED, WITHIN
 
@@ -62,6 +63,14 @@ def measure(statistic: Statistic, sums: Floats, totals: Floats | None) -> Measur
     if totals is None or n_prompts < 2:
         return Measured(value, None, n_prompts, n_responses, ONE_PROMPT, constant)
     return Measured(value, _values(statistic, totals, _VANISHED * variances), n_prompts, n_responses, None, constant)
+
+
+def influences_of(statistic: Statistic, sums: Floats) -> Floats | None:
+    """How far each prompt (prompts,) moves atanh of a correlation; None of a ratio, or where one prompt is all."""
+    if statistic.kind == "ratio":
+        return None
+    floors = _VANISHED * _variances(statistic, sums.sum(axis=0))
+    return influences(lambda at: _values(statistic, at, floors), sums)
 
 
 def constant_prompts(sums: Floats) -> int:

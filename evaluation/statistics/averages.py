@@ -4,16 +4,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from evaluation.statistics.bootstrap import (
-    Bootstrap,
-    Floats,
-    Interval,
-    Ints,
-    describe_method,
-    percentile_interval,
-    summed_over_prompts,
-)
+from evaluation.statistics.bootstrap import Bootstrap, Floats, Ints, summed_over_prompts
 from evaluation.statistics.estimate import Estimate
+from evaluation.statistics.interval import Interval, describe_method, percentile_interval
 
 MEAN = "mean"
 """The statistic's name. What is averaged stands as the scorer and as the oracle: it is compared with nothing."""

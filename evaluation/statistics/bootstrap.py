@@ -11,7 +11,8 @@ drawn independently and a row counts W_p V_g times (Owen 2007, "The pigeonhole b
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from hashlib import blake2b
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,18 +22,12 @@ from trainer.recipe import Model
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
-Scale = Literal["atanh", "plain"]
 
 _NUMBERS_IN_A_BLOCK = 16_000_000
 """Bounds a matrix of weights to 128 MB; fewer rows at a time would leave the multiplication waiting for memory."""
 
-_NUMBERS_IN_A_GROUP = 48_000_000
-"""Bounds the per-prompt sums held at once to 384 MB; more columns are drawn for in turn, with the same draws."""
-
-_MOST_UNDEFINED_DRAWS = 0.1
-"""An interval over fewer than nine tenths of the draws would describe another population."""
-
-BEYOND_RANGE = "the draws spread beyond what floating point numbers can hold"
+_NUMBERS_IN_A_GROUP = 64_000_000
+"""Bounds the per-prompt sums held at once to 512 MB; more columns are drawn for in turn, with the same draws."""
 
 
 class BootstrapSettings(Model):
@@ -84,12 +79,20 @@ class Bootstrap:
         if self.n_second is not None:
             return [self._crossed_totals(column, self.n_second) for column in columns]
         result: list[Floats] = []
-        for group in self._groups(columns):
-            sums = np.concatenate([column.contributions(None)[0] for column in group], axis=1)
-            totals = np.concatenate([weights @ sums for weights in self._prompt_weights(self._block(1))])
-            edges = np.cumsum([column.width for column in group])[:-1]
-            result.extend(np.split(totals, edges, axis=1))
-        return result
+        distinct, places = _DistinctSums(), []
+        for column in columns:
+            places.append(distinct.places(column.contributions(None)[0]))
+            if distinct.size > _NUMBERS_IN_A_GROUP:
+                result += self._drawn(distinct, places)
+                distinct, places = _DistinctSums(), []
+        return result + self._drawn(distinct, places)
+
+    def _drawn(self, distinct: "_DistinctSums", places: Sequence[Ints]) -> list[Floats]:
+        if not places:
+            return []
+        sums = distinct.taken()
+        totals = np.concatenate([weights @ sums for weights in self._prompt_weights(self._block(1))])
+        return [totals[:, place] for place in places]
 
     def weights(self, width: int) -> Iterator[Floats]:
         """How often each prompt counts, a block of draws (at most so many, prompts) at a time, with the draws above.
@@ -107,11 +110,6 @@ class Bootstrap:
     def _block(self, width: int) -> int:
         return max(1, _NUMBERS_IN_A_BLOCK // (self.n_prompts * width))
 
-    def _groups(self, columns: Sequence[Contributions]) -> Iterator[Sequence[Contributions]]:
-        size = max(1, _NUMBERS_IN_A_GROUP // (self.n_prompts * max((column.width for column in columns), default=1)))
-        for first in range(0, len(columns), size):
-            yield columns[first : first + size]
-
     def _prompt_weights(self, block: int) -> Iterator[Floats]:
         return _multinomial(self._seeds()[0], self.n_prompts, self.draws, block)
 
@@ -120,6 +118,38 @@ class Bootstrap:
 
     def _seeds(self) -> list[np.random.SeedSequence]:
         return np.random.SeedSequence(self.seed).spawn(2)
+
+
+class _DistinctSums:
+    """Sums by prompt of several columns, each that is equal in two of them held, and drawn for, once.
+
+    Scorers on the same responses share what is the oracle's, and much is the same for every prompt.
+    """
+
+    def __init__(self) -> None:
+        self._places: dict[bytes, int] = {}
+        self._sums: list[Floats] = []
+        self.size = 0
+
+    def places(self, sums: Floats) -> Ints:
+        """Where each of ``sums`` (prompts, width) stands among the distinct ones, (width,)."""
+        found = []
+        for each in np.ascontiguousarray(sums.T):
+            digest = blake2b(each).digest()
+            if digest not in self._places:
+                self._places[digest] = len(self._sums)
+                self._sums.append(each.copy())
+                self.size += len(each)
+            found.append(self._places[digest])
+        return np.array(found, dtype=np.int64)
+
+    def taken(self) -> Floats:
+        """The distinct sums (prompts, any); they are given away, to be held once."""
+        sums, self._sums = self._sums, []
+        result = np.empty((len(sums[0]) if sums else 0, len(sums)))
+        for place in reversed(range(len(sums))):
+            result[:, place] = sums.pop()
+        return result
 
 
 def _multinomial(seed: np.random.SeedSequence, size: int, draws: int, block: int) -> Iterator[Floats]:
@@ -131,43 +161,3 @@ def _multinomial(seed: np.random.SeedSequence, size: int, draws: int, block: int
             # counting uniform picks is the multinomial, and far faster than drawing its binomials one by one
             row[:] = np.bincount(generator.integers(size, size=size), minlength=size)
         yield weights
-
-
-@dataclass(frozen=True)
-class Interval:
-    """Percentile interval and standard error; all None where too many draws were undefined."""
-
-    lower: float | None
-    upper: float | None
-    standard_error: float | None
-    undefined_reason: str | None = None
-
-
-def percentile_interval(replicates: Floats, confidence: float, scale: Scale) -> Interval:
-    """Interval of a statistic from its bootstrap ``replicates`` (draws,), NaN where a draw left it undefined.
-
-    On the ``atanh`` scale of correlations, neighbouring draws are interpolated where their spread is even.
-    """
-    defined = replicates[np.isfinite(replicates)]
-    undefined = replicates.size - defined.size
-    if undefined > _MOST_UNDEFINED_DRAWS * replicates.size or defined.size < 2:
-        return Interval(None, None, None, f"undefined in {undefined} of {replicates.size} bootstrap draws")
-    tails = [(1 - confidence) / 2, (1 + confidence) / 2]
-    ends = np.tanh(np.quantile(fisher_z(defined), tails)) if scale == "atanh" else np.quantile(defined, tails)
-    with np.errstate(over="ignore"):
-        error = defined.std(ddof=1)
-    if not np.isfinite([*ends, error]).all():
-        return Interval(None, None, None, BEYOND_RANGE)
-    return Interval(float(ends[0]), float(ends[1]), float(error))
-
-
-def fisher_z(correlation: Floats) -> Floats:
-    """atanh of a correlation; exactly +-1 becomes large but finite."""
-    limit = np.nextafter(1.0, 0.0)
-    return np.arctanh(np.clip(correlation, -limit, limit))
-
-
-def describe_method(draws: int, confidence: float, *, crossed: bool) -> str:
-    """How an interval was made, for whoever reads the estimate."""
-    kind = "bootstrap of prompts crossed with second clusters" if crossed else "prompt-cluster bootstrap"
-    return f"{kind}, {draws} draws, {100 * confidence:g} % percentile interval"

@@ -13,6 +13,7 @@ In a bootstrap sample b moves by one Newton step from the whole sample's b: grad
 pairs. Bins are those of the whole sample, and draws of an ECE are centred on its value.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -39,6 +40,9 @@ RELIABILITY = "reliability"
 BINS = 10
 CALIBRATION_WIDTH = 4 + 4 * BINS
 _STEPS = 100
+_MANY, _EVERY = 100_000, 50
+"""Of so many pairs, each so manieth tells first about where the slope is: the steps over all of them become few."""
+
 _STEEPEST = 1e4
 """In units of the differences' own size: beyond it only perfect order is left to describe."""
 
@@ -67,18 +71,26 @@ def fit_slope(pairs: Pairs) -> float | None:
     if scale == 0 or not (pairs.difference.min() < 0 < pairs.difference.max()):
         return None
     x = pairs.difference / scale
-    b, low, high = 0.0, -_STEEPEST, _STEEPEST
+    few = _slope(x[::_EVERY], 0.0) if len(x) > _MANY else None
+    b = _slope(x, 0.0 if few is None else few)
+    return None if b is None or abs(b) >= _STEEPEST / 2 else b / scale
+
+
+def _slope(x: Floats, b: float) -> float | None:
+    """b of the differences ``x``, searched from ``b`` on; None where it is not found."""
+    low, high = -_STEEPEST, _STEEPEST
     for _ in range(_STEPS):
         p = _sigmoid(-b * x)
         slope = float(p @ x)
         low, high = (b, high) if slope > 0 else (low, b)
-        p *= (1 - p) * x
+        p -= p * p
+        p *= x
         curvature = float(p @ x)
         proposed = b + slope / curvature if curvature > 0 else np.inf
         step = (proposed if low < proposed < high else (low + high) / 2) - b
         b += step
         if abs(step) < 1e-10 * (1 + abs(b)):
-            return b / scale if abs(b) < _STEEPEST / 2 else None
+            return b
     return None
 
 
@@ -87,26 +99,22 @@ def temperature_of(slope: float | None) -> float | None:
     return 1 / slope if slope is not None and slope > 0 else None
 
 
-def calibration_numbers(pairs: Pairs, fit: Fit) -> list[Binned]:
+def calibration_numbers(pairs: Pairs, fit: Fit) -> Iterator[Binned]:
     """Gradient, curvature, two Brier scores; by bin: pairs, ordered as the oracle does, confidence plain, tempered."""
     d = pairs.difference
-    b, tau = fit.slope or 0.0, fit.temperature or 1.0
-    wrong = _sigmoid(-b * d)
-    plain, tempered = _sigmoid(d), _sigmoid(d / tau)
-    bins = equal_mass_bins(np.abs(d), BINS)
-    agrees = (1 + np.sign(d)) / 2
+    wrong = _sigmoid(-(fit.slope or 0.0) * d)
+    yield Binned(wrong * d)
     with np.errstate(under="ignore"):
-        curvature = wrong * (1 - wrong) * d * d
-    return [
-        Binned(wrong * d),
-        Binned(curvature),
-        Binned((1 - plain) ** 2),
-        Binned((1 - tempered) ** 2),
-        Binned(np.ones_like(d), bins, BINS),
-        Binned(agrees, bins, BINS),
-        Binned(np.maximum(plain, 1 - plain), bins, BINS),
-        Binned(np.maximum(tempered, 1 - tempered), bins, BINS),
-    ]
+        wrong -= wrong * wrong
+        yield Binned(wrong * d * d)
+    plain, tempered = _sigmoid(d), _sigmoid(d / (fit.temperature or 1.0))
+    yield Binned((1 - plain) ** 2)
+    yield Binned((1 - tempered) ** 2)
+    bins = equal_mass_bins(np.abs(d), BINS)
+    yield Binned(np.ones_like(d), bins, BINS)
+    yield Binned((1 + np.sign(d)) / 2, bins, BINS)
+    yield Binned(np.maximum(plain, 1 - plain), bins, BINS)
+    yield Binned(np.maximum(tempered, 1 - tempered), bins, BINS)
 
 
 def calibration_measures(
@@ -196,5 +204,8 @@ def _centred(found: Measured) -> Measured:
 
 
 def _sigmoid(x: Floats) -> Floats:
+    result = np.negative(x)
     with np.errstate(over="ignore", under="ignore"):
-        return np.asarray(1 / (1 + np.exp(-x)))
+        np.exp(result, out=result)
+        result += 1
+        return np.divide(1.0, result, out=result)

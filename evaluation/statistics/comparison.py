@@ -1,22 +1,22 @@
 """Differences of correlations between scorers on the same responses, with intervals that hold all at once.
 
 Both correlations come from the same bootstrap draws on the rows where both scorers have a value, so what prompts do to
-both cancels. Of several differences each interval is d +- q se, q being the c-quantile over draws of the largest
-|d* - d| / se among them (single-step max-T, Westfall and Young 1993, chapter 2): all of them hold with probability c.
+both cancels: a prompt's influence on the difference is the difference of its influences. The intervals of several
+differences are studentised by one quantile, of the largest |t*| among them, so that all of them hold at once.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
-from evaluation.statistics.bootstrap import BEYOND_RANGE, Interval, fisher_z
+from evaluation.statistics.bootstrap import Floats
 from evaluation.statistics.estimate import Comparison, Verdict
+from evaluation.statistics.interval import MOTIONLESS, Interval, Spread, fisher_z, simultaneous_intervals
 from evaluation.statistics.measured import ONE_PROMPT, Frame, Measured
 
 DIFFERENCE = "pearson_within"
 """The statistic whose atanh is compared."""
-
-_MOST_UNDEFINED_DRAWS = 0.1
 
 
 def difference(a: Measured, b: Measured) -> Measured:
@@ -24,54 +24,43 @@ def difference(a: Measured, b: Measured) -> Measured:
     if a.value is None or b.value is None:
         reason = a.reason if a.value is None else b.reason
         return Measured(None, None, a.n_prompts, a.n_responses, reason)
-    value = float(fisher_z(np.asarray(a.value)) - fisher_z(np.asarray(b.value)))
+    value = float(_apart(np.asarray(a.value), np.asarray(b.value)))
     if a.replicates is None or b.replicates is None:
         return Measured(value, None, a.n_prompts, a.n_responses, a.reason or b.reason or ONE_PROMPT)
-    replicates = fisher_z(a.replicates) - fisher_z(b.replicates)
+    replicates = _apart(a.replicates, b.replicates)
     return Measured(value, replicates, a.n_prompts, a.n_responses, None)
 
 
 def simultaneous(differences: Sequence[Measured], confidence: float) -> list[Interval]:
-    """An interval for each difference, such that all hold at once. Equal draws are expected of all."""
-    known = [each for each in differences if each.replicates is not None and each.value is not None]
-    if not known:
-        return [Interval(None, None, None, each.reason) for each in differences]
-    draws = np.stack([np.asarray(each.replicates) for each in known])
-    complete = np.isfinite(draws).all(axis=0)
-    lost = int((~complete).sum())
-    if lost > _MOST_UNDEFINED_DRAWS * complete.size:
-        reason = f"undefined in {lost} of {complete.size} bootstrap draws"
-        return [Interval(None, None, None, each.reason or reason) for each in differences]
-    draws = draws[:, complete]
-    values = np.array([each.value for each in known], dtype=np.float64)[:, None]
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        errors = draws.std(axis=1, ddof=1, keepdims=True)
-        t = np.where(errors > 0, np.abs(draws - values) / errors, 0)
-        half = np.quantile(t.max(axis=0), confidence) * errors[:, 0]
-    found = iter(zip(values[:, 0], half, errors[:, 0], strict=True))
-    return [
-        _interval(*next(found))
-        if each.replicates is not None and each.value is not None
-        else Interval(None, None, None, each.reason)
-        for each in differences
-    ]
+    """An interval for each difference, such that all hold at once. Equal draws are expected of all.
+
+    A difference without standard errors of its draws is divided by the draws' standard deviation in all of them.
+    """
+    spreads = [each.spread("plain") or _equally_sure(each) for each in differences]
+    known = [each for each in spreads if each is not None]
+    found = iter(simultaneous_intervals(known, confidence) if known else [])
+    intervals = []
+    for each, spread in zip(differences, spreads, strict=True):
+        interval = Interval(None, None, None, each.reason) if spread is None else next(found)
+        intervals.append(interval if each.errors is not None else replace(interval, kind="percentile"))
+    return intervals
 
 
 def compare(
-    pairs: Mapping[tuple[str, str], tuple[Measured, Measured, int]], oracle: str, frame: Frame
+    pairs: Mapping[tuple[str, str], tuple[Measured, int]],
+    oracle: str,
+    frame: Frame,
+    *,
+    where: str = "on common responses",
 ) -> list[Comparison]:
-    """Every pair of scorers, by name, with both correlations on their common rows and how many rows that leaves out."""
-    differences = [difference(a, b) for a, b, _ in pairs.values()]
+    """Every pair of scorers, by name, with their difference and how many rows are not in common."""
+    differences = [each for each, _ in pairs.values()]
     intervals = simultaneous(differences, frame.confidence)
     several = f", max-T over {len(differences)} comparisons" if len(differences) > 1 else ""
     found = []
-    for (a, b), (_, _, n_dropped), measured, interval in zip(
-        pairs, pairs.values(), differences, intervals, strict=True
-    ):
-        numbers = frame.numbers(oracle, measured, n_dropped, interval) | {
-            "method": f"difference of atanh r on common responses, {frame.method.split(', ')[0]}, "
-            f"{100 * frame.confidence:g} % interval{several}",
-        }
+    for ((a, b), (measured, n_dropped)), interval in zip(pairs.items(), intervals, strict=True):
+        numbers = frame.numbers(oracle, measured, n_dropped, interval)
+        numbers["method"] = f"difference of atanh r {where}, {numbers['method']}{several}"
         found.append(
             Comparison(
                 scorer_a=a, scorer_b=b, statistic=DIFFERENCE, verdict=verdict(interval.lower, interval.upper), **numbers
@@ -87,7 +76,15 @@ def verdict(lower: float | None, upper: float | None) -> Verdict:
     return "worse" if upper is not None and upper < 0 else "not resolved"
 
 
-def _interval(value: float, half: float, error: float) -> Interval:
-    if not np.isfinite([value - half, value + half, error]).all():
-        return Interval(None, None, None, BEYOND_RANGE)
-    return Interval(float(value - half), float(value + half), float(error))
+def _apart(a: Floats, b: Floats) -> Floats:
+    """atanh a - atanh b, 0 where that is rounding: a copy of a scorer is neither better nor worse."""
+    difference = fisher_z(a) - fisher_z(b)
+    return np.where(np.abs(difference) < MOTIONLESS, 0.0, difference)
+
+
+def _equally_sure(found: Measured) -> Spread | None:
+    if found.value is None or found.replicates is None:
+        return None
+    with np.errstate(all="ignore"):
+        error = float(np.nanstd(found.replicates, ddof=1)) if np.isfinite(found.replicates).sum() > 1 else np.nan
+    return Spread(found.value, found.replicates, error, np.full_like(found.replicates, error))

@@ -6,16 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluation.statistics.bootstrap import (
-    Bootstrap,
-    Floats,
-    Interval,
-    Ints,
-    describe_method,
-    percentile_interval,
-    summed_over_prompts,
-)
+from evaluation.statistics.bootstrap import Bootstrap, Floats, Ints, summed_over_prompts
 from evaluation.statistics.estimate import Estimate
+from evaluation.statistics.interval import Interval, describe_method, percentile_interval
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,13 @@ which is the U-statistic's projection (Hoeffding 1948) and makes a draw cost a m
 """
 
 import numpy as np
+from numpy.typing import NDArray
 
 from evaluation.statistics.bootstrap import Floats, Ints
 from evaluation.statistics.ordering import order, runs
+
+_DIRECT = 4
+"""Of so many bits are the numbers that are compared one by one."""
 
 
 def kendall_terms(x: Ints, y: Ints) -> Floats:
@@ -45,6 +49,8 @@ def _runs_of_equal_pairs(x: Ints, y: Ints) -> tuple[Ints, Ints]:
 
 def _below_among_equal(group: Ints, rank: Ints) -> Ints:
     """Per row how many rows of its group have a lower rank."""
+    if len(group) == int(group.max(initial=-1)) + 1:
+        return np.zeros(len(group), dtype=np.int64)  # every group is one row
     by_both = order(group, rank)
     starts, lengths = runs(group[by_both], rank[by_both])
     group_starts = np.repeat(*runs(group[by_both]))
@@ -56,27 +62,40 @@ def _below_among_equal(group: Ints, rank: Ints) -> Ints:
 def _both_below(x: Ints, y: Ints) -> Ints:
     """Per row how many rows have both a lower x and a lower y.
 
-    In the order of y, and of falling x where y ties, they are the earlier rows with a lower x. The bits of x are taken
-    from the highest: among rows that agree in all higher bits, a 1 has every 0 before it below itself, and nothing
-    else that this bit decides; a stable partition by the bit makes the groups of the next.
+    In the order of y, and of falling x where y ties, they are the earlier rows with a lower x. Where x ties, the later
+    row takes the lower number, so that numbers are distinct and no tie counts.
     """
-    highest = int(x.max(initial=0))
-    at = order(y, highest - x).astype(np.int32)
-    value, start = x[at].astype(np.int32), np.zeros(len(x), dtype=np.int32)
-    below = np.zeros(len(x), dtype=np.int64)
-    place = np.arange(len(x), dtype=np.int32)
-    for bit in reversed(range(highest.bit_length())):
-        ones = (value >> bit) & 1
-        zeros_before = np.cumsum(1 - ones, dtype=np.int32) - (1 - ones)
-        zeros_before -= zeros_before[start]
-        is_one = ones.astype(bool)
-        below[at[is_one]] += zeros_before[is_one]
-        zeros = np.bincount(start, weights=1 - ones, minlength=len(x)).astype(np.int32)
-        ones_start = start + zeros[start]
-        target = np.where(is_one, ones_start + (place - start - zeros_before), start + zeros_before)
-        start = np.where(is_one, ones_start, start)
-        moved = np.empty((3, len(x)), dtype=np.int32)
-        for row, values in zip(moved, (at, value, start), strict=True):
-            row[target] = values
-        at, value, start = moved
+    n = len(x)
+    at = order(y, int(x.max(initial=0)) - x)
+    number = np.empty(n, dtype=np.int32)
+    number[np.argsort(x[at][::-1], kind="stable")] = np.arange(n, dtype=np.int32)
+    number = number[::-1]
+    below = np.empty(n, dtype=np.int64)
+    below[at] = _lower_before(number)[number]
     return below
+
+
+def _lower_before(number: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Of each of the numbers 0, 1, ... in any order, how many lower ones stand before it; by number.
+
+    The bits are taken from the highest. Numbers that agree in all higher bits stand together, in their first order: a
+    1 has every 0 before it below itself, and nothing else that this bit decides; putting 0s before 1s makes the groups
+    of the next. Filled up to a power of two, each group is a row of a matrix and half of it are 0s.
+    """
+    bits = max(_DIRECT, (len(number) - 1).bit_length())
+    groups = np.concatenate([number, np.arange(len(number), 1 << bits, dtype=np.int32)])[None]
+    count = np.zeros_like(groups)
+    for bit in reversed(range(_DIRECT, bits)):
+        ones = ((groups >> bit) & 1).astype(bool)
+        np.add(count, np.cumsum(~ones, axis=1, dtype=np.int32), out=count, where=ones)
+        half = len(groups), 1 << bit
+        groups, count = (
+            np.concatenate([each[~ones].reshape(half), each[ones].reshape(half)], axis=1).reshape(-1, 1 << bit)
+            for each in (groups, count)
+        )
+    # few numbers are compared one with another faster than they are divided
+    for apart in range(1, 1 << _DIRECT):
+        count[:, apart:] += groups[:, :-apart] < groups[:, apart:]
+    by_number = np.empty(1 << bits, dtype=np.int32)
+    by_number[groups.ravel()] = count.ravel()
+    return by_number[: len(number)]

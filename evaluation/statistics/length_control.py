@@ -8,6 +8,7 @@ the r of what remains of x and y after regressing both on length with an interce
 import numpy as np
 
 from evaluation.statistics.bootstrap import Floats, Ints, summed_over_prompts
+from evaluation.statistics.influence import influences
 from evaluation.statistics.measured import Measured, measured
 from evaluation.statistics.sums import standardised, summed, weighted
 
@@ -78,6 +79,12 @@ def length_measures(sums: Floats, totals: Floats | None) -> dict[str, Measured]:
         reason = missing if spare >= 2 else "fewer responses than a correlation within prompts needs"
         found[name] = measured(function, sums, totals, contributing, reason)
     return found
+
+
+def length_influences(sums: Floats) -> dict[str, Floats | None]:
+    """By name, how far each prompt (prompts,) moves atanh of these correlations."""
+    functions = ((PARTIAL, _partial), (SCORER_LENGTH, _scorer_length), (ORACLE_LENGTH, _oracle_length))
+    return {name: influences(function, sums) for name, function in functions}
 
 
 def _partial(totals: Floats) -> Floats:

@@ -4,26 +4,27 @@ An accuracy over all pairs mixes near-ties, which even the oracle would not repe
 alike. The decided pairs are divided at the quartiles of the oracle's margin, the same for every scorer.
 """
 
+from collections.abc import Iterator
 from functools import partial
 
 import numpy as np
 
 from evaluation.statistics.bootstrap import Floats
 from evaluation.statistics.measured import Measured, measured
-from evaluation.statistics.pairs import Binned, Pairs, equal_mass_bins
+from evaluation.statistics.pairs import QUARTILES, Binned, Pairs
 
 ACCURACY_BY_MARGIN = "pairwise_accuracy_by_margin"
 """The curve's name; x is the quartile, 1 for the closest pairs."""
 
-QUARTILES = 4
 MARGIN_WIDTH = 2 * QUARTILES
 
 
-def margin_numbers(pairs: Pairs) -> list[Binned]:
+def margin_numbers(pairs: Pairs) -> Iterator[Binned]:
     """Agreeing pairs and all pairs, by quartile; ties of the scorer count half."""
-    quartile = equal_mass_bins(pairs.margin, QUARTILES)
+    quartile = pairs.decided.quartile
     agrees = (1 + np.sign(pairs.difference)) / 2
-    return [Binned(agrees, quartile, QUARTILES), Binned(np.ones_like(agrees), quartile, QUARTILES)]
+    yield Binned(agrees, quartile, QUARTILES)
+    yield Binned(np.ones_like(agrees), quartile, QUARTILES)
 
 
 def margin_accuracies(sums: Floats, totals: Floats | None, start: int) -> list[Measured]:

@@ -1,14 +1,22 @@
 """From sums over prompts to estimates: a value, its value in every bootstrap draw, an interval around it."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluation.statistics.bootstrap import Floats, Interval, Scale, percentile_interval
+from evaluation.statistics.bootstrap import Floats
 from evaluation.statistics.estimate import CurvePoint, Estimate
+from evaluation.statistics.interval import (
+    Interval,
+    Scale,
+    Spread,
+    fisher_z,
+    percentile_interval,
+    simultaneous_intervals,
+)
 
 ONE_PROMPT = "an interval needs two prompts"
 
@@ -24,6 +32,18 @@ class Measured:
     reason: str | None
     n_constant_prompts: int | None = None
     """Prompts with two responses or more whose scores are all equal, or whose judgements are."""
+
+    errors: tuple[float, Floats] | None = None
+    """Standard error of the sample, and of every draw (draws,), of atanh for a correlation; see ``influence``."""
+
+    def spread(self, scale: Scale) -> Spread | None:
+        """What a studentised interval on that scale is made of; None without standard errors."""
+        if self.value is None or self.replicates is None or self.errors is None:
+            return None
+        value, replicates = np.asarray(self.value), self.replicates
+        if scale == "atanh":
+            value, replicates = fisher_z(value), fisher_z(replicates)
+        return Spread(float(value), replicates, *self.errors)
 
 
 def measured(
@@ -56,6 +76,8 @@ class Frame:
     stratum: str
     confidence: float
     method: str
+    """What was drawn; ``numbers`` adds which interval was made of it."""
+
     n_total: int
     n_truncated: int | None
 
@@ -74,10 +96,21 @@ class Frame:
         )
 
     def interval(self, found: Measured, scale: Scale) -> Interval:
-        """The percentile interval of what was measured, or why there is none."""
+        """The interval of what was measured, studentised where its draws have standard errors, or why there is none."""
         if found.replicates is None:
             return Interval(None, None, None, found.reason)
-        return percentile_interval(found.replicates, self.confidence, scale)
+        spread = found.spread(scale)
+        if spread is None:
+            return percentile_interval(found.replicates, self.confidence, scale)
+        [interval] = simultaneous_intervals([spread], self.confidence)
+        if interval.lower is None or interval.upper is None:
+            # of three prompts or so too many draws have no standard error of their own
+            return percentile_interval(found.replicates, self.confidence, scale)
+        if scale == "plain":
+            return interval
+        lower, upper = np.tanh([interval.lower, interval.upper])
+        error = float(np.nanstd(found.replicates, ddof=1))
+        return replace(interval, lower=float(lower), upper=float(upper), standard_error=error)
 
     def numbers(self, oracle: str, found: Measured, n_dropped: int, interval: Interval) -> dict[str, Any]:
         """All fields that every estimate has."""
@@ -95,6 +128,6 @@ class Frame:
             "n_total": self.n_total,
             "n_truncated": self.n_truncated,
             "n_constant_prompts": found.n_constant_prompts,
-            "method": self.method,
+            "method": f"{self.method}, {100 * self.confidence:g} % {interval.kind} interval",
             "undefined_reason": interval.undefined_reason,
         }

@@ -1,7 +1,8 @@
 """Pairs of responses to one prompt that the oracle tells apart, listed one by one, and sums over them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -10,6 +11,8 @@ from evaluation.statistics.ordering import runs
 
 MOST_PAIRS = 20_000_000
 """Listed pairs take 24 bytes each; more of them have no margins and no calibration, and say so."""
+
+QUARTILES = 4
 
 MOST_WEIGHTED_PAIRS = 1_000_000
 """Under a second clustering every pair is weighted anew in every draw."""
@@ -23,12 +26,13 @@ _NUMBERS_IN_A_BLOCK = 16_000_000
 
 
 @dataclass(frozen=True)
-class Pairs:
-    """Decided pairs, each written so that the oracle prefers its first response."""
+class Decided:
+    """Which pairs of rows the oracle tells apart, each with the response that it prefers first."""
 
     prompt: Ints
-    difference: Floats
-    """Score of the preferred response minus score of the other."""
+    preferred: Ints
+    other: Ints
+    """Row numbers."""
 
     margin: Floats
     """Judgement of the preferred response minus judgement of the other; above 0."""
@@ -36,8 +40,35 @@ class Pairs:
     seconds: tuple[Ints, Ints] | None
     """Second clusters of the two responses."""
 
+    @cached_property
+    def quartile(self) -> Ints:
+        """Which quarter of the margins each pair's is in, from 0; the same for every scorer."""
+        return equal_mass_bins(self.margin, QUARTILES)
+
+    def scored(self, score: Floats) -> "Pairs":
+        """The pairs with what a scorer (rows,) makes of them."""
+        with np.errstate(over="ignore"):
+            difference = score[self.preferred]
+            difference -= score[self.other]
+        return Pairs(self, np.clip(difference, -_LARGEST, _LARGEST, out=difference))
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Decided pairs of one scorer."""
+
+    decided: Decided
+    difference: Floats
+    """Score of the preferred response minus score of the other."""
+
 
 def list_pairs(prompt: Ints, score: Floats, oracle: Floats, second: Ints | None) -> Pairs | None:
+    """Every decided pair of one scorer, as ``decided_pairs`` gives those of all."""
+    decided = decided_pairs(prompt, oracle, second)
+    return None if decided is None else decided.scored(score)
+
+
+def decided_pairs(prompt: Ints, oracle: Floats, second: Ints | None) -> Decided | None:
     """Every decided pair; None where there are more than ``MOST_PAIRS``. ``prompt`` (rows,) is sorted."""
     starts, sizes = runs(prompt)
     if (sizes * (sizes - 1) // 2).sum() > MOST_PAIRS:
@@ -50,13 +81,12 @@ def list_pairs(prompt: Ints, score: Floats, oracle: Floats, second: Ints | None)
         others.append((rows[:, None] + other).ravel())
     first, other = np.concatenate(firsts), np.concatenate(others)
     margin = oracle[first] - oracle[other]
-    decided = margin != 0
-    first, other, margin = first[decided], other[decided], margin[decided]
+    if not margin.all():
+        decided = margin != 0
+        first, other, margin = first[decided], other[decided], margin[decided]
     first, other = np.where(margin > 0, first, other), np.where(margin > 0, other, first)
-    with np.errstate(over="ignore"):
-        difference = np.clip(score[first] - score[other], -_LARGEST, _LARGEST)
     seconds = None if second is None else (second[first], second[other])
-    return Pairs(prompt[first], difference, np.abs(margin), seconds)
+    return Decided(prompt[first], first, other, np.abs(margin), seconds)
 
 
 @dataclass(frozen=True)
@@ -71,13 +101,15 @@ class Binned:
 class PairSums:
     """Sums over pairs of several numbers, side by side, after the number of responses; see ``Contributions``."""
 
-    def __init__(self, pairs: Pairs, numbers: Sequence[Binned], responses: Floats) -> None:
-        """``responses`` (prompts,): how many rows each prompt has."""
-        self._pairs, self._numbers = pairs, numbers if pairs.seconds is not None else ()
-        n_prompts = len(responses)
+    def __init__(self, pairs: Pairs, numbers: Iterable[Binned], responses: Floats) -> None:
+        """``responses`` (prompts,): how many rows each prompt has. Numbers are taken one by one."""
+        self._decided = pairs.decided if pairs.decided.seconds is not None else None
+        # only a second clustering weights pairs anew; those of many scorers are not kept for nothing
+        self._numbers = [] if self._decided is None else list(numbers)
+        prompt, n_prompts = pairs.decided.prompt, len(responses)
         sums = [responses[:, None]]
-        for each in numbers:
-            key = pairs.prompt if each.bin is None else pairs.prompt * each.bins + each.bin
+        for each in self._numbers or numbers:
+            key = prompt if each.bin is None else prompt * each.bins + each.bin
             by_bin = np.asarray(np.bincount(key, each.values, n_prompts * each.bins), dtype=np.float64)
             sums.append(by_bin.reshape(n_prompts, each.bins))
         self._sums = np.concatenate(sums, axis=1)
@@ -91,16 +123,17 @@ class PairSums:
     def crossed(self, prompt_weights: Floats, second_weights: Floats) -> Floats:
         """NaN where there are more than ``MOST_WEIGHTED_PAIRS``."""
         totals = np.full((len(prompt_weights), self.width), np.nan)
-        pairs = self._pairs
-        if pairs.seconds is None or len(pairs.prompt) > MOST_WEIGHTED_PAIRS:
+        decided = self._decided
+        if decided is None or decided.seconds is None or len(decided.prompt) > MOST_WEIGHTED_PAIRS:
             return totals
-        columns = np.concatenate([_spread_out(each, len(pairs.prompt)) for each in self._numbers], axis=1)
+        prompt = decided.prompt
+        columns = np.concatenate([_spread_out(each, len(prompt)) for each in self._numbers], axis=1)
         totals[:, 0] = prompt_weights @ self._sums[:, 0]
-        block = max(1, _NUMBERS_IN_A_BLOCK // max(1, len(pairs.prompt)))
+        block = max(1, _NUMBERS_IN_A_BLOCK // max(1, len(prompt)))
         for first in range(0, len(totals), block):
             draws = slice(first, first + block)
-            weight = prompt_weights[draws][:, pairs.prompt]
-            for second in pairs.seconds:
+            weight = prompt_weights[draws][:, prompt]
+            for second in decided.seconds:
                 weight *= second_weights[draws][:, second]
             totals[draws, 1:] = weight @ columns
         return totals

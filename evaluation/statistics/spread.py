@@ -8,7 +8,8 @@ linear and its scatter the same throughout.
 
 import numpy as np
 
-from evaluation.statistics.bootstrap import Floats, Ints, fisher_z, summed_over_prompts
+from evaluation.statistics.bootstrap import Floats, Ints, summed_over_prompts
+from evaluation.statistics.interval import fisher_z
 from evaluation.statistics.measured import ONE_PROMPT, Measured, measured
 from evaluation.statistics.sums import standardised, summed, weighted
 

@@ -11,8 +11,9 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluation.statistics.bootstrap import Bootstrap, Floats, Interval, Ints, describe_method, percentile_interval
+from evaluation.statistics.bootstrap import Bootstrap, Floats, Ints
 from evaluation.statistics.estimate import Estimate
+from evaluation.statistics.interval import Interval, describe_method, percentile_interval
 from evaluation.statistics.length_controlled import length_controlled
 
 WIN_RATE = "win_rate"

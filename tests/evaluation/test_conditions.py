@@ -25,7 +25,12 @@ def estimate(scorer: str, temperature: float | None, lower: float | None = 0.2) 
     )
 
 
-EVERYTHING = [estimate("rm", 1.0), estimate("rm", 2.0), estimate("ns/rm@3:chosen", 2.0), estimate("rm", None, None)]
+EVERYTHING = [
+    estimate("rm", 1.0).model_copy(update={"n_total": 44, "n_truncated": 2}),
+    estimate("rm", 2.0).model_copy(update={"n_total": 44, "n_truncated": 3}),
+    estimate("ns/rm@3:chosen", 2.0),
+    estimate("rm", None, None),
+]
 
 
 @pytest.mark.parametrize(
@@ -43,6 +48,8 @@ EVERYTHING = [estimate("rm", 1.0), estimate("rm", 2.0), estimate("ns/rm@3:chosen
         ("temperature=1 or temperature=2 and scorer!=rm", [0, 2]),  # and binds tighter
         ("(temperature=1 or temperature=2) and scorer!=rm", [2]),
         ("n_prompts == 10 and n_dropped<1", [0, 1, 2, 3]),
+        ("n_total = 44 and n_truncated < 3 and n_constant_prompts == null", [0]),
+        ("n_truncated >= 3", [1]),
     ],
 )
 def test_a_condition_chooses_what_it_says(condition: str, chosen: list[int]) -> None:

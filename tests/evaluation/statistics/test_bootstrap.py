@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from evaluation.statistics import bootstrap
-from evaluation.statistics.bootstrap import Bootstrap, Floats, percentile_interval, summed_over_prompts
+from evaluation.statistics.bootstrap import Bootstrap, Floats, summed_over_prompts
+from evaluation.statistics.interval import percentile_interval
 
 
 class Values:

@@ -61,6 +61,17 @@ def literally_resampled(clusters: Ints, second: Ints, draw: Floats, second_draw:
     return np.array(rows), np.array(names)
 
 
+def studentised(
+    estimate: float | None, replicates: Floats, without: list[float | None], draws: Floats, confidence: float
+) -> list[float]:
+    """Both ends by the definition: draws (draws, prompts) and the correlations without each prompt are given."""
+    z, z_without = np.arctanh(np.array(estimate, float)), np.arctanh(np.array(without, float))
+    u = np.sqrt((len(without) - 1) / len(without)) * (z_without.mean() - z_without)
+    errors = [np.sqrt(w @ (u - (w @ u) / len(u)) ** 2) for w in draws]
+    q = np.quantile(np.abs(np.arctanh(replicates) - z) / errors, confidence)
+    return [float(np.tanh(z + side * q * np.sqrt(u @ u))) for side in (-1, 1)]
+
+
 def test_within_and_between_prompts_can_contradict_each_other() -> None:
     # within each prompt the higher score is the better response (r = 1); prompts with higher scores are judged
     # worse: means (1.5, 11.5), (3.5, 6.5), (5.5, 1.5) lie on a falling line (r = -1)
@@ -127,8 +138,18 @@ def test_sums_give_what_resampling_the_rows_gives(crossed: bool) -> None:
     for name in STATISTICS - {"kendall_pooled"} - ({"spearman_per_prompt"} if crossed else set()):
         values = np.array([value for value in resampled[name] if value is not None])
         assert len(values) >= draws - 1  # a draw of one prompt alone has no r between prompts
-        low, high = np.quantile(values if name in PLAIN else np.arctanh(values), [0.1, 0.9])
-        expected = [low, high] if name in PLAIN else np.tanh([low, high]).tolist()
+        if name in PLAIN or crossed:
+            low, high = np.quantile(values if name in PLAIN else np.arctanh(values), [0.1, 0.9])
+            expected = [low, high] if name in PLAIN else np.tanh([low, high]).tolist()
+        else:
+            of = ranks if name == "spearman_pooled" else (x, y)
+            statistic = "pearson_pooled" if name == "spearman_pooled" else name
+            without = [
+                correlations(clusters[keep], {"s": of[0][keep]}, of[1][keep], draws=2)["s", statistic].estimate
+                for keep in (clusters != prompt for prompt in range(8))
+            ]
+            known = np.array([value is not None for value in resampled[name]])
+            expected = studentised(whole["s", name].estimate, values, without, prompt_draws[known], 0.8)
         assert [whole["s", name].lower, whole["s", name].upper] == pytest.approx(expected, abs=1e-10), name
         assert whole["s", name].standard_error == pytest.approx(values.std(ddof=1), abs=1e-10), name
 

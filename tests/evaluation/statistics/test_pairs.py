@@ -11,8 +11,8 @@ from evaluation.statistics.pairs import Binned, PairSums, equal_mass_bins, list_
 def test_pairs_are_written_with_the_preferred_response_first() -> None:
     found = list_pairs(np.array([0, 0, 0, 1]), np.array([5.0, 1, 2, 9]), np.array([1.0, 3, 3, 0]), None)
     assert found is not None
-    assert found.prompt.tolist() == [0, 0]  # the two judged 3 are no pair, nor is a response alone
-    assert sorted(zip(found.difference.tolist(), found.margin.tolist(), strict=True)) == [(-4, 2), (-3, 2)]
+    assert found.decided.prompt.tolist() == [0, 0]  # the two judged 3 are no pair, nor is a response alone
+    assert sorted(zip(found.difference.tolist(), found.decided.margin.tolist(), strict=True)) == [(-4, 2), (-3, 2)]
 
 
 def test_more_pairs_than_can_be_listed_are_said_not_sampled(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -45,16 +45,18 @@ def test_second_clusters_weigh_a_pair_by_both_of_its_responses() -> None:
     prompt, second = np.repeat(np.arange(6), 5), np.tile(np.arange(5), 6)
     found = list_pairs(prompt, generator.standard_normal(30), generator.standard_normal(30), second)
     assert found is not None
-    column = PairSums(found, [Binned(found.difference), Binned(found.margin, found.prompt % 2, 2)], np.full(6, 5.0))
+    column = PairSums(
+        found, [Binned(found.difference), Binned(found.decided.margin, found.decided.prompt % 2, 2)], np.full(6, 5.0)
+    )
     w, v = generator.integers(0, 3, (4, 6)).astype(float), generator.integers(0, 3, (4, 5)).astype(float)
-    assert found.seconds is not None
+    assert found.decided.seconds is not None
     for draw in range(4):
-        weight = w[draw, found.prompt] * v[draw, found.seconds[0]] * v[draw, found.seconds[1]]
-        odd = found.prompt % 2 == 1
+        weight = w[draw, found.decided.prompt] * v[draw, found.decided.seconds[0]] * v[draw, found.decided.seconds[1]]
+        odd = found.decided.prompt % 2 == 1
         expected = [
             (weight * found.difference).sum(),
-            (weight * found.margin)[~odd].sum(),
-            (weight * found.margin)[odd].sum(),
+            (weight * found.decided.margin)[~odd].sum(),
+            (weight * found.decided.margin)[odd].sum(),
         ]
         assert column.crossed(w, v)[draw, 1:] == pytest.approx(expected)
     # every weight one: the plain sums
@@ -65,5 +67,5 @@ def test_too_many_pairs_to_weigh_are_missing_not_wrong(monkeypatch: pytest.Monke
     monkeypatch.setattr(pairs_module, "MOST_WEIGHTED_PAIRS", 2)
     found = list_pairs(np.zeros(3, dtype=np.int64), np.arange(3.0), np.arange(3.0), np.arange(3))
     assert found is not None
-    column = PairSums(found, [Binned(found.margin)], np.array([3.0]))
+    column = PairSums(found, [Binned(found.decided.margin)], np.array([3.0]))
     assert np.isnan(column.crossed(np.ones((2, 1)), np.ones((2, 3)))).all()

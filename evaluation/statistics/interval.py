@@ -1,0 +1,124 @@
+"""Intervals from bootstrap draws: percentile, and studentised where influences are known.
+
+A percentile interval takes its ends from the draws as they are. Of few prompts, or of prompts that count very
+unequally, it is too narrow: the draws spread as the sample does, and the sample's spread is itself a guess. The
+studentised interval (Efron 1979; Hall 1988, "Theoretical comparison of bootstrap confidence intervals") divides every
+draw's deviation by that draw's own standard error, as Student does:
+
+    t* = (z* - z) / s*,     interval z +- q s,     q the c-quantile of |t*|.
+
+With jackknife influences u_p of the prompts (see ``influence``), s^2 = sum_p u_p^2 and s*^2 = sum_p W_p u_p^2 -
+(sum_p W_p u_p)^2 / P, which are two more sums over prompts and no derivative. Of several numbers q may be taken of the
+largest |t*| among them, and all intervals then hold at once (max-T: Westfall and Young 1993; Romano and Wolf 2005).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+
+from evaluation.statistics.bootstrap import Floats
+
+Scale = Literal["atanh", "plain"]
+
+_MOST_UNDEFINED_DRAWS = 0.1
+"""An interval over fewer than nine tenths of the draws would describe another population."""
+
+MOTIONLESS = 1e-9
+"""On the scale of atanh r a standard error this small is rounding."""
+
+_INDEFINITE = 1e-6
+"""A draw with less than this share of the sample's standard error has no standard error: it drew one prompt only."""
+
+BEYOND_RANGE = "the draws spread beyond what floating point numbers can hold"
+
+
+@dataclass(frozen=True)
+class Interval:
+    """Two ends and the standard error, which is the draws' standard deviation; all None where there is no interval."""
+
+    lower: float | None
+    upper: float | None
+    standard_error: float | None
+    undefined_reason: str | None = None
+    kind: Literal["percentile", "studentised"] = "percentile"
+
+
+@dataclass(frozen=True)
+class Spread:
+    """A number, what it is in every draw, and its standard error in the sample and in every draw."""
+
+    value: float
+    replicates: Floats
+    error: float
+    errors: Floats
+
+    def deviations(self) -> Floats:
+        """|t*| of every draw (draws,), NaN where the draw has none; zeros where nothing moves."""
+        if self.error <= 0:
+            return 0 * self.replicates
+        known = np.where(self.errors > _INDEFINITE * self.error, self.errors, np.nan)
+        return np.asarray(np.abs(self.replicates - self.value) / known)
+
+
+def percentile_interval(replicates: Floats, confidence: float, scale: Scale) -> Interval:
+    """Interval of a statistic from its bootstrap ``replicates`` (draws,), NaN where a draw left it undefined.
+
+    On the ``atanh`` scale of correlations, neighbouring draws are interpolated where their spread is even.
+    """
+    defined = replicates[np.isfinite(replicates)]
+    if reason := _too_few(defined, replicates):
+        return Interval(None, None, None, reason)
+    tails = [(1 - confidence) / 2, (1 + confidence) / 2]
+    ends = np.tanh(np.quantile(fisher_z(defined), tails)) if scale == "atanh" else np.quantile(defined, tails)
+    with np.errstate(over="ignore"):
+        error = defined.std(ddof=1)
+    return _interval(ends[0], ends[1], error)
+
+
+def simultaneous_intervals(spreads: Sequence[Spread], confidence: float) -> list[Interval]:
+    """Studentised intervals of several numbers, at least one, from equal draws; with ``confidence`` all of them hold.
+
+    A draw that leaves one of the numbers undefined is left out for all.
+    """
+    with np.errstate(all="ignore"):
+        largest = np.stack([each.deviations() for each in spreads]).max(axis=0)
+        defined = np.isfinite(largest)
+        if reason := _too_few(largest[defined], largest):
+            return [Interval(None, None, None, reason) for _ in spreads]
+        q = np.quantile(largest[defined], confidence)
+        ends = [(each.value - q * each.error, each.value + q * each.error) for each in spreads]
+        errors = [each.replicates[defined].std(ddof=1) for each in spreads]
+    return [replace(_interval(*each, error), kind="studentised") for each, error in zip(ends, errors, strict=True)]
+
+
+def fisher_z(correlation: Floats) -> Floats:
+    """atanh of a correlation; what rounding cannot tell from +-1 becomes large but finite."""
+    limit = 1 - 1e-12
+    return np.arctanh(np.clip(correlation, -limit, limit))
+
+
+def describe_draws(draws: int, *, crossed: bool) -> str:
+    """What was drawn, for whoever reads the estimate."""
+    clusters = "bootstrap of prompts crossed with second clusters" if crossed else "prompt-cluster bootstrap"
+    return f"{clusters}, {draws} draws"
+
+
+def describe_method(draws: int, confidence: float, *, crossed: bool) -> str:
+    """How a percentile interval was made."""
+    return f"{describe_draws(draws, crossed=crossed)}, {100 * confidence:g} % percentile interval"
+
+
+def _too_few(defined: Floats, draws: Floats) -> str | None:
+    """Why the defined ones of the draws make no interval."""
+    undefined = draws.size - defined.size
+    if undefined <= _MOST_UNDEFINED_DRAWS * draws.size and defined.size > 1:
+        return None
+    return f"undefined in {undefined} of {draws.size} bootstrap draws"
+
+
+def _interval(lower: float, upper: float, error: float) -> Interval:
+    if not np.isfinite([lower, upper, error]).all():
+        return Interval(None, None, None, BEYOND_RANGE)
+    return Interval(float(lower), float(upper), float(error))

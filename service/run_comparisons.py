@@ -1,0 +1,98 @@
+"""Two runs of the database, or two scorers of them, compared on the responses or prompts that they share."""
+
+import json
+from collections import defaultdict
+from typing import Any
+
+import numpy as np
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from evaluation.statistics.bootstrap import BootstrapSettings
+from evaluation.statistics.run_comparison import RunComparison, RunScores, compare_runs
+from service.db.queries import find_job
+from service.db.tables import Prompt, Response, Score
+from service.jobs.kinds import EVALUATION_KINDS
+from trainer.errors import InvalidInput
+
+
+def compared_runs(
+    session: Session,
+    run_a: str,
+    run_b: str,
+    *,
+    scorer_a: str | None = None,
+    scorer_b: str | None = None,
+    settings: BootstrapSettings,
+) -> list[RunComparison]:
+    """Differences of r within prompts, by scorer, oracle and temperature.
+
+    Without scorers, every learned scorer of the first run is compared with that of its name in the second; one
+    scorer named for the first run stands for both unless another is named for the second. Raises NotFound for a run
+    that does not exist and InvalidInput where there is nothing to compare.
+    """
+    a, b = read_scores(session, run_a), read_scores(session, run_b)
+    if scorer_a is None and scorer_b is None:
+        pairs = [(name, name) for name in a.scorers if name in b.scorers]
+        if run_a == run_b:
+            raise InvalidInput("a run compared with itself needs two scorers: name scorer_a and scorer_b")
+        if not pairs:
+            raise InvalidInput(
+                f"no scorer scored both runs; the first has {_listed(a)}, the second {_listed(b)}: "
+                "name scorer_a and scorer_b"
+            )
+    else:
+        pairs = [(scorer_a or scorer_b or "", scorer_b or scorer_a or "")]
+    for run, scores, names in ((run_a, a, {one for one, _ in pairs}), (run_b, b, {other for _, other in pairs})):
+        if unknown := sorted(names - set(scores.scorers)):
+            raise InvalidInput(f"{run} has no scores of {unknown[0]!r}; it has {_listed(scores)}")
+    return compare_runs(a, b, pairs, settings)
+
+
+def read_scores(session: Session, run: str) -> RunScores:
+    """Every learned scorer's and every oracle's values of a stress test. Raises NotFound or InvalidInput."""
+    job = find_job(session, run, EVALUATION_KINDS)
+    rows = session.execute(
+        select(Response.number, Response.temperature, Response.response, Prompt.content)
+        .join(Prompt, (Prompt.run == Response.run) & (Prompt.number == Response.prompt))
+        .where(Response.run == run)
+        .order_by(Response.number)
+    ).all()
+    if not rows:
+        raise InvalidInput(
+            f"{run} keeps no scores of single responses ({job.kind}, {job.status}); compare stress tests"
+        )
+    place = {number: index for index, (number, *_) in enumerate(rows)}
+    columns: dict[tuple[str, str, int | None], Any] = defaultdict(lambda: np.full(len(rows), np.nan))
+    scores = select(Score.role, Score.scorer, Score.scorer_version, Score.response, Score.score).where(
+        Score.run == run, Score.role != "control"
+    )
+    for role, scorer, version, response, score in session.execute(scores.order_by(Score.number)):
+        columns[role, scorer, version][place[response]] = np.nan if score is None else score
+    return RunScores(
+        prompts=[_text(content) for *_, content in rows],
+        temperature=np.array([np.nan if t is None else t for _, t, *_ in rows], dtype=np.float64),
+        responses=[response for _, _, response, _ in rows],
+        scorers=_named(columns, "scorer"),
+        oracles=_named(columns, "oracle"),
+    )
+
+
+def _named(columns: dict[tuple[str, str, int | None], Any], role: str) -> dict[str, Any]:
+    """Columns by the scorer's name, with its version where two versions scored the run."""
+    chosen = {(scorer, version): values for (its, scorer, version), values in columns.items() if its == role}
+    names = [scorer for scorer, _ in chosen]
+    return {
+        scorer if names.count(scorer) == 1 else f"{scorer}@{version}": values
+        for (scorer, version), values in chosen.items()
+    }
+
+
+def _text(content: Any) -> str:  # noqa: ANN401 - a text or messages
+    """Equal for prompts that say the same; a text is what the user says."""
+    turns = [{"role": "user", "content": content}] if isinstance(content, str) else content
+    return json.dumps(turns, sort_keys=True, ensure_ascii=False)
+
+
+def _listed(scores: RunScores) -> str:
+    return ", ".join(scores.scorers) or "none"
