@@ -114,12 +114,10 @@ def _cell(estimate: Estimate | None) -> Text:
 
 
 def _sections(evidence: Evidence) -> list[_Section]:
-    """Every drawing once, the first of several alike, each table below the figure that shows the same."""
+    """Every drawing once, each table below the figure that shows the same."""
     main = {drawing.name for build in (agreement, correlations) for drawing in build(evidence)}
     sections: list[_Section] = []
     for drawing in draw(evidence):
-        if drawing.further:
-            continue
         figure = _json(drawing.figure)
         if drawing.name in main and drawing.oracle is not None:
             grid = _grid(evidence.estimates, drawing.oracle)

@@ -90,7 +90,7 @@ def responses_of(thinned: Thinned) -> Responses | None:
     if not n_rows:
         return None
     versions = Counter((name, role) for name, _, role in {(row[1], row[2], row[3]) for row in thinned.scores})
-    columns: dict[str, dict[str, np.ndarray[Any, np.dtype[np.float64]]]] = {"oracle": {}, "scorer": {}, "control": {}}
+    columns: dict[str, dict[str, np.ndarray[Any, np.dtype[np.float64]]]] = {"oracle": {}, "scorer": {}}
     for place, name, version, role, score in thinned.scores:
         label = name if versions[name, role] == 1 else f"{name}@{version}"
         columns[role].setdefault(label, np.full(n_rows, np.nan))[place] = score
@@ -99,7 +99,7 @@ def responses_of(thinned: Thinned) -> Responses | None:
     return Responses(
         temperature=np.array(temperatures, dtype=np.float64),
         degenerate=np.array([each == 1 for each in measured], dtype=bool),
-        scores={**columns["scorer"], **columns["control"]},
+        scores=columns["scorer"],
         judgements=columns["oracle"],
         n_total=thinned.n_total,
     )

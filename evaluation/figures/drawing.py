@@ -23,9 +23,6 @@ class Drawing:
     oracle: str | None = None
     """By whose judgement, where it is about one oracle."""
 
-    further: bool = False
-    """One of several alike, of which pages show the first alone."""
-
 
 Builder = Callable[[Evidence], Iterator[Drawing]]
 """Draws what the evidence allows: nothing where its part is missing."""

@@ -49,6 +49,8 @@ class Evidence:
     comparisons: Sequence[Comparison] = ()
     responses: Responses | None = None
     metrics: Sequence[Series] = ()
+    every_alike: bool = False
+    """Whether of several figures alike, such as a scatter plot for each scorer, all are drawn, or the first alone."""
 
     @property
     def oracles(self) -> list[str]:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import numpy as np
+from numpy.typing import NDArray
 
 from evaluation.figures.drawing import Drawing, file_stem
 from evaluation.figures.evidence import Evidence, Responses, learned
@@ -14,16 +15,16 @@ _PANELS = 12
 
 
 def scatter(evidence: Evidence) -> Iterator[Drawing]:
-    """Every learned scorer against every oracle."""
+    """The first learned scorer, or every one, against every oracle."""
     found = evidence.responses
     if found is None:
         return
     for oracle in found.judgements:
-        for index, scorer in enumerate(learned(found.scores)):
-            yield _scatter(found, scorer, oracle, further=index > 0)
+        for scorer in learned(found.scores)[: None if evidence.every_alike else 1]:
+            yield _scatter(found, scorer, oracle)
 
 
-def _scatter(found: Responses, scorer: str, oracle: str, *, further: bool) -> Drawing:
+def _scatter(found: Responses, scorer: str, oracle: str) -> Drawing:
     temperatures = found.temperatures()[-_PANELS:] or [float("nan")]
     titles = [f"T = {each:g}" if np.isfinite(each) else "all responses" for each in temperatures]
     panels = Facets(titles, x="score", y=short(oracle, 22))
@@ -54,10 +55,9 @@ def _scatter(found: Responses, scorer: str, oracle: str, *, further: bool) -> Dr
         "scorer only tells text from noise." + (sample if len(found.temperature) < found.n_total else ""),
         panels.figure,
         oracle,
-        further,
     )
 
 
-def _told(values: Floats) -> list[float | None]:
-    """Four significant digits, which is more than a point shows; None where there is no number."""
-    return [float(f"{each:.4g}") if np.isfinite(each) else None for each in values]
+def _told(values: Floats) -> NDArray[np.float32]:
+    """Single precision, which is more than a point shows and half of what travels."""
+    return values.astype(np.float32)

@@ -13,15 +13,15 @@ _PANELS: dict[str, tuple[str, ...]] = {
     "margin": ("rewards/margins",),
     "accuracy": ("rewards/accuracies",),
     "discriminator losses": ("discriminator/chosen/loss", "discriminator/rejected/loss"),
-    "discriminators: policy from reference, AUC": (
+    "AUC: policy from reference": (
         "discriminator/chosen/auc_reference_policy",
         "discriminator/rejected/auc_reference_policy",
     ),
-    "discriminators: chosen from rejected, AUC": (
+    "AUC: chosen from rejected": (
         "discriminator/chosen/auc_chosen_rejected",
         "discriminator/rejected/auc_chosen_rejected",
     ),
-    "gradient norms at the hidden states": ("adversarial/objective_gradient_norm", "adversarial/gradient_norm"),
+    "gradient norms at h": ("adversarial/objective_gradient_norm", "adversarial/gradient_norm"),
     "cosine of the two gradients": ("adversarial/gradient_cosine",),
     "scores and reward": ("objective/scores", "objective/rlhf_reward"),
     "KL to the reference": ("objective/kl",),
@@ -50,11 +50,11 @@ def training(evidence: Evidence) -> Iterator[Drawing]:
         for index, (title, rows) in enumerate(shown.items()):
             for place, each in enumerate(rows):
                 _course(panels, index, each, place, alone=len(rows) == 1)
-            if title in _BY_CHANCE or title.endswith("AUC"):
+            if title in _BY_CHANCE or title.startswith("AUC"):
                 row, column = panels.place(index)
                 level = _BY_CHANCE.get(title, 0.5)
                 panels.figure.add_hline(y=level, line={"color": GREY, "width": 1}, row=row, col=column)
-        panels.axes(y={"nticks": 5})
+        panels.axes(y={"nticks": 5, "exponentformat": "e"})
         yield Drawing(
             file_stem("training", stage),
             f"How training went: {stage}",
@@ -70,7 +70,7 @@ def _course(panels: Facets, index: int, series: Series, place: int, *, alone: bo
     word = next((part for part in series.name.split("/") if part in _COLOURS), None)
     colour = BLUE if alone else _COLOURS.get(word or "", (GREEN, ORANGE)[place % 2])
     name = (word or series.name) if not alone else ""
-    smooth = len(values) >= 4 * _WIDTH
+    smooth = len(values) >= 4 * _WIDTH and series.name != "learning_rate"
     line = {"x": steps, "mode": "lines" if len(steps) > 1 else "markers", "hovertemplate": "step %{x}: %{y:.4g}"}
     if smooth:
         pale = {"line": {"color": colour, "width": 1}, "opacity": 0.3, "hoverinfo": "skip", "hovertemplate": None}

@@ -1,5 +1,6 @@
 """``assay report``: what a run or an audit found, as one HTML file that needs no network, and as image files."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -35,5 +36,5 @@ def report(
         from evaluation.figures import draw
         from evaluation.figures.export import write_images
 
-        for path in write_images(draw(evidence), figures, form):
+        for path in write_images(draw(replace(evidence, every_alike=True)), figures, form):
             say(str(path))

@@ -15,6 +15,7 @@ from evaluation.verdict import verdict
 from evaluation.wording import CORRELATIONS
 from service.db.records import CorrelationRecord, JobRecord, StressTestRecord
 from service.estimates import as_estimates
+from service.imports import heavy_imports
 
 if TYPE_CHECKING:
     from evaluation.figures import Drawing
@@ -134,20 +135,22 @@ def agreement_figure(correlations: Sequence[CorrelationRecord], statistic: str, 
 def run_figures(
     session: Session, run_id: str, correlations: Sequence[CorrelationRecord], oracle: str | None
 ) -> list[Shown]:
-    """What else there is to see of a run by one oracle: the report's figures, the first of several alike."""
-    from evaluation.figures import agreement, draw
-    from service.evidence import evidence_of
+    """What else there is to see of a run by one oracle: the report's figures."""
+    with heavy_imports():
+        from evaluation.figures import agreement, draw
+        from service.evidence import evidence_of
 
     evidence = evidence_of(session, run_id, correlations)
     above = {drawing.name for drawing in agreement(evidence)}
     drawings = [each for each in draw(evidence) if each.name not in above and each.oracle in {None, oracle}]
-    return [_shown(each, each.name) for each in drawings if not each.further]
+    return [_shown(each, each.name) for each in drawings]
 
 
 def training_figures(session: Session, job_id: str) -> list[Shown]:
     """The course of a training run, a figure for each stage."""
-    from evaluation.figures import draw
-    from service.evidence import training_of
+    with heavy_imports():
+        from evaluation.figures import draw
+        from service.evidence import training_of
 
     return [_shown(each, each.name) for each in draw(training_of(session, job_id))]
 

@@ -63,7 +63,7 @@ def score_page(
 
 @dataclass(frozen=True)
 class Thinned:
-    """Some of a run's responses, equally many of each temperature, with all their scores."""
+    """Some of a run's responses, equally many of each temperature, with what scorers and oracles said of them."""
 
     responses: list[ResponseRecord]
     scores: list[tuple[int, str, int | None, str, float]]
@@ -99,7 +99,8 @@ def thinned_scores(session: Session, run: str, per_temperature: int) -> Thinned:
     where = {row.number: index for index, (row, _) in enumerate(rows)}
     scores = select(Score.response, Score.scorer, Score.scorer_version, Score.role, Score.score)
     scores = scores.join(Response, (Response.run == Score.run) & (Response.number == Score.response))
-    found = session.execute(scores.where(Score.run == run, chosen).order_by(Score.number)) if rows else ()
+    scores = scores.where(Score.run == run, chosen, Score.role.in_(("scorer", "oracle"))).order_by(Score.number)
+    found = session.execute(scores) if rows else ()
     return Thinned(
         responses=[_response(row, prompt) for row, prompt in rows],
         scores=[

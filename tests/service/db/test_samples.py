@@ -27,7 +27,7 @@ def test_of_many_responses_those_are_taken_whose_multiple_of_the_golden_ratio_is
     ]
     assert found.n_total == 6
     assert {(place, name) for place, name, *_ in found.scores} == {
-        (place, name) for place in range(4) for name in ("helpful", "length", "judge")
+        (place, name) for place in range(4) for name in ("helpful", "judge")
     }
 
 
@@ -39,7 +39,7 @@ def test_columns_hold_what_each_scorer_said_and_a_gap_where_it_said_nothing(
         ingest_run(session, run, stress_run)
         found = responses_of(thinned_scores(session, run, per_temperature=100))
     assert found is not None
-    assert (list(found.scores), list(found.judgements), found.n_total) == (["helpful", "length"], ["judge"], 6)
+    assert (list(found.scores), list(found.judgements), found.n_total) == (["helpful"], ["judge"], 6)
     assert found.temperature.tolist() == [0, 1.5, 1.5, 0, 1.5, 1.5]
     # `helpful` could not score the last response, whose text has broken characters
     assert [str(value) == "nan" for value in found.scores["helpful"]] == [False] * 5 + [True]
