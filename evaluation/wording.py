@@ -70,6 +70,21 @@ def interval(lower: float, upper: float) -> str:
     return f"[{number(lower)}, {number(upper)}]"
 
 
+def ranged(estimate: Estimate | None, scale: float = 1.0, decimals: int = 3) -> str:
+    """``0.520 [0.450, 0.590]``, the number alone where it has no interval, a dash where there is none."""
+    if estimate is None or estimate.estimate is None:
+        return "–"
+    text = number(scale * estimate.estimate, decimals)
+    if estimate.lower is None or estimate.upper is None:
+        return text
+    return f"{text} [{number(scale * estimate.lower, decimals)}, {number(scale * estimate.upper, decimals)}]"
+
+
+def percent(estimate: Estimate | None) -> str:
+    """A share as ``52.0 [45.0, 59.0]``."""
+    return ranged(estimate, 100, 1)
+
+
 def told(estimate: Estimate) -> str:
     """``r = 0.52 [0.45, 0.59]``, or why there is no number."""
     symbol = _SYMBOLS.get(estimate.statistic.partition("_")[0]) or label(estimate.statistic)

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from pydantic import BaseModel
@@ -11,21 +11,19 @@ from sqlalchemy.orm import Session
 
 from evaluation.figures.evidence import Evidence, Responses, Series
 from evaluation.statistics.degeneration import DEGENERATE, measure_text
-from evaluation.statistics.estimate import Comparison, CurvePoint, Estimate
+from evaluation.statistics.estimate import Comparison, CurvePoint
 from service.database import open_database
 from service.db import queries
 from service.db.curves import curve_points, run_comparisons
 from service.db.records import CorrelationRecord
 from service.db.samples import Thinned, thinned_scores
 from service.db.session import sessions
-from service.estimates import as_estimates
+from service.estimates import Shape, as_estimates, estimates_in, from_row
 from service.jobs.kinds import EVALUATION_KINDS, TRAINING_KINDS
 from service.settings import Settings
 from trainer.data.text import as_text
 from trainer.errors import InvalidInput
 from trainer.reporting import read_events
-
-Shape = TypeVar("Shape", bound=BaseModel)
 
 RESPONSES_PER_TEMPERATURE = 300
 """In scatter plots and distributions: as many as show a cloud's shape."""
@@ -78,9 +76,9 @@ def read_directory(directory: Path) -> tuple[dict[str, Any], Evidence]:
 def evidence_in(summary: dict[str, Any]) -> Evidence:
     """What a recipe returned. Raises KeyError, TypeError or ValueError for anything else."""
     return Evidence(
-        estimates=[_row(Estimate, row) for row in summary["estimates"]],
-        points=[_row(CurvePoint, row) for row in summary.get("curves", [])],
-        comparisons=[_row(Comparison, row) for row in summary.get("comparisons", [])],
+        estimates=estimates_in(summary),
+        points=[from_row(CurvePoint, row) for row in summary.get("curves", [])],
+        comparisons=[from_row(Comparison, row) for row in summary.get("comparisons", [])],
     )
 
 
@@ -107,10 +105,3 @@ def responses_of(thinned: Thinned) -> Responses | None:
 
 def _fields(model: type[Shape], record: BaseModel) -> Shape:
     return model.model_validate(record.model_dump(include=set(model.model_fields)))
-
-
-def _row(model: type[Shape], row: dict[str, Any]) -> Shape:
-    """A line of a run's file: fields that are newer than it are left to their defaults."""
-    fields = model.model_fields
-    required = {name for name, field in fields.items() if field.is_required()}
-    return model(**{name: row[name] for name in fields if name in row or name in required})

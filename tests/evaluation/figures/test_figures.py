@@ -389,7 +389,7 @@ def test_every_drawing_has_a_caption_and_a_name_of_its_own_that_is_fit_for_a_fil
         for oracle in ("x", "y/z")
     ]
     scores = {f"a/{number}:b": np.arange(4.0) for number in range(6)}
-    drawings = draw(Evidence(rows, responses=responses(scores=scores)))
+    drawings = draw(Evidence(rows, responses=responses(scores=scores), every_alike=True))
     names = [each.name for each in drawings]
     assert len(set(names)) == len(names) > 6
     assert all(each.caption.endswith((".", ".")) and len(each.caption) > 60 for each in drawings)
