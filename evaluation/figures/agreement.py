@@ -19,6 +19,7 @@ from evaluation.figures.style import (
     TEMPERATURE,
     blank,
     correlation_range,
+    room_for_legend,
     say_nothing,
     short,
     temperature_ticks,
@@ -46,7 +47,9 @@ def agreement_with(evidence: Evidence, statistic: str, oracle: str) -> Drawing:
     if not rows:
         figure = say_nothing(blank(), f"no {label(statistic)} with {oracle} at any temperature")
     else:
-        figure = _together(paths, names) if len(names) <= _TOGETHER else _apart(paths, names, statistic)
+        figure = (
+            room_for_legend(_together(paths, names)) if len(names) <= _TOGETHER else _apart(paths, names, statistic)
+        )
         figure.add_hline(y=chance(statistic), line={"color": GREY, "width": 1})
         figure.update_xaxes(**temperature_ticks(each.temperature for each in rows))
         figure.update_yaxes(range=correlation_range(rows, chance(statistic)))
@@ -75,7 +78,7 @@ def _together(paths: Mapping[str, Sequence[Estimate]], names: Sequence[str]) -> 
         dash = DASHES[index // len(COLOURS) % len(DASHES)]
         style = {"color": COLOURS[index % len(COLOURS)], "dash": dash, "width": 2.5}
         add_path(figure, scorer, paths[scorer], style, SYMBOLS[index % len(SYMBOLS)], band=BAND, legendrank=1000)
-    return figure
+    return room_for_legend(figure)
 
 
 def _apart(paths: Mapping[str, Sequence[Estimate]], names: Sequence[str], statistic: str) -> go.Figure:

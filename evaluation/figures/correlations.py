@@ -7,7 +7,7 @@ import plotly.graph_objects as go
 from evaluation.figures.drawing import Drawing, file_stem
 from evaluation.figures.evidence import Evidence
 from evaluation.figures.paths import arms, hover
-from evaluation.figures.style import BLUE, GREEN, GREY, ORANGE, blank, correlation_range, short
+from evaluation.figures.style import BLUE, GREEN, GREY, ORANGE, blank, correlation_range, room_for_legend, short
 from evaluation.statistics.estimate import Estimate
 from evaluation.wording import label
 
@@ -60,5 +60,5 @@ def _forest(paths: dict[str, list[Estimate]], oracle: str) -> go.Figure:
         range=[len(scorers) - 0.5, -0.5],
         showgrid=False,
     )
-    figure.update_layout(height=130 + 60 * len(scorers), margin={"t": 40})
-    return figure
+    figure.update_layout(height=130 + 60 * len(scorers))
+    return room_for_legend(figure)

@@ -7,7 +7,7 @@ import plotly.graph_objects as go
 from evaluation.figures.drawing import Drawing, file_stem
 from evaluation.figures.evidence import Evidence
 from evaluation.figures.paths import arms, hover
-from evaluation.figures.style import BLUE, GREY, ORANGE, blank, short
+from evaluation.figures.style import BLUE, GREY, ORANGE, blank, room_for_legend, short
 from evaluation.statistics.estimate import Comparison
 
 _READINGS = {"better": (BLUE, "circle"), "worse": (ORANGE, "square"), "not resolved": (GREY, "circle-open")}
@@ -77,5 +77,5 @@ def _forest(rows: Sequence[Comparison]) -> go.Figure:
         showgrid=False,
         tickfont={"size": 11},
     )
-    figure.update_layout(height=120 + 22 * len(rows), margin={"t": 40}, meta={"min_width": 620})
-    return figure
+    figure.update_layout(height=120 + 22 * len(rows), meta={"min_width": 620})
+    return room_for_legend(figure)

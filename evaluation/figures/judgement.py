@@ -7,7 +7,7 @@ import plotly.graph_objects as go
 from evaluation.figures.drawing import Drawing, file_stem
 from evaluation.figures.evidence import Evidence
 from evaluation.figures.paths import add_path
-from evaluation.figures.style import BAND, COLOURS, SYMBOLS, TEMPERATURE, blank, temperature_ticks
+from evaluation.figures.style import BAND, COLOURS, SYMBOLS, TEMPERATURE, blank, room_for_legend, temperature_ticks
 from evaluation.statistics.averages import MEAN
 from evaluation.statistics.estimate import Estimate
 
@@ -34,6 +34,8 @@ def _figure(paths: dict[str, list[Estimate]], oracle: str) -> go.Figure:
         style = {"color": COLOURS[index % len(COLOURS)], "width": 2.5}
         add_path(figure, name, path, style, SYMBOLS[index % len(SYMBOLS)], band=BAND)
     figure.update_layout(showlegend=len(paths) > 1, height=320)
+    if len(paths) > 1:
+        room_for_legend(figure)
     figure.update_xaxes(
         title_text=TEMPERATURE, **temperature_ticks(each.temperature for path in paths.values() for each in path)
     )

@@ -40,6 +40,13 @@ def blank() -> go.Figure:
     return figure
 
 
+def room_for_legend(figure: go.Figure) -> go.Figure:
+    """The figure with a line above it for its legend, which ``meta.legend`` says how high: pages may set their own."""
+    meta = figure.layout.meta or {}
+    figure.update_layout(margin={"t": 44}, meta={**meta, "legend": 32})
+    return figure
+
+
 def heat(temperature: float) -> str:
     """Blue at T = 0 over violet to orange at T = 2."""
     place = min(max(temperature, 0.0), 2.0)

@@ -7,30 +7,45 @@ from evaluation.figures.evidence import Evidence, Series
 from evaluation.figures.facets import Facets
 from evaluation.figures.style import BLUE, GREEN, GREY, ORANGE, PURPLE
 
-_PANELS: dict[str, tuple[str, ...]] = {
-    "loss": ("loss",),
-    "rewards": ("rewards/chosen", "rewards/rejected"),
-    "margin": ("rewards/margins",),
-    "accuracy": ("rewards/accuracies",),
-    "discriminator losses": ("discriminator/chosen/loss", "discriminator/rejected/loss"),
-    "AUC: policy from reference": (
-        "discriminator/chosen/auc_reference_policy",
-        "discriminator/rejected/auc_reference_policy",
-    ),
-    "AUC: chosen from rejected": (
-        "discriminator/chosen/auc_chosen_rejected",
-        "discriminator/rejected/auc_chosen_rejected",
-    ),
-    "gradient norms at h": ("adversarial/objective_gradient_norm", "adversarial/gradient_norm"),
-    "cosine of the two gradients": ("adversarial/gradient_cosine",),
-    "scores and reward": ("objective/scores", "objective/rlhf_reward"),
-    "KL to the reference": ("objective/kl",),
-    "reward model's accuracy": ("reward_model/live/accuracy", "reward_model/anchor/accuracy"),
-    "gradient norm": ("grad_norm", "discriminator/grad_norm"),
-    "learning rate": ("learning_rate",),
+_PANELS: dict[str, dict[str, str]] = {
+    "loss": {"loss": ""},
+    "rewards": {"rewards/chosen": "chosen", "rewards/rejected": "rejected"},
+    "margin": {"rewards/margins": ""},
+    "accuracy": {"rewards/accuracies": ""},
+    "discriminator losses": {"discriminator/chosen/loss": "chosen", "discriminator/rejected/loss": "rejected"},
+    "AUC: policy from reference": {
+        "discriminator/chosen/auc_reference_policy": "chosen",
+        "discriminator/rejected/auc_reference_policy": "rejected",
+    },
+    "AUC: chosen from rejected": {
+        "discriminator/chosen/auc_chosen_rejected": "chosen",
+        "discriminator/rejected/auc_chosen_rejected": "rejected",
+    },
+    "gradient norms at h": {
+        "adversarial/objective_gradient_norm": "objective",
+        "adversarial/gradient_norm": "adversarial",
+    },
+    "cosine of the two gradients": {"adversarial/gradient_cosine": ""},
+    "scores": {"objective/scores": ""},
+    "KL to the reference": {"objective/kl": ""},
+    "reward model's accuracy": {"reward_model/live/accuracy": "live", "reward_model/anchor/accuracy": "anchor"},
+    "gradient norms": {"grad_norm": "policy", "discriminator/grad_norm": "discriminators"},
+    "learning rate": {"learning_rate": ""},
 }
+"""Metrics by panel, with the word for each in the legend; none where it is the panel's only one."""
+
 _BY_CHANCE = {"accuracy": 0.5, "cosine of the two gradients": 0.0}
-_COLOURS = {"chosen": BLUE, "rejected": ORANGE, "live": BLUE, "anchor": PURPLE}
+_COLOURS = {
+    "": BLUE,
+    "chosen": BLUE,
+    "rejected": ORANGE,
+    "objective": GREEN,
+    "adversarial": PURPLE,
+    "live": BLUE,
+    "anchor": ORANGE,
+    "policy": GREEN,
+    "discriminators": PURPLE,
+}
 _WIDTH = 25
 """A running mean over so many points lies over the raw course where there are four times as many."""
 
@@ -40,16 +55,16 @@ def training(evidence: Evidence) -> Iterator[Drawing]:
     for stage in dict.fromkeys(each.stage for each in evidence.metrics):
         series = {each.name: each for each in evidence.metrics if each.stage == stage and each.points}
         shown = {
-            title: [series[name] for name in names if name in series]
-            for title, names in _PANELS.items()
-            if any(name in series for name in names)
+            title: {word: series[name] for name, word in words.items() if name in series}
+            for title, words in _PANELS.items()
+            if any(name in series for name in words)
         }
         if not shown:
             continue
         panels = Facets(list(shown), x="step", y="", shared_y=False, panel_height=150)
         for index, (title, rows) in enumerate(shown.items()):
-            for place, each in enumerate(rows):
-                _course(panels, index, each, place, alone=len(rows) == 1)
+            for word, each in rows.items():
+                _course(panels, index, each, word)
             if title in _BY_CHANCE or title.startswith("AUC"):
                 row, column = panels.place(index)
                 level = _BY_CHANCE.get(title, 0.5)
@@ -65,23 +80,21 @@ def training(evidence: Evidence) -> Iterator[Drawing]:
         )
 
 
-def _course(panels: Facets, index: int, series: Series, place: int, *, alone: bool) -> None:
+def _course(panels: Facets, index: int, series: Series, word: str) -> None:
     steps, values = [step for step, _ in series.points], [value for _, value in series.points]
-    word = next((part for part in series.name.split("/") if part in _COLOURS), None)
-    colour = BLUE if alone else _COLOURS.get(word or "", (GREEN, ORANGE)[place % 2])
-    name = (word or series.name) if not alone else ""
     smooth = len(values) >= 4 * _WIDTH and series.name != "learning_rate"
+    colour = _COLOURS[word]
     line = {"x": steps, "mode": "lines" if len(steps) > 1 else "markers", "hovertemplate": "step %{x}: %{y:.4g}"}
     if smooth:
         pale = {"line": {"color": colour, "width": 1}, "opacity": 0.3, "hoverinfo": "skip", "hovertemplate": None}
-        panels.add(index, **{**line, **pale}, y=values, name=name, showlegend=False)
+        panels.add(index, **{**line, **pale}, y=values, name=word, showlegend=False)
     panels.add(
         index,
         **line,
         y=_running_mean(values) if smooth else values,
         line={"color": colour, "width": 2},
         marker={"color": colour},
-        **({"name": name} if name else {"name": series.name, "showlegend": False}),
+        **({"name": word} if word else {"name": series.name, "showlegend": False}),
     )
 
 

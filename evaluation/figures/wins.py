@@ -1,6 +1,6 @@
 """Which of two policies is judged better as temperature rises: Figure 3 of the GANPO paper."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from evaluation.figures.drawing import Drawing
 from evaluation.figures.evidence import Evidence
@@ -33,7 +33,7 @@ def wins(evidence: Evidence) -> Iterator[Drawing]:
     panels.level(50)
     panels.axes(
         x=temperature_ticks(each.temperature for path in paths.values() for each in path),
-        y={"range": [-2, 102], "dtick": 25},
+        y={"range": _range(paths.values())},
     )
     (_, winner, rival), *_ = paths
     yield Drawing(
@@ -44,3 +44,9 @@ def wins(evidence: Evidence) -> Iterator[Drawing]:
         "is not resolved.",
         panels.figure,
     )
+
+
+def _range(paths: Iterable[Sequence[Estimate]]) -> list[float]:
+    """Around the line of a draw, as far as any interval goes and ten points at least."""
+    known = [percent(end) for path in paths for each in path for end in (each.lower, each.upper) if end is not None]
+    return [max(min([40.0, *known]) - 3, -2), min(max([60.0, *known]) + 3, 102)]

@@ -24,16 +24,16 @@ function draw(figure) {
   const { data, layout } = JSON.parse(document.getElementById(figure.dataset.figure).textContent);
   const canvas = figure.querySelector(".canvas");
   const dressed = { ...themed(layout), showlegend: false };
-  if (layout.height) {  // as high as its panels need; the legend's room goes, for it stands below
-    const legendRoom = layout.meta?.legend ?? 0;
+  const legendRoom = layout.meta?.legend ?? 0;  // which goes, for the legend stands below
+  dressed.margin = { ...layout.margin, t: layout.margin.t - legendRoom };
+  if (layout.height) {
     dressed.height = layout.height - legendRoom;
-    dressed.margin = { ...layout.margin, t: layout.margin.t - legendRoom };
     canvas.style.height = `${dressed.height}px`;
     canvas.style.minWidth = `${layout.meta?.min_width ?? 0}px`;
   }
   if (canvas.clientWidth < 560) {  // the heading says what is drawn; the width is for the drawing
     for (const name of Object.keys(dressed)) if (name.startsWith("yaxis")) dressed[name].title = undefined;
-    dressed.margin = { ...layout.margin, l: 34 };
+    dressed.margin = { ...dressed.margin, l: 34 };
   }
   Plotly.react(canvas, data, dressed, { displayModeBar: false, responsive: true });
   const list = figure.querySelector(".legend");
