@@ -12,6 +12,10 @@ _GAP, _ABOVE, _LEGEND, _BELOW = 34, 34, 30, 54
 """Pixels: between rows for the panels' names, above them for the first row's, for the legend, for the axis."""
 
 
+_LONGEST = {1: 90, 2: 46, 3: 30, 4: 24}
+"""Characters of a panel's name, by how many panels stand side by side."""
+
+
 class Facets:
     """A figure of several panels, filled by place. A series is named in the legend once."""
 
@@ -38,7 +42,7 @@ class Facets:
             rows=rows,
             cols=self._columns,
             specs=filled,
-            subplot_titles=[short(title) for title in titles],
+            subplot_titles=[short(title, _LONGEST[self._columns]) for title in titles],
             vertical_spacing=_GAP / inner if rows > 1 else 0,
             horizontal_spacing=(0.03 if shared_y else 0.08) if self._columns > 1 else 0,
             figure=blank(),

@@ -12,7 +12,7 @@ from evaluation.statistics.averages import MEAN
 from evaluation.statistics.estimate import Estimate
 
 _LEVELS = {"prompt": "every instruction of a prompt", "instruction": "each instruction"}
-_RULES = {"strict": (BLUE, "circle"), "loose": (ORANGE, "square")}
+_RULES = {"strict": (BLUE, "circle", "solid"), "loose": (ORANGE, "square-open", "dot")}
 
 
 def instructions(evidence: Evidence) -> Iterator[Drawing]:
@@ -29,7 +29,7 @@ def instructions(evidence: Evidence) -> Iterator[Drawing]:
     titles = [f"{_LEVELS[level]}, {'raw' if statistic == MEAN else 'above the floor'}" for level, statistic in corners]
     panels = Facets(titles, x=TEMPERATURE, y="followed, %", columns=2)
     for index, (level, statistic) in enumerate(corners):
-        for rule, (colour, symbol) in _RULES.items():
+        for rule, (colour, symbol, dash) in _RULES.items():
             path = paths[level, rule, statistic]
             if not path:
                 continue
@@ -38,7 +38,7 @@ def instructions(evidence: Evidence) -> Iterator[Drawing]:
                 span = [path[0].temperature, path[-1].temperature]
                 line = {"color": GREY, "width": 1.2, "dash": "dot" if rule == "loose" else "dash"}
                 panels.add(index, name=f"floor, {rule}", x=span, y=[percent(floor)] * 2, mode="lines", line=line)
-            style = {"color": colour, "width": 2.5}
+            style = {"color": colour, "width": 2.5, "dash": dash}
             shown = panels.in_legend({"name": rule})
             add_path(
                 panels.figure,
