@@ -16,19 +16,18 @@ from plotly.offline import get_plotlyjs
 from rich.table import Table
 from rich.text import Text
 
-from evaluation.figures import correlation_by_temperature, forest, length_by_temperature, oracle_by_temperature
+from evaluation.figures import Evidence, agreement, correlations, draw
 from evaluation.grid import Grid, is_graded, oracles_of, scorers_by_statistic, scorers_by_temperature, smallest_leads
 from evaluation.statistics.asked_columns import LEAD_WITHIN
-from evaluation.statistics.averages import MEAN
 from evaluation.statistics.estimate import Estimate
-from evaluation.verdict import Reading, reading, verdict
-from evaluation.wording import CORRELATIONS, interval, label, number, unbroken
+from evaluation.verdict import Reading, course, reading, verdict
+from evaluation.wording import interval, label, number, unbroken
 from trainer.files import write_atomically
 
 
 @dataclass(frozen=True)
 class _Section:
-    """A figure or a table with what it shows."""
+    """A figure, a table, or both, with what to read off them."""
 
     title: str
     text: str
@@ -36,10 +35,13 @@ class _Section:
     grid: Grid | None = None
 
 
-def write_report(summary: dict[str, Any], estimates: Sequence[Estimate], path: Path) -> None:
+_KINDS = {"audit": "Audit", "win_rate": "Comparison", "benchmark": "Benchmark", "downstream": "Benchmark"}
+
+
+def write_report(summary: dict[str, Any], evidence: Evidence, path: Path) -> None:
     """Write one HTML file with verdict, figures, tables and the numbers behind them.
 
-    ``summary`` is what a stress test or an audit returned; see docs/statistics.md. Raises StorageFailure.
+    ``summary`` is what a recipe returned; see docs/statistics.md. Raises StorageFailure.
     """
     environment = Environment(
         loader=PackageLoader("evaluation"),
@@ -48,13 +50,14 @@ def write_report(summary: dict[str, Any], estimates: Sequence[Estimate], path: P
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    estimates = evidence.estimates
     page = environment.get_template("report.html").render(
         title=summary.get("policy") or Path(str(summary.get("path") or summary.get("name", "responses"))).name,
-        kind="Stress test" if is_graded(estimates) else "Audit",
-        facts=_facts(summary, estimates),
+        kind=_kind(summary, evidence),
+        facts=_facts(summary, evidence),
         notices=summary.get("notices", []),
-        verdict=verdict(estimates),
-        sections=_sections(estimates),
+        verdict=verdict(estimates) if estimates or not evidence.metrics else course(evidence.metrics),
+        sections=_sections(evidence),
         estimates=estimates,
         csv=base64.b64encode(_csv(estimates).encode()).decode(),
         method=estimates[0].method if estimates else "",
@@ -110,65 +113,57 @@ def _cell(estimate: Estimate | None) -> Text:
     return text.append(f"\n{number(estimate.lower)} {number(estimate.upper)}", style="dim")
 
 
-def _sections(estimates: Sequence[Estimate]) -> list[_Section]:
+def _sections(evidence: Evidence) -> list[_Section]:
+    """Every drawing once, each table below the figure that shows the same."""
+    main = {drawing.name for build in (agreement, correlations) for drawing in build(evidence)}
     sections: list[_Section] = []
-    for oracle in oracles_of(estimates):
-        if is_graded(estimates):
-            sections += _by_temperature(estimates, oracle)
-        elif any(each.statistic in CORRELATIONS and each.oracle == oracle for each in estimates):
-            sections.append(
-                _Section(
-                    f"Agreement with {oracle}",
-                    "Within prompts, responses to the same prompt are compared; between prompts, the prompts' means; "
-                    "pooled mixes both. Lines are confidence intervals.",
-                    _json(forest(estimates, oracle)),
-                    scorers_by_statistic(estimates, oracle),
-                )
-            )
-        ahead = smallest_leads(estimates, oracle)
-        if ahead.rows:
-            text = (
-                "Difference of atanh r within prompts between a scorer and the trivial control that comes closest, on "
-                "the same responses; a control may be read either way. Above zero, the scorer knows something that "
-                "no control does."
-            )
-            sections.append(_Section("Lead over trivial controls", text, grid=ahead))
-    if any(each.statistic == MEAN and each.scorer == "length" for each in estimates):
-        text = "Typical length (geometric mean) and the share of responses cut at the token limit."
-        sections.append(_Section("Length and truncation", text, _json(length_by_temperature(estimates))))
+    for drawing in draw(evidence):
+        figure = _json(drawing.figure)
+        if drawing.name in main and drawing.oracle is not None:
+            grid = _grid(evidence.estimates, drawing.oracle)
+            sections.append(_Section(drawing.title, drawing.caption, figure, grid))
+            sections += _leads(evidence.estimates, drawing.oracle)
+        else:
+            sections.append(_Section(drawing.title, drawing.caption, figure))
     return sections
 
 
-def _by_temperature(estimates: Sequence[Estimate], oracle: str) -> list[_Section]:
+def _grid(estimates: Sequence[Estimate], oracle: str) -> Grid:
+    if is_graded(estimates):
+        return scorers_by_temperature(estimates, "pearson_within", oracle)
+    return scorers_by_statistic(estimates, oracle)
+
+
+def _leads(estimates: Sequence[Estimate], oracle: str) -> list[_Section]:
+    ahead = smallest_leads(estimates, oracle)
     text = (
-        "How well a scorer orders responses to the same prompt, as sampling temperature drives them away from what it "
-        "was trained on. Bands are confidence intervals; grey lines are trivial controls."
+        "Difference of atanh r within prompts between a scorer and the trivial control that comes closest, on the same "
+        "responses; a control may be read either way. Above zero, the scorer knows something that no control does."
     )
-    figure = _json(correlation_by_temperature(estimates, "pearson_within", oracle))
-    sections = [
-        _Section(
-            f"Agreement with {oracle} within prompts",
-            text,
-            figure,
-            scorers_by_temperature(estimates, "pearson_within", oracle),
-        )
-    ]
-    if any(each.statistic == MEAN and each.scorer == oracle for each in estimates):
-        text = "What becomes of the policy itself: the mean judgement of its responses."
-        sections.append(_Section(f"Judgement of {oracle}", text, _json(oracle_by_temperature(estimates, oracle))))
-    return sections
+    return [_Section(f"Lead over trivial controls, by {oracle}", text, grid=ahead)] if ahead.rows else []
 
 
-def _facts(summary: dict[str, Any], estimates: Sequence[Estimate]) -> list[tuple[str, str]]:
+def _kind(summary: dict[str, Any], evidence: Evidence) -> str:
+    if evidence.metrics:
+        return "Training"
+    return _KINDS.get(str(summary.get("kind")), "Stress test" if is_graded(evidence.estimates) else "Audit")
+
+
+def _facts(summary: dict[str, Any], evidence: Evidence) -> list[tuple[str, str]]:
     """What the reader needs to know of the run, as far as its summary tells."""
     facts = []
+    estimates = evidence.estimates
+    if not estimates and evidence.metrics:
+        steps = max(step for each in evidence.metrics for step, _ in each.points)
+        return [("steps", f"{steps:,}"), ("metrics", f"{len(evidence.metrics)}")]
     for key, words in (("n_responses", "responses"), ("n_prompts", "prompts")):
         known = summary.get(key, max((getattr(each, key) for each in estimates), default=0))
         facts.append((words, f"{known:,}"))
     temperatures = sorted({each.temperature for each in estimates if each.temperature is not None})
     if temperatures:
         facts.append(("temperatures", ", ".join(f"{each:g}" for each in temperatures)))
-    facts.append(("oracles" if len(oracles_of(estimates)) > 1 else "oracle", ", ".join(oracles_of(estimates))))
+    oracles = oracles_of(estimates)
+    facts.append(("oracles" if len(oracles) > 1 else "oracle", ", ".join(oracles)))
     return facts
 
 

@@ -6,6 +6,7 @@ from evaluation.statistics.above_floor import MEAN_ABOVE_FLOOR
 from evaluation.statistics.asked_columns import LEAD_WITHIN
 from evaluation.statistics.averages import MEAN
 from evaluation.statistics.estimate import Estimate
+from evaluation.statistics.policy_wins import WIN_RATE as POLICY_WINS
 from evaluation.statistics.win_rate import DISCRETE, LEAD, LENGTH, LENGTH_CONTROLLED, WIN_RATE
 
 _LABELS = {
@@ -47,13 +48,15 @@ def label(statistic: str) -> str:
     """``r within prompts`` for ``pearson_within``, ``over length`` for a lead; an unknown name as it is."""
     if statistic.startswith(LEAD_WITHIN):
         return f"over {statistic.removeprefix(LEAD_WITHIN)}"
+    if statistic.startswith(POLICY_WINS):
+        return f"win rate over {statistic.removeprefix(POLICY_WINS)}"
     rate, lead, reference = statistic.partition(LEAD)
     return f"{_LABELS.get(rate, rate)} over {reference}" if lead else _LABELS.get(statistic, statistic)
 
 
 def chance(statistic: str) -> float:
     """What the statistic is for a scorer that knows nothing."""
-    return 0.5 if statistic in _HALF_BY_CHANCE else 0.0
+    return 0.5 if statistic in _HALF_BY_CHANCE or statistic.startswith(POLICY_WINS) else 0.0
 
 
 def number(value: float, decimals: int = 2) -> str:
@@ -65,6 +68,21 @@ def number(value: float, decimals: int = 2) -> str:
 def interval(lower: float, upper: float) -> str:
     """``[0.31, 0.54]``"""
     return f"[{number(lower)}, {number(upper)}]"
+
+
+def ranged(estimate: Estimate | None, scale: float = 1.0, decimals: int = 3) -> str:
+    """``0.520 [0.450, 0.590]``, the number alone where it has no interval, a dash where there is none."""
+    if estimate is None or estimate.estimate is None:
+        return "–"
+    text = number(scale * estimate.estimate, decimals)
+    if estimate.lower is None or estimate.upper is None:
+        return text
+    return f"{text} [{number(scale * estimate.lower, decimals)}, {number(scale * estimate.upper, decimals)}]"
+
+
+def percent(estimate: Estimate | None) -> str:
+    """A share as ``52.0 [45.0, 59.0]``."""
+    return ranged(estimate, 100, 1)
 
 
 def told(estimate: Estimate) -> str:

@@ -118,16 +118,17 @@ def _report(settings: Settings, directory: Path) -> Path:
     """Print the table of the newest stress test and write its page."""
     from evaluation.report import table, write_report
     from evaluation.verdict import verdict
-    from service.estimates import read_run
+    from service.evidence import read_evidence
 
     run_id = find_done(_recipe(STRESS_TEST), settings)
     assert run_id is not None  # the stages before saw to it
-    summary, estimates = read_run(settings, run_id)
+    summary, evidence = read_evidence(settings, run_id)
+    estimates = evidence.estimates
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
     console.print(table(estimates))
     console.print(f"\n{verdict(estimates).headline}\n", markup=False)
     report = directory / "report.html"
-    write_report(summary, estimates, report)
+    write_report(summary, evidence, report)
     return report
 
 

@@ -22,7 +22,15 @@ def settle_versions(
     """
     path = directory / PINS_FILE
     content: dict[str, str] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    if added := {name: _pinned(name, store, elsewhere) for name in names if name not in content}:
+    # outputs of one artifact are of one version, whatever is published while names are settled
+    opened = {name.partition(":")[0]: pinned.partition(":")[0] for name, pinned in content.items()}
+    added = {}
+    for name in (name for name in names if name not in content):
+        reference, colon, output = name.partition(":")
+        known = opened.get(reference)
+        added[name] = _pinned(name, store, elsewhere) if known is None else f"{known}{colon}{output}"
+        opened[reference] = added[name].partition(":")[0]
+    if added:
         content |= added
         write_atomically(path, json.dumps(content, indent=2) + "\n")
     return content

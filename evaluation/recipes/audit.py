@@ -1,4 +1,8 @@
-"""Audit scorers on judged responses somebody already has: the stress test's statistics, without sampling."""
+"""Audit scorers on judged responses somebody already has: the stress test's statistics, without sampling.
+
+Beside ``correlations.jsonl``, ``curves.jsonl`` and ``comparisons.jsonl`` the run directory has ``pins.json``, which
+version every registered scorer's name means for this run.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +15,7 @@ from evaluation.judged_columns import JudgedColumns, Lines, is_registered
 from evaluation.recipes.correlations import write_findings
 from evaluation.recipes.findings import Findings, Table, as_rows, find
 from evaluation.recipes.pair_scoring import scoring_pairs
-from evaluation.scorers.controls import CONTROLS
+from evaluation.scorers.controls import CONTROLS, family
 from evaluation.statistics.bootstrap import BootstrapSettings
 from trainer.data.text import OnOverlong
 from trainer.files import read_jsonl
@@ -55,20 +59,22 @@ class AuditRecipe(Recipe):
         # what a model is compared with; who asks for controls alone gets those asked for
         learned = any(name not in CONTROLS for name in self.scorers)
         added = [name for name in CONTROLS if learned and name not in asked]
-        with scoring_pairs(run.artifacts, registered, self.on_overlong) as (score, versions):
-            columns = JudgedColumns(asked, controls=added, cluster=self.cluster, score=score)
+        beside = [name for name in dict.fromkeys(self.scorers) if is_registered(name)]
+        with scoring_pairs(run, registered, self.on_overlong, beside=beside) as scoring:
+            names = [*asked, *scoring.untrained]
+            columns = JudgedColumns(names, controls=added, cluster=self.cluster, score=scoring.score)
             lines = read_judged(path, self.limit, say=notices.append)
             columns.read(_watched(lines, run.reporter, _count(path, self.limit)) if registered else lines)
         scorers = [*dict.fromkeys(self.scorers), *(name for name in added if columns.known(name))]
         run.reporter.message(
             f"{columns.n_rows} responses to {columns.n_prompts} prompts, {self.bootstrap.draws} bootstrap draws"
         )
-        found = self._find(columns, scorers, run.reporter)
-        notices += _error_notices(columns.errors, columns.n_rows)
+        found = self._find(columns, scorers, scoring.untrained, run.reporter)
+        notices += _error_notices(columns.errors, columns.n_rows, asked)
         for notice in notices:
             run.reporter.message(notice)
-        write_findings(found, versions, None, run.directory)
-        estimates, curves, comparisons = as_rows(found, versions, None)
+        write_findings(found, scoring.versions, None, run.directory)
+        estimates, curves, comparisons = as_rows(found, scoring.versions, None)
         return {
             "kind": self.kind,
             "path": self.path,
@@ -76,6 +82,7 @@ class AuditRecipe(Recipe):
             "n_prompts": columns.n_prompts,
             "temperatures": sorted({each.temperature for each in found.estimates if each.temperature is not None}),
             "scorers": scorers,
+            "untrained": list(dict.fromkeys(map(family, scoring.untrained))),
             "oracles": self.oracles,
             "cluster": self.cluster,
             "notices": notices,
@@ -84,7 +91,9 @@ class AuditRecipe(Recipe):
             "comparisons": comparisons,
         }
 
-    def _find(self, columns: JudgedColumns, scorers: Sequence[str], reporter: Reporter) -> Findings:
+    def _find(
+        self, columns: JudgedColumns, scorers: Sequence[str], untrained: Sequence[str], reporter: Reporter
+    ) -> Findings:
         def watch(done: int, total: int) -> None:
             if total > 1:
                 reporter.progress("correlate", done, total, unit="temperature")
@@ -95,6 +104,7 @@ class AuditRecipe(Recipe):
             n_prompts=columns.n_prompts,
             temperature=columns.temperature,
             scorers={name: columns.values(name) for name in scorers},
+            untrained={name: columns.values(name) for name in untrained},
             oracles={name: columns.values(name) for name in self.oracles},
             second=columns.cluster,
             second_names=columns.cluster_names,
@@ -118,8 +128,10 @@ def _count(path: Path, limit: int | None) -> int:
     return sum(1 for _ in read_jsonl(path, limit))
 
 
-def _error_notices(errors: dict[str, tuple[int, str]], n_rows: int) -> list[str]:
+def _error_notices(errors: dict[str, tuple[int, str]], n_rows: int, asked: Sequence[str]) -> list[str]:
+    """What scorers could not do; untrained twins fail where what they stand beside does."""
     return [
         f"{name} could not score {count} of {n_rows} responses; the first: {first}"
         for name, (count, first) in errors.items()
+        if name in asked
     ]

@@ -31,7 +31,6 @@ from evaluation.suites.suite import Item, clusters
 from trainer.data.tables import Table
 from trainer.data.text import OnOverlong
 from trainer.errors import AssayError, InvalidInput
-from trainer.pins import settle_versions
 from trainer.recipe import ArtifactName, Recipe, Run
 
 SCORES_FILE = "item_scores.jsonl"
@@ -129,21 +128,20 @@ class BenchmarkRecipe(Recipe):
         for each in asked:
             if not is_registered(each) and each not in ("length", "zlib_ratio"):
                 raise InvalidInput(f"{each} is not known of a benchmark's responses; use length or zlib_ratio")
-        pinned = settle_versions(registered, run.artifacts, run.directory)
         log = RowLog(run.directory / SCORES_FILE)
         done = {(row["scorer"], row["item"]) for row in log.rows()}
-        with scoring_pairs(run.artifacts, [pinned[each] for each in registered], self.on_overlong) as (score, _):
+        with scoring_pairs(run, registered, self.on_overlong) as scoring:
             for start in range(0, len(items), _ITEMS_AT_ONCE):
                 run.reporter.raise_if_stopped()
                 batch = range(start, min(start + _ITEMS_AT_ONCE, len(items)))
                 waiting = [each for each in registered if not done.issuperset((each, index) for index in batch)]
-                if waiting and score is not None:
+                if waiting and scoring.score is not None:
                     pairs = [Pair(items[i].prompt, text) for i in batch for text in _responses(items[i])]
-                    answered = score([pinned[each] for each in waiting], pairs)
+                    answered = scoring.score(waiting, pairs)
                     log.append(
                         row
                         for each in waiting
-                        for row in _rows(each, batch, items, answered[pinned[each]])
+                        for row in _rows(each, batch, items, answered[each])
                         if (each, row["item"]) not in done
                     )
                 run.reporter.progress("score", batch.stop, len(items), unit="item")

@@ -1,6 +1,7 @@
-"""Win rates against one baseline: from judged battles, or from outputs that an oracle judges here.
+"""Win rates against one baseline: from judged battles, from outputs that an oracle judges here, or of two stress tests.
 
-Files of the run directory: ``correlations.jsonl``, an Estimate a line, with the model as ``scorer``.
+Files of the run directory: ``correlations.jsonl``, an Estimate a line, with the model as ``scorer``; ``pins.json``,
+which version of a registered oracle judged.
 """
 
 from collections.abc import Sequence
@@ -27,6 +28,7 @@ from evaluation.judged_columns import is_registered
 from evaluation.recipes.correlations import CORRELATIONS_FILE, write_rows
 from evaluation.recipes.findings import as_row
 from evaluation.recipes.pair_scoring import scoring_pairs
+from evaluation.recipes.run_wins import compare_runs
 from evaluation.scorers.controls import CONTROLS, Response
 from evaluation.statistics.bootstrap import BootstrapSettings
 from evaluation.statistics.win_rate import win_rates
@@ -42,10 +44,12 @@ class WinRateRecipe(Recipe):
     kind: Literal["win_rate"] = "win_rate"
     name: ArtifactName = "win-rate"
     paths: Annotated[list[str], Field(min_length=1)]
-    """AlpacaEval's annotations, or outputs of models; see docs/statistics.md."""
+    """AlpacaEval's annotations, outputs of models, or the run directories of two stress tests, the first policy meeting
+    the second; see docs/statistics.md."""
 
     oracle: str | None = None
-    """Who judges outputs: a registered scorer, or a trivial control. Annotations and recorded scores bring theirs."""
+    """Who judges outputs: a registered scorer, or a trivial control. Annotations and recorded scores bring theirs, and
+    stress tests several, of which this names one."""
 
     baseline: str | None = None
     """The model of the files that all others meet. Annotations name theirs."""
@@ -66,6 +70,8 @@ class WinRateRecipe(Recipe):
 
     def run(self, run: Run) -> dict[str, Any]:
         """Write ``correlations.jsonl`` and return the summary that docs/statistics.md describes."""
+        if any(Path(each).is_dir() for each in self.paths):
+            return self._compare_runs(run)
         battles, oracle = self._battles(run)
         baseline = one_baseline(battles)
         contests = Contests(battles)
@@ -107,6 +113,39 @@ class WinRateRecipe(Recipe):
             "estimates": rows,
         }
 
+    def _compare_runs(self, run: Run) -> dict[str, Any]:
+        directories = [Path(each) for each in self.paths]
+        if len(directories) != 2 or not all(each.is_dir() for each in directories):
+            raise InvalidInput("paths: give the run directories of two stress tests, or files and no directory")
+        if self.baseline is not None or self.reference is not None or self.difficulty is not None:
+            raise InvalidInput("of two stress tests the second is what the first meets: leave out all but the oracle")
+
+        def watch(done: int, total: int) -> None:
+            run.reporter.progress("compare", done, total, unit="temperature")
+            run.reporter.raise_if_stopped()
+
+        found = compare_runs(directories, self.oracle, self.bootstrap, self.seed, watch)
+        for notice in found.notices:
+            run.reporter.message(notice)
+        rows = [as_row(each, None, each.scorer) for each in found.estimates]
+        write_rows(rows, run.directory / CORRELATIONS_FILE)
+        first, second = found.names
+        return {
+            "kind": self.kind,
+            "paths": self.paths,
+            "oracle": ", ".join(found.oracles),
+            "oracles": found.oracles,
+            "baseline": second,
+            "models": [first],
+            "reference": None,
+            "difficulty": None,
+            "temperatures": found.temperatures,
+            "n_responses": found.n_responses,
+            "n_prompts": found.n_prompts,
+            "notices": found.notices,
+            "estimates": rows,
+        }
+
     def _battles(self, run: Run) -> tuple[list[Battle], str]:
         """Every battle of the files, and who judged them."""
         rows = [located for path in self.paths for located in read_rows(Path(path))]
@@ -141,13 +180,13 @@ class WinRateRecipe(Recipe):
                 raise InvalidInput(f"oracle: {oracle!r} is no scorer's name; recorded scores are used without one")
             return [CONTROLS[oracle](Response(each.instruction, each.output)) for each in outputs]
         scores: list[float | None] = []
-        with scoring_pairs(run.artifacts, [oracle], "error") as (score, _):
-            assert score is not None  # a registered scorer was asked for
+        with scoring_pairs(run, [oracle], "error") as scoring:
+            assert scoring.score is not None  # a registered scorer was asked for
             for start in range(0, len(outputs), _PAIRS_AT_ONCE):
                 run.reporter.raise_if_stopped()
                 run.reporter.progress("judge", start, len(outputs), unit="output")
                 pairs = [Pair(each.instruction, each.output) for each in outputs[start : start + _PAIRS_AT_ONCE]]
-                found = score([oracle], pairs)[oracle]
+                found = scoring.score([oracle], pairs)[oracle]
                 scores += [None if isinstance(each, AssayError) else each for each in found]
         run.reporter.progress("judge", len(outputs), len(outputs), unit="output")
         if all(each is None for each in scores):

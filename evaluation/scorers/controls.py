@@ -73,7 +73,9 @@ def family(scorer: str) -> str:
 
 def untrained_like(scorer: str) -> str:
     """What the untrained networks beside the scorer ``NAME:OUTPUT``, if there are any, are told as."""
-    name, _, output = scorer.rpartition(":")
+    name, colon, output = scorer.rpartition(":")
+    if not colon:  # its first output was meant
+        return f"{scorer}:{UNTRAINED}"
     _, at, version = output.partition("@")  # told where two versions are compared
     return f"{name}:{UNTRAINED}{at}{version}"
 

@@ -1,6 +1,5 @@
 """``assay train``, ``assay stress`` and ``assay audit``: run a recipe here and now, recorded like any job."""
 
-import json
 import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -10,8 +9,8 @@ from rich.console import Console
 
 from service.cli.options import ArtifactDir, AsJson, DatabaseUrl
 from service.cli.printing import print_json, say
+from service.cli.recorded import Output, run_recorded
 from service.settings import Settings, load_settings
-from trainer.files import write_atomically
 from trainer.recipe import apply_overrides, read_recipe
 
 RecipeFile = Annotated[Path, typer.Argument(metavar="RECIPE.yaml", help="YAML or JSON.")]
@@ -73,13 +72,15 @@ def audit(
     cluster: Annotated[
         str | None, typer.Option(metavar="COLUMN", help="What else makes responses alike, such as policy.")
     ] = None,
-    output: Annotated[Path | None, typer.Option(metavar="OUT.json", help="Also write everything here.")] = None,
+    output: Output = None,
     form: Annotated[Literal["json", "table"], typer.Option("--format", help="What to print.")] = "table",
     as_json: AsJson = False,
     database_url: DatabaseUrl = None,
     artifact_dir: ArtifactDir = None,
 ) -> None:
     """Measure scorers against oracles on responses somebody has judged already."""
+    from service.jobs.kinds import parse_any_recipe
+
     settings = load_settings(database_url=database_url, artifact_dir=artifact_dir)
     content = {
         "kind": "audit",
@@ -88,13 +89,12 @@ def audit(
         "oracles": oracle,
         "cluster": cluster,
     }
-    job = _run(content, settings)
-    if output is not None:
-        write_atomically(output, json.dumps(job["result"], allow_nan=False, indent=2) + "\n")
-    if as_json or form == "json":
-        print_json(job["result"])
-        return
-    _print_verdict(job["id"], settings)
+    recipe = parse_any_recipe(content)
+
+    def show(job: dict[str, Any]) -> None:
+        _print_verdict(job["id"], settings)
+
+    run_recorded(recipe, settings, output, as_json=as_json or form == "json", show=show)
 
 
 def _read(path: Path, overrides: list[str] | None, *, training: bool) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """``assay winrate``: how often models beat a baseline, recorded like any job."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -8,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from service.cli.options import ArtifactDir, AsJson, DatabaseUrl
-from service.cli.printing import print_json, print_table, say
-from service.settings import load_settings
-from trainer.files import write_atomically
+from service.cli.printing import print_table, say
+from service.cli.recorded import Output, run_recorded
+from service.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     from evaluation.statistics.estimate import Estimate
@@ -19,10 +18,16 @@ if TYPE_CHECKING:
 def winrate(
     files: Annotated[
         list[Path],
-        typer.Argument(metavar="OUTPUTS|ANNOTATIONS.json...", help="As alpaca_eval writes them; .jsonl and .gz too."),
+        typer.Argument(
+            metavar="OUTPUTS|ANNOTATIONS.json...|RUN_A RUN_B",
+            help="As alpaca_eval writes them; .jsonl and .gz too. Or two stress tests, by id or directory.",
+        ),
     ],
     oracle: Annotated[
-        str | None, typer.Option(help="Who judges outputs: a registered scorer, or a control such as length.")
+        str | None,
+        typer.Option(
+            help="Who judges outputs: a registered scorer, or a control. Of stress tests: one of their oracles."
+        ),
     ] = None,
     baseline: Annotated[str | None, typer.Option(metavar="MODEL", help="Whom outputs of the others meet.")] = None,
     reference: Annotated[
@@ -33,18 +38,18 @@ def winrate(
     ] = None,
     buckets: Annotated[int, typer.Option(min=1, max=50, help="Win rates by output length; 1 for none.")] = 4,
     draws: Annotated[int, typer.Option(min=100, max=100_000, help="Bootstrap samples.")] = 2000,
-    output: Annotated[Path | None, typer.Option(metavar="OUT.json", help="Also write everything here.")] = None,
+    output: Output = None,
     as_json: AsJson = False,
     database_url: DatabaseUrl = None,
     artifact_dir: ArtifactDir = None,
 ) -> None:
-    """Win rates against a baseline: raw, length-controlled, by length, and one model against another."""
-    from service.jobs.here import run_here
+    """Win rates against a baseline: raw, length-controlled, by length, of two models, or over temperature."""
     from service.jobs.kinds import parse_any_recipe
 
+    settings = load_settings(database_url=database_url, artifact_dir=artifact_dir)
     content: dict[str, Any] = {
         "kind": "win_rate",
-        "paths": [str(each.absolute()) for each in files],
+        "paths": [str(_place(each, settings)) for each in files],
         "oracle": oracle,
         "baseline": baseline,
         "reference": reference,
@@ -52,22 +57,56 @@ def winrate(
         "length_buckets": buckets,
         "bootstrap": {"draws": draws},
     }
-    job = run_here(parse_any_recipe(content), load_settings(database_url=database_url, artifact_dir=artifact_dir))
+    run_recorded(parse_any_recipe(content), settings, output, as_json=as_json, show=_print_job)
+
+
+def _place(name: Path, settings: Settings) -> Path:
+    """A file or directory, or the directory of a run that is named by its id."""
+    run = settings.runs_dir / name
+    return (run if not name.exists() and run.is_dir() else name).absolute()
+
+
+def _print_job(job: dict[str, Any]) -> None:
     result: dict[str, Any] = job["result"]
-    if output is not None:
-        write_atomically(output, json.dumps(result, allow_nan=False, indent=2) + "\n")
-    if as_json:
-        print_json(result)
+    if "temperatures" in result:
+        _print_temperatures(result)
+        say(f"\n{job['id']}: `assay report {job['id']}` draws it; --json prints every number with its counts")
         return
     _print_rates(result)
     say(f"\n{job['id']}: recorded; --json prints every number with its counts and method")
 
 
-def _print_rates(result: dict[str, Any]) -> None:
-    from evaluation.statistics.estimate import Estimate
-    from evaluation.statistics.win_rate import LEAD, LENGTH, LENGTH_CONTROLLED, WIN_RATE
+def _print_temperatures(result: dict[str, Any]) -> None:
+    """A row for each temperature, and by each oracle the win rate, its reading and both policies' means."""
+    from evaluation.statistics.averages import MEAN
+    from evaluation.statistics.policy_wins import WIN_RATE
+    from evaluation.wording import percent, ranged
+    from service.estimates import estimates_in
 
-    estimates = [Estimate(**{name: row[name] for name in Estimate.model_fields}) for row in result["estimates"]]
+    (one,), other = result["models"], result["baseline"]
+    found = {(each.oracle, each.temperature, each.scorer, each.statistic): each for each in estimates_in(result)}
+    for oracle in result["oracles"]:
+        say(f"{one} over {other}, judged by {oracle}; wins in %, with 95 % intervals over prompts\n")
+        headings = ["T", "win rate", "", f"mean of {one}", f"mean of {other}"]
+        rows = [
+            [
+                f"{temperature:g}",
+                percent(won := found.get((oracle, temperature, one, WIN_RATE + other))),
+                _word(won),
+                *(ranged(found.get((oracle, temperature, name, MEAN))) for name in (one, other)),
+            ]
+            for temperature in result["temperatures"]
+        ]
+        print_table(headings, rows, numbers=[heading for heading in headings if heading])
+        say("")
+
+
+def _print_rates(result: dict[str, Any]) -> None:
+    from evaluation.statistics.win_rate import LEAD, LENGTH, LENGTH_CONTROLLED, WIN_RATE
+    from evaluation.wording import percent
+    from service.estimates import estimates_in
+
+    estimates = estimates_in(result)
     whole = {(each.scorer, each.statistic): each for each in estimates if each.stratum == "all"}
     models = result["models"]
     say(f"against {result['baseline']}, judged by {result['oracle']}; in %, with 95 % intervals over instructions\n")
@@ -75,8 +114,8 @@ def _print_rates(result: dict[str, Any]) -> None:
     rows = [
         [
             model,
-            _percent(whole[model, WIN_RATE]),
-            _percent(whole[model, LENGTH_CONTROLLED]),
+            percent(whole[model, WIN_RATE]),
+            percent(whole[model, LENGTH_CONTROLLED]),
             _characters(whole[model, LENGTH]),
             str(whole[model, WIN_RATE].n_responses),
         ]
@@ -93,7 +132,8 @@ def _print_rates(result: dict[str, Any]) -> None:
                 *(
                     cell
                     for statistic in (WIN_RATE, LENGTH_CONTROLLED)
-                    for cell in _difference(whole[model, statistic + LEAD + reference])
+                    for lead in [whole[model, statistic + LEAD + reference]]
+                    for cell in (percent(lead), _word(lead))
                 ),
             ]
             for model in models
@@ -104,33 +144,24 @@ def _print_rates(result: dict[str, Any]) -> None:
 
 
 def _print_buckets(models: Sequence[str], estimates: "Sequence[Estimate]") -> None:
+    from evaluation.wording import percent
+
     buckets = sorted({each.stratum for each in estimates}, key=lambda name: int(name.split()[1].split("-")[0]))
     if not buckets:
         return
     found = {(each.scorer, each.stratum): each for each in estimates}
     say("\nwin rate by the output's length in characters\n")
     headings = ["model", *(name.removeprefix("length ") for name in buckets)]
-    rows = [[model, *(_percent(found.get((model, bucket))) for bucket in buckets)] for model in models]
+    rows = [[model, *(percent(found.get((model, bucket))) for bucket in buckets)] for model in models]
     print_table(headings, rows, numbers=headings[1:])
-
-
-def _percent(estimate: "Estimate | None", scale: float = 100.0) -> str:
-    from evaluation.wording import number
-
-    if estimate is None or estimate.estimate is None:
-        return "–"
-    text = number(scale * estimate.estimate, 1)
-    if estimate.lower is None or estimate.upper is None:
-        return text
-    return f"{text} [{number(scale * estimate.lower, 1)}, {number(scale * estimate.upper, 1)}]"
 
 
 def _characters(estimate: "Estimate") -> str:
     return "–" if estimate.estimate is None else f"{estimate.estimate:,.0f}"
 
 
-def _difference(estimate: "Estimate") -> tuple[str, str]:
+def _word(estimate: "Estimate | None") -> str:
     from evaluation.verdict import Reading, reading
 
     words = {Reading.ABOVE: "better", Reading.BELOW: "worse", Reading.UNRESOLVED: "not resolved"}
-    return _percent(estimate), words.get(reading(estimate), "")
+    return "" if estimate is None else words.get(reading(estimate), "")

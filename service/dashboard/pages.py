@@ -13,13 +13,13 @@ from service.dashboard.rendering import plotly_script, render, static_directory
 from service.dashboard.views import (
     WITHIN,
     agreement_figure,
-    judgement_figure,
-    length_figure,
     measured_statistics,
     oracles_of,
+    run_figures,
     run_rows,
     scorer_table,
     seconds_taken,
+    training_figures,
     verdict_of,
 )
 from service.db import queries
@@ -88,8 +88,7 @@ def run(request: Request, run_id: str, statistic: str = WITHIN, oracle: str | No
             verdict=verdict_of(found, against),
             table=scorer_table(found, statistic, against) if against else None,
             figure=agreement_figure(found, statistic, against),
-            judgement=judgement_figure(found, against),
-            lengths=length_figure(found),
+            figures=run_figures(session, run_id, found, against) if found else [],
             statistic=statistic,
             statistics=statistics,
             oracle=against,
@@ -127,6 +126,7 @@ def job(request: Request, job_id: str) -> Response:
             seen=_events_seen(session, [record]),
             taken=seconds_taken(record),
             metrics=rows,
+            figures=training_figures(session, job_id) if rows else [],
         )
 
     return _answer(request, page)

@@ -1,5 +1,6 @@
 """What the pages show, prepared so that the templates only lay it out."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -7,16 +8,17 @@ from typing import TYPE_CHECKING
 
 from jinja2.utils import htmlsafe_json_dumps
 from markupsafe import Markup
+from sqlalchemy.orm import Session
 
 from evaluation.scorers.controls import is_control
-from evaluation.statistics.averages import MEAN
 from evaluation.verdict import verdict
 from evaluation.wording import CORRELATIONS
 from service.db.records import CorrelationRecord, JobRecord, StressTestRecord
 from service.estimates import as_estimates
+from service.imports import heavy_imports
 
 if TYPE_CHECKING:
-    from plotly.graph_objects import Figure
+    from evaluation.figures import Drawing
 
 WITHIN = "pearson_within"
 
@@ -109,37 +111,53 @@ def scorer_table(correlations: Sequence[CorrelationRecord], statistic: str, orac
     )
 
 
-def agreement_figure(correlations: Sequence[CorrelationRecord], statistic: str, oracle: str | None) -> Markup | None:
+@dataclass(frozen=True)
+class Shown:
+    """A drawing as a page lays it out."""
+
+    name: str
+    title: str
+    caption: str
+    json: Markup
+
+
+def agreement_figure(correlations: Sequence[CorrelationRecord], statistic: str, oracle: str | None) -> Shown | None:
     """The figure of one statistic over temperature; None where there is nothing to draw."""
-    from evaluation.figures import correlation_by_temperature  # plotly takes a second to import
-
     rows = [row for row in correlations if row.statistic == statistic and row.oracle == oracle]
-    return _safe_json(correlation_by_temperature(as_estimates(rows), statistic, oracle)) if _drawable(rows) else None
+    if oracle is None or not any(row.temperature is not None and row.estimate is not None for row in rows):
+        return None
+    from evaluation.figures import Evidence, agreement_with  # plotly takes a second to import
+
+    drawing = agreement_with(Evidence(as_estimates(rows)), statistic, oracle)
+    return _shown(drawing, "agreement")
 
 
-def judgement_figure(correlations: Sequence[CorrelationRecord], oracle: str | None) -> Markup | None:
-    """What the oracle thinks of the responses over temperature; None where no mean was recorded."""
-    from evaluation.figures import oracle_by_temperature
+def run_figures(
+    session: Session, run_id: str, correlations: Sequence[CorrelationRecord], oracle: str | None
+) -> list[Shown]:
+    """What else there is to see of a run by one oracle: the report's figures."""
+    with heavy_imports():
+        from evaluation.figures import agreement, draw
+        from service.evidence import evidence_of
 
-    rows = [row for row in correlations if row.statistic == MEAN and row.scorer == oracle]
-    return _safe_json(oracle_by_temperature(as_estimates(rows), str(oracle))) if _drawable(rows) else None
-
-
-def length_figure(correlations: Sequence[CorrelationRecord]) -> Markup | None:
-    """Typical length and share of truncated responses over temperature; None where no means were recorded."""
-    from evaluation.figures import length_by_temperature
-
-    rows = [row for row in correlations if row.statistic == MEAN and row.scorer in {"length", "truncated"}]
-    return _safe_json(length_by_temperature(as_estimates(rows))) if _drawable(rows) else None
+    evidence = evidence_of(session, run_id, correlations)
+    above = {drawing.name for drawing in agreement(evidence)}
+    drawings = [each for each in draw(evidence) if each.name not in above and each.oracle in {None, oracle}]
+    return [_shown(each, each.name) for each in drawings]
 
 
-def _drawable(rows: Sequence[CorrelationRecord]) -> bool:
-    return any(row.temperature is not None and row.estimate is not None for row in rows)
+def training_figures(session: Session, job_id: str) -> list[Shown]:
+    """The course of a training run, a figure for each stage."""
+    with heavy_imports():
+        from evaluation.figures import draw
+        from service.evidence import training_of
+
+    return [_shown(each, each.name) for each in draw(training_of(session, job_id))]
 
 
-def _safe_json(figure: "Figure") -> Markup:
-    """A figure as JSON that nothing in it can break out of a script element with."""
-    return htmlsafe_json_dumps(figure.to_plotly_json())
+def _shown(drawing: "Drawing", name: str) -> Shown:
+    """With the figure as JSON that nothing in it can break out of a script element with."""
+    return Shown(name, drawing.title, drawing.caption, htmlsafe_json_dumps(json.loads(drawing.figure.to_json())))
 
 
 def measured_statistics(correlations: Sequence[CorrelationRecord]) -> list[str]:

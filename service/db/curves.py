@@ -31,6 +31,12 @@ def curve_page(
     return page_of(rows, limit, lambda row: row.number, CurveRecord.model_validate)
 
 
+def curve_points(session: Session, run: str) -> list[CurveRecord]:
+    """Every point of one run's curves, in the order of its file."""
+    query = select(Curve).where(Curve.run == run).order_by(Curve.number)
+    return [CurveRecord.model_validate(row) for row in session.scalars(query)]
+
+
 def run_comparisons(session: Session, run: str) -> list[ComparisonRecord]:
     """Every paired difference between scorers within one run, in the order of its file."""
     query = select(Comparison).where(Comparison.run_a == run, Comparison.run_b == run).order_by(Comparison.id)

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from evaluation.figures import Evidence
+from evaluation.figures.evidence import Series
 from evaluation.report import table, write_report
 from evaluation.statistics.averages import averages
 from evaluation.statistics.correlation import correlate
@@ -43,7 +45,7 @@ def audit() -> list[Estimate]:
 
 def written(directory: Path, estimates: list[Estimate], summary: dict[str, Any] = SUMMARY) -> str:
     path = directory / "report.html"
-    write_report(summary, estimates, path)
+    write_report(summary, Evidence(estimates), path)
     return path.read_text(encoding="utf-8")
 
 
@@ -70,7 +72,9 @@ def test_a_stress_test_shows_verdict_figures_and_table(tmp_path: Path) -> None:
     page = written(tmp_path, stress())
     text = re.sub(r"\s+", " ", without_plotly(page))
     assert "up to T = 0.5; at T = 2 that is not resolved" in text
-    assert [len(figure["data"]) > 0 for figure in figures(page)] == [True] * 3  # agreement, judgement, length
+    # agreement, pooled beside within, judgement, texts; curves and pooled means were not computed
+    assert [len(figure["data"]) > 0 for figure in figures(page)] == [True] * 4
+    assert len(figures(page)) == text.count("<figure>")
     assert '<th scope="col">T = 0.5</th>' in text
     assert "T = 0: no prompt&#39;s scores differ (rm)" in text
     assert "Trivial controls" in text
@@ -93,6 +97,47 @@ def test_every_estimate_is_in_the_page(tmp_path: Path) -> None:
     assert len(rows) == len(estimates)
 
 
+def test_every_figure_says_what_to_read_off_it(tmp_path: Path) -> None:
+    own = without_plotly(re.sub(r'<script type="application/json">.*?</script>', "", written(tmp_path, stress())))
+    captions = re.findall(r"<h2>[^<]+</h2>\s*<p class=\"text\">([^<]+)</p>\s*<figure>", own)
+    assert len(captions) == own.count("<figure>") == 4
+    assert all(len(caption) > 60 for caption in captions)
+
+
+def test_the_verdict_stands_before_everything_but_the_title(tmp_path: Path) -> None:
+    body = written(tmp_path, stress()).partition("<main>")[2]
+    assert body.index('class="verdict"') < min(body.index(each) for each in ("<ul", "<dl", "<section", "<table"))
+
+
+def test_printing_has_rules_of_its_own(tmp_path: Path) -> None:
+    page = written(tmp_path, stress())
+    assert "@media print" in page
+    assert 'addEventListener("beforeprint"' in page
+
+
+def test_a_comparison_of_two_policies_says_who_wins_where(tmp_path: Path) -> None:
+    def won(temperature: float, share: float) -> Estimate:
+        first = next(each for each in stress() if each.estimate is not None and each.lower is not None)
+        ends = {"estimate": share, "lower": share - 0.1, "upper": share + 0.1, "temperature": temperature}
+        return first.model_copy(update={**ends, "scorer": "new", "statistic": "win_rate_over_old"})
+
+    page = written(tmp_path, [won(0.5, 0.8), won(1.0, 0.7), won(2.0, 0.45)], {"kind": "win_rate", "name": "new"})
+    text = re.sub(r"\s+", " ", without_plotly(page).replace("\N{NO-BREAK SPACE}", " "))
+    assert "By gold, new is judged better than old at T = 0.5 to 1 (80 % [70, 90] of pairs at T = 0.5)" in text
+    assert "which of new and old is better is not resolved at T = 2 (45 % [35, 55] of pairs)." in text
+    assert "Comparison of <strong>new</strong>" in text
+    assert len(figures(page)) == 1
+
+
+def test_a_training_run_says_where_it_began_and_ended(tmp_path: Path) -> None:
+    metrics = [Series("train", "loss", [(1, 0.69), (90, 0.25)]), Series("train", "grad_norm", [(1, 1.0), (90, 2.0)])]
+    write_report({"name": "my-policy"}, Evidence(metrics=metrics), tmp_path / "report.html")
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "In 90 steps loss went from 0.69 to 0.25." in page
+    assert "Training of <strong>my-policy</strong>" in page
+    assert len(figures(page)) == 1
+
+
 def test_names_cannot_become_markup(tmp_path: Path) -> None:
     page = written(tmp_path, stress("</script><img src=x>"))
     assert "<img" not in page.replace(page[page.index("<script>") :], "")
@@ -107,7 +152,7 @@ def test_a_report_of_nothing_is_still_a_page(tmp_path: Path) -> None:
 def test_a_place_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageFailure):
-        write_report(SUMMARY, stress(), tmp_path / "file" / "report.html")
+        write_report(SUMMARY, Evidence(stress()), tmp_path / "file" / "report.html")
 
 
 def printed(estimates: list[Estimate], width: int = 120, **choice: str) -> list[str]:

@@ -24,9 +24,16 @@ function draw(figure) {
   const { data, layout } = JSON.parse(document.getElementById(figure.dataset.figure).textContent);
   const canvas = figure.querySelector(".canvas");
   const dressed = { ...themed(layout), showlegend: false };
+  const legendRoom = layout.meta?.legend ?? 0;  // which goes, for the legend stands below
+  dressed.margin = { ...layout.margin, t: layout.margin.t - legendRoom };
+  if (layout.height) {
+    dressed.height = layout.height - legendRoom;
+    canvas.style.height = `${dressed.height}px`;
+    canvas.style.minWidth = `${layout.meta?.min_width ?? 0}px`;
+  }
   if (canvas.clientWidth < 560) {  // the heading says what is drawn; the width is for the drawing
     for (const name of Object.keys(dressed)) if (name.startsWith("yaxis")) dressed[name].title = undefined;
-    dressed.margin = { ...layout.margin, l: 34 };
+    dressed.margin = { ...dressed.margin, l: 34 };
   }
   Plotly.react(canvas, data, dressed, { displayModeBar: false, responsive: true });
   const list = figure.querySelector(".legend");
@@ -43,7 +50,7 @@ function legend(canvas, data) {
     entry.type = "button";
     entry.setAttribute("aria-pressed", "true");
     entry.innerHTML = '<svg viewBox="0 0 26 10" width="26" height="10" aria-hidden="true"><path d="M0 5H26"/></svg>';
-    entry.querySelector("path").style.cssText = `stroke: ${trace.line?.color}; stroke-width: ${trace.line?.width ?? 2}; stroke-dasharray: ${dash}`;
+    entry.querySelector("path").style.cssText = `stroke: ${trace.line?.color ?? trace.marker?.color}; stroke-width: ${trace.line?.width ?? 2}; stroke-dasharray: ${dash}`;
     entry.append(trace.name);
     entry.addEventListener("click", () => {
       const shown = entry.getAttribute("aria-pressed") !== "true";

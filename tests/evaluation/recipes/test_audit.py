@@ -11,6 +11,7 @@ from scipy import stats
 
 from evaluation.recipes.audit import AuditRecipe
 from evaluation.statistics.estimate import Estimate
+from evaluation.verdict import verdict
 from trainer.artifacts import ArtifactStore, Contents
 from trainer.data.rows import Pair
 from trainer.errors import InvalidInput, NotFound
@@ -132,6 +133,32 @@ def test_a_registered_scorer_is_asked_and_what_it_cannot_score_is_counted(tmp_pa
         "tiny@1:score could not score 2 of 18 responses; the first: line 5: the response is empty"
     ]
     assert any(event["type"] == "progress" for event in read_events(tmp_path / "run"))
+
+
+@pytest.mark.parametrize("named", ["policy/discriminator:chosen", "policy/discriminator"])
+def test_a_discriminator_is_audited_beside_its_untrained_twins(
+    tmp_path: Path, store: ArtifactStore, pairs: list[Pair], named: str
+) -> None:
+    generator = np.random.default_rng(0)
+    rows = [
+        {"prompt_id": i, "prompt": each.prompt, "response": other.response, "oracles": {"judge": generator.random()}}
+        for i, each in enumerate(pairs[:6])
+        for other in pairs[:4]
+    ]
+    summary = audited(tmp_path, rows, store, scorers=[named])
+    twins = found(summary, "policy/discriminator:untrained", "pearson_within")
+    assert twins["method"] == "median, least and greatest of 10 untrained networks"
+    assert twins["lower"] < twins["estimate"] < twins["upper"]
+    assert twins["scorer_version"] == 1
+    assert summary["untrained"] == ["policy/discriminator:untrained"]
+    assert summary["scorers"] == [named, "length", "zlib_ratio"]
+    sentences = verdict([Estimate(**_fields(row)) for row in summary["estimates"]]).findings
+    assert any(f"{named} agrees better than every untrained discriminator beside it" in each for each in sentences)
+    assert json.loads((tmp_path / "run" / "pins.json").read_text())[named].startswith("policy/discriminator@1")
+
+
+def _fields(row: dict[str, Any]) -> dict[str, Any]:
+    return {name: row[name] for name in Estimate.model_fields}
 
 
 @pytest.mark.parametrize(

@@ -103,11 +103,11 @@ def test_a_run_shows_what_became_of_its_responses_where_means_were_recorded(
     means = [row(name, t, t, statistic="mean", oracle=name) for name in ("judge", "length") for t in (0.5, 1.5)]
     page = browser.get(f"/runs/{measure(R, means)}").text
 
-    assert "Mean judgement of judge" in text_of(page)
-    assert re.findall(r'application/json" id="(\w+)"', page) == ["agreement", "judgement", "lengths"]
+    assert "What judge thinks of the responses" in text_of(page)
+    assert re.findall(r'application/json" id="([\w-]+)"', page) == ["agreement", "judgement-judge", "texts"]
     # a mean is compared with nothing: what is averaged is no oracle
     assert "oracle=length" not in page
-    assert "What becomes of the responses" not in browser.get(f"/runs/{measure(R)}").text
+    assert "thinks of the responses" not in browser.get(f"/runs/{measure(R)}").text
 
 
 def test_a_run_that_measured_nothing_yet_has_a_page(browser: TestClient, add_job: Callable[..., str]) -> None:
@@ -202,3 +202,25 @@ def test_plotly_and_style_come_from_here_and_may_be_kept(browser: TestClient, me
         assert "immutable" in answer.headers["cache-control"]
     assert browser.get("/static/..%2Fpages.py").status_code == 404
     assert browser.get("/static/pages.py").status_code == 404
+
+
+def test_a_training_job_shows_its_curves(
+    browser: TestClient, add_job: Callable[..., str], make_session: sessionmaker[Session]
+) -> None:
+    job = add_job("ganpo")
+    assert "plotly" not in browser.get(f"/jobs/{job}").text
+    values = {"loss": 0.5, "rewards/margins": 0.25}
+    with writing(make_session) as session:
+        session.add_all(
+            JobMetric(job=job, stage="train", name=name, step=step, value=value * step)
+            for name, value in values.items()
+            for step in (1, 2)
+        )
+    page = browser.get(f"/jobs/{job}").text
+    figure = re.search(r'<script type="application/json" id="training-train">(.*?)</script>', page, re.DOTALL)
+    assert figure is not None
+    assert {trace["name"]: trace["y"] for trace in json.loads(figure[1])["data"]} == {
+        "loss": [0.5, 1.0],
+        "rewards/margins": [0.25, 0.5],
+    }
+    assert "plotly.min.js" in page

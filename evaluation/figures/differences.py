@@ -1,0 +1,81 @@
+"""Which scorer is better than which, on the same responses: a forest plot."""
+
+from collections.abc import Iterator, Sequence
+
+import plotly.graph_objects as go
+
+from evaluation.figures.drawing import Drawing, file_stem
+from evaluation.figures.evidence import Evidence
+from evaluation.figures.paths import arms, hover
+from evaluation.figures.style import BLUE, GREY, ORANGE, blank, room_for_legend, short
+from evaluation.statistics.estimate import Comparison
+
+_READINGS = {"better": (BLUE, "circle"), "worse": (ORANGE, "square"), "not resolved": (GREY, "circle-open")}
+_MOST = 45
+"""Rows; beyond them only the largest differences are drawn, and the caption says so."""
+
+
+def differences(evidence: Evidence) -> Iterator[Drawing]:
+    """Every pair of scorers over all temperatures together, against every oracle."""
+    for oracle in dict.fromkeys(each.oracle for each in evidence.comparisons):
+        rows = [each for each in evidence.comparisons if each.oracle == oracle and each.stratum == "all"]
+        rows = [each for each in rows if each.temperature is None and each.estimate is not None]
+        if rows:
+            # the larger first, so that a block of one colour is one finding
+            turned = sorted(map(_forwards, rows), key=lambda each: -(each.estimate or 0.0))
+            shown = turned[:_MOST]
+            left_out = f" The {len(rows) - len(shown)} smallest are left out." if len(shown) < len(rows) else ""
+            yield Drawing(
+                file_stem("differences", oracle),
+                f"Which scorer agrees better with {oracle}",
+                "atanh r within prompts of the first minus the second, over all temperatures on the responses that "
+                "both scored. The intervals hold all at once. One that keeps clear of 0 is a difference; grey is not "
+                f"resolved.{left_out}",
+                _forest(shown),
+                oracle,
+            )
+
+
+def _forwards(row: Comparison) -> Comparison:
+    """The same difference with the better of the two named first."""
+    if row.estimate is None or row.estimate >= 0:
+        return row
+    turned = {
+        "scorer_a": row.scorer_b,
+        "scorer_b": row.scorer_a,
+        "estimate": -row.estimate,
+        "lower": None if row.upper is None else -row.upper,
+        "upper": None if row.lower is None else -row.lower,
+        "verdict": {"better": "worse", "worse": "better"}.get(row.verdict, row.verdict),
+    }
+    return row.model_copy(update=turned)
+
+
+def _forest(rows: Sequence[Comparison]) -> go.Figure:
+    figure = blank()
+    for verdict, (colour, symbol) in _READINGS.items():
+        shown = [(place, each) for place, each in enumerate(rows) if each.verdict == verdict]
+        if shown:
+            own = [each for _, each in shown]
+            figure.add_scatter(
+                name=verdict,
+                x=[each.estimate for each in own],
+                y=[place for place, _ in shown],
+                mode="markers",
+                marker={"color": colour, "symbol": symbol, "size": 8},
+                error_x=arms(own),
+                text=[f"{each.scorer_a} − {each.scorer_b}: {hover(each)}" for each in own],
+                hovertemplate="%{text}<extra></extra>",
+            )
+    figure.add_vline(x=0, line={"color": GREY, "width": 1})
+    figure.update_xaxes(title_text="difference of atanh r within prompts")
+    names = [f"{short(each.scorer_a, 26)} − {short(each.scorer_b, 26)}" for each in rows]
+    figure.update_yaxes(
+        tickvals=list(range(len(rows))),
+        ticktext=names,
+        range=[len(rows) - 0.5, -0.5],
+        showgrid=False,
+        tickfont={"size": 11},
+    )
+    figure.update_layout(height=120 + 22 * len(rows), meta={"min_width": 620})
+    return room_for_legend(figure)

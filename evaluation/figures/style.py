@@ -1,0 +1,92 @@
+"""Colours with one meaning each, axes and margins, so that figures of a page look like one hand's.
+
+Figures have no font and no background: whoever shows them brings those, in light, dark or print. The colours are told
+apart by colour-blind eyes and have contrast on paper and on ink alike.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import plotly.graph_objects as go
+
+from evaluation.statistics.estimate import Estimated
+
+BLUE, ORANGE, GREEN, PURPLE = "#3b82d0", "#d9730d", "#16997a", "#b45fbf"
+COLOURS = (BLUE, ORANGE, GREEN, PURPLE, "#c2453f", "#8a7a1c", "#6a5acd", "#7a5230")
+GREY = "#85888f"
+"""What is there to be compared with: controls, chance, the ideal."""
+
+SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "star", "pentagon", "hexagon")
+DASHES = ("solid", "dash", "dot", "dashdot")
+CONTROL_DASHES = {"length": "solid", "zlib_ratio": "dot", "mean_logprob": "dashdot", "truncated": "dash"}
+BAND = 0.18
+AXIS: dict[str, Any] = {"zeroline": False, "automargin": True, "title": {"font": {"size": 13}}}
+TEMPERATURE = "sampling temperature T"
+
+_COLD, _WARM, _HOT = (47, 127, 208), (150, 98, 184), (217, 84, 30)
+
+
+def blank() -> go.Figure:
+    """An empty figure with the legend above it."""
+    figure = go.Figure()
+    figure.update_layout(
+        template="none",  # without it plotly adds seven kilobytes of its own style to every figure
+        margin={"l": 64, "r": 12, "t": 12, "b": 52},
+        hovermode="closest",
+        legend={"orientation": "h", "x": 0, "xanchor": "left", "y": 1.02, "yanchor": "bottom"},
+    )
+    figure.update_xaxes(AXIS)
+    figure.update_yaxes(AXIS)
+    return figure
+
+
+def room_for_legend(figure: go.Figure) -> go.Figure:
+    """The figure with a line above it for its legend, which ``meta.legend`` says how high: pages may set their own."""
+    meta = figure.layout.meta or {}
+    figure.update_layout(margin={"t": 44}, meta={**meta, "legend": 32})
+    return figure
+
+
+def heat(temperature: float) -> str:
+    """Blue at T = 0 over violet to orange at T = 2."""
+    place = min(max(temperature, 0.0), 2.0)
+    low, high, share = (_COLD, _WARM, place) if place <= 1 else (_WARM, _HOT, place - 1)
+    red, green, blue = (round(a + share * (b - a)) for a, b in zip(low, high, strict=True))
+    return f"#{red:02x}{green:02x}{blue:02x}"
+
+
+def translucent(colour: str, opacity: float) -> str:
+    """A colour ``#rrggbb`` to fill with."""
+    red, green, blue = (int(colour[place : place + 2], 16) for place in (1, 3, 5))
+    return f"rgba({red},{green},{blue},{opacity})"
+
+
+def temperature_ticks(temperatures: Iterable[float | None]) -> dict[str, Any]:
+    """An axis from greedy to the highest temperature."""
+    highest = max((each for each in temperatures if each is not None), default=2.0)
+    return {"dtick": 0.5 if highest > 1 else 0.25, "range": [-0.06, max(highest, 0.5) + 0.06], "tickformat": ".2~f"}
+
+
+def correlation_range(rows: Iterable[Estimated], level: float) -> list[float]:
+    """Axis range that holds every interval and the level of chance, within what a correlation can be."""
+    known = [value for each in rows for value in (each.lower, each.estimate, each.upper) if value is not None]
+    return [max(min([level, *known]) - 0.06, -1.04), min(max([level, *known]) + 0.06, 1.04)]
+
+
+def short(name: str, most: int = 30) -> str:
+    """A name that fits above a panel; its end tells scorers apart."""
+    return name if len(name) <= most else f"…{name[1 - most :]}"
+
+
+def say_nothing(figure: go.Figure, words: str) -> go.Figure:
+    """Words in place of what there is not."""
+    figure.add_annotation(text=words, x=0.5, y=0.5, xref="paper", yref="paper", showarrow=False)
+    figure.update_layout(height=140, showlegend=False)
+    figure.update_xaxes(visible=False)
+    figure.update_yaxes(visible=False)
+    return figure
+
+
+def known_temperatures(rows: Iterable[Estimated]) -> Sequence[float]:
+    """Temperatures that have a number, lowest first."""
+    return sorted({each.temperature for each in rows if each.temperature is not None and each.estimate is not None})
