@@ -10,6 +10,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.access import NOBODY, Caller
+from trainer.errors import InvalidInput
 
 MAX_DEPTH = 64
 """How deeply arrays and objects of a JSON body may be nested."""
@@ -48,7 +49,7 @@ class Bodies:
             if body is None:
                 return {"type": "http.disconnect"}
             if "json" in headers.get("content-type", "") and too_deep(body):
-                raise HTTPException(422, f"body: nested more than {MAX_DEPTH} deep")
+                raise InvalidInput(f"body: nested more than {MAX_DEPTH} deep", pointer="")
             return {"type": "http.request", "body": body, "more_body": False}
 
         await self._app(scope, whole, send)
@@ -123,8 +124,8 @@ class _Gzip(_Plain):
         return super().end()
 
 
-def _not_gzip() -> HTTPException:
-    return HTTPException(422, "body: content-encoding says gzip, and it is not, or ends too early")
+def _not_gzip() -> InvalidInput:
+    return InvalidInput("body: content-encoding says gzip, and it is not, or ends too early", pointer="")
 
 
 def _too_large(limit: int) -> HTTPException:

@@ -29,7 +29,7 @@ def log_request(over: Finished) -> None:
         "request_id": over.request_id,
     }
     level = logging.ERROR if over.status >= 500 else logging.INFO
-    words = "%(method)s %(path)r %(status)s in %(seconds).3f s for %(client)s %(request_id)s"
+    words = "%(method)s %(path)r %(status)s in %(seconds).3f s for %(client)s, key %(key)s, request %(request_id)s"
     ACCESS.log(level, words, fields, extra={_FIELDS: fields})
 
 

@@ -5,6 +5,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from service.access import caller_of
+from service.keyring import Keyring
 from service.metrics import ScoreMetrics
 from service.score_schema import OnOverlong, Score, ScoreAnswer, ScoreItem, ScoreRequest
 from service.scoring import ScoringService
@@ -15,7 +16,7 @@ class MeteredScoring:
 
     def __init__(self, request: Request) -> None:
         self._service: ScoringService = request.app.state.scoring
-        self._quotas = request.app.state.keyring.quotas
+        self._keyring: Keyring = request.app.state.keyring
         self._key = caller_of(request).key
         self._metrics: ScoreMetrics = request.app.state.metrics.scores
 
@@ -31,14 +32,14 @@ class MeteredScoring:
 
     def _admit(self, items: list[ScoreItem], scorers: int) -> None:
         if self._key is not None:
-            self._quotas.admit_pairs(self._key, sum(len(item.texts()) for item in items) * scorers)
+            self._keyring.quotas.admit_pairs(self._key, sum(len(item.texts()) for item in items) * scorers)
 
     def _charged(self, answer: ScoreAnswer) -> ScoreAnswer:
         self._metrics.observe(answer)
         if self._key is not None:
             rows = (row for item in answer.items for row in item.scores)
             cells = (cell for row in rows for cell in row.values())
-            self._quotas.charge_tokens(self._key, sum(cell.tokens for cell in cells if isinstance(cell, Score)))
+            self._keyring.quotas.charge_tokens(self._key, sum(cell.tokens for cell in cells if isinstance(cell, Score)))
         return answer
 
 

@@ -19,6 +19,9 @@ UPLOADS = "uploads"
 """Below the runs' directory: rows that came in a request. Any recipe may name them."""
 
 _HUB_ID = re.compile(r"([\w.-]+/[\w.-]+)(@[0-9a-f]+)?")
+_FILES = (".jsonl", ".gz", ".parquet", ".json")
+"""What the readers of rows take for a file, whatever else it looks like."""
+
 _WORD = re.compile(r"[^/\\~]*")
 
 
@@ -52,8 +55,7 @@ class Places:
             case "model":
                 self._model(text)
             case "rows":
-                if not self._within_roots(text) and (self._exists(text) or not self._on_hub(text)):
-                    raise self._unlisted(text, hub=True)
+                self._rows(text)
             case "file":
                 if not self._within_roots(text):
                     raise self._unlisted(text)
@@ -61,6 +63,13 @@ class Places:
                 plain = _WORD.fullmatch(text) and not text.endswith((".yaml", ".yml")) and not self._exists(text)
                 if not plain and not self._within_roots(text):
                     raise self._unlisted(text)
+
+    def _rows(self, text: str) -> None:
+        hub = _HUB_ID.fullmatch(text) is not None and not names_directory(text) and not text.endswith(_FILES)
+        if hub and not self._on_hub(text):  # also where a listed directory could hold something of that name later
+            raise self._unlisted(text, hub=True)
+        if (not hub or self._exists(text)) and not self._within_roots(text):
+            raise self._unlisted(text, hub=True)
 
     def _model(self, text: str) -> None:
         if names_directory(text):
@@ -93,6 +102,8 @@ class Places:
         return match is not None and any(fnmatchcase(match[1], pattern) for pattern in self._hub_ids)
 
     def _within_roots(self, text: str) -> bool:
+        if "://" in text:
+            return False
         try:
             path = Path(text).expanduser().resolve()
         except (OSError, RuntimeError, ValueError):  # too long, a loop of links, a user nobody knows, NUL

@@ -174,9 +174,11 @@ def _why_unreadable(cause: BaseException) -> str:
     return "holds a number with too many digits"
 
 
-async def _http_exception(request: Request, error: HTTPException) -> JSONResponse:
+async def _http_exception(request: Request, error: HTTPException) -> Response:
     if error.status_code == HTTPStatus.BAD_REQUEST and isinstance(error.__cause__, ValueError | RecursionError):
         return _unreadable_body(request, _why_unreadable(error.__cause__))
+    if isinstance(error.__cause__, AssayError):  # raised while FastAPI read the body
+        return await _assay_error(request, error.__cause__)
     title = HTTPStatus(error.status_code).phrase
     detail = str(error.detail)
     if detail == title:

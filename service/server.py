@@ -29,8 +29,8 @@ def run_server(settings: Settings, *, insecure: bool = False) -> None:
             keys_exist = any_key(session)
         if not (keys_exist or insecure or is_loopback(settings.host)):
             raise InvalidInput(
-                f"{settings.host} is reachable from other machines and no key exists; make one with `assay keys create`,"
-                " serve on 127.0.0.1, or say --insecure"
+                f"{settings.host} is reachable from other machines and no key exists; make one with"
+                " `assay keys create`, serve on 127.0.0.1, or say --insecure"
             )
         _serve(settings, listener)
 
