@@ -75,6 +75,15 @@ def test_every_route_declares_what_it_needs(app: FastAPI) -> None:
     assert len(found) > 40
 
 
+def test_every_route_that_is_not_open_refuses_a_stranger(client: TestClient, app: FastAPI, make_key: MakeKey) -> None:
+    make_key("admin")
+    for route in iter_route_contexts(app.routes):
+        for method in route.methods:
+            path = re.sub(r"{[^}]*}", "x", route.path)
+            status = client.request(method, path, follow_redirects=False).status_code
+            assert (status == 401) == (route.path not in OPEN or (method, route.path) == ("POST", "/login")), path
+
+
 def test_without_any_key_nobody_needs_one(client: TestClient) -> None:
     assert client.get("/v1/training-jobs").status_code == 200
     assert client.get("/").status_code == 200

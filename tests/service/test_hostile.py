@@ -2,83 +2,44 @@
 
 import gzip
 import json
-import os
 import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import httpx
 import pytest
 
-from service.db.keys import create_key
-from service.db.schema import upgrade
-from service.db.session import make_engine, sessions, writing
-
 JSON = {"content-type": "application/json"}
 GZIP = {**JSON, "content-encoding": "gzip"}
 LIMIT = 1_000_000
+OUTSIDE = b'{"path": "/etc/passwd", "scorers": ["length"], "oracles": ["recorded:x"]}'
 
 
-class Server:
-    """A real `assay serve` with small limits and a key for everything."""
+class RealServer(Protocol):
+    """`assay serve` in a process of its own."""
 
-    def __init__(self, directory: Path, **environment: str) -> None:
-        self.directory = directory
-        url = f"sqlite:///{directory / 'assay.db'}"
-        engine = make_engine(url)
-        upgrade(engine)
-        with writing(sessions(engine)) as session:
-            self.key, _ = create_key(session, "root", ["admin"])
-        engine.dispose()
-        self.log = (directory / "log.txt").open("w+")
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "service.cli", "serve", "--port", "0"],
-            cwd=directory,
-            env={
-                **os.environ,
-                "PYTHONPATH": str(Path(__file__).parents[2]),
-                "ASSAY_DATABASE_URL": url,
-                "ASSAY_JOB_SLOTS": "0",
-                "ASSAY_MAX_BODY_BYTES": str(LIMIT),
-                "ASSAY_BODY_TIMEOUT_SECONDS": "1",
-                "ASSAY_LOG_FORMAT": "json",
-                **environment,
-            },
-            stdout=subprocess.PIPE,
-            stderr=self.log,
-            text=True,
-        )
-        assert self.process.stdout is not None
-        line = self.process.stdout.readline()
-        self.url = line.split()[3] if "Assay is at" in line else pytest.fail(f"no server: {line}{self.read_log()}")
-        self.port = int(self.url.rpartition(":")[2])
+    key: str
+    url: str
+    port: int
+    auth: dict[str, str]
 
-    @property
-    def auth(self) -> dict[str, str]:
-        return {"authorization": f"Bearer {self.key}"}
+    def read_log(self) -> str: ...
 
-    def read_log(self) -> str:
-        self.log.flush()
-        return (self.directory / "log.txt").read_text()
-
-    def stop(self) -> int:
-        self.process.send_signal(signal.SIGTERM)
-        status = self.process.wait(timeout=30)
-        assert self.process.stdout is not None
-        self.process.stdout.close()
-        self.log.close()
-        return status
+    def stop(self) -> int: ...
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    server = Server(tmp_path_factory.mktemp("server"))
+def server(start_server: Callable[..., RealServer], tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealServer]:
+    server = start_server(
+        tmp_path_factory.mktemp("server"),
+        ASSAY_MAX_BODY_BYTES=str(LIMIT),
+        ASSAY_BODY_TIMEOUT_SECONDS="1",
+        ASSAY_LOG_FORMAT="json",
+    )
     yield server
     server.stop()
 
@@ -115,7 +76,7 @@ HOSTILE: list[tuple[str, str, bytes, dict[str, str], int, str]] = [
     (
         "POST",
         "/v1/audits",
-        b'{"path": "/etc/passwd", "scorers": ["length"], "oracles": ["recorded:x"]}',
+        OUTSIDE,
         JSON,
         403,
         "ROOTS",
@@ -134,7 +95,7 @@ HOSTILE: list[tuple[str, str, bytes, dict[str, str], int, str]] = [
 
 @pytest.mark.parametrize(("method", "path", "body", "headers", "status", "words"), HOSTILE)
 def test_hostile_input_has_a_clean_answer(
-    server: Server, method: str, path: str, body: bytes, headers: dict[str, str], status: int, words: str
+    server: RealServer, method: str, path: str, body: bytes, headers: dict[str, str], status: int, words: str
 ) -> None:
     answer = httpx.request(method, server.url + path, content=body, headers={**headers, **server.auth}, timeout=30)
 
@@ -146,7 +107,7 @@ def test_hostile_input_has_a_clean_answer(
     assert "Traceback" not in answer.text
 
 
-def test_a_chunked_body_is_cut_off_at_the_limit(server: Server) -> None:
+def test_a_chunked_body_is_cut_off_at_the_limit(server: RealServer) -> None:
     def endless() -> Iterator[bytes]:
         for _ in range(100):
             yield b" " * 100_000
@@ -156,7 +117,7 @@ def test_a_chunked_body_is_cut_off_at_the_limit(server: Server) -> None:
     assert answer.status_code == 413
 
 
-def test_a_body_that_dribbles_in_is_given_up(server: Server) -> None:
+def test_a_body_that_dribbles_in_is_given_up(server: RealServer) -> None:
     head = "POST /v1/scores HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 1000\r\n"
     with socket.create_connection(("127.0.0.1", server.port), timeout=20) as slow:
         slow.sendall(f"{head}authorization: Bearer {server.key}\r\n\r\n".encode())
@@ -168,14 +129,14 @@ def test_a_body_that_dribbles_in_is_given_up(server: Server) -> None:
     assert 0.5 < time.monotonic() - started < 15
 
 
-def test_the_body_of_a_stranger_is_hardly_read(server: Server) -> None:
+def test_the_body_of_a_stranger_is_hardly_read(server: RealServer) -> None:
     small = httpx.post(f"{server.url}/v1/scores", content=b"{}", headers=JSON)
     large = httpx.post(f"{server.url}/v1/scores", content=b" " * 100_000, headers=JSON)
 
     assert (small.status_code, large.status_code) == (401, 413)
 
 
-def test_a_good_gzip_body_of_two_members_is_read(server: Server) -> None:
+def test_a_good_gzip_body_of_two_members_is_read(server: RealServer) -> None:
     body = scores()
     packed = gzip.compress(body[:20]) + gzip.compress(body[20:])
     answer = httpx.post(f"{server.url}/v1/scores", content=packed, headers={**GZIP, **server.auth}, timeout=60)
@@ -183,7 +144,7 @@ def test_a_good_gzip_body_of_two_members_is_read(server: Server) -> None:
     assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
 
 
-def test_afterwards_the_server_is_well_and_its_log_is_json_without_the_key(server: Server) -> None:
+def test_afterwards_the_server_is_well_and_its_log_is_json_without_the_key(server: RealServer) -> None:
     answer = httpx.get(f"{server.url}/v1/artifacts", headers={**server.auth, "x-request-id": "the-last-one"})
 
     assert (answer.status_code, answer.headers["x-request-id"]) == (200, "the-last-one")
@@ -212,10 +173,10 @@ raise SystemExit(main(["serve", "--port", "0"]))
 """
 
 
-def test_a_server_told_to_stop_answers_what_is_under_way_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = subprocess.Popen
-    monkeypatch.setattr(subprocess, "Popen", lambda command, **rest: real([command[0], "-c", SLOW], **rest))
-    server = Server(tmp_path)
+def test_a_server_told_to_stop_answers_what_is_under_way_first(
+    start_server: Callable[..., RealServer], tmp_path: Path
+) -> None:
+    server = start_server(tmp_path, program=SLOW)
     found: list[httpx.Response] = []
 
     def ask() -> None:
