@@ -28,7 +28,7 @@ def make_family() -> typer.Typer:
 
 
 def create(
-    name: Annotated[str, typer.Argument(help="Whose, or what for.")],
+    name: Annotated[str, typer.Option(help="Whose it is, or what for.")],
     scope: Annotated[list[str], typer.Option(help=f"{', '.join(SCOPES)}; may be given several times.")] = ["read"],  # noqa: B006 - typer copies it
     expires_days: Annotated[float | None, typer.Option(min=0, help="Days until it ends; never unless said.")] = None,
     requests_per_minute: _PerMinute = None,

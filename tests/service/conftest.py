@@ -163,8 +163,10 @@ def settings(database_url: str, tmp_path: Path) -> Settings:
 class Server:
     """A real `assay serve`, with a key for everything and no jobs."""
 
-    def __init__(self, directory: Path, *, program: str | None = None, **environment: str) -> None:
-        self.database_url = f"sqlite:///{directory / 'assay.db'}"
+    def __init__(
+        self, directory: Path, *, program: str | None = None, database_url: str | None = None, **environment: str
+    ) -> None:
+        self.database_url = database_url or f"sqlite:///{directory / 'assay.db'}"
         _upgrade(self.database_url)
         engine = make_engine(self.database_url)
         with writing(sessions(engine)) as session:

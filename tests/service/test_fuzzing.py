@@ -22,9 +22,14 @@ JOBS = {"training-jobs": "sft", "stress-tests": "stress_test", "audits": "audit"
 """One of each kind exists, so that what is asked of a job is not always of none."""
 
 
-@pytest.fixture(scope="module")
-def server(start_server: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    server = start_server(tmp_path_factory.mktemp("fuzzed"))
+@pytest.fixture(scope="module", params=["postgres", pytest.param("sqlite", marks=pytest.mark.slow)])
+def server(
+    request: pytest.FixtureRequest, start_server: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Any]:
+    """Over PostgreSQL, which takes less: neither NUL nor numbers past 64 bits. The slow test asks both."""
+    databases = request.getfixturevalue(f"{request.param}_databases")
+    url = databases.migrated()
+    server = start_server(tmp_path_factory.mktemp("fuzzed"), database_url=url)
     engine = make_engine(server.database_url)
     with writing(sessions(engine)) as session:
         session.add_all(
@@ -46,6 +51,7 @@ def server(start_server: Callable[..., Any], tmp_path_factory: pytest.TempPathFa
     engine.dispose()
     yield server
     server.stop()
+    databases.give_back(url)
 
 
 @pytest.fixture(scope="module")

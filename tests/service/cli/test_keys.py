@@ -17,7 +17,10 @@ def database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_key_is_shown_once_and_listed_without_its_secret(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["keys", "create", "ci", "--scope", "score", "--scope", "read", "--pairs-per-minute", "600"]) == 0
+    assert (
+        main(["keys", "create", "--name", "ci", "--scope", "score", "--scope", "read", "--pairs-per-minute", "600"])
+        == 0
+    )
     shown = capsys.readouterr()
     key = shown.out.strip()
     assert key.startswith("assay_")
@@ -39,8 +42,8 @@ def test_a_key_is_shown_once_and_listed_without_its_secret(capsys: pytest.Captur
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["create", "x", "--scope", "root"], "no scope root; use read, score, train, admin"),
-        (["create", "x", "--requests-per-minute", "0"], "requests-per-minute"),
+        (["create", "--name", "x", "--scope", "root"], "no scope root; use read, score, train, admin"),
+        (["create", "--name", "x", "--requests-per-minute", "0"], "requests-per-minute"),
         (["revoke", "nobody"], "no key nobody"),
     ],
 )
@@ -68,6 +71,6 @@ def test_beyond_this_machine_a_server_needs_a_key_or_to_be_told(
     assert complaint.count("\n") == 1
     assert main([*outside, "--insecure"]) == 0
     assert main(["serve", "--port", "0"]) == 0
-    assert main(["keys", "create", "x"]) == 0
+    assert main(["keys", "create", "--name", "x"]) == 0
     assert main(outside) == 0
     assert served == ["0.0.0.0", "127.0.0.1", "0.0.0.0"]
