@@ -5,7 +5,7 @@ artifacts, errors have codes.
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from typing import Protocol
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -81,74 +81,95 @@ class ScoreMetrics:
                     self._cut_tokens.labels(label).inc(cell.truncated_tokens)
 
 
-@dataclass(frozen=True)
-class Queue:
-    """What waits for a device."""
+class Reading(Protocol):
+    """What is told of one batch."""
 
-    depth: int
-    """Pairs."""
-    age_seconds: float
-    """Of the one that has waited longest; 0 where none waits."""
+    @property
+    def rows(self) -> int: ...
+    @property
+    def tokens(self) -> int: ...
+    @property
+    def padding(self) -> int: ...
+    @property
+    def prefix_hits(self) -> int: ...
+    @property
+    def seconds(self) -> float: ...
+
+
+class Waiting(Protocol):
+    """What is told of the line before the devices."""
+
+    @property
+    def pairs(self) -> int: ...
+    @property
+    def held_pairs(self) -> int: ...
+    @property
+    def oldest_seconds(self) -> float: ...
+
+
+class Named(Protocol):
+    """A priority."""
+
+    @property
+    def name(self) -> str: ...
 
 
 class EngineMetrics:
-    """What the scoring engine does with its devices. An adapter of the engine's own meter calls these from any thread.
+    """Hears what the scoring engine does, from any of its threads. It is the shape of the engine's own meter.
 
-    Tokens a second is ``rate(assay_batch_tokens_sum[1m])``; the padding's share is that of
-    ``assay_padding_tokens_total`` in the sum of both.
+    Tokens a second are ``rate(assay_batch_tokens_sum[1m])``.
     """
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self._batch_tokens = Histogram(
-            "assay_batch_tokens", "Real tokens of a batch", ("device",), buckets=_TOKENS, registry=registry
+        self._tokens = Histogram("assay_batch_tokens", "Tokens of a batch", buckets=_TOKENS, registry=registry)
+        self._seconds = Histogram("assay_batch_seconds", "Time of a batch", buckets=_SECONDS, registry=registry)
+        self._rows = Counter("assay_batch_rows", "Pairs in batches", registry=registry)
+        self._padding = Counter("assay_padding_tokens", "Positions that held no token", registry=registry)
+        self._prefix = Counter("assay_prefix_hits", "Pairs whose prompt was read for another", registry=registry)
+        self._halved = Counter("assay_batches_halved", "Batches divided", ("reason",), registry=registry)
+        self._wait = Histogram(
+            "assay_queue_wait_seconds", "Time in the line", ("priority",), buckets=_SECONDS, registry=registry
         )
-        self._batch_seconds = Histogram(
-            "assay_batch_seconds", "Time of a batch on its device", ("device",), buckets=_SECONDS, registry=registry
-        )
-        self._padding = Counter("assay_padding_tokens", "Padding computed beside them", ("device",), registry=registry)
-        self._prefix = Counter(
-            "assay_prefix_tokens",
-            "Prompt tokens not computed again",
-            ("device",),
-            registry=registry,
-        )
-        self._splits = Counter(
-            "assay_memory_splits", "Batches halved for want of memory", ("device",), registry=registry
-        )
-        self._queues: dict[str, Callable[[], Queue]] = {}
-        registry.register(_QueueCollector(self._queues))
+        self._line = _LineCollector()
+        registry.register(self._line)
 
-    def batch(self, device: str, *, tokens: int, padding: int, seconds: float) -> None:
-        """A batch was computed."""
-        self._batch_tokens.labels(device).observe(tokens)
-        self._batch_seconds.labels(device).observe(seconds)
-        self._padding.labels(device).inc(padding)
+    def waited(self, priority: Named, seconds: float) -> None:
+        """A pair left the line."""
+        self._wait.labels(priority.name.lower()).observe(seconds)
 
-    def shared_prefix(self, device: str, tokens: int) -> None:
-        """This many tokens of prompts were not computed again."""
-        self._prefix.labels(device).inc(tokens)
+    def batch(self, reading: Reading) -> None:
+        """A batch was scored."""
+        self._tokens.observe(reading.tokens)
+        self._seconds.observe(reading.seconds)
+        self._rows.inc(reading.rows)
+        self._padding.inc(reading.padding)
+        self._prefix.inc(reading.prefix_hits)
 
-    def split(self, device: str) -> None:
-        """A batch did not fit the memory and was halved."""
-        self._splits.labels(device).inc()
+    def halved(self, *, out_of_memory: bool) -> None:
+        """A batch failed and was divided."""
+        self._halved.labels("memory" if out_of_memory else "failure").inc()
 
-    def watch_queue(self, device: str, look: Callable[[], Queue]) -> None:
-        """Ask ``look`` for what waits whenever Prometheus asks."""
-        self._queues[device] = look
+    def scored(self, scorer: str, score: float, truncated_tokens: int) -> None:
+        """Nothing: scores are counted in the answers, where those that never reach the engine are too."""
+
+    def failed(self, scorer: str, code: str) -> None:
+        """Nothing, likewise."""
+
+    def watch_line(self, look: Callable[[], Waiting]) -> None:
+        """Ask ``look`` what waits whenever Prometheus asks."""
+        self._line.look = look
 
 
-class _QueueCollector(Collector):
-    def __init__(self, queues: dict[str, Callable[[], Queue]]) -> None:
-        self._queues = queues
+class _LineCollector(Collector):
+    look: Callable[[], Waiting] | None = None
 
     def collect(self) -> Iterable[Metric]:
-        depth = GaugeMetricFamily("assay_queue_depth", "Pairs waiting for a device", labels=["device"])
-        age = GaugeMetricFamily("assay_queue_age_seconds", "Longest wait among them", labels=["device"])
-        for device, look in list(self._queues.items()):
-            found = look()
-            depth.add_metric([device], found.depth)
-            age.add_metric([device], found.age_seconds)
-        return [depth, age]
+        if self.look is None:
+            return
+        found = self.look()
+        yield GaugeMetricFamily("assay_queue_depth", "Pairs in the line", value=found.pairs)
+        yield GaugeMetricFamily("assay_queue_held", "Pairs waiting for room in it", value=found.held_pairs)
+        yield GaugeMetricFamily("assay_queue_age_seconds", "Longest wait in the line", value=found.oldest_seconds)
 
 
 class JobCollector(Collector):

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import pytest
 from fastapi import FastAPI
@@ -13,7 +14,7 @@ from service.app import create_app
 from service.db.job_counts import job_counts, oldest_queued_seconds
 from service.db.session import writing
 from service.db.tables import Job
-from service.metrics import Metrics, Queue
+from service.metrics import Metrics
 from service.score_schema import AnsweringScorer, NoScore, Reason, Score, ScoreAnswer, ScoredItem, UnusableScorer
 from service.settings import Settings
 
@@ -129,17 +130,20 @@ def test_scores_are_counted_by_exact_version_with_what_was_cut_and_what_went_wro
     assert sample("assay_score_errors_total", {"scorer": "unusable", "code": "broken_artifact"}) == 3
 
 
-def test_batches_and_queues_of_devices_are_told_by_whoever_knows(make_session: sessionmaker[Session]) -> None:
+def test_batches_and_the_line_are_told_by_the_engine(make_session: sessionmaker[Session]) -> None:
     metrics = Metrics(make_session)
-    metrics.engine.watch_queue("cpu", lambda: Queue(depth=5, age_seconds=0.25))
-    metrics.engine.batch("cpu", tokens=900, padding=100, seconds=0.5)
-    metrics.engine.batch("cpu", tokens=300, padding=0, seconds=0.25)
-    metrics.engine.shared_prefix("cpu", 64)
-    metrics.engine.split("cpu")
-
     sample = metrics.registry.get_sample_value
-    of = {"device": "cpu"}
-    assert (sample("assay_batch_tokens_sum", of), sample("assay_padding_tokens_total", of)) == (1200, 100)
-    assert (sample("assay_batch_seconds_sum", of), sample("assay_batch_tokens_count", of)) == (0.75, 2)
-    assert (sample("assay_prefix_tokens_total", of), sample("assay_memory_splits_total", of)) == (64, 1)
-    assert (sample("assay_queue_depth", of), sample("assay_queue_age_seconds", of)) == (5, 0.25)
+    assert sample("assay_queue_depth") is None  # no engine yet
+    metrics.engine.watch_line(lambda: SimpleNamespace(pairs=5, held_pairs=2, oldest_seconds=0.25))
+    metrics.engine.batch(SimpleNamespace(rows=9, tokens=900, padding=100, prefix_hits=3, seconds=0.5))
+    metrics.engine.batch(SimpleNamespace(rows=3, tokens=300, padding=0, prefix_hits=0, seconds=0.25))
+    metrics.engine.halved(out_of_memory=True)
+    metrics.engine.waited(SimpleNamespace(name="TRAINER"), 0.125)
+
+    assert (sample("assay_batch_tokens_sum"), sample("assay_padding_tokens_total")) == (1200, 100)
+    assert (sample("assay_batch_seconds_sum"), sample("assay_batch_tokens_count")) == (0.75, 2)
+    assert (sample("assay_batch_rows_total"), sample("assay_prefix_hits_total")) == (12, 3)
+    assert sample("assay_batches_halved_total", {"reason": "memory"}) == 1
+    assert sample("assay_queue_wait_seconds_sum", {"priority": "trainer"}) == 0.125
+    assert (sample("assay_queue_depth"), sample("assay_queue_held")) == (5, 2)
+    assert sample("assay_queue_age_seconds") == 0.25
