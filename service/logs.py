@@ -49,8 +49,11 @@ class JsonLines(logging.Formatter):
         return json.dumps(line)
 
 
-def set_up_logging(form: Literal["text", "json"], *, requests: bool) -> None:
-    """Send the log of this process to standard error. For servers; a library would leave it to its user."""
+def set_up_logging(form: Literal["text", "json"]) -> None:
+    """Send the log of this process to standard error. For servers; a library would leave it to its user.
+
+    As text it tells people of requests that failed; as JSON it tells programs of all of them.
+    """
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         JsonLines() if form == "json" else logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
@@ -58,4 +61,4 @@ def set_up_logging(form: Literal["text", "json"], *, requests: bool) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(logging.WARNING)
-    ACCESS.setLevel(logging.INFO if requests else logging.ERROR)
+    ACCESS.setLevel(logging.INFO if form == "json" else logging.ERROR)

@@ -51,7 +51,7 @@ def _serve(settings: Settings, listener: socket.socket) -> None:
     sys.stdout.write(f"Assay is at {address} and its API at {address}/docs; Ctrl-C stops it\n")
     sys.stdout.flush()
     app = create_app(settings, local_only=is_loopback(settings.host))
-    set_up_logging(settings.log_format, requests=settings.access_log)
+    set_up_logging(settings.log_format)
 
     class Server(uvicorn.Server):
         def handle_exit(self, sig: int, frame: FrameType | None) -> None:

@@ -87,10 +87,7 @@ class Settings(BaseSettings):
     """Scorers loaded at the start and kept; until they are, the server is not ready."""
 
     log_format: Literal["text", "json"] = "text"
-    """How the log is written: lines for people, or one JSON object a line."""
-
-    access_log: bool = True
-    """Whether each request is logged."""
+    """How the log is written: lines for people, or one JSON object a line and a line for every request."""
 
 
 def load_settings(**overrides: Any) -> Settings:  # noqa: ANN401 - as wide as the fields are

@@ -13,6 +13,10 @@ def serve(
     database_url: DatabaseUrl = None,
     artifact_dir: ArtifactDir = None,
     executor: Annotated[Literal["local", "ray"] | None, typer.Option(help="What carries out jobs.")] = None,
+    log_format: Annotated[
+        Literal["text", "json"] | None,
+        typer.Option(help="Lines for people, or JSON with a line for every request. [default: text]"),
+    ] = None,
     insecure: Annotated[
         bool, typer.Option("--insecure", help="Listen beyond this machine although no key exists.")
     ] = False,
@@ -22,6 +26,11 @@ def serve(
     from service.settings import load_settings
 
     settings = load_settings(
-        host=host, port=port, database_url=database_url, artifact_dir=artifact_dir, executor=executor
+        host=host,
+        port=port,
+        database_url=database_url,
+        artifact_dir=artifact_dir,
+        executor=executor,
+        log_format=log_format,
     )
     run_server(settings, insecure=insecure)
