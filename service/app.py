@@ -7,8 +7,11 @@ from functools import partial
 
 from anyio import to_thread
 from fastapi import FastAPI
+from fastapi.middleware.cors import CORSMiddleware
 
-from service.dashboard import pages
+from service.access import Identify
+from service.bodies import Bodies
+from service.dashboard import login, pages
 from service.db.aliases import resolver
 from service.db.schema import check
 from service.db.session import make_engine, sessions
@@ -16,16 +19,22 @@ from service.jobs.dispatcher import Dispatcher
 from service.jobs.executors import Executor
 from service.jobs.executors.local_process import LocalExecutor
 from service.jobs.kinds import ParseRecipe, parse_any_recipe
-from service.middleware import RequestContext
+from service.keyring import Keyring
+from service.logs import log_request
+from service.metrics import Metrics
+from service.middleware import Deadline, RequestContext
 from service.openapi import describe
-from service.problems import PROBLEM_RESPONSES, add_problem_handlers
+from service.pinned import Pinned
+from service.problems import PROBLEM_RESPONSES, add_problem_handlers, timed_out
 from service.routes import (
     aliases,
     artifacts,
     attributions,
     audits,
     comparisons,
+    description,
     health,
+    metrics,
     run_comparisons,
     scorers,
     scores,
@@ -48,18 +57,30 @@ ROUTERS = (
     stress_tests.router,
     audits.router,
     health.router,
+    metrics.router,
+    description.router,
     pages.router,
+    pages.files,
+    login.router,
 )
 
 
 def create_app(
-    settings: Settings, *, parse_recipe: ParseRecipe = parse_any_recipe, executor: Executor | None = None
+    settings: Settings,
+    *,
+    parse_recipe: ParseRecipe = parse_any_recipe,
+    executor: Executor | None = None,
+    owner: bool = False,
+    local_only: bool = False,
 ) -> FastAPI:
     """The application; nothing is started before its lifespan begins, which refuses a database at another migration.
 
-    With ``job_slots`` 0 it runs no jobs and loads no models until somebody asks for scores.
+    With ``job_slots`` 0 it runs no jobs and loads no models until somebody asks for scores. For its ``owner``, who
+    opens it in a process of theirs, no key is needed and a recipe may name any place. ``local_only`` says that it
+    listens to this machine alone: without keys it then answers to no other name.
     """
     app = FastAPI(
+        openapi_url=None,  # described by a route of its own, which asks for a key like the others
         title="Assay",
         version=code_version(),
         description="How far can a scorer be trusted as responses drift from what it was trained on?",
@@ -76,13 +97,34 @@ def create_app(
     state.sessions = sessions(state.engine)
     opener = partial(open_engine, resolve_alias=resolver(state.sessions))
     state.scoring = ScoringService(ArtifactStore(settings.artifact_dir), opener)
+    state.owner = owner
+    state.local_only = local_only
+    state.keyring = Keyring(state.sessions)
+    state.metrics = Metrics(state.sessions)
+    state.pinned = Pinned(state.scoring, settings.pinned)
     state.dispatcher = Dispatcher(settings, state.sessions, executor or LocalExecutor(settings.artifact_dir))
-    app.add_middleware(RequestContext, max_body_bytes=settings.max_body_bytes)
+    _add_middleware(app, settings)
     add_problem_handlers(app)
     for router in ROUTERS:
         app.include_router(router)
     app.openapi = partial(describe, app)  # type: ignore[method-assign]
     return app
+
+
+def _add_middleware(app: FastAPI, settings: Settings) -> None:
+    """From the innermost, which sees a request last, to the outermost."""
+    app.add_middleware(Deadline, seconds=settings.request_timeout_seconds, answer=timed_out)
+    app.add_middleware(Bodies, max_bytes=settings.max_body_bytes, timeout_seconds=settings.body_timeout_seconds)
+    app.add_middleware(Identify)
+    if settings.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=list(settings.cors_origins),
+            allow_methods=["GET", "POST", "DELETE"],
+            allow_headers=["authorization", "x-api-key", "content-type", "idempotency-key", "last-event-id"],
+            expose_headers=["x-request-id", "retry-after", "location"],
+        )
+    app.add_middleware(RequestContext, finished=(app.state.metrics.requests.observe, log_request))
 
 
 @asynccontextmanager
@@ -93,8 +135,10 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         if state.settings.job_slots > 0:
             state.dispatcher.start()
             state.scoring.start()  # in the background: importing torch takes seconds
-        yield
+        async with state.pinned.loading():
+            yield
     finally:
         await to_thread.run_sync(state.dispatcher.stop)
         await to_thread.run_sync(state.scoring.close)
+        await to_thread.run_sync(state.keyring.close)
         state.engine.dispose()

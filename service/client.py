@@ -7,6 +7,7 @@ with Client("http://127.0.0.1:8000") as client:
 """
 
 import json
+import os
 from collections.abc import Iterator
 from types import TracebackType
 from typing import Any, Self
@@ -19,6 +20,8 @@ from trainer.errors import AssayError, InvalidInput, NotFound, RunFailed, error_
 
 TRAINING, STRESS_TESTS, AUDITS = "/v1/training-jobs", "/v1/stress-tests", "/v1/audits"
 
+KEY_VARIABLE = "ASSAY_API_KEY"
+
 _RUN = "run_"
 """How the ids of what evaluates begin."""
 
@@ -26,14 +29,24 @@ _RUN = "run_"
 class Client:
     """Speaks the API. Every failure is one of ``trainer.errors``, the same class the server raised.
 
-    ``transport`` replaces the network, for an application in this process.
+    ``api_key`` is what servers with keys ask for, ASSAY_API_KEY of the environment unless given. ``transport`` replaces
+    the network, for an application in this process.
     """
 
     def __init__(
-        self, url: str, *, timeout_seconds: float = 300.0, transport: httpx.BaseTransport | None = None
+        self,
+        url: str,
+        *,
+        api_key: str | None = None,
+        timeout_seconds: float = 300.0,
+        transport: httpx.BaseTransport | None = None,
     ) -> None:
         self._url = url.rstrip("/")
-        self._http = httpx.Client(base_url=self._url, timeout=timeout_seconds, transport=transport)
+        key = api_key or os.environ.get(KEY_VARIABLE)
+        if key is not None and not (key.isascii() and key.isprintable()):
+            raise InvalidInput(f"{KEY_VARIABLE} holds no key; `assay keys create` makes one")
+        headers = {"authorization": f"Bearer {key}"} if key else {}
+        self._http = httpx.Client(base_url=self._url, timeout=timeout_seconds, transport=transport, headers=headers)
 
     def __enter__(self) -> Self:
         return self

@@ -6,13 +6,16 @@ from trainer.errors import (
     AssayError,
     BrokenArtifact,
     Conflict,
+    Forbidden,
     InvalidInput,
     NotFound,
     Overloaded,
     OverlongInput,
+    QuotaExceeded,
     RunFailed,
     Stopped,
     StorageFailure,
+    Unauthenticated,
     WrongSchema,
 )
 
@@ -34,6 +37,9 @@ class Outcome:
 OUTCOMES: dict[type[AssayError], Outcome] = {
     InvalidInput: Outcome(422, "Invalid input", EXIT_BAD_INPUT),
     OverlongInput: Outcome(422, "Input too long", EXIT_BAD_INPUT),
+    Unauthenticated: Outcome(401, "Key needed", EXIT_BAD_INPUT),
+    Forbidden: Outcome(403, "Not allowed", EXIT_BAD_INPUT),
+    QuotaExceeded: Outcome(429, "Quota used up", EXIT_FAILED, retry_after_seconds=60),
     NotFound: Outcome(404, "Not found", EXIT_BAD_INPUT),
     Conflict: Outcome(409, "Conflict with the present state", EXIT_BAD_INPUT),
     BrokenArtifact: Outcome(409, "Broken artifact", EXIT_BAD_INPUT),

@@ -19,7 +19,7 @@ def local_client(settings: Settings) -> Iterator[Client]:
 
     Raises WrongSchema for a database at another migration.
     """
-    app = create_app(settings.model_copy(update={"job_slots": 0}))
+    app = create_app(settings.model_copy(update={"job_slots": 0, "pinned": ()}), owner=True)
     with (
         open_database(settings),
         start_blocking_portal() as portal,

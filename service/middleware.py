@@ -1,43 +1,105 @@
-"""What happens to every request before a route sees it: it gets an id, and its body a limit."""
+"""What happens to every request before a route sees it: it gets an id, a deadline, and is told of when it is over."""
 
+import asyncio
 import re
+import time
 import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 _ACCEPTABLE_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
+_DEFAULT_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+}
+"""On every answer that does not set its own, as pages do."""
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A request that was answered, or whose sender went away before (status 499)."""
+
+    method: str
+    path: str
+    status: int
+    seconds: float
+    request_id: str
+    client: str | None
+    scope: Scope
+
 
 class RequestContext:
-    """Takes the caller's ``X-Request-ID`` or makes one, and returns it; refuses bodies past a size with 413."""
+    """Takes the caller's ``X-Request-ID`` or makes one, returns it, and reports each request when it is over."""
 
-    def __init__(self, app: ASGIApp, max_body_bytes: int) -> None:
+    def __init__(self, app: ASGIApp, finished: Sequence[Callable[[Finished], None]] = ()) -> None:
         self._app = app
-        self._max_body_bytes = max_body_bytes
+        self._finished = finished
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        headers = Headers(scope=scope)
-        given = headers.get("x-request-id", "")
+        given = Headers(scope=scope).get("x-request-id", "")
         request_id = given if _ACCEPTABLE_ID.fullmatch(given) else uuid.uuid4().hex
         scope.setdefault("state", {})["request_id"] = request_id
-        received = 0
-
-        async def limited_receive() -> Message:
-            nonlocal received
-            message = await receive()
-            received += len(message.get("body", b""))
-            if received > self._max_body_bytes:
-                raise HTTPException(413, f"the body is larger than {self._max_body_bytes} bytes; send it in parts")
-            return message
+        started = time.perf_counter()
+        status = 499
 
         async def identified_send(message: Message) -> None:
+            nonlocal status
             if message["type"] == "http.response.start":
-                MutableHeaders(scope=message)["X-Request-ID"] = request_id
+                status = message["status"]
+                headers = MutableHeaders(scope=message)
+                headers["X-Request-ID"] = request_id
+                for name, value in _DEFAULT_HEADERS.items():
+                    headers.setdefault(name, value)
             await send(message)
 
-        await self._app(scope, limited_receive, identified_send)
+        try:
+            await self._app(scope, receive, identified_send)
+        except Exception:
+            status = 500
+            raise
+        finally:
+            client = scope["client"][0] if scope.get("client") else None
+            seconds = time.perf_counter() - started
+            over = Finished(scope["method"], scope["path"], status, seconds, request_id, client, scope)
+            for tell in self._finished:
+                tell(over)
+
+
+class Deadline:
+    """Gives up on a request whose answer has not begun in time; an answer that has may take as long as it likes."""
+
+    def __init__(self, app: ASGIApp, seconds: float, answer: Callable[[Request], Response]) -> None:
+        self._app = app
+        self._seconds = seconds
+        self._answer = answer
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        begun = False
+
+        async def noted_send(message: Message) -> None:
+            nonlocal begun
+            if not begun:
+                begun = True
+                limit.reschedule(None)
+            await send(message)
+
+        try:
+            async with asyncio.timeout(self._seconds) as limit:
+                await self._app(scope, receive, noted_send)
+        except TimeoutError:
+            if begun or not limit.expired():
+                raise
+            await self._answer(Request(scope))(scope, receive, send)

@@ -4,10 +4,11 @@ import logging
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import urlencode
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, RedirectResponse, Response
 from pydantic import BaseModel
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -15,7 +16,7 @@ from starlette.exceptions import HTTPException
 
 from service.db.failures import database_failure
 from service.errors import outcome_of
-from trainer.errors import AssayError, InvalidInput, Overloaded
+from trainer.errors import AssayError, InvalidInput, Overloaded, Unauthenticated
 from trainer.json_pointer import error_pointer
 
 MEDIA_TYPE = "application/problem+json"
@@ -84,7 +85,7 @@ def problem_response(
 
 def add_problem_handlers(app: FastAPI) -> None:
     """Translate every exception a route can raise, in this one place."""
-    handlers: dict[type[Exception], Callable[[Request, Any], Awaitable[JSONResponse]]] = {
+    handlers: dict[type[Exception], Callable[[Request, Any], Awaitable[Response]]] = {
         AssayError: _assay_error,
         RequestValidationError: _invalid_request,
         HTTPException: _http_exception,
@@ -96,9 +97,14 @@ def add_problem_handlers(app: FastAPI) -> None:
         app.add_exception_handler(kind, handler)
 
 
-async def _assay_error(request: Request, error: AssayError) -> JSONResponse:
+async def _assay_error(request: Request, error: AssayError) -> Response:
     outcome = outcome_of(error)
-    retry = outcome.retry_after_seconds
+    if isinstance(error, Unauthenticated) and request.method == "GET" and _for_a_reader(request):
+        return _to_login(request)
+    retry = getattr(error, "retry_after_seconds", outcome.retry_after_seconds)
+    headers = {} if retry is None else {"Retry-After": str(retry)}
+    if isinstance(error, Unauthenticated):
+        headers["WWW-Authenticate"] = 'Bearer realm="assay"'
     return problem_response(
         request,
         status=outcome.status,
@@ -106,8 +112,19 @@ async def _assay_error(request: Request, error: AssayError) -> JSONResponse:
         detail=error.detail,
         code=error.code,
         errors=[] if error.pointer is None else [FieldError(pointer=error.pointer, detail=error.detail)],
-        headers=None if retry is None else {"Retry-After": str(retry)},
+        headers=headers,
     )
+
+
+def _for_a_reader(request: Request) -> bool:
+    """Whether a browser asks, for somebody to look at."""
+    return request.headers.get("accept", "").startswith("text/html")
+
+
+def _to_login(request: Request) -> Response:
+    root = str(request.scope.get("root_path", "")).rstrip("/")
+    wanted = request.url.path.removeprefix(root) + (f"?{request.url.query}" if request.url.query else "")
+    return RedirectResponse(f"{root}/login?{urlencode({'next': wanted})}", status_code=303)
 
 
 async def _invalid_request(request: Request, error: RequestValidationError) -> JSONResponse:
@@ -157,9 +174,11 @@ def _why_unreadable(cause: BaseException) -> str:
     return "holds a number with too many digits"
 
 
-async def _http_exception(request: Request, error: HTTPException) -> JSONResponse:
+async def _http_exception(request: Request, error: HTTPException) -> Response:
     if error.status_code == HTTPStatus.BAD_REQUEST and isinstance(error.__cause__, ValueError | RecursionError):
         return _unreadable_body(request, _why_unreadable(error.__cause__))
+    if isinstance(error.__cause__, AssayError):  # raised while FastAPI read the body
+        return await _assay_error(request, error.__cause__)
     title = HTTPStatus(error.status_code).phrase
     detail = str(error.detail)
     if detail == title:
@@ -174,13 +193,25 @@ async def _http_exception(request: Request, error: HTTPException) -> JSONRespons
     )
 
 
-async def _database_error(request: Request, error: DBAPIError) -> JSONResponse:
+async def _database_error(request: Request, error: DBAPIError) -> Response:
     logging.getLogger(__name__).error("%s %s: %s", request.method, request.url.path, error.orig)
     return await _assay_error(request, database_failure(error))
 
 
-async def _pool_exhausted(request: Request, error: PoolTimeout) -> JSONResponse:
+async def _pool_exhausted(request: Request, error: PoolTimeout) -> Response:
     return await _assay_error(request, Overloaded("every database connection is in use; try again"))
+
+
+def timed_out(request: Request) -> Response:
+    """The answer to a request that has waited for too long."""
+    return problem_response(
+        request,
+        status=504,
+        title="Took too long",
+        detail="the answer did not begin in time; ask for less at once, or try again when less is going on",
+        code="timeout",
+        headers={"Retry-After": "5"},
+    )
 
 
 async def _unexpected(request: Request, error: Exception) -> JSONResponse:

@@ -1,26 +1,37 @@
 """Listen and serve: the application behind an address of this machine, until it is told to stop."""
 
 import contextlib
+import math
 import socket
 import sys
 from types import FrameType
 
 import uvicorn
 
+from service.access import is_loopback
 from service.app import create_app
 from service.database import open_database
+from service.db.keys import any_key
+from service.db.session import sessions
+from service.logs import set_up_logging
 from service.settings import Settings
 from trainer.errors import InvalidInput
 
 
-def run_server(settings: Settings) -> None:
+def run_server(settings: Settings, *, insecure: bool = False) -> None:
     """Serve until Ctrl-C or SIGTERM. An empty database is given its tables.
 
+    Beyond this machine it serves only where a key exists, or where ``insecure`` says that nobody needs one.
     Raises InvalidInput where the address cannot be used, WrongSchema for a database at another migration.
     """
     with _listen(settings.host, settings.port) as listener:
-        with open_database(settings):
-            pass  # before the address is announced
+        with open_database(settings) as engine, sessions(engine)() as session:  # before the address is announced
+            keys_exist = any_key(session)
+        if not (keys_exist or insecure or is_loopback(settings.host)):
+            raise InvalidInput(
+                f"{settings.host} is reachable from other machines and no key exists; make one with"
+                " `assay keys create`, serve on 127.0.0.1, or say --insecure"
+            )
         _serve(settings, listener)
 
 
@@ -39,13 +50,20 @@ def _serve(settings: Settings, listener: socket.socket) -> None:
     address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
     sys.stdout.write(f"Assay is at {address} and its API at {address}/docs; Ctrl-C stops it\n")
     sys.stdout.flush()
-    app = create_app(settings)
+    app = create_app(settings, local_only=is_loopback(settings.host))
+    set_up_logging(settings.log_format)
 
     class Server(uvicorn.Server):
         def handle_exit(self, sig: int, frame: FrameType | None) -> None:
             app.state.stopping.set()  # streams end by themselves; uvicorn would wait for them
             super().handle_exit(sig, frame)
 
-    config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=5, server_header=False)
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=math.ceil(settings.shutdown_seconds),
+        server_header=False,
+    )
     with contextlib.suppress(KeyboardInterrupt):  # uvicorn repeats the signal once it has shut down in order
         Server(config).run(sockets=[listener])

@@ -1,12 +1,21 @@
 """Facts of this installation, from ``ASSAY_*`` environment variables or the command line."""
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import Field, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BeforeValidator, Field, ValidationError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from trainer.errors import InvalidInput
+
+
+def _words(value: object) -> object:
+    return [word.strip() for word in value.split(",") if word.strip()] if isinstance(value, str) else value
+
+
+_Word = TypeVar("_Word")
+Words = Annotated[tuple[_Word, ...], NoDecode, BeforeValidator(_words)]
+"""Several values in one variable, divided by commas."""
 
 
 class Settings(BaseSettings):
@@ -51,7 +60,34 @@ class Settings(BaseSettings):
     """Time a cancelled job has to save its checkpoint before it is killed; a third of it before SIGTERM."""
 
     max_body_bytes: int = Field(64 * 2**20, ge=1)
-    """Largest request body that is read."""
+    """Largest request body that is read, after decompression too."""
+
+    body_timeout_seconds: float = Field(30.0, gt=0)
+    """How long a request's body may take to arrive."""
+
+    request_timeout_seconds: float = Field(300.0, gt=0)
+    """How long a request may wait for its answer to begin."""
+
+    shutdown_seconds: float = Field(30.0, ge=0)
+    """How long requests under way may go on after the server was told to stop."""
+
+    allowed_roots: Words[Path] = ()
+    """Directories below which a recipe sent over HTTP may name files and directories."""
+
+    allowed_hub_ids: Words[str] = ()
+    """Models and data sets of the Hugging Face hub such a recipe may name: ``owner/name``, ``owner/*`` or ``*``."""
+
+    allowed_urls: Words[str] = ()
+    """Servers such a recipe may ask, by the beginning of their address; ``*`` for any."""
+
+    cors_origins: Words[str] = ()
+    """Origins whose pages may call the API from a browser, such as ``https://tools.example``."""
+
+    pinned: Words[str] = ()
+    """Scorers loaded at the start and kept; until they are, the server is not ready."""
+
+    log_format: Literal["text", "json"] = "text"
+    """How the log is written: lines for people, or one JSON object a line and a line for every request."""
 
 
 def load_settings(**overrides: Any) -> Settings:  # noqa: ANN401 - as wide as the fields are

@@ -10,9 +10,12 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from sqlalchemy import StaticPool, create_engine
 
+from service.access import Identify
 from service.db.aliases import resolver
 from service.db.session import sessions
 from service.db.tables import Table
+from service.keyring import Keyring
+from service.metrics import Metrics
 from service.problems import add_problem_handlers
 from service.routes import aliases, artifacts, attributions, comparisons, scorers, scores
 from service.scoring import ScoringService, open_engine
@@ -102,6 +105,10 @@ def scoring_app(store: ArtifactStore) -> FastAPI:
     app.state.sessions = sessions(engine)
     opener = partial(open_engine, resolve_alias=resolver(app.state.sessions))
     app.state.scoring = ScoringService(store, opener)
+    app.state.owner = True
+    app.state.keyring = Keyring(app.state.sessions)
+    app.state.metrics = Metrics(app.state.sessions)
+    app.add_middleware(Identify)
     add_problem_handlers(app)
     for resource in (scores, scorers, comparisons, attributions, aliases, artifacts):
         app.include_router(resource.router)

@@ -67,6 +67,28 @@ class Overloaded(AssayError):
     code = "overloaded"
 
 
+class Unauthenticated(AssayError):
+    """Nobody is known by the key that was sent, or none was sent and one is needed."""
+
+    code = "unauthenticated"
+
+
+class Forbidden(AssayError):
+    """Who asks is known and may not do this, or the recipe names a place that the operator has not listed."""
+
+    code = "forbidden"
+
+
+class QuotaExceeded(AssayError):
+    """A key has used up what it may ask for at present."""
+
+    code = "quota_exceeded"
+
+    def __init__(self, detail: str, *, pointer: str | None = None, retry_after_seconds: int = 60) -> None:
+        super().__init__(detail, pointer=pointer)
+        self.retry_after_seconds = retry_after_seconds
+
+
 class RunFailed(AssayError):
     """A run started and could not finish: a loss that is not finite, a judge that does not answer."""
 

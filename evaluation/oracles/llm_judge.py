@@ -24,6 +24,7 @@ from evaluation.scorers.scorer import Column, Judgement, Scorer, StoredResponse,
 from trainer.data.text import as_text
 from trainer.errors import InvalidInput
 from trainer.files import read_jsonl
+from trainer.outside import LocalPath, ServerUrl
 from trainer.recipe import Model
 
 
@@ -43,9 +44,9 @@ class LLMJudgeOracle(Oracle):
     kind: Literal["llm_judge"] = "llm_judge"
     model: str = Field(min_length=1)
     """As the server calls it."""
-    base_url: str = Field(default_factory=lambda: os.environ.get(SERVER_VARIABLE) or OPENAI)
+    base_url: ServerUrl = Field(default_factory=lambda: os.environ.get(SERVER_VARIABLE) or OPENAI)
     """Of the server, before ``/chat/completions``."""
-    baseline: str | None = None
+    baseline: LocalPath | None = None
     """JSONL file of ``{"prompt_id", "response"}``, one for each prompt. Where it is given the score is 1 for a win over
     it, 0.5 for a tie and 0 for a loss, mean of both orders; otherwise it is the rating."""
     name: str | None = Field(None, min_length=1, max_length=100)
@@ -62,7 +63,7 @@ class LLMJudgeOracle(Oracle):
     """How often one question is asked of a server that does not answer."""
     budget: Budget = Budget()
     price: Price | None = None
-    cache: str | None = None
+    cache: LocalPath | None = None
     """Directory of replies that are paid for already; ``~/.cache/assay/replies`` unless said."""
 
     @field_validator("base_url")

@@ -12,13 +12,14 @@ from evaluation.oracles.oracle import Asked, Oracle
 from evaluation.scorers.scorer import Column, Judgement, Scorer, StoredResponse, missing
 from trainer.errors import InvalidInput
 from trainer.files import read_jsonl
+from trainer.outside import LocalPath
 
 
 class RecordedOracle(Oracle):
     """Reads ``{"prompt_id", "response", "score"}`` rows, as people or a judge gave them for an earlier equal run."""
 
     kind: Literal["recorded"] = "recorded"
-    path: str
+    path: LocalPath
     name: str = Field("recorded", min_length=1, max_length=100)
     """What the judgements are called in results."""
 

@@ -7,13 +7,14 @@ from typing import Literal
 from evaluation.engine.scoring import ScoringEngine
 from evaluation.oracles.oracle import Asked, Oracle
 from evaluation.scorers.registered import RegisteredScorers
+from trainer.outside import RegisteredScorer
 
 
 class RewardModelOracle(Oracle):
     """Trusts a scorer's scores."""
 
     kind: Literal["reward_model"] = "reward_model"
-    path: str
+    path: RegisteredScorer
     """A scorer's name, ``NAME[@VERSION][:OUTPUT]``."""
 
     def artifacts(self) -> tuple[str, ...]:

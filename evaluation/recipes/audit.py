@@ -19,10 +19,11 @@ from evaluation.scorers.controls import CONTROLS, family
 from evaluation.statistics.bootstrap import BootstrapSettings
 from trainer.data.text import OnOverlong
 from trainer.files import read_jsonl
+from trainer.outside import LocalPath, RegisteredScorer
 from trainer.recipe import ArtifactName, Recipe, Run
 from trainer.reporting import Reporter
 
-Names = Annotated[list[str], Field(min_length=1)]
+Names = Annotated[list[RegisteredScorer], Field(min_length=1)]
 
 
 class AuditRecipe(Recipe):
@@ -30,7 +31,7 @@ class AuditRecipe(Recipe):
 
     kind: Literal["audit"] = "audit"
     name: ArtifactName = "audit"
-    path: str
+    path: LocalPath
     """JSONL file of judged responses; see docs/statistics.md."""
 
     scorers: Names

@@ -31,6 +31,7 @@ from evaluation.suites.suite import Item, clusters
 from trainer.data.tables import Table
 from trainer.data.text import OnOverlong
 from trainer.errors import AssayError, InvalidInput
+from trainer.outside import LocalPath, RegisteredScorer, RowsPath
 from trainer.recipe import ArtifactName, Recipe, Run
 
 SCORES_FILE = "item_scores.jsonl"
@@ -48,16 +49,16 @@ class BenchmarkRecipe(Recipe):
     suite: SuiteName | None = None
     """Whose rows and averages; told from the first row unless said."""
 
-    path: str | None = None
+    path: RowsPath | None = None
     """Rows: a JSONL, ``.parquet`` or ``.json`` file, a directory saved by ``datasets``, or the hub's ``owner/name``."""
 
     split: str = "train"
     """Of a data set with several, such as ``filtered`` or ``test``."""
 
-    scorers: tuple[str, ...] = ()
+    scorers: tuple[RegisteredScorer, ...] = ()
     """Registered scorers, or trivial controls; ``length`` is added by itself, for what a benchmark owes to it."""
 
-    recorded: tuple[str, ...] = ()
+    recorded: tuple[LocalPath, ...] = ()
     """Files of scores that the ``rewardbench`` package wrote, reported beside."""
 
     limit: int | None = Field(None, ge=1)

@@ -27,6 +27,7 @@ from evaluation.statistics.estimate import Estimate
 from trainer.errors import InvalidInput, RunFailed
 from trainer.files import write_atomically
 from trainer.models.policy import Policy
+from trainer.outside import TaskName
 from trainer.recipe import ArtifactName, Recipe, Run
 
 SAMPLES_FILE = "samples.jsonl"
@@ -43,7 +44,7 @@ class DownstreamRecipe(Recipe):
     policy: SampledPolicy
     """Any artifact, directory or hub model."""
 
-    tasks: tuple[str, ...] = Field(min_length=1)
+    tasks: tuple[TaskName, ...] = Field(min_length=1)
     """Tasks or groups as the harness calls them, such as ``gsm8k`` or ``anli_r3``, or a task's own YAML file."""
 
     few_shot: int | None = Field(None, ge=0)

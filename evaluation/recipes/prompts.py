@@ -12,6 +12,7 @@ from trainer.data.product_world import WORLDS, Split, WorldName, render_prompt, 
 from trainer.data.text import Prompt, as_messages
 from trainer.errors import InvalidInput
 from trainer.files import read_jsonl, write_atomically
+from trainer.outside import LocalPath
 from trainer.recipe import Model
 
 _PROMPT: TypeAdapter[Prompt] = TypeAdapter(Prompt)
@@ -33,7 +34,7 @@ class FilePrompts(Prompts):
     """
 
     kind: Literal["file"] = "file"
-    path: str
+    path: LocalPath
     limit: int | None = Field(None, ge=1)
 
     def read(self) -> list[Asked]:

@@ -13,6 +13,7 @@ from evaluation.generation.served import Dialect, ServedModel, ServedSampler
 from evaluation.scorers.scorer import StoredResponse
 from trainer.generation.truncation import Truncation
 from trainer.models.starting_point import PolicyOrigin
+from trainer.outside import ServerUrl
 from trainer.recipe import Model, Run
 
 
@@ -55,7 +56,7 @@ class SampledPolicy(PolicyOrigin):
 class ServedPolicy(Model):
     """A policy behind an OpenAI-compatible server. Its key, where it wants one, is OPENAI_API_KEY."""
 
-    base_url: Annotated[str, AfterValidator(check_base_url)]
+    base_url: Annotated[ServerUrl, AfterValidator(check_base_url)]
     """What comes before ``/chat/completions``, such as ``http://127.0.0.1:8001/v1``."""
 
     model: str = Field(min_length=1)

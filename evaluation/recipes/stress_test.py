@@ -44,6 +44,7 @@ from evaluation.statistics.bootstrap import BootstrapSettings
 from trainer.errors import InvalidInput, RunFailed
 from trainer.generation.sampled import Cell
 from trainer.generation.truncation import Truncation
+from trainer.outside import RegisteredScorer
 from trainer.pins import settle_versions
 from trainer.recipe import Recipe, Run
 
@@ -79,7 +80,7 @@ class StressTestRecipe(Recipe):
     min_p: float = Field(0.0, ge=0, le=1)
     """Sample from tokens at least this share as probable as the most probable."""
 
-    scorers: tuple[str, ...] = ()
+    scorers: tuple[RegisteredScorer, ...] = ()
     """Names of scorers, ``NAME[@VERSION][:OUTPUT]``. The trivial controls are added by themselves."""
 
     oracles: tuple[AnyOracle, ...] = Field(min_length=1)

@@ -33,6 +33,7 @@ from evaluation.scorers.controls import CONTROLS, Response
 from evaluation.statistics.bootstrap import BootstrapSettings
 from evaluation.statistics.win_rate import win_rates
 from trainer.errors import AssayError, InvalidInput
+from trainer.outside import LocalPath, RegisteredScorer
 from trainer.recipe import ArtifactName, Recipe, Run
 
 _PAIRS_AT_ONCE = 256
@@ -43,11 +44,11 @@ class WinRateRecipe(Recipe):
 
     kind: Literal["win_rate"] = "win_rate"
     name: ArtifactName = "win-rate"
-    paths: Annotated[list[str], Field(min_length=1)]
+    paths: Annotated[list[LocalPath], Field(min_length=1)]
     """AlpacaEval's annotations, outputs of models, or the run directories of two stress tests, the first policy meeting
     the second; see docs/statistics.md."""
 
-    oracle: str | None = None
+    oracle: RegisteredScorer | None = None
     """Who judges outputs: a registered scorer, or a trivial control. Annotations and recorded scores bring theirs, and
     stress tests several, of which this names one."""
 
@@ -57,7 +58,7 @@ class WinRateRecipe(Recipe):
     reference: str | None = None
     """Which model's lead the others' differences are of; the first of the files unless said."""
 
-    difficulty: str | None = None
+    difficulty: LocalPath | None = None
     """File with each instruction's difficulty; else it is estimated from the other models' battles."""
 
     difficulty_penalty: float = Field(1.0, gt=0)

@@ -15,6 +15,7 @@ from service.cli import (
     database,
     gate,
     jobs,
+    keys,
     recipes,
     report,
     score,
@@ -72,7 +73,7 @@ def make_program() -> typer.Typer:
         compare.compare,
     ):
         program.command()(command)
-    for family in (jobs, artifacts, database):
+    for family in (jobs, artifacts, keys, database):
         program.add_typer(family.make_family())
     return program
 

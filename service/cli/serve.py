@@ -1,12 +1,10 @@
 """``assay serve``: API, dashboard and dispatcher in one process."""
 
-import ipaddress
 from typing import Annotated, Literal
 
 import typer
 
 from service.cli.options import ArtifactDir, DatabaseUrl
-from trainer.errors import InvalidInput
 
 
 def serve(
@@ -15,8 +13,12 @@ def serve(
     database_url: DatabaseUrl = None,
     artifact_dir: ArtifactDir = None,
     executor: Annotated[Literal["local", "ray"] | None, typer.Option(help="What carries out jobs.")] = None,
+    log_format: Annotated[
+        Literal["text", "json"] | None,
+        typer.Option(help="Lines for people, or JSON with a line for every request. [default: text]"),
+    ] = None,
     insecure: Annotated[
-        bool, typer.Option("--insecure", help="Listen beyond this machine although nobody needs a key.")
+        bool, typer.Option("--insecure", help="Listen beyond this machine although no key exists.")
     ] = False,
 ) -> None:
     """Serve the API and the dashboard, and run queued jobs."""
@@ -24,21 +26,11 @@ def serve(
     from service.settings import load_settings
 
     settings = load_settings(
-        host=host, port=port, database_url=database_url, artifact_dir=artifact_dir, executor=executor
+        host=host,
+        port=port,
+        database_url=database_url,
+        artifact_dir=artifact_dir,
+        executor=executor,
+        log_format=log_format,
     )
-    if not insecure and not is_loopback(settings.host):
-        raise InvalidInput(
-            f"{settings.host} is reachable from other machines and nobody would need a key;"
-            " serve on 127.0.0.1, or say --insecure"
-        )
-    run_server(settings)
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach ``host``."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+    run_server(settings, insecure=insecure)

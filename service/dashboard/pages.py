@@ -7,6 +7,7 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import FileResponse
 from sqlalchemy.orm import Session
 
+from service.access import anyone, needs
 from service.dashboard.metrics import metric_rows
 from service.dashboard.reference import operations, schemas
 from service.dashboard.rendering import plotly_script, render, static_directory
@@ -28,7 +29,8 @@ from service.db.records import JobRecord
 from service.errors import outcome_of
 from trainer.errors import AssayError, NotFound
 
-router = APIRouter(include_in_schema=False)
+router = APIRouter(include_in_schema=False, dependencies=[needs("read")])
+files = APIRouter(include_in_schema=False, dependencies=[anyone()])
 
 Cursor = Annotated[str | None, Query()]
 
@@ -146,7 +148,7 @@ def docs(request: Request) -> Response:
     )
 
 
-@router.get("/static/{name}")
+@files.get("/static/{name}")
 def static(name: str) -> Response:
     """Style and script of the pages, and plotly.js; their addresses change when their content does."""
     files = {file.name: file for file in static_directory().iterdir()} | {"plotly.min.js": plotly_script()}

@@ -63,6 +63,11 @@ def find_job(session: Session, job_id: str, kinds: Iterable[str] | None = None) 
     return job
 
 
+def names_under_way(session: Session) -> set[str]:
+    """Names of the jobs that wait or run: what they publish is called so."""
+    return set(session.scalars(select(Job.name).where(Job.status.in_(["queued", "running"]))))
+
+
 def list_stress_tests(
     session: Session,
     where: JobFilter | None = None,

@@ -319,8 +319,14 @@ class ApiKey(Table):
 
     id: Mapped[str] = mapped_column(String(64), primary_key=True)
     name: Mapped[str]
+    prefix: Mapped[str] = mapped_column(String(32), unique=True)
+    """The key's visible beginning, by which it is found and told apart."""
     digest: Mapped[str] = mapped_column(String(64), unique=True)
     scopes: Mapped[list[str]]
+    requests_per_minute: Mapped[int | None]
+    pairs_per_minute: Mapped[int | None]
+    tokens_per_minute: Mapped[int | None]
     created_at: Mapped[datetime]
+    expires_at: Mapped[datetime | None]
     last_used_at: Mapped[datetime | None]
     revoked_at: Mapped[datetime | None]

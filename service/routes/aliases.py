@@ -5,12 +5,13 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query, Request, status
 from pydantic import Field
 
+from service.access import needs
 from service.db import aliases
 from service.db.aliases import AliasRecord
 from service.scoring import ScoringService
 from trainer.recipe import Model
 
-router = APIRouter(prefix="/v1", tags=["artifacts"])
+router = APIRouter(prefix="/v1", tags=["artifacts"], dependencies=[needs("read", changes="admin")])
 
 Aliased = Annotated[str, Path(description="`NAME@ALIAS`, such as `helpfulness@champion`")]
 

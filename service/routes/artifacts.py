@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Path, Query, Request, status
 from fastapi.responses import StreamingResponse
 
+from service.access import needs
 from service.archives import tar_of
 from service.db.aliases import delete_version, resolve
 from service.db.pages import DEFAULT_LIMIT, MAX_LIMIT, decode_cursor, page_of
@@ -20,7 +21,7 @@ from trainer.artifacts import Artifact, ArtifactKind, ArtifactStore, Manifest, P
 from trainer.errors import InvalidInput
 from trainer.recipe import Model
 
-router = APIRouter(prefix="/v1", tags=["artifacts"])
+router = APIRouter(prefix="/v1", tags=["artifacts"], dependencies=[needs("read", changes="admin")])
 
 Reference = Annotated[str, Path(description="`NAME@VERSION`, `NAME@ALIAS`, or `NAME` for its highest version")]
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Body, Query, Request, Response
 from pydantic import ValidationError
 
+from service.access import needs
 from service.db.queries import get_job, list_jobs
 from service.db.records import JobRecord, Page
 from service.imports import heavy_imports
@@ -18,10 +19,7 @@ from trainer.errors import InvalidInput
 from trainer.files import write_atomically
 from trainer.json_pointer import error_pointer
 
-UPLOADS = "uploads"
-"""Below the runs' directory: rows that came in a request, each file named by what is in it."""
-
-router = APIRouter(prefix="/v1/audits", tags=["audits"])
+router = APIRouter(prefix="/v1/audits", tags=["audits"], dependencies=[needs("read", changes="train")])
 
 
 @router.post("", status_code=202, responses={200: {"model": Validated, "description": "A dry run's answer"}})
@@ -86,6 +84,8 @@ def _with_rows_kept(content: dict[str, Any], settings: Settings, dry_run: bool) 
 
 def _upload(settings: Settings, text: str) -> Path:
     name = hashlib.sha256(text.encode()).hexdigest()
+    from service.places import UPLOADS
+
     return settings.runs_dir.absolute() / UPLOADS / f"{name}.jsonl"
 
 

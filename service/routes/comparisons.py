@@ -2,10 +2,12 @@
 
 from typing import Annotated, Self
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter
 from pydantic import Field, model_validator
 
 from evaluation.engine.probability import sigmoid
+from service.access import needs
+from service.metered import Scoring
 from service.score_schema import (
     AnsweringScorer,
     NoScore,
@@ -17,12 +19,11 @@ from service.score_schema import (
     check_text,
     plain_prompt,
 )
-from service.scoring import ScoringService
 from trainer.artifacts import Contrast
 from trainer.errors import InvalidInput, error_of
 from trainer.recipe import Model
 
-router = APIRouter(prefix="/v1", tags=["scoring"])
+router = APIRouter(prefix="/v1", tags=["scoring"], dependencies=[needs("score")])
 
 _FORMS = (
     {"prompt", "chosen", "rejected"},
@@ -108,11 +109,10 @@ class Comparison(Model):
 
 
 @router.post("/comparisons", summary="Compare responses to one prompt, or prompts of one response")
-async def post_comparisons(body: ComparisonRequest, request: Request) -> Comparison:
+async def post_comparisons(body: ComparisonRequest, scoring: Scoring) -> Comparison:
     """Probabilities and ranking. All or nothing: a pair that cannot be scored is 422."""
-    service: ScoringService = request.app.state.scoring
     items = body.items()
-    scored = await service.score_with(body.scorer, list(items.values()), body.on_overlong)
+    scored = await scoring.score_with(body.scorer, list(items.values()), body.on_overlong)
     scores = []
     for place, item in zip(items, scored.items, strict=True):
         cell = item.scores[0][body.scorer]

@@ -5,12 +5,13 @@ from typing import Literal
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 
+from service.access import anyone
 from service.db.schema import check
 from service.jobs.dispatcher import Dispatcher
 from service.problems import problem_response
 from trainer.errors import AssayError
 
-router = APIRouter(tags=["health"])
+router = APIRouter(tags=["health"], dependencies=[anyone()])
 
 
 class Alive(BaseModel):
@@ -31,7 +32,7 @@ async def livez() -> Alive:
 
 @router.get("/readyz", response_model=Ready)
 def readyz(request: Request) -> Ready | Response:
-    """The database answers at this version's migration, and the dispatcher works."""
+    """The database answers at this version's migration, the dispatcher works, and pinned scorers are in memory."""
     checks = {"database": "ok", "dispatcher": "ok"}
     broken = []
     try:
@@ -43,6 +44,10 @@ def readyz(request: Request) -> Ready | Response:
         checks["dispatcher"] = "off: this server runs no jobs"
     elif not dispatcher.alive:
         broken.append("dispatcher: has stopped; restart the server")
+    missing = request.app.state.pinned.missing
+    broken += [f"scorer {name}: {why}" for name, why in list(missing.items())]
+    if request.app.state.settings.pinned:
+        checks["scorers"] = f"{len(request.app.state.settings.pinned)} pinned and loaded"
     if not broken:
         return Ready(checks=checks)
     return problem_response(

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from starlette.datastructures import State
 
 from service.db.pages import DEFAULT_LIMIT, MAX_LIMIT
-from service.db.queries import JobFilter, find_job, get_job, list_events, list_metrics
+from service.db.queries import JobFilter, find_job, get_job, list_events, list_metrics, names_under_way
 from service.db.records import TERMINAL, EventRecord, JobRecord, JobStatus, MetricSeries, Page
 from service.db.session import writing
 from service.jobs import cancel, resume, submit
@@ -21,6 +21,7 @@ from service.jobs.kinds import require_kind
 from service.jobs.queue import check_label
 from service.settings import Settings
 from trainer.errors import InvalidInput
+from trainer.recipe import Recipe
 from trainer.run import LOG_FILE
 
 _KEEP_ALIVE_SECONDS = 15.0
@@ -94,6 +95,7 @@ def submit_body(
     """Validate a recipe and, unless it is a dry run, queue it: the id of its job, with status 202 and Location."""
     require_kind(content, kinds)
     recipe = request.app.state.parse_recipe(content)
+    _check_places(request.app.state, recipe)
     if dry_run:
         response.status_code = 200
         return Validated(recipe=recipe.model_dump(mode="json"), recipe_digest=recipe.digest())
@@ -101,6 +103,17 @@ def submit_body(
     request.app.state.dispatcher.wake()
     response.headers["Location"] = f"{request.url.path}/{job_id}"
     return job_id
+
+
+def _check_places(state: State, recipe: Recipe) -> None:
+    """Refuse a recipe that names what it may not, or what does not exist, before a job is made of it."""
+    if state.owner:
+        return
+    from service.places import Places  # brings the statistics
+
+    with state.sessions() as session:
+        expected = names_under_way(session)
+    Places(state.settings, state.scoring.artifacts, expected).check(recipe)
 
 
 def lifecycle_router(kinds: tuple[str, ...]) -> APIRouter:

@@ -7,9 +7,10 @@ from pydantic import BaseModel, ConfigDict
 
 from evaluation.statistics.bootstrap import BootstrapSettings
 from evaluation.statistics.run_comparison import RunComparison
+from service.access import needs
 from service.run_comparisons import compared_runs
 
-router = APIRouter(prefix="/v1/comparisons", tags=["stress tests"])
+router = APIRouter(prefix="/v1/comparisons", tags=["stress tests"], dependencies=[needs("read")])
 
 
 class RunPair(BaseModel):

@@ -7,12 +7,13 @@ from fastapi import APIRouter, Query, Request
 from fastapi.concurrency import run_in_threadpool
 from sqlalchemy.orm import Session, sessionmaker
 
+from service.access import needs
 from service.db.aliases import all_aliases
 from service.scoring import ScoringService
 from trainer.artifacts import ArtifactKind, Contrast, Parent
 from trainer.recipe import Model
 
-router = APIRouter(prefix="/v1", tags=["scoring"])
+router = APIRouter(prefix="/v1", tags=["scoring"], dependencies=[needs("read", "score")])
 
 
 class Scorer(Model):

@@ -10,6 +10,7 @@ from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict
 from sqlalchemy.orm import Session
 
+from service.access import needs
 from service.db.curves import curve_page, run_comparisons
 from service.db.pages import DEFAULT_LIMIT
 from service.db.queries import (
@@ -42,7 +43,7 @@ from service.routes.lifecycle import (
     submit_body,
 )
 
-router = APIRouter(prefix="/v1/stress-tests", tags=["stress tests"])
+router = APIRouter(prefix="/v1/stress-tests", tags=["stress tests"], dependencies=[needs("read", changes="train")])
 
 
 @router.post("", status_code=202, responses={200: {"model": Validated, "description": "A dry run's answer"}})

@@ -5,13 +5,14 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Body, Query, Request, Response
 from pydantic import Field
 
+from service.access import needs
 from service.db.queries import get_job, list_jobs
 from service.db.records import JobRecord, Page
 from service.jobs.kinds import TRAINING_KINDS, require_kind
 from service.routes.lifecycle import DryRun, IdempotencyKey, ListFilters, Validated, lifecycle_router, submit_body
 from trainer.artifacts import ArtifactStore
 
-router = APIRouter(prefix="/v1/training-jobs", tags=["training jobs"])
+router = APIRouter(prefix="/v1/training-jobs", tags=["training jobs"], dependencies=[needs("read", changes="train")])
 
 
 class Planned(Validated):

@@ -1,7 +1,10 @@
 """Databases for tests: a SQLite file and a real PostgreSQL. A test that asks for one runs on both."""
 
 import importlib.util
+import os
 import shutil
+import signal
+import subprocess
 import sys
 import uuid
 from collections.abc import Callable, Iterator
@@ -14,8 +17,9 @@ from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.orm import Session, sessionmaker
 
+from service.db.keys import create_key
 from service.db.schema import upgrade
-from service.db.session import make_engine, sessions
+from service.db.session import make_engine, sessions, writing
 from service.db.tables import Table
 from service.jobs.executors.local_process import LocalExecutor
 from service.settings import Settings
@@ -154,6 +158,56 @@ def settings(database_url: str, tmp_path: Path) -> Settings:
         lease_seconds=3.0,
         cancel_grace_seconds=3.0,
     )
+
+
+class Server:
+    """A real `assay serve`, with a key for everything and no jobs."""
+
+    def __init__(
+        self, directory: Path, *, program: str | None = None, database_url: str | None = None, **environment: str
+    ) -> None:
+        self.database_url = database_url or f"sqlite:///{directory / 'assay.db'}"
+        _upgrade(self.database_url)
+        engine = make_engine(self.database_url)
+        with writing(sessions(engine)) as session:
+            self.key, _ = create_key(session, "root", ["admin"])
+        engine.dispose()
+        self.auth = {"authorization": f"Bearer {self.key}"}
+        self._log = directory / "log.txt"
+        ours = {"PYTHONPATH": str(Path(__file__).parents[2]), "ASSAY_DATABASE_URL": self.database_url}
+        with self._log.open("w") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, *(["-c", program] if program else ["-m", "service.cli", "serve", "--port", "0"])],
+                cwd=directory,
+                env={**os.environ, **ours, "ASSAY_JOB_SLOTS": "0", **environment},
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+            )
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if "Assay is at" not in line:
+            pytest.fail(f"no server: {line}{self.read_log()}")
+        self.url = line.split()[3]
+        self.port = int(self.url.rpartition(":")[2])
+
+    def read_log(self) -> str:
+        """What it wrote so far."""
+        return self._log.read_text()
+
+    def stop(self) -> int:
+        """Tell it to stop, and wait for its exit status."""
+        self._process.send_signal(signal.SIGTERM)
+        status = self._process.wait(timeout=30)
+        assert self._process.stdout is not None
+        self._process.stdout.close()
+        return status
+
+
+@pytest.fixture(scope="session")
+def start_server() -> type[Server]:
+    """Starts a server in a directory; whoever does stops it."""
+    return Server
 
 
 @pytest.fixture(scope="session")

@@ -25,6 +25,7 @@ from trainer.data.schemas import read_pair, read_preference, read_prompt
 from trainer.data.tables import Row, Table
 from trainer.data.text import Prompt
 from trainer.errors import InvalidInput
+from trainer.outside import RowsPath, SplitOrFile
 from trainer.recipe import Model
 
 Content = TypeVar("Content")
@@ -92,14 +93,14 @@ class FileData(DataSource):
     """Rows in a file, a saved directory or on the Hugging Face hub, in any of the layouts of ``data.schemas``."""
 
     kind: Literal["file"] = "file"
-    path: str
+    path: RowsPath
     """A JSONL file, ``.gz`` or plain; a ``.parquet`` or ``.json`` file; a directory written by ``save_to_disk``
     (beginning with ``.``, ``/`` or ``~``); or the id ``owner/name`` of a data set on the Hugging Face hub."""
     split: str = "train"
     """Of a data set with several. A file is one split; what is held out is another file."""
     configuration: str | None = None
     """Of a data set on the hub that has several."""
-    validation: str | None = None
+    validation: SplitOrFile | None = None
     """Held-out rows: a second file, or another split of the same data set. Without it nothing is measured on them."""
     limit: int | None = Field(None, ge=1)
     """Read the first rows only, of training and held-out rows each."""

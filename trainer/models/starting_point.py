@@ -24,6 +24,7 @@ from trainer.models.policy import Policy
 from trainer.models.reward_model import Reads, RewardModel
 from trainer.models.reward_network import Architecture, Pooling
 from trainer.models.scratch import Scratch, scratch_encoder, scratch_policy
+from trainer.outside import ModelPath
 from trainer.pins import settle_versions
 from trainer.recipe import Model, Run
 
@@ -41,7 +42,7 @@ ComputeType = Annotated[
 class _Origin(Model):
     """Exactly one of a path and a shape."""
 
-    path: str | None = None
+    path: ModelPath | None = None
     """An artifact NAME or NAME@VERSION, a directory (beginning with ``.``, ``/`` or ``~``), or, where no artifact has
     that name, a model OWNER/NAME on the Hugging Face hub: safetensors only, and none of its code is run."""
     revision: str | None = None

@@ -15,6 +15,7 @@ from trainer.loop import BatchSettings, CheckpointSettings
 from trainer.models.loading import load_pair_model
 from trainer.models.reward_model import RewardModel
 from trainer.models.starting_point import BackboneOrigin
+from trainer.outside import RegisteredScorer
 from trainer.pins import settle_versions
 from trainer.recipe import DataPart, Model, Run
 from trainer.recipes.adversarial_batches import AdversarialBatches, GeneratedLabel, OracleLabel, ZeroLabel, counts
@@ -47,7 +48,7 @@ class WarmUp(Model):
 class Adversary(LiveSettings):
     """The reward model: warmed up before and published, or here."""
 
-    path: str | None = None
+    path: RegisteredScorer | None = None
     """NAME[@VERSION] of a reward model trained with ``loss: bce``."""
     warm_up: WarmUp | None = None
 

@@ -13,6 +13,7 @@ from trainer.data.text import Prompt, as_text
 from trainer.errors import InvalidInput, OverlongInput, RunFailed
 from trainer.models.loading import load_pair_model
 from trainer.models.pair_model import PairModel, score_all
+from trainer.outside import RegisteredScorer
 from trainer.pins import settle_versions
 from trainer.recipe import Model, Run
 from trainer.rollouts import Rollout
@@ -30,7 +31,7 @@ class ScorerReward(Model):
     """A published reward model or discriminator, frozen."""
 
     kind: Literal["artifact"] = "artifact"
-    path: str
+    path: RegisteredScorer
     """NAME[@VERSION][:OUTPUT]; without an output the scorer's first one counts."""
 
 

@@ -11,6 +11,7 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from sqlalchemy.orm import Session, sessionmaker
 
+from service.access import Identify
 from service.dashboard import pages
 from service.db.ids import new_id
 from service.db.ingest import ingest_run
@@ -102,8 +103,11 @@ def app(make_session: sessionmaker[Session]) -> FastAPI:
     """The pages over a database."""
     app = FastAPI(docs_url=None)
     app.state.sessions = make_session
+    app.state.owner = True
+    app.add_middleware(Identify)
     add_problem_handlers(app)
     app.include_router(pages.router)
+    app.include_router(pages.files)
     return app
 
 

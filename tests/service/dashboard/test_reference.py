@@ -6,6 +6,7 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
+from service.access import Identify
 from service.dashboard import pages
 from service.dashboard.reference import Word, operations, schemas, type_words
 from service.routes import artifacts, scores
@@ -14,6 +15,8 @@ from service.routes import artifacts, scores
 @pytest.fixture
 def app() -> FastAPI:
     app = FastAPI(docs_url=None)
+    app.state.owner = True
+    app.add_middleware(Identify)
     for resource in (pages, scores, artifacts):
         app.include_router(resource.router)
     return app
@@ -44,7 +47,7 @@ def test_operations_are_grouped_and_name_their_schemas(app: FastAPI) -> None:
     assert (post.method, post.path) == ("POST", "/v1/scores")
     assert post.body == [Word("ScoreRequest", "ScoreRequest")]
     assert post.answer == [Word("ScoreAnswer", "ScoreAnswer")]
-    assert {operation.method for operation in found["artifacts"]} == {"GET", "DELETE"}
+    assert {operation.method for operation in found["artifacts"]} == {"GET", "POST", "DELETE"}
     limit = next(field for field in found["artifacts"][0].parameters if field.name == "limit")
     assert (limit.required, limit.default) == (False, "100")
 

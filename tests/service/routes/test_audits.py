@@ -9,7 +9,7 @@ from fastapi import FastAPI
 from starlette.testclient import TestClient
 
 from service.app import create_app
-from service.routes.audits import UPLOADS
+from service.places import UPLOADS
 from service.settings import Settings
 
 AUDITS = "/v1/audits"

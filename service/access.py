@@ -1,0 +1,182 @@
+"""Who asks, and may they: every route declares what it needs, and whoever lacks it is refused.
+
+```python
+router = APIRouter(prefix="/v1", dependencies=[needs("read", changes="admin")])
+```
+
+Keys are needed from the first one that is made, for good. Before that nobody needs one.
+"""
+
+import ipaddress
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from fastapi import Depends, Request
+from fastapi.security import APIKeyHeader, HTTPBearer
+from starlette.types import ASGIApp, Receive, Send
+from starlette.types import Scope as Connection
+
+from service.keyring import Keyring
+from service.security.keys import SCOPES, Key, Scope, prefix_of
+from service.security.sessions import COOKIE, is_session, session_prefix
+from trainer.errors import AssayError, Forbidden, Unauthenticated
+
+_SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+_FORWARDED = ("forwarded", "x-forwarded-for", "via")
+_HOW = "send a key as `Authorization: Bearer KEY` or `x-api-key: KEY`; `assay keys create` makes one"
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who sent a request: the owner of a key, somebody who needs none (``free``), or nobody known."""
+
+    key: Key | None = None
+    free: bool = False
+    by_session: bool = False
+    """A browser that showed the dashboard's cookie in place of the key."""
+    refusal: AssayError | None = None
+    """Why nothing is done for them, whatever they ask."""
+
+
+NOBODY = Caller()
+
+
+class Identify:
+    """Finds out who sends a request before anything of its body is read; what they may do is for the routes to say."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Connection, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            request = Request(scope)
+            try:
+                caller = await _caller(request)
+            except AssayError as error:
+                caller = Caller(refusal=error)
+            scope.setdefault("state", {})["caller"] = caller
+        await self._app(scope, receive, send)
+
+
+async def _caller(request: Request) -> Caller:
+    state = request.app.state
+    if state.owner:
+        return Caller(free=True)
+    keyring: Keyring = state.keyring
+    if not await keyring.needed():
+        return _without_keys(request)
+    if (text := sent_key(request)) is not None:
+        return Caller(key=await known_key(keyring, text))
+    cookie = request.cookies.get(COOKIE, "")
+    if (prefix := session_prefix(cookie)) is not None:
+        key = await keyring.find(prefix)
+        if key is not None and key.ended() is None and is_session(cookie, key):
+            return Caller(key=key, by_session=True)
+    return NOBODY
+
+
+def sent_key(request: Request) -> str | None:
+    """The key a request carries in its headers."""
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else request.headers.get("x-api-key")
+
+
+async def known_key(keyring: Keyring, text: str) -> Key:
+    """The key that ``text`` is. Raises Unauthenticated, never repeating what was sent."""
+    prefix = prefix_of(text)
+    key = None if prefix is None else await keyring.find(prefix)
+    if key is None or not key.is_of(text):
+        raise Unauthenticated(f"this key is not known here; {_HOW}")
+    if (reason := key.ended()) is not None:
+        raise Unauthenticated(f"key {key.prefix} {reason}; {_HOW}")
+    return key
+
+
+def _without_keys(request: Request) -> Caller:
+    """Somebody who needs no key, unless a page of another site sent them through a browser of this machine."""
+    fetched = request.headers.get("sec-fetch-site", "none")
+    if request.method not in _SAFE and fetched not in {"none", "same-origin"}:
+        return Caller(refusal=Forbidden("a page of another site may not change anything here; make a key and send it"))
+    if request.app.state.local_only and not is_loopback(request.url.hostname or ""):
+        return Caller(refusal=Forbidden("without keys only this machine's own names are answered: ask 127.0.0.1"))
+    return Caller(free=True)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach ``host``."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+class Access:
+    """What a route needs; made by ``needs``."""
+
+    def __init__(self, reading: Sequence[Scope], changing: Sequence[Scope], *, or_local: bool) -> None:
+        self.reading = tuple(reading)
+        """Scopes of which one is enough to GET."""
+        self.changing = tuple(changing)
+        """Likewise for every other method."""
+        self._or_local = or_local
+
+    async def __call__(
+        self,
+        request: Request,
+        bearer: Annotated[object, Depends(HTTPBearer(auto_error=False, scheme_name="bearer"))],
+        header: Annotated[object, Depends(APIKeyHeader(name="x-api-key", auto_error=False, scheme_name="x-api-key"))],
+    ) -> None:
+        """Raises Unauthenticated, Forbidden or QuotaExceeded. The parameters describe keys in the API's document."""
+        caller = caller_of(request)
+        if self._or_local and _from_this_machine(request):
+            return
+        if caller.refusal is not None:
+            raise caller.refusal
+        if caller.free:
+            return
+        if caller.key is None:
+            raise Unauthenticated(_HOW)
+        scopes = self.reading if request.method in _SAFE else self.changing
+        if caller.by_session and (request.method not in _SAFE or "read" not in scopes):
+            raise Forbidden("a session of the dashboard only reads; send the key itself")
+        if not any(caller.key.allows(scope) for scope in scopes):
+            has = ", ".join(scope for scope in SCOPES if scope in caller.key.scopes)
+            raise Forbidden(f"this needs scope {' or '.join(scopes)}, and key {caller.key.prefix} has {has}")
+        keyring: Keyring = request.app.state.keyring
+        keyring.quotas.admit_request(caller.key)
+        keyring.used(caller.key)
+
+
+class Anyone:
+    """What a route declares that is open to everybody."""
+
+    async def __call__(self) -> None:
+        """Nothing is asked."""
+
+
+def needs(*scopes: Scope, changes: Scope | None = None, or_local: bool = False) -> Any:  # noqa: ANN401 - as Depends
+    """For ``dependencies=[...]`` of a router or route: one of ``scopes``, and ``changes`` for other methods than GET.
+
+    With ``or_local`` this machine itself needs no key, unless it sends for others as a proxy.
+    """
+    return Depends(Access(scopes, (changes,) if changes else scopes, or_local=or_local))
+
+
+def anyone() -> Any:  # noqa: ANN401 - as Depends
+    """For ``dependencies=[...]`` of a route that needs no key."""
+    return Depends(Anyone())
+
+
+def caller_of(request: Request) -> Caller:
+    """Who sent ``request``."""
+    caller: Caller = request.scope["state"]["caller"]
+    return caller
+
+
+def _from_this_machine(request: Request) -> bool:
+    client = request.client
+    forwarded = any(name in request.headers for name in _FORWARDED)
+    return client is not None and is_loopback(client.host) and not forwarded

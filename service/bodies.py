@@ -1,0 +1,144 @@
+"""Request bodies, read whole before a route sees them: within size and time, unpacked, and not nested endlessly."""
+
+import asyncio
+import re
+import zlib
+
+import numpy as np
+from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service.access import NOBODY, Caller
+from trainer.errors import InvalidInput
+
+MAX_DEPTH = 64
+"""How deeply arrays and objects of a JSON body may be nested."""
+
+UNKNOWN_CALLER_BYTES = 64 * 2**10
+"""Largest body that is read of somebody who has not shown a key where one is needed."""
+
+_STRING = re.compile(rb'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)', re.DOTALL)  # one without an end ends with the body
+_NOT_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[]{}")
+
+
+class Bodies:
+    """Hands the application each body in one piece.
+
+    What is wrong with one is raised where a route asks for it: 408, 413, 415 or 422.
+    """
+
+    def __init__(self, app: ASGIApp, max_bytes: int, timeout_seconds: float) -> None:
+        self._app = app
+        self._max_bytes = max_bytes
+        self._timeout_seconds = timeout_seconds
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        done = False
+
+        async def whole() -> Message:
+            nonlocal done
+            if done:
+                return await receive()
+            done = True
+            body = await self._read(headers, receive, self._limit(scope))
+            if body is None:
+                return {"type": "http.disconnect"}
+            if "json" in headers.get("content-type", "") and too_deep(body):
+                raise InvalidInput(f"body: nested more than {MAX_DEPTH} deep", pointer="")
+            return {"type": "http.request", "body": body, "more_body": False}
+
+        await self._app(scope, whole, send)
+
+    def _limit(self, scope: Scope) -> int:
+        caller: Caller = scope["state"].get("caller", NOBODY)
+        known = caller.free or caller.key is not None
+        return self._max_bytes if known else min(self._max_bytes, UNKNOWN_CALLER_BYTES)
+
+    async def _read(self, headers: Headers, receive: Receive, limit: int) -> bytes | None:
+        """The body, unpacked; None where the sender went away."""
+        encoding = headers.get("content-encoding", "identity").strip().lower()
+        if encoding not in {"identity", "gzip"}:
+            reason = f"content-encoding {encoding[:40]!r} is not read here; send gzip or none"
+            raise HTTPException(415, reason, headers={"Accept-Encoding": "gzip"})
+        announced = headers.get("content-length", "0")
+        if announced.isdecimal() and int(announced) > limit:
+            raise _too_large(limit)
+        unpack = _Gzip(limit) if encoding == "gzip" else _Plain(limit)
+        try:
+            async with asyncio.timeout(self._timeout_seconds):
+                while True:
+                    message = await receive()
+                    if message["type"] == "http.disconnect":
+                        return None
+                    unpack.add(message.get("body", b""))
+                    if not message.get("more_body", False):
+                        return unpack.end()
+        except TimeoutError:
+            raise HTTPException(408, f"the body did not arrive within {self._timeout_seconds:g} seconds") from None
+
+
+class _Plain:
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._body = bytearray()
+
+    def add(self, chunk: bytes) -> None:
+        self._body += chunk
+        if len(self._body) > self._limit:
+            raise _too_large(self._limit)
+
+    def end(self) -> bytes:
+        return bytes(self._body)
+
+
+class _Gzip(_Plain):
+    """Unpacks as it reads, and never more than the limit: a small body can unpack to a thousand times its size."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(limit)
+        self._member = self._new()
+
+    def _new(self) -> "zlib._Decompress":
+        return zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
+
+    def add(self, chunk: bytes) -> None:
+        try:
+            while chunk:
+                super().add(self._member.decompress(chunk, self._limit + 1 - len(self._body)))
+                chunk = self._member.unconsumed_tail
+                if self._member.eof:  # another member may follow (RFC 1952, section 2.2)
+                    chunk = self._member.unused_data
+                    if chunk:
+                        self._member = self._new()
+        except zlib.error as error:
+            raise _not_gzip() from error
+
+    def end(self) -> bytes:
+        if not self._member.eof:
+            raise _not_gzip()
+        return super().end()
+
+
+def _not_gzip() -> InvalidInput:
+    return InvalidInput("body: content-encoding says gzip, and it is not, or ends too early", pointer="")
+
+
+def _too_large(limit: int) -> HTTPException:
+    return HTTPException(413, f"the body is larger than {limit} bytes; send it in parts")
+
+
+def too_deep(body: bytes) -> bool:
+    """Whether arrays and objects are nested more than ``MAX_DEPTH`` deep.
+
+    One pass whatever the body: a reader of JSON in Python that goes as deep as it is sent runs out of stack.
+    """
+    if body.count(b"[") + body.count(b"{") <= MAX_DEPTH:
+        return False
+    brackets = np.frombuffer(_STRING.sub(b"", body).translate(None, _NOT_BRACKETS), np.uint8)
+    opening = (brackets == ord("[")) | (brackets == ord("{"))
+    return bool(np.cumsum(np.where(opening, 1, -1), dtype=np.int32).max(initial=0) > MAX_DEPTH)

@@ -1,0 +1,60 @@
+"""Logging in to the dashboard: a key is exchanged for a cookie that lets a browser read."""
+
+from typing import Annotated
+from urllib.parse import parse_qs
+
+from fastapi import APIRouter, Query, Request, Response
+from fastapi.responses import RedirectResponse
+
+from service.access import anyone, known_key
+from service.dashboard.rendering import render
+from service.security.sessions import COOKIE, LIFETIME_SECONDS, new_session
+from trainer.errors import Unauthenticated
+
+router = APIRouter(include_in_schema=False, dependencies=[anyone()])
+
+
+@router.get("/login")
+def login_page(request: Request, after: Annotated[str, Query(alias="next")] = "/") -> Response:
+    """Asks for a key."""
+    return render(request, "login.html", after=_here(after), complaint=None)
+
+
+@router.post("/login")
+async def login(request: Request) -> Response:
+    """Takes a key from the page's form, and leads on to where the browser wanted to go."""
+    form = parse_qs((await request.body()).decode("ascii", "replace"))
+    after = _here(form.get("next", ["/"])[0])
+    try:
+        key = await known_key(request.app.state.keyring, form.get("key", [""])[0].strip())
+    except Unauthenticated:
+        return render(request, "login.html", 401, after=after, complaint="This key is not known here, or has ended.")
+    if not key.allows("read"):
+        return render(request, "login.html", 403, after=after, complaint="This key lacks the scope read.")
+    root = str(request.scope.get("root_path", "")).rstrip("/")
+    answer = RedirectResponse(root + after, status_code=303)
+    answer.set_cookie(
+        COOKIE,
+        new_session(key),
+        max_age=LIFETIME_SECONDS,
+        path=root or "/",
+        httponly=True,
+        samesite="strict",
+        secure=request.url.scheme == "https",
+    )
+    return answer
+
+
+@router.post("/logout")
+def logout(request: Request) -> Response:
+    """Forgets the cookie."""
+    root = str(request.scope.get("root_path", "")).rstrip("/")
+    answer = RedirectResponse(f"{root}/login", status_code=303)
+    answer.delete_cookie(COOKIE, path=root or "/", httponly=True, samesite="strict")
+    return answer
+
+
+def _here(path: str) -> str:
+    """``path`` if it is one of this server, else its first page: a link must not lead elsewhere by way of the login."""
+    ours = path.startswith("/") and path[1:2] not in {"/", "\\"} and path.isprintable() and path.isascii()
+    return path if ours else "/"

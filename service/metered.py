@@ -1,0 +1,51 @@
+"""The scoring service on behalf of one caller: what is scored counts against the key's quotas."""
+
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from service.access import caller_of
+from service.keyring import Keyring
+from service.metrics import ScoreMetrics
+from service.score_schema import OnOverlong, Score, ScoreAnswer, ScoreItem, ScoreRequest
+from service.scoring import ScoringService
+
+
+class MeteredScoring:
+    """Scores like the service does, within the caller's quotas."""
+
+    def __init__(self, request: Request) -> None:
+        self._service: ScoringService = request.app.state.scoring
+        self._keyring: Keyring = request.app.state.keyring
+        self._key = caller_of(request).key
+        self._metrics: ScoreMetrics = request.app.state.metrics.scores
+
+    async def score(self, request: ScoreRequest) -> ScoreAnswer:
+        """As ``ScoringService.score``; raises QuotaExceeded too."""
+        self._admit(request.items, len(request.scorers))
+        return self._charged(await self._service.score(request))
+
+    async def score_with(self, scorer: str, items: list[ScoreItem], on_overlong: OnOverlong = "error") -> ScoreAnswer:
+        """As ``ScoringService.score_with``; raises QuotaExceeded too."""
+        self._admit(items, 1)
+        return self._charged(await self._service.score_with(scorer, items, on_overlong))
+
+    def _admit(self, items: list[ScoreItem], scorers: int) -> None:
+        if self._key is not None:
+            self._keyring.quotas.admit_pairs(self._key, sum(len(item.texts()) for item in items) * scorers)
+
+    def _charged(self, answer: ScoreAnswer) -> ScoreAnswer:
+        self._metrics.observe(answer)
+        if self._key is not None:
+            rows = (row for item in answer.items for row in item.scores)
+            cells = (cell for row in rows for cell in row.values())
+            self._keyring.quotas.charge_tokens(self._key, sum(cell.tokens for cell in cells if isinstance(cell, Score)))
+        return answer
+
+
+def metered_scoring(request: Request) -> MeteredScoring:
+    """Dependency of the routes that score."""
+    return MeteredScoring(request)
+
+
+Scoring = Annotated[MeteredScoring, Depends(metered_scoring)]

@@ -1,0 +1,195 @@
+"""What an enemy sends to a real server, each with its clean answer; and that the server lives on."""
+
+import gzip
+import json
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Protocol
+
+import httpx
+import pytest
+
+JSON = {"content-type": "application/json"}
+GZIP = {**JSON, "content-encoding": "gzip"}
+LIMIT = 1_000_000
+OUTSIDE = b'{"path": "/etc/passwd", "scorers": ["length"], "oracles": ["recorded:x"]}'
+
+
+class RealServer(Protocol):
+    """`assay serve` in a process of its own."""
+
+    key: str
+    url: str
+    port: int
+    auth: dict[str, str]
+
+    def read_log(self) -> str: ...
+
+    def stop(self) -> int: ...
+
+
+@pytest.fixture(scope="module")
+def server(start_server: Callable[..., RealServer], tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealServer]:
+    server = start_server(
+        tmp_path_factory.mktemp("server"),
+        ASSAY_MAX_BODY_BYTES=str(LIMIT),
+        ASSAY_BODY_TIMEOUT_SECONDS="1",
+        ASSAY_LOG_FORMAT="json",
+    )
+    yield server
+    server.stop()
+
+
+def scores(**changes: Any) -> bytes:
+    return json.dumps({"scorers": ["a"], "items": [{"prompt": "p", "response": "r"}], **changes}).encode()
+
+
+HOSTILE: list[tuple[str, str, bytes, dict[str, str], int, str]] = [
+    ("POST", "/v1/scores", b"x" * (LIMIT + 1), JSON, 413, "larger than 1000000 bytes"),
+    ("POST", "/v1/scores", gzip.compress(b" " * 200_000_000, 9), GZIP, 413, "larger than 1000000 bytes"),
+    ("POST", "/v1/scores", gzip.compress(scores())[:-9], GZIP, 422, "ends too early"),
+    ("POST", "/v1/scores", b"not gzip at all", GZIP, 422, "and it is not"),
+    ("POST", "/v1/scores", scores(), {**JSON, "content-encoding": "br"}, 415, "send gzip or none"),
+    ("POST", "/v1/scores", scores(), {**JSON, "content-encoding": "gzip, gzip"}, 415, "send gzip or none"),
+    ("POST", "/v1/scores", b"[" * 100_000, JSON, 422, "nested more than 64 deep"),
+    ("POST", "/v1/scores", b'{"a":' * 70 + b"1" + b"}" * 70, JSON, 422, "nested more than 64 deep"),
+    ("POST", "/v1/scores", b"[" + b"9" * 5000 + b"]", JSON, 422, "too many digits"),
+    ("POST", "/v1/scores", scores(items=[{"id": 10**400, "prompt": "p", "response": "r"}]), JSON, 404, "no artifact"),
+    ("POST", "/v1/scores", scores(scorers=["../../etc/passwd"]), JSON, 422, "a name is letters"),
+    ("POST", "/v1/scores", scores(scorers=["a\x00b"]), JSON, 422, "/scorers/0"),
+    ("POST", "/v1/scores", scores(scorers=["\ud800"]), JSON, 422, "/scorers/0"),
+    ("POST", "/v1/scores", scores(items=[{"prompt": "p", "response": "r"}] * 1025), JSON, 422, "1024"),
+    ("POST", "/v1/scores", scores(scorers=["a"] * 17), JSON, 422, "16"),
+    ("POST", "/v1/scores", b'{"items": "\xff\xfe"}', JSON, 422, "not UTF-8"),
+    ("POST", "/v1/scores", b"{}", {"content-type": "text/plain"}, 422, "content-type: application/json"),
+    ("POST", "/v1/scores", b'{"items": NaN}', JSON, 422, "/items"),
+    ("POST", "/v1/training-jobs", b'{"kind": "sft", "name": "a", "seed": 1e400}', JSON, 422, "/"),
+    ("POST", "/v1/training-jobs", b'{"kind": "sft", "name": "a", "seed": %d}' % 2**64, JSON, 422, "/seed"),
+    ("POST", "/v1/training-jobs", b'{"kind": "sft", "name": "\\ud800"}', JSON, 422, "half a surrogate pair"),
+    ("POST", "/v1/training-jobs", b'{"kind": "sft", "name": "a\\u0000"}', JSON, 422, "U+0000"),
+    ("POST", "/v1/training-jobs", b'{"kind": ["sft"]}', JSON, 422, "/kind"),
+    ("POST", "/v1/audits", b'{"rows": [{"prompt_id": "\\u0000"}]}', JSON, 422, "recipe"),
+    (
+        "POST",
+        "/v1/audits",
+        OUTSIDE,
+        JSON,
+        403,
+        "ROOTS",
+    ),
+    ("GET", "/v1/artifacts/..%2f..%2fetc%2fpasswd", b"", {}, 422, "a name is letters"),
+    ("GET", "/static/..%2f..%2fapp.py", b"", {}, 404, ""),
+    ("GET", "/v1/training-jobs/%00", b"", {}, 404, ""),
+    ("GET", "/v1/training-jobs?limit=99999999999999999999999", b"", {}, 422, "limit"),
+    ("GET", "/v1/training-jobs?cursor=%00%ff", b"", {}, 422, "cursor"),
+    ("GET", "/v1/training-jobs?name=%ed%a0%80", b"", {}, 200, ""),
+    ("GET", "/v1/training-jobs/x/events?after=9223372036854775808", b"", {}, 422, "after"),
+    ("GET", "/v1/training-jobs?created_after=0001-01-01T00:00:00%2B14:00", b"", {}, 422, "created_after"),
+    ("PATCH", "/v1/scores", b"", {}, 405, ""),
+]
+
+
+@pytest.mark.parametrize(("method", "path", "body", "headers", "status", "words"), HOSTILE)
+def test_hostile_input_has_a_clean_answer(
+    server: RealServer, method: str, path: str, body: bytes, headers: dict[str, str], status: int, words: str
+) -> None:
+    answer = httpx.request(method, server.url + path, content=body, headers={**headers, **server.auth}, timeout=30)
+
+    assert answer.status_code == status, answer.text
+    assert words in answer.text
+    if status >= 400:
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert set(answer.json()) >= {"type", "title", "status", "detail", "instance", "code", "errors", "request_id"}
+    assert "Traceback" not in answer.text
+
+
+def test_a_chunked_body_is_cut_off_at_the_limit(server: RealServer) -> None:
+    def endless() -> Iterator[bytes]:
+        for _ in range(100):
+            yield b" " * 100_000
+
+    answer = httpx.post(f"{server.url}/v1/scores", content=endless(), headers={**JSON, **server.auth}, timeout=30)
+
+    assert answer.status_code == 413
+
+
+def test_a_body_that_dribbles_in_is_given_up(server: RealServer) -> None:
+    head = "POST /v1/scores HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 1000\r\n"
+    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as slow:
+        slow.sendall(f"{head}authorization: Bearer {server.key}\r\n\r\n".encode())
+        started = time.monotonic()
+        slow.sendall(b"{")
+        answer = slow.recv(65536)
+
+    assert answer.startswith(b"HTTP/1.1 408 ")
+    assert 0.5 < time.monotonic() - started < 15
+
+
+def test_the_body_of_a_stranger_is_hardly_read(server: RealServer) -> None:
+    small = httpx.post(f"{server.url}/v1/scores", content=b"{}", headers=JSON)
+    large = httpx.post(f"{server.url}/v1/scores", content=b" " * 100_000, headers=JSON)
+
+    assert (small.status_code, large.status_code) == (401, 413)
+
+
+def test_a_good_gzip_body_of_two_members_is_read(server: RealServer) -> None:
+    body = scores()
+    packed = gzip.compress(body[:20]) + gzip.compress(body[20:])
+    answer = httpx.post(f"{server.url}/v1/scores", content=packed, headers={**GZIP, **server.auth}, timeout=60)
+
+    assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
+
+
+def test_afterwards_the_server_is_well_and_its_log_is_json_without_the_key(server: RealServer) -> None:
+    answer = httpx.get(f"{server.url}/v1/artifacts", headers={**server.auth, "x-request-id": "the-last-one"})
+
+    assert (answer.status_code, answer.headers["x-request-id"]) == (200, "the-last-one")
+    lines = [json.loads(line) for line in server.read_log().splitlines()]
+    last = lines[-1]
+    assert (last["request_id"], last["status"], last["path"]) == ("the-last-one", 200, "/v1/artifacts")
+    assert last["key"] == server.key[:18]
+    assert server.key[19:] not in server.read_log()
+    assert not [line for line in lines if line.get("status", 0) >= 500 or line["level"] == "critical"]
+
+
+SLOW = """
+import asyncio
+from service import routes
+from service.routes import scores
+from service.scoring import ScoringService
+from service.score_schema import ScoreAnswer
+
+async def slow(self, request):
+    await asyncio.sleep(2.0)
+    return ScoreAnswer(scorers=[], items=[])
+
+ScoringService.score = slow
+from service.cli import main
+raise SystemExit(main(["serve", "--port", "0"]))
+"""
+
+
+def test_a_server_told_to_stop_answers_what_is_under_way_first(
+    start_server: Callable[..., RealServer], tmp_path: Path
+) -> None:
+    server = start_server(tmp_path, program=SLOW)
+    found: list[httpx.Response] = []
+
+    def ask() -> None:
+        answer = httpx.post(f"{server.url}/v1/scores", content=scores(), headers={**JSON, **server.auth}, timeout=30)
+        found.append(answer)
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    time.sleep(0.7)
+    status = server.stop()
+    asking.join()
+
+    assert [answer.status_code for answer in found] == [200]
+    assert status in {0, -signal.SIGTERM}
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(f"{server.url}/livez")
