@@ -2,9 +2,9 @@
 
 import pytest
 
-from benchmarks.study.claims import Claim, Expected, examine, judge
-from benchmarks.study.intervals import Interval
-from benchmarks.study.measurements import Measurements, Quantity
+from evaluation.reproduction.claims import Claim, Expected, examine, judge
+from evaluation.reproduction.intervals import Interval
+from evaluation.reproduction.measurements import Measurements, Quantity
 
 
 @pytest.mark.parametrize(

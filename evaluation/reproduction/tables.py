@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from rich.console import Console
 from rich.table import Table as RichTable
 
-from benchmarks.study.claims import Finding
-from benchmarks.study.intervals import Interval
+from evaluation.reproduction.claims import Finding
+from evaluation.reproduction.intervals import Interval
 from evaluation.wording import number
 
 

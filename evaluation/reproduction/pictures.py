@@ -9,7 +9,7 @@ from pathlib import Path
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from benchmarks.study.intervals import Interval
+from evaluation.reproduction.intervals import Interval
 
 WIDTH, PANEL_HEIGHT, COLUMNS = 1200, 240, 4
 GREY, BLUE, ORANGE = "#85888f", "#3b82d0", "#d9822b"
