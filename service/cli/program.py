@@ -7,7 +7,20 @@ from typing import Annotated
 
 import typer
 
-from service.cli import artifacts, attribute, benchmark, database, gate, jobs, recipes, report, score, serve, winrate
+from service.cli import (
+    artifacts,
+    attribute,
+    benchmark,
+    database,
+    gate,
+    jobs,
+    recipes,
+    report,
+    reproduce,
+    score,
+    serve,
+    winrate,
+)
 from service.cli.printing import note
 from service.errors import EXIT_BAD_INPUT, EXIT_FAILED, exit_status
 from trainer.errors import AssayError
@@ -56,6 +69,7 @@ def make_program() -> typer.Typer:
         attribute.attribute,
         report.report,
         gate.gate,
+        reproduce.reproduce,
     ):
         program.command()(command)
     for family in (jobs, artifacts, database):

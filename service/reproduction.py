@@ -1,0 +1,88 @@
+"""Reproduce a result of the paper: carry out its chain as recorded jobs, then read off what came of every claim."""
+
+import os
+import platform
+import sys
+import time
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from importlib.metadata import version
+from multiprocessing import get_context
+from typing import Any
+
+from evaluation.reproduction.findings import Study
+from evaluation.reproduction.result import Result, steps, study
+from evaluation.reproduction.schedule import carry_out, end_with_parent
+from evaluation.reproduction.world import World
+from service.jobs.chain import Recorded
+from service.settings import Settings
+from trainer.artifacts import code_version
+from trainer.errors import RunFailed
+
+
+@dataclass(frozen=True)
+class Reproduced:
+    """A result in one place: what was found, and what it took."""
+
+    result: Result
+    title: str
+    study: Study
+    runs: dict[str, str]
+    """Job by step."""
+    minutes: float
+    """Of this call; what was done before cost nothing."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Stable keys: ``result, world, minutes, runs`` and those of ``Study.to_json``."""
+        content = self.study.to_json(facts())
+        return {
+            "result": self.result.key,
+            "world": self.title,
+            "minutes": round(self.minutes, 2),
+            "runs": self.runs,
+            **content,
+        }
+
+
+def reproduce(result: Result, worlds: Sequence[World], size: object, settings: Settings, at_once: int) -> Reproduced:
+    """Do what is not done yet of the chain and measure. Killed, the same call continues.
+
+    Raises the first failure, naming its step.
+    """
+    chain = steps(result, worlds)
+    place = Recorded(settings)
+    settings.artifact_dir.mkdir(parents=True, exist_ok=True)
+    at_once = 1 if result.alone else at_once
+    started = time.monotonic()
+    tell(f"{result.title}: {len(chain)} steps of {len(worlds)} seeds, {at_once} at a time; what is done is reused")
+    try:
+        # spawned, for a process forked from one with torch's threads may hang
+        with ProcessPoolExecutor(at_once, mp_context=get_context("spawn"), initializer=end_with_parent) as pool:
+            carry_out(chain, place, pool, at_once, tell)
+    except BrokenProcessPool as error:
+        raise RunFailed(
+            "a step's process was killed, perhaps for want of memory; the same command continues"
+        ) from error
+    directories = {step.name: place.directory(step) for step in chain}
+    found = study(result, worlds, directories.__getitem__, size)
+    runs = {name: directory.name for name, directory in directories.items()}
+    return Reproduced(result, worlds[0].title, found, runs, (time.monotonic() - started) / 60)
+
+
+def tell(text: str) -> None:
+    """A line about the progress of the chain."""
+    sys.stderr.write(f"reproduce: {text}\n")
+    sys.stderr.flush()
+
+
+def facts() -> dict[str, str]:
+    """Where and with what this is measured."""
+    return {
+        "machine": f"{os.cpu_count()} CPU cores, {platform.machine()}, {platform.system()}",
+        "python": platform.python_version(),
+        "torch": version("torch"),
+        "transformers": version("transformers"),
+        "reward-assay": code_version(),
+    }
