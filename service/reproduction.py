@@ -4,9 +4,10 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from multiprocessing import get_context
@@ -46,25 +47,32 @@ class Reproduced:
         }
 
 
-def reproduce(result: Result, worlds: Sequence[World], size: object, settings: Settings, at_once: int) -> Reproduced:
-    """Do what is not done yet of the chain and measure. Killed, the same call continues.
-
-    Raises the first failure, naming its step.
-    """
-    chain = steps(result, worlds)
-    place = Recorded(settings)
-    settings.artifact_dir.mkdir(parents=True, exist_ok=True)
-    at_once = 1 if result.alone else at_once
-    started = time.monotonic()
-    tell(f"{result.title}: {len(chain)} steps of {len(worlds)} seeds, {at_once} at a time; what is done is reused")
+@contextmanager
+def processes(at_once: int) -> Iterator[Executor]:
+    """Processes of their own for steps, which end with this one. Raises RunFailed where one of them was killed."""
     try:
         # spawned, for a process forked from one with torch's threads may hang
         with ProcessPoolExecutor(at_once, mp_context=get_context("spawn"), initializer=end_with_parent) as pool:
-            carry_out(chain, place, pool, at_once, tell)
+            yield pool
     except BrokenProcessPool as error:
         raise RunFailed(
             "a step's process was killed, perhaps for want of memory; the same command continues"
         ) from error
+
+
+def reproduce(
+    result: Result, worlds: Sequence[World], size: object, settings: Settings, pool: Executor, at_once: int
+) -> Reproduced:
+    """Do what is not done yet of the chain, ``at_once`` steps side by side, and measure.
+
+    Killed, the same call continues. Raises the first failure, naming its step.
+    """
+    chain = steps(result, worlds)
+    place = Recorded(settings)
+    settings.artifact_dir.mkdir(parents=True, exist_ok=True)
+    started = time.monotonic()
+    tell(f"{result.title}: {len(chain)} steps of {len(worlds)} seeds; what is done is reused")
+    carry_out(chain, place, pool, 1 if result.alone else at_once, tell)
     directories = {step.name: place.directory(step) for step in chain}
     found = study(result, worlds, directories.__getitem__, size)
     runs = {name: directory.name for name, directory in directories.items()}

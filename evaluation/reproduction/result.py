@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
 
 import plotly.graph_objects as go
 
@@ -26,14 +25,17 @@ class Readings:
 
     def __init__(self, world: World, runs: Runs) -> None:
         self.world, self.runs = world, runs
-        self.answers = cache(self._answers)
+        self._answers: dict[str, Answers] = {}
+
+    def answers(self, step: Step) -> Answers:
+        """What a stress test sampled and scored, read once."""
+        if step.name not in self._answers:
+            self._answers[step.name] = read_answers(self.runs(step.name))
+        return self._answers[step.name]
 
     def draws(self, n_prompts: int) -> Draws:
         """Draws of this seed's prompts."""
         return Draws(n_prompts, DRAWS, self.world.seed)
-
-    def _answers(self, step: Step) -> Answers:
-        return read_answers(self.runs(step.name))
 
 
 @dataclass(frozen=True)

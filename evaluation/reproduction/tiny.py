@@ -20,7 +20,7 @@ from trainer.data.product_world.grammar import render
 from trainer.data.product_world.perturbations import RESPONSE_EDITS
 from trainer.files import read_jsonl, write_atomically
 
-TINY = Size(3, 2000, 600, 80, 150, prompts=96, responses=4, untrained=0, hidden_size=64, layers=2)
+TINY = Size(3, 2000, 600, 50, 100, prompts=64, responses=4, untrained=0, hidden_size=64, layers=2)
 
 _TIMED_STEPS = 20
 

@@ -73,7 +73,7 @@ def _reproduced(
 ) -> "list[Reproduced]":
     from evaluation.reproduction.results import RESULTS
     from evaluation.reproduction.tiny import TINY
-    from service.reproduction import reproduce
+    from service.reproduction import processes, reproduce
 
     result = RESULTS[name]
     worlds = _worlds(result, scale, seeds, data, settings)
@@ -84,9 +84,19 @@ def _reproduced(
                 f"{name} at the paper's scale cannot run here; missing: {'; '.join(dict.fromkeys(missing))}."
                 " --dry-run shows the whole chain, --scale tiny runs here"
             )
-        return [reproduce(result, each, Replications(len(each)), settings, 1) for each in worlds]
-    at_once = min(2, os.cpu_count() or 1)
-    return [reproduce(result, each, replace(TINY, seeds=len(each)), settings, at_once) for each in worlds]
+    at_once = min(2, os.cpu_count() or 1) if scale == "tiny" else 1
+    with processes(at_once) as pool:
+        return [
+            reproduce(
+                result,
+                each,
+                replace(TINY, seeds=len(each)) if scale == "tiny" else Replications(len(each)),
+                settings,
+                pool,
+                at_once,
+            )
+            for each in worlds
+        ]
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,8 @@
 """The word for a claim follows from its interval alone."""
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 
 from evaluation.reproduction.claims import Claim, Expected, examine, judge
@@ -60,3 +63,47 @@ def test_a_quantity_that_a_seed_lacks_leaves_the_claim_untested_and_says_so() ->
     assert finding.interval is None
     assert finding.word == "not reproduced"
     assert finding.undefined_reason == "undefined in 1 of 2 seeds"
+
+
+def test_a_bound_from_above_is_spoken_for_by_the_rival_that_reaches_highest() -> None:
+    below = replace(claim("low", "high"), expected="below")
+    finding = examine(below, measured(a=[0.5, 0.52], low=[0.9, 0.92], high=[0.49, 0.52]))
+    assert finding.rival == "high"
+    assert finding.word == "not reproduced"
+
+
+def test_a_margin_is_spoken_for_by_the_rival_furthest_off_on_either_side() -> None:
+    margin = replace(claim("near", "above"), expected="within", level=0.1)
+    finding = examine(margin, measured(a=[0.5, 0.5], near=[0.52, 0.52], above=[0.1, 0.1]))
+    assert (finding.rival, finding.word) == ("above", "reversed")
+
+
+def drawn(seeds: int, a: list[float], b: list[float]) -> Measurements:
+    """Draws of ``a`` and ``b`` that are the same in every seed; the values are their means."""
+    places = [(seed, name, "gold", 1.0) for seed in range(seeds) for name in "ab"]
+    values = {place: float(np.mean(a if place[1] == "a" else b)) for place in places}
+    return Measurements(values, {place: np.array(a if place[1] == "a" else b) for place in places})
+
+
+def test_of_one_seed_the_word_follows_from_paired_draws_of_its_prompts() -> None:
+    # what a draw does to both cancels: the difference is 0.1 in every one
+    finding = examine(claim("b"), drawn(1, [0.1, 0.5, 0.9], [0.0, 0.4, 0.8]))
+    assert finding.word == "reproduced"
+    assert finding.interval == finding.prompts
+    assert finding.interval is not None
+    assert (finding.interval.lower, finding.interval.upper) == pytest.approx((0.1, 0.1))
+
+
+def test_of_several_seeds_the_word_follows_from_the_seeds_and_prompts_are_told_beside() -> None:
+    finding = examine(claim("b"), drawn(2, [0.0, 1.0], [0.5, 0.5]))
+    assert finding.interval is not None
+    assert (finding.interval.lower, finding.interval.upper) == (0.0, 0.0)  # both seeds say exactly 0
+    assert finding.prompts is not None
+    assert finding.prompts.lower < -0.4
+    assert finding.prompts.upper > 0.4
+
+
+def test_one_seed_without_draws_of_its_prompts_is_no_test() -> None:
+    finding = examine(claim("b"), measured(a=[0.5], b=[0.1]))
+    assert (finding.word, finding.interval) == ("not reproduced", None)
+    assert finding.undefined_reason == "one seed, and no interval over its prompts"
