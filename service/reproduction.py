@@ -67,6 +67,8 @@ def reproduce(
 
     Killed, the same call continues. Raises the first failure, naming its step.
     """
+    for world in worlds:
+        world.prepare()
     chain = steps(result, worlds)
     place = Recorded(settings)
     settings.artifact_dir.mkdir(parents=True, exist_ok=True)

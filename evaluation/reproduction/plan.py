@@ -42,10 +42,6 @@ class Planned(Model):
     needs: tuple[tuple[str, bool | None], ...]
     """What no step makes, and whether it is here; None where only trying would tell."""
 
-    def missing(self) -> list[str]:
-        """What is known not to be here."""
-        return [what for what, here in self.needs if here is False]
-
     def tables(self) -> list[Table]:
         """The chain and what it wants, for people."""
         rows = [
@@ -64,6 +60,12 @@ class Planned(Model):
             Table("The chain", ["step", "kind", "work", "processes", "memory of each", "after"], rows),
             Table("To be had before", ["what", ""], [[what, words[here]] for what, here in self.needs]),
         ]
+
+
+def missing(steps: Sequence[Step], data: Path, store: ArtifactStore) -> list[str]:
+    """What the chain wants that is known not to be here."""
+    recipes = [parse_recipe(step.recipe) for step in steps]
+    return [each.what for each in needs(steps, recipes, data, store) if each.here is False]
 
 
 def plan(steps: Sequence[Step], data: Path, store: ArtifactStore) -> Planned:

@@ -14,7 +14,7 @@ from evaluation.reproduction.tables import Table
 from evaluation.reproduction.world import Runs, World
 from evaluation.statistics.bootstrap import Floats
 
-DRAWS = 2000
+DRAWS = 1000
 
 Found = tuple[str, str, Place, Drawn | None]
 """Subject, measure, place, number; None where it is undefined."""

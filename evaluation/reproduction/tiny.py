@@ -41,6 +41,12 @@ class TinyWorld(World):
         self._toy = ToyWorld(seed, size, "tiny-")
         self._questions = directory.absolute() / f"{self._toy.prefix}{size.prompts}-questions.jsonl"
 
+    def prepare(self) -> None:
+        if not self._questions.exists():
+            self._questions.parent.mkdir(parents=True, exist_ok=True)
+            rows = [json.dumps(row) + "\n" for row in _questions(self._size.prompts, self.seed, self.tasks)]
+            write_atomically(self._questions, "".join(rows))
+
     def named(self, name: str) -> str:
         return self._toy.named(name)
 
@@ -73,10 +79,6 @@ class TinyWorld(World):
         return self._toy.stress_test("very-hot", JUDGED, VERY_HOT, scorers)
 
     def knowledge(self, policies: Sequence[str]) -> Sequence[Step]:
-        if not self._questions.exists():
-            self._questions.parent.mkdir(parents=True, exist_ok=True)
-            rows = [json.dumps(row) + "\n" for row in _questions(self._size.prompts, self.seed, self.tasks)]
-            write_atomically(self._questions, "".join(rows))
         return [
             self._toy.step(
                 "knowledge",

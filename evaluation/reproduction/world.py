@@ -35,6 +35,9 @@ class World(ABC):
     tasks: tuple[str, ...]
     """Downstream tasks."""
 
+    def prepare(self) -> None:  # noqa: B027 - most need nothing
+        """Write what the chain reads and no step of it makes."""
+
     @abstractmethod
     def named(self, name: str) -> str:
         """What an artifact of this replication is called."""

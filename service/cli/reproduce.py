@@ -13,6 +13,7 @@ import typer
 from service.cli.options import ArtifactDir, AsJson, DatabaseUrl
 from service.cli.printing import print_json, say
 from service.settings import Settings, load_settings
+from trainer.artifacts import ArtifactStore
 from trainer.errors import InvalidInput
 from trainer.files import write_atomically
 
@@ -71,6 +72,8 @@ def reproduce(
 def _reproduced(
     name: ResultName, scale: Scale, seeds: int | None, data: Path, settings: Settings
 ) -> "list[Reproduced]":
+    from evaluation.reproduction.plan import missing
+    from evaluation.reproduction.result import steps
     from evaluation.reproduction.results import RESULTS
     from evaluation.reproduction.tiny import TINY
     from service.reproduction import processes, reproduce
@@ -78,10 +81,11 @@ def _reproduced(
     result = RESULTS[name]
     worlds = _worlds(result, scale, seeds, data, settings)
     if scale == "paper":
-        missing = [what for each in worlds for what in _plan(result, each, data, settings).missing()]
-        if missing:
+        store = ArtifactStore(settings.artifact_dir)
+        lacking = [what for each in worlds for what in missing(steps(result, each), data, store)]
+        if lacking:
             raise InvalidInput(
-                f"{name} at the paper's scale cannot run here; missing: {'; '.join(dict.fromkeys(missing))}."
+                f"{name} at the paper's scale cannot run here; missing: {'; '.join(dict.fromkeys(lacking))}."
                 " --dry-run shows the whole chain, --scale tiny runs here"
             )
     at_once = min(2, os.cpu_count() or 1) if scale == "tiny" else 1
@@ -120,7 +124,6 @@ def _worlds(result: "Result", scale: Scale, seeds: int | None, data: Path, setti
 def _plan(result: "Result", worlds: "Sequence[World]", data: Path, settings: Settings) -> "Planned":
     from evaluation.reproduction.plan import plan
     from evaluation.reproduction.result import steps
-    from trainer.artifacts import ArtifactStore
 
     return plan(steps(result, worlds), data, ArtifactStore(settings.artifact_dir))
 
