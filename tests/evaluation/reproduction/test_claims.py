@@ -73,9 +73,10 @@ def test_a_bound_from_above_is_spoken_for_by_the_rival_that_reaches_highest() ->
 
 
 def test_a_margin_is_spoken_for_by_the_rival_furthest_off_on_either_side() -> None:
-    margin = replace(claim("near", "above"), expected="within", level=0.1)
-    finding = examine(margin, measured(a=[0.5, 0.5], near=[0.52, 0.52], above=[0.1, 0.1]))
-    assert (finding.rival, finding.word) == ("above", "reversed")
+    margin = replace(claim("near", "far"), expected="within", level=0.1)
+    for far in (0.1, 0.9):
+        finding = examine(margin, measured(a=[0.5, 0.5], near=[0.52, 0.52], far=[far, far]))
+        assert (finding.rival, finding.word) == ("far", "reversed")
 
 
 def drawn(seeds: int, a: list[float], b: list[float]) -> Measurements:
