@@ -1,6 +1,19 @@
 """What the study asks: the paper's claims, and what this project saw before."""
 
-from benchmarks.ganpo_study.arms import (
+from benchmarks.ganpo_study.measurements import (
+    GOLD,
+    LARGEST,
+    LENGTH,
+    MARGIN,
+    POOLED,
+    SATISFIED,
+    SPREAD,
+    UNTRAINED,
+    WITHIN,
+)
+from evaluation.reproduction.claims import Claim, Terms, change, compare, minus
+from evaluation.reproduction.measurements import Quantity
+from evaluation.reproduction.toy_world import (
     ARMS,
     DECODER,
     DISCRIMINATOR,
@@ -13,19 +26,6 @@ from benchmarks.ganpo_study.arms import (
     REFERENCE_LOGPROB,
     START,
 )
-from benchmarks.ganpo_study.measurements import (
-    GOLD,
-    LARGEST,
-    LENGTH,
-    MARGIN,
-    POOLED,
-    SATISFIED,
-    SPREAD,
-    UNTRAINED,
-    WITHIN,
-)
-from benchmarks.study.claims import Claim, Terms, minus
-from benchmarks.study.measurements import Quantity
 
 DECODING = (0.7,)
 """At which the paper decodes with Gemma-2-2B (Appendix B)."""
@@ -34,17 +34,11 @@ ABOVE_ONE = (1.0, 1.25, 1.5, 2.0)
 
 
 def _gold(better: str, *rivals: str, at: tuple[float, ...], measure: str = GOLD) -> dict[str, Terms]:
-    return minus(Quantity(better, measure, at), *(Quantity(rival, measure, at) for rival in rivals))
+    return compare(better, *rivals, measure=measure, at=at)
 
 
 def _correlation(better: str, *rivals: str, at: tuple[float, ...], how: str = WITHIN) -> dict[str, Terms]:
-    return minus(Quantity(better, how, at), *(Quantity(rival, how, at) for rival in rivals))
-
-
-def _change(better: str, rival: str, measure: str, to: tuple[float, ...], since: tuple[float, ...]) -> dict[str, Terms]:
-    """How much more ``better`` gains, or less loses, than ``rival`` between two ranges of temperature."""
-    terms = ((1.0, better, to), (-1.0, better, since), (-1.0, rival, to), (1.0, rival, since))
-    return {rival: tuple((factor, Quantity(subject, measure, at)) for factor, subject, at in terms)}
+    return compare(better, *rivals, measure=how, at=at)
 
 
 _OURS_AT_ONE = f"T = {', '.join(f'{each:g}' for each in ABOVE_ONE)}"
@@ -78,7 +72,7 @@ PAPER = (
         "gap_widens",
         "GANPO's lead over DPO is wider at T = 1 to 1.5 than below 1",
         "Figure 3a",
-        _change(_FULL, "dpo", GOLD, HOT, COOL),
+        change(_FULL, "dpo", GOLD, HOT, COOL),
     ),
     Claim(
         "constraints_when_hot",
@@ -90,7 +84,7 @@ PAPER = (
         "constraints_drop_less",
         "from T = 0.5 to 1, GANPO loses fewer fully met tasks than DPO",
         "Figure 3b",
-        _change(_FULL, "dpo", SATISFIED, (1.0,), (0.5,)),
+        change(_FULL, "dpo", SATISFIED, (1.0,), (0.5,)),
     ),
     *(
         Claim(

@@ -2,11 +2,12 @@
 
 import plotly.graph_objects as go
 
-from benchmarks.ganpo_study.arms import ARMS, TEMPERATURES
+from benchmarks.ganpo_study.arms import TEMPERATURES
 from benchmarks.ganpo_study.measurements import GOLD, WITHIN
 from benchmarks.ganpo_study.tables import SCORERS
-from benchmarks.study.findings import Study
-from benchmarks.study.pictures import BLUE, GREY, panels, path
+from evaluation.reproduction.findings import Study
+from evaluation.reproduction.pictures import BLUE, GREY, panels, path
+from evaluation.reproduction.toy_world import ARMS
 
 _BASELINE = "dpo"
 

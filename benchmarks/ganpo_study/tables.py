@@ -1,6 +1,10 @@
 """The study's tables."""
 
-from benchmarks.ganpo_study.arms import (
+from benchmarks.ganpo_study.arms import TEMPERATURES
+from benchmarks.ganpo_study.measurements import ACCURACY, GOLD, LARGEST, MARGIN, SATISFIED, SPREAD, UNTRAINED, WITHIN
+from evaluation.reproduction.findings import Study
+from evaluation.reproduction.tables import Table, claims_table, short, told
+from evaluation.reproduction.toy_world import (
     ARMS,
     DECODER,
     DISCRIMINATOR,
@@ -11,11 +15,7 @@ from benchmarks.ganpo_study.arms import (
     PROBE,
     REFERENCE_LOGPROB,
     START,
-    TEMPERATURES,
 )
-from benchmarks.ganpo_study.measurements import ACCURACY, GOLD, LARGEST, MARGIN, SATISFIED, SPREAD, UNTRAINED, WITHIN
-from benchmarks.study.findings import Study
-from benchmarks.study.tables import Table, claims_table, short, told
 from evaluation.scorers.controls import CONTROLS
 
 SCORERS = {

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.study.schedule import Step
+from evaluation.reproduction.schedule import Step
 
 START = "start"
 """The policy that every arm starts from (the paper's SFT)."""

@@ -33,8 +33,8 @@ from benchmarks.gapo_study.measurements import (
     WATCHED,
     model_of,
 )
-from benchmarks.study.claims import Claim, Terms, minus
-from benchmarks.study.measurements import Quantity
+from evaluation.reproduction.claims import Claim, Terms, minus
+from evaluation.reproduction.measurements import Quantity
 
 GREEDY = (0.0,)
 _MAIN, _SIZES = "main table", "data sizes"

@@ -21,8 +21,8 @@ from benchmarks.gapo_study.arms import (
 )
 from benchmarks.gapo_study.measurements import ANCHOR, PAID, SATISFIED, WATCHED
 from benchmarks.gapo_study.tables import NAMES
-from benchmarks.study.findings import Study
-from benchmarks.study.pictures import BLUE, GREY, ORANGE, bars, panels, path
+from evaluation.reproduction.findings import Study
+from evaluation.reproduction.pictures import BLUE, GREY, ORANGE, bars, panels, path
 
 _WATCHED_ARMS = (PPO, GAPO, PPO_DECODER, GAPO_DECODER, DATA_ONLY, ORACLE_LABELS, MATCHED, ORACLE)
 

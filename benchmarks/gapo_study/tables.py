@@ -39,8 +39,8 @@ from benchmarks.gapo_study.measurements import (
     model_of,
     of_kind,
 )
-from benchmarks.study.findings import Study
-from benchmarks.study.tables import Table, claims_table, short
+from evaluation.reproduction.findings import Study
+from evaluation.reproduction.tables import Table, claims_table, short
 
 NAMES: dict[str, str] = {
     START: "SFT",

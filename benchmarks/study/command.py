@@ -16,10 +16,10 @@ from pathlib import Path
 from rich.console import Console
 
 from benchmarks.study.document import fill, generated
-from benchmarks.study.findings import Study, conclude
-from benchmarks.study.pictures import write_png
 from benchmarks.study.plan import Plan
-from benchmarks.study.schedule import carry_out, end_with_parent, say
+from evaluation.reproduction.findings import Study, conclude
+from evaluation.reproduction.pictures import write_png
+from evaluation.reproduction.schedule import Directory, carry_out, end_with_parent, say
 from trainer.artifacts import code_version
 from trainer.errors import AssayError, Stopped
 
@@ -37,7 +37,7 @@ def main(plan: Plan, arguments: list[str] | None = None) -> int:
         # spawned, for a process forked from one with torch's threads may hang
         context = get_context("spawn")
         with ProcessPoolExecutor(options.processes, mp_context=context, initializer=end_with_parent) as pool:
-            carry_out(steps, directory, pool, options.processes)
+            carry_out(steps, Directory(directory), pool, options.processes)
     except (KeyboardInterrupt, Stopped):
         say("interrupted; the same command continues")
         return 130

@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from benchmarks.study.findings import Study
-from benchmarks.study.tables import Table
+from evaluation.reproduction.findings import Study
+from evaluation.reproduction.tables import Table
 from trainer.errors import InvalidInput
 from trainer.files import write_atomically
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from benchmarks.study.claims import Claim
-from benchmarks.study.findings import Study
-from benchmarks.study.measurements import Measurements
-from benchmarks.study.schedule import Step
-from benchmarks.study.tables import Table
+from evaluation.reproduction.claims import Claim
+from evaluation.reproduction.findings import Study
+from evaluation.reproduction.measurements import Measurements
+from evaluation.reproduction.schedule import Step
+from evaluation.reproduction.tables import Table
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from service.cli import (
     keys,
     recipes,
     report,
+    reproduce,
     score,
     serve,
     winrate,
@@ -71,6 +72,7 @@ def make_program() -> typer.Typer:
         report.report,
         gate.gate,
         compare.compare,
+        reproduce.reproduce,
     ):
         program.command()(command)
     for family in (jobs, artifacts, keys, database):

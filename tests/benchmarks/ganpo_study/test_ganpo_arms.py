@@ -2,8 +2,9 @@
 
 import pytest
 
-from benchmarks.ganpo_study.arms import ARMS, SIZES, steps_of_seed
+from benchmarks.ganpo_study.arms import SIZES, steps_of_seed
 from evaluation.recipes import parse_recipe
+from evaluation.reproduction.toy_world import ARMS
 
 
 @pytest.mark.parametrize("name", sorted(SIZES))

@@ -4,14 +4,15 @@ import json
 
 import pytest
 
-from benchmarks.ganpo_study.arms import ARMS, POLICIES, SIZES, TEMPERATURES
+from benchmarks.ganpo_study.arms import SIZES, TEMPERATURES
 from benchmarks.ganpo_study.claims import OURS, PAPER
 from benchmarks.ganpo_study.measurements import untrained
 from benchmarks.ganpo_study.pictures import gold_by_temperature, lead_over_dpo
 from benchmarks.ganpo_study.tables import tables
 from benchmarks.study.document import generated
-from benchmarks.study.findings import Study, conclude
-from benchmarks.study.measurements import Measurements
+from evaluation.reproduction.findings import Study, conclude
+from evaluation.reproduction.measurements import Measurements
+from evaluation.reproduction.toy_world import ARMS, POLICIES
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ from benchmarks.gapo_study.measurements import at_same_kl, satisfaction
 from benchmarks.gapo_study.pictures import data_sizes, final_judgement, reward_hacking
 from benchmarks.gapo_study.tables import NAMES, summary, tables
 from benchmarks.study.document import generated
-from benchmarks.study.findings import Study, conclude
-from benchmarks.study.measurements import Measurements
+from evaluation.reproduction.findings import Study, conclude
+from evaluation.reproduction.measurements import Measurements
 from trainer.data.product_world.task import Task
 
 

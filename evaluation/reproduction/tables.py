@@ -1,13 +1,15 @@
 """Tables, once for the terminal and the document, and what their cells say."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
+from math import expm1
 
 from rich.console import Console
 from rich.table import Table as RichTable
 
-from benchmarks.study.claims import Finding
-from benchmarks.study.intervals import Interval
+from evaluation.reproduction.claims import Finding
+from evaluation.reproduction.findings import Study
+from evaluation.reproduction.intervals import Interval
 from evaluation.wording import number
 
 
@@ -38,10 +40,49 @@ def claims_table(title: str, findings: Iterable[Finding], names: Mapping[str, st
     """Every claim with its interval and its word; ``names`` are of rivals as readers meet them."""
     rows = []
     for finding in findings:
-        estimate = finding.undefined_reason or told(finding.interval, 3)
         against = f", against {names.get(finding.rival, finding.rival)}" if len(finding.claim.contrasts) > 1 else ""
-        rows.append([finding.claim.text, finding.claim.place, estimate + against, finding.word])
+        rows.append([finding.claim.text, finding.claim.place, _estimate(finding) + against, finding.word])
     return Table(title, ["claim", "where", "estimate", "here"], rows)
+
+
+def claims_beside_paper(title: str, findings: Iterable[Finding]) -> Table:
+    """Every claim with the paper's number, the interval over seeds, that over prompts alone, and the word."""
+    rows = []
+    for finding in findings:
+        claim = finding.claim
+        against = f", at or against {finding.rival}" if len(claim.contrasts) > 1 else ""
+        prompts = _told(finding.prompts, claim.unit)
+        rows.append([claim.text, claim.place, claim.paper, _estimate(finding) + against, prompts, finding.word])
+    return Table(title, ["claim", "where", "paper", "here", "these models, over prompts", "word"], rows)
+
+
+def beside_paper(
+    study: Study,
+    title: str,
+    subjects: Sequence[str],
+    columns: Mapping[str, tuple[str, float | None]],
+    paper: Mapping[tuple[str, str], str],
+) -> Table:
+    """Measures and places, by heading, of every subject, and what the paper has of its measures."""
+    rows = []
+    for subject in subjects:
+        cells = [
+            told(study.interval(subject, measure, *(() if place is None else (place,))), 3)
+            for measure, place in columns.values()
+        ]
+        theirs = [text for (who, _), text in paper.items() if who == subject]
+        rows.append([subject, *cells, "; ".join(theirs)])
+    return Table(title, ["", *columns, "paper"], rows)
+
+
+def _estimate(finding: Finding) -> str:
+    return finding.undefined_reason or _told(finding.interval, finding.claim.unit)
+
+
+def _told(interval: Interval | None, unit: str) -> str:
+    if interval is None or unit == "plain":
+        return told(interval, 3)
+    return f"{told(Interval(*(100 * expm1(each) for each in astuple(interval))), 1)} %"
 
 
 def told(interval: Interval | None, decimals: int) -> str:

@@ -1,17 +1,17 @@
-"""What the study found, in one structure for the terminal, the JSON file, the document and the figures."""
+"""What a study found, in one structure for the terminal, the JSON file, the document and the figures."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from benchmarks.study.claims import Claim, Finding, examine
-from benchmarks.study.intervals import CONFIDENCE, Interval, over_seeds
-from benchmarks.study.measurements import Measurements, Quantity
+from evaluation.reproduction.claims import Claim, Finding, examine
+from evaluation.reproduction.intervals import CONFIDENCE, Interval, over_prompts, over_seeds
+from evaluation.reproduction.measurements import Measurements, Quantity
 
 
 @dataclass(frozen=True)
 class Measured:
-    """One quantity in every seed, and its interval; None where some seed lacks it."""
+    """One quantity in every seed, and its interval: over seeds, of a single one over its prompts."""
 
     per_seed: tuple[float | None, ...]
     interval: Interval | None
@@ -87,13 +87,16 @@ def _examined(claims: Iterable[Claim], measurements: Measurements) -> tuple[Find
 
 def _measured(measurements: Measurements, quantity: Quantity) -> Measured:
     per_seed = tuple(measurements.of(seed, quantity) for seed in measurements.seeds)
-    return Measured(per_seed, _interval(per_seed))
+    if len(per_seed) > 1 or per_seed[0] is None:
+        return Measured(per_seed, _interval(per_seed))
+    drawn = measurements.replicates(measurements.seeds[0], quantity)
+    return Measured(per_seed, None if drawn is None else over_prompts([per_seed[0]], [drawn]))
 
 
 def _interval(values: Iterable[float | None]) -> Interval | None:
     found = list(values)
     known = [value for value in found if value is not None]
-    return over_seeds(known) if len(known) == len(found) else None
+    return over_seeds(known) if len(known) == len(found) > 1 else None
 
 
 def _claim_row(finding: Finding, source: str) -> dict[str, Any]:
@@ -103,10 +106,13 @@ def _claim_row(finding: Finding, source: str) -> dict[str, Any]:
         "source": source,
         "text": claim.text,
         "place": claim.place,
+        "paper": claim.paper or None,
         "expected": claim.expected,
         "level": claim.level,
         "rival": finding.rival or None,
+        "unit": claim.unit,
         **_numbers(finding.interval),
+        "over_prompts": None if finding.prompts is None else _numbers(finding.prompts),
         "per_seed": list(finding.per_seed),
         "word": finding.word,
         "undefined_reason": finding.undefined_reason,

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.study.schedule import RUNS, Step, carry_out
+from evaluation.reproduction.schedule import RUNS, Directory, Step, carry_out
 from trainer.errors import Conflict, NotFound
 from trainer.reporting import read_events
 
@@ -24,12 +24,12 @@ def test_a_step_waits_for_what_it_needs_is_done_once_and_a_failure_names_its_run
     # the second is listed first; opening the first's artifact, it would fail if it did not wait
     steps = [step("second", "first", path="first"), step("first", scratch=SHAPE)]
     with ThreadPoolExecutor(2) as pool:
-        carry_out(steps, tmp_path, pool, 2)
+        carry_out(steps, Directory(tmp_path), pool, 2)
     said = capsys.readouterr().err.splitlines()
     assert [line.split(",")[0] for line in said] == ["study: 1 of 2: first", "study: 2 of 2: second"]
 
     with ThreadPoolExecutor(1) as pool, pytest.raises(NotFound, match="third: no artifact nowhere"):
-        carry_out([*steps, step("third", "second", path="nowhere")], tmp_path, pool, 1)
+        carry_out([*steps, step("third", "second", path="nowhere")], Directory(tmp_path), pool, 1)
     assert capsys.readouterr().err == ""
     events = read_events(tmp_path / RUNS / "first")
     assert sum(event["type"] == "started" for event in events) == 1
@@ -37,6 +37,6 @@ def test_a_step_waits_for_what_it_needs_is_done_once_and_a_failure_names_its_run
 
 def test_what_another_recipe_has_done_is_not_taken_for_done(tmp_path: Path) -> None:
     with ThreadPoolExecutor(1) as pool:
-        carry_out([step("first", scratch=SHAPE)], tmp_path, pool, 1)
+        carry_out([step("first", scratch=SHAPE)], Directory(tmp_path), pool, 1)
         with pytest.raises(Conflict, match="belongs to another recipe"):
-            carry_out([step("first", scratch={**SHAPE, "hidden_size": 16})], tmp_path, pool, 1)
+            carry_out([step("first", scratch={**SHAPE, "hidden_size": 16})], Directory(tmp_path), pool, 1)

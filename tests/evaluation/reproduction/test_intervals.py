@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks.study.intervals import over_seeds
+from evaluation.reproduction.intervals import over_seeds
 
 
 def test_three_seeds_by_hand() -> None:

@@ -3,13 +3,13 @@
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from benchmarks.study.intervals import Interval
+from evaluation.reproduction.intervals import Interval
 
 WIDTH, PANEL_HEIGHT, COLUMNS = 1200, 240, 4
 GREY, BLUE, ORANGE = "#85888f", "#3b82d0", "#d9822b"
@@ -91,6 +91,28 @@ def bars(names: Sequence[str], intervals: Sequence[Interval | None]) -> go.Figur
         height=120 + 26 * len(known),
         margin={"l": 10, "r": 10, "t": 60, "b": 40},
         xaxis={"range": [0, 1]},
+        yaxis={"autorange": "reversed", "automargin": True},
+    )
+    return figure
+
+
+def interval_bars(intervals: Mapping[str, Interval | None], title: str) -> go.Figure:
+    """A dot with its interval for every name, the first on top."""
+    known = {name: each for name, each in intervals.items() if each is not None}
+    error = {
+        "array": [each.upper - each.estimate for each in known.values()],
+        "arrayminus": [each.estimate - each.lower for each in known.values()],
+        "color": GREY,
+    }
+    figure = go.Figure()
+    x = [each.estimate for each in known.values()]
+    figure.add_scatter(x=x, y=list(known), mode="markers", error_x=error, marker={"color": BLUE, "size": 9})
+    figure.update_layout(
+        template="plotly_white",
+        title=title,
+        width=WIDTH,
+        height=140 + 26 * len(known),
+        margin={"l": 10, "r": 10, "t": 60, "b": 40},
         yaxis={"autorange": "reversed", "automargin": True},
     )
     return figure
