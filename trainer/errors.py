@@ -67,6 +67,12 @@ class Overloaded(AssayError):
     code = "overloaded"
 
 
+class DeadlineExceeded(AssayError):
+    """What was asked for was not begun before the time after which nobody wants it."""
+
+    code = "deadline_exceeded"
+
+
 class RunFailed(AssayError):
     """A run started and could not finish: a loss that is not finite, a judge that does not answer."""
 

@@ -1,6 +1,7 @@
 """Reward models: an encoder or a decoder with one scalar head, in files a plain ``from_pretrained`` reads."""
 
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,6 +15,7 @@ from trainer.errors import BrokenArtifact, InvalidInput, OverlongInput
 from trainer.models.match_features import match_type_ids
 from trainer.models.readings import Readings
 from trainer.models.reward_network import Architecture, Pooling, RewardNetwork
+from trainer.models.shared_prefix import longest_shared
 
 Reads = Literal["pair", "prompt", "response"]
 
@@ -95,6 +97,10 @@ class RewardModel:
             "orientation": "higher_is_better",
         }
 
+    @cached_property
+    def longest_shared(self) -> int:
+        return 0 if self.architecture == "encoder" else longest_shared(self.model, self.network.backbone)
+
     def encode(self, prompt: Prompt, response: str, on_overlong: OnOverlong = "error") -> Encoded:
         check_response(response)
         if self.architecture == "decoder":
@@ -119,7 +125,10 @@ class RewardModel:
     def score(
         self, batch: Sequence[Encoded], outputs: Sequence[str] | None = None, readings: Readings | None = None
     ) -> Tensor:
-        scores: Tensor = self.network(self.collate(batch))
+        hidden_states: Tensor | None = None
+        if readings is not None and readings.shared is not None:
+            hidden_states = readings.shared.hidden_states(self.network.backbone, batch, self.model.device)
+        scores: Tensor = self.network(self.collate(batch), hidden_states)
         return scores[:, None].expand(-1, len(outputs or self.outputs)).cpu()
 
     def networks_held(self) -> tuple[nn.Module, ...]:

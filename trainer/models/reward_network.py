@@ -45,14 +45,20 @@ class RewardNetwork(nn.Module):
         """Whether tokens see a window only (Longformer), but for some that see, and are seen by, all others."""
         return hasattr(self.model.config, "attention_window")
 
-    def forward(self, inputs: dict[str, Tensor]) -> Tensor:
+    @property
+    def backbone(self) -> nn.Module:
+        """The model without its head."""
+        return cast(nn.Module, self.model.base_model)
+
+    def forward(self, inputs: dict[str, Tensor], hidden_states: Tensor | None = None) -> Tensor:
         """Scores (batch,), float32. ``inputs``: ids, mask and, for some, token types and global attention, each
-        (batch, length)."""
+        (batch, length). ``hidden_states`` (batch, length, hidden): a decoder's last ones, where they are known."""
         if self.pooling == "cls":
             return cast(Tensor, self.model(**inputs).logits[:, 0].float())
-        backbone = cast(nn.Module, self.model.base_model)
         mask = inputs["attention_mask"]
-        hidden: Tensor = backbone(**inputs, **self._options).last_hidden_state
+        hidden = hidden_states
+        if hidden is None:
+            hidden = cast(Tensor, self.backbone(**inputs, **self._options).last_hidden_state)
         if self.pooling == "last_token":
             pooled = hidden[torch.arange(len(mask), device=mask.device), mask.sum(dim=1) - 1]
         else:
