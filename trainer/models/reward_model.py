@@ -15,7 +15,7 @@ from trainer.errors import BrokenArtifact, InvalidInput, OverlongInput
 from trainer.models.match_features import match_type_ids
 from trainer.models.readings import Readings
 from trainer.models.reward_network import Architecture, Pooling, RewardNetwork
-from trainer.models.shared_prefix import longest_shared
+from trainer.models.shared_prefix import SharedPrompt, longest_shared
 
 Reads = Literal["pair", "prompt", "response"]
 
@@ -125,11 +125,16 @@ class RewardModel:
     def score(
         self, batch: Sequence[Encoded], outputs: Sequence[str] | None = None, readings: Readings | None = None
     ) -> Tensor:
-        hidden_states: Tensor | None = None
-        if readings is not None and readings.shared is not None:
-            hidden_states = readings.shared.hidden_states(self.network.backbone, batch, self.model.device)
-        scores: Tensor = self.network(self.collate(batch), hidden_states)
+        shared = None if readings is None else readings.shared
+        scores: Tensor = self.network(self.collate(batch)) if shared is None else self._score_behind(shared, batch)
         return scores[:, None].expand(-1, len(outputs or self.outputs)).cpu()
+
+    def _score_behind(self, shared: SharedPrompt, batch: Sequence[Encoded]) -> Tensor:
+        backbone, device = self.network.backbone, self.model.device
+        if self.pooling == "last_token":
+            return self.network.score_pooled(shared.last_states(backbone, batch, device))
+        hidden = shared.hidden_states(backbone, batch, device)
+        return self.network.score_pooled(self.network.pool(hidden, self.collate(batch)["attention_mask"]))
 
     def networks_held(self) -> tuple[nn.Module, ...]:
         return (self.model,)

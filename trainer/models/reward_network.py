@@ -50,20 +50,24 @@ class RewardNetwork(nn.Module):
         """The model without its head."""
         return cast(nn.Module, self.model.base_model)
 
-    def forward(self, inputs: dict[str, Tensor], hidden_states: Tensor | None = None) -> Tensor:
+    def forward(self, inputs: dict[str, Tensor]) -> Tensor:
         """Scores (batch,), float32. ``inputs``: ids, mask and, for some, token types and global attention, each
-        (batch, length). ``hidden_states`` (batch, length, hidden): a decoder's last ones, where they are known."""
+        (batch, length)."""
         if self.pooling == "cls":
             return cast(Tensor, self.model(**inputs).logits[:, 0].float())
         mask = inputs["attention_mask"]
-        hidden = hidden_states
-        if hidden is None:
-            hidden = cast(Tensor, self.backbone(**inputs, **self._options).last_hidden_state)
+        hidden: Tensor = self.backbone(**inputs, **self._options).last_hidden_state
+        return self.score_pooled(self.pool(hidden, mask))
+
+    def pool(self, hidden: Tensor, mask: Tensor) -> Tensor:
+        """Of hidden states (batch, length, hidden) what the head reads, (batch, hidden); not for ``cls``."""
         if self.pooling == "last_token":
-            pooled = hidden[torch.arange(len(mask), device=mask.device), mask.sum(dim=1) - 1]
-        else:
-            weights = mask[..., None].to(hidden.dtype)
-            pooled = (hidden * weights).sum(dim=1) / weights.sum(dim=1)
+            return hidden[torch.arange(len(mask), device=mask.device), mask.sum(dim=1) - 1]
+        weights = mask[..., None].to(hidden.dtype)
+        return (hidden * weights).sum(dim=1) / weights.sum(dim=1)
+
+    def score_pooled(self, pooled: Tensor) -> Tensor:
+        """Scores (batch,), float32, of what ``pool`` gives."""
         return cast(Tensor, self.model.get_submodule(self._scorer)(pooled)[:, 0].float())
 
     def _freeze_unused(self) -> None:

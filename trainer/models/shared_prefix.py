@@ -40,13 +40,18 @@ class ReadPrompt:
         length = prompt + max(map(len, responses))
         states = self._states.new_empty(len(responses), length, hidden)
         states[:, :prompt] = self._states
-        row = 0
-        for some in _parts(responses, together_on(states.device)):
-            for found in torch.split(self._read(some), [len(each) for each in some]):
-                states[row, prompt : prompt + len(found)] = found
-                states[row, prompt + len(found) :] = 0
-                row += 1
+        for row, found in enumerate(self._each(responses)):
+            states[row, prompt : prompt + len(found)] = found
+            states[row, prompt + len(found) :] = 0
         return states
+
+    def last_states(self, responses: Sequence[Sequence[int]]) -> Tensor:
+        """Of each last token alone, (responses, hidden): copying the others would keep a small model busy."""
+        return torch.stack([found[-1] if len(found) else self._states[-1] for found in self._each(responses)])
+
+    def _each(self, responses: Sequence[Sequence[int]]) -> Iterator[Tensor]:
+        for some in _parts(responses, together_on(self._states.device)):
+            yield from torch.split(self._read(some), [len(each) for each in some])
 
     def _read(self, responses: Sequence[Sequence[int]]) -> Tensor:
         """The same of the responses alone, one behind the other without padding: (tokens, hidden)."""
@@ -116,9 +121,19 @@ class SharedPrompt:
 
     def hidden_states(self, backbone: nn.Module, rows: Sequence[Encoded], device: torch.device) -> Tensor:
         """Last hidden states (rows, length, hidden) of ``rows``, which begin with this prompt; zero on padding."""
+        return self._by(backbone, device).hidden_states(self._behind(rows))
+
+    def last_states(self, backbone: nn.Module, rows: Sequence[Encoded], device: torch.device) -> Tensor:
+        """The same of each row's last token alone, (rows, hidden)."""
+        return self._by(backbone, device).last_states(self._behind(rows))
+
+    def _by(self, backbone: nn.Module, device: torch.device) -> ReadPrompt:
         if backbone not in self._read:
             self._read[backbone] = ReadPrompt(backbone, self.ids, device)
-        return self._read[backbone].hidden_states([row.input_ids[self.tokens :] for row in rows])
+        return self._read[backbone]
+
+    def _behind(self, rows: Sequence[Encoded]) -> list[list[int]]:
+        return [row.input_ids[self.tokens :] for row in rows]
 
 
 @torch.no_grad()
