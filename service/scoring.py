@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from itertools import repeat
 from typing import TYPE_CHECKING
 
+from evaluation.engine.terms import INTERACTIVE, Terms
 from service.imports import heavy_imports
 from service.score_schema import (
     AnsweringScorer,
@@ -28,9 +29,10 @@ from service.score_schema import (
     plain_prompt,
 )
 from trainer.artifacts import ArtifactStore
-from trainer.errors import AssayError, BrokenArtifact, InvalidInput, NotFound, Overloaded
+from trainer.errors import AssayError, BrokenArtifact, DeadlineExceeded, InvalidInput, NotFound, Overloaded
 
 if TYPE_CHECKING:
+    from evaluation.engine.line import Place
     from evaluation.engine.scoring import Pair, Scored, ScorerInfo, ScoringEngine
 
 
@@ -58,13 +60,24 @@ class Queued:
         return [cell for cell in cells if not isinstance(cell, AssayError)]
 
 
-def queue_request(engine: "ScoringEngine", request: ScoreRequest) -> Queued:
+def queue_request(
+    engine: "ScoringEngine", request: ScoreRequest, terms: Terms = INTERACTIVE, place: "Place | None" = None
+) -> Queued:
     """Hand every readable pair to the engine, once per scorer. Loads models and tokenises: not for the event loop.
 
     Bad texts and broken scorers wait as errors beside their good neighbours. Raises NotFound or InvalidInput, with a
     pointer, for a scorer that does not exist; BrokenArtifact where no scorer is left; Overloaded where the engine's
-    queue is full. Nothing is queued then.
+    queue is full. Nothing is queued then. ``place`` is room that was granted already, used or left here.
     """
+    place = place or engine.reserve(request.scorers, _texts(request), terms)
+    try:
+        return _queue(engine, request, terms, place)
+    except BaseException:
+        place.leave()
+        raise
+
+
+def _queue(engine: "ScoringEngine", request: ScoreRequest, terms: Terms, place: "Place") -> Queued:
     opened = [_open_scorer(engine, name, position) for position, name in enumerate(request.scorers)]
     broken = [one for one in opened if isinstance(one, BrokenArtifact)]
     if len(broken) == len(opened):
@@ -74,7 +87,11 @@ def queue_request(engine: "ScoringEngine", request: ScoreRequest) -> Queued:
     usable = list(dict.fromkeys(name for name in exact if name is not None))
     checked = [_readable_pairs(item) for item in request.items]
     futures = engine.submit_each(
-        usable, [pair for item in checked for pair in item if not isinstance(pair, AssayError)], request.on_overlong
+        usable,
+        [pair for item in checked for pair in item if not isinstance(pair, AssayError)],
+        request.on_overlong,
+        terms,
+        place,
     )
     columns: list[Iterator[Future[Scored] | AssayError]] = [
         repeat(one) if isinstance(one, BrokenArtifact) else iter(futures[str(name)])
@@ -91,7 +108,8 @@ def queue_request(engine: "ScoringEngine", request: ScoreRequest) -> Queued:
 def answer(queued: Queued) -> ScoreAnswer:
     """Wait for what is still running and lay the outcomes out in the request's order.
 
-    Raises Overloaded if the engine gave up on any pair for lack of room: the whole request may be sent again.
+    Raises Overloaded or DeadlineExceeded if the engine gave up on any pair for lack of room or time: the whole request
+    may be sent again.
     """
     wait(queued.futures())
     asked = queued.request.scorers
@@ -133,11 +151,18 @@ class ScoringService:
         # shielded: a caller who goes away must not cancel the opening for everybody else
         return await asyncio.shield(asyncio.wrap_future(self.start()))
 
-    async def score(self, request: ScoreRequest) -> ScoreAnswer:
-        """See ``queue_request`` and ``answer`` for what is raised."""
+    async def score(self, request: ScoreRequest, terms: Terms = INTERACTIVE) -> ScoreAnswer:
+        """See ``queue_request`` and ``answer`` for what is raised. Holding for room, where ``terms`` say so, costs no
+        thread."""
         engine = await self.engine()
-        loop = asyncio.get_running_loop()
-        queued = await loop.run_in_executor(self._worker, queue_request, engine, request)
+        place = engine.reserve(request.scorers, _texts(request), terms)
+        try:
+            await asyncio.wrap_future(place.granted)
+            loop = asyncio.get_running_loop()
+            queued = await loop.run_in_executor(self._worker, queue_request, engine, request, terms, place)
+        except BaseException:  # whoever went away meanwhile gives the room back, and is not queued
+            place.leave()
+            raise
         # cancelled with its waiter, so that the engine drops the work of whoever went away
         await asyncio.gather(*map(asyncio.wrap_future, queued.futures()), return_exceptions=True)
         return answer(queued)
@@ -192,6 +217,10 @@ def _answering(asked: str, opened: "ScorerInfo | BrokenArtifact") -> AnsweringSc
     )
 
 
+def _texts(request: ScoreRequest) -> int:
+    return sum(len(item.texts()) for item in request.items)
+
+
 def _readable_pairs(item: ScoreItem) -> "list[Pair | AssayError]":
     from evaluation.engine.scoring import Pair
 
@@ -208,7 +237,7 @@ def _cell(outcome: "Future[Scored] | AssayError") -> Score | NoScore:
     if isinstance(outcome, AssayError):
         return NoScore(error=Reason.of(outcome))
     if (error := outcome.exception()) is not None:
-        if isinstance(error, Overloaded):
+        if isinstance(error, Overloaded | DeadlineExceeded):
             raise error
         if not isinstance(error, AssayError):
             logging.getLogger(__name__).error("a pair could not be scored", exc_info=error)

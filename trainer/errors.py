@@ -89,6 +89,12 @@ class QuotaExceeded(AssayError):
         self.retry_after_seconds = retry_after_seconds
 
 
+class DeadlineExceeded(AssayError):
+    """What was asked for was not begun before the time after which nobody wants it."""
+
+    code = "deadline_exceeded"
+
+
 class RunFailed(AssayError):
     """A run started and could not finish: a loss that is not finite, a judge that does not answer."""
 

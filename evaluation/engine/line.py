@@ -1,15 +1,21 @@
 """The waiting line in front of a device: bounded, fair between requests, and aware of who is about to arrive."""
 
+import math
 import threading
+import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from evaluation.engine.pairs import Scored
 from evaluation.engine.residency import LoadedModel
+from evaluation.engine.terms import Priority
 from trainer.data.text import Encoded
 from trainer.errors import Overloaded
+
+_AGING_SECONDS = 2.0
+"""A request that nothing was taken from for so long is as urgent as the next class, so that it is served sometimes."""
 
 
 @dataclass(frozen=True)
@@ -20,6 +26,11 @@ class Wish:
     output: str
     future: Future[Scored]
 
+    @property
+    def name(self) -> str:
+        """``NAME@VERSION:OUTPUT``."""
+        return f"{self.model.manifest.name}@{self.model.manifest.version}:{self.output}"
+
 
 @dataclass(frozen=True)
 class Ask:
@@ -27,43 +38,109 @@ class Ask:
 
     encoded: Encoded
     wishes: tuple[Wish, ...]
+    kin: int | None = None
+    """The same for pairs whose prompt can be read once for all of them; None where there is no such thing."""
+    priority: Priority = Priority.OFFLINE
+    since: float = 0.0
+    deadline: float = math.inf
+    """When it was asked and until when it is of use, in seconds of ``time.monotonic``."""
+
+
+@dataclass(eq=False)
+class Place:
+    """Room for so many pairs: granted now, later, or refused. ``leave`` or ``WaitingLine.join`` gives it back."""
+
+    line: "WaitingLine"
+    pairs: int
+    until: float
+    granted: Future[None] = field(default_factory=Future)
+    """Resolves once there is room; fails with Overloaded where there was none in time."""
+    left: bool = False
+
+    def leave(self) -> None:
+        """Do without it; harmless where it was used or left before."""
+        self.line.leave(self)
+
+
+@dataclass(eq=False)
+class _Request:
+    asks: deque[Ask]
+    priority: Priority
+    deadline: float
+    served: float
+    """When something was last taken from it."""
+
+    def urgency(self, now: float) -> int:
+        return max(0, self.priority - int((now - self.served) / _AGING_SECONDS))
+
+
+@dataclass(frozen=True)
+class Round:
+    """What is scored together, and how urgent it is (0 is most)."""
+
+    asks: list[Ask]
+    urgency: int
 
 
 class WaitingLine:
-    """Requests wait here in parallel rather than one behind the other, so a long one cannot block a short one."""
+    """Requests wait here in parallel rather than one behind the other, so a long one cannot block a short one.
+
+    The most urgent class goes first. A request that was passed over for a while counts as more urgent for its next
+    turn, so that the least urgent is served too however many others come.
+    """
 
     def __init__(self, max_pairs: int) -> None:
         self._max_pairs = max_pairs
-        self._requests: list[deque[Ask]] = []
+        self._requests: list[_Request] = []
+        self._held: deque[Place] = deque()
         self._pairs = 0
         self._arriving = 0
         self._woken = False
         self._closed = False
         self._changed = threading.Condition()
 
-    def reserve(self, pairs: int) -> None:
-        """Admit a request before the work of tokenising it; follow with ``join``, whatever happens in between.
+    def reserve(self, pairs: int, hold_seconds: float = 0.0) -> Place:
+        """Admit a request before the work of tokenising it; follow with ``join`` or ``leave``.
 
-        Raises Overloaded where the line is full. A request longer than the whole line is admitted to an empty one.
+        Where the line is full, raises Overloaded, or with ``hold_seconds`` gives a place that is granted later: first
+        come, first served. A request longer than the whole line is admitted to an empty one.
         """
         with self._changed:
+            place = Place(self, pairs, time.monotonic() + hold_seconds)
             if self._closed:
                 raise Overloaded("the scoring engine is shutting down; try again")
-            if self._pairs and self._pairs + pairs > self._max_pairs:
+            if self._has_room(pairs) and not (hold_seconds and self._held):
+                self._grant(place)
+            elif hold_seconds:
+                self._held.append(place)
+            else:
                 raise Overloaded(f"{self._pairs} pairs already wait to be scored; try again in a moment")
-            self._pairs += pairs
-            self._arriving += 1
+            return place
 
-    def join(self, reserved: int, asks: Sequence[Ask]) -> bool:
-        """Enter with what came of a reservation of ``reserved`` pairs; False if the line closed meanwhile."""
+    def join(self, place: Place, asks: Sequence[Ask]) -> bool:
+        """Enter with what came of a granted place, alike urgent; False if it was left or the line closed meanwhile."""
         with self._changed:
-            self._arriving -= 1
-            self._pairs -= reserved
+            if place.left:
+                return False
+            self._give_back(place)
             if not self._closed and asks:
                 self._pairs += len(asks)
-                self._requests.append(deque(asks))
+                deadline = min(ask.deadline for ask in asks)
+                self._requests.append(_Request(deque(asks), asks[0].priority, deadline, time.monotonic()))
             self._changed.notify_all()
             return not self._closed
+
+    def leave(self, place: Place) -> None:
+        """See ``Place.leave``."""
+        with self._changed:
+            if place in self._held:
+                self._held.remove(place)
+                place.granted.cancel()
+            elif not place.left:
+                self._give_back(place)
+                self._admit_held()
+            place.left = True
+            self._changed.notify_all()
 
     def wake(self) -> None:
         """Make ``take`` return although nobody joined, now or the next time it is called."""
@@ -71,7 +148,7 @@ class WaitingLine:
             self._woken = True
             self._changed.notify_all()
 
-    def take(self, tokens: int, window_seconds: float) -> list[Ask]:
+    def take(self, tokens: int, window_seconds: float) -> Round:
         """The next round of about ``tokens`` tokens, one pair of each request in turn; empty if woken for nothing.
 
         Waits for the first request. Waits up to ``window_seconds`` more only while another is being tokenised: a
@@ -82,21 +159,23 @@ class WaitingLine:
             self._woken = False
             if self._requests and self._arriving and not self._closed:
                 self._changed.wait_for(lambda: not self._arriving or self._closed, window_seconds)
-            taken: list[Ask] = []
-            while tokens > 0 and self._requests:
-                for request in self._requests:
-                    taken.append(request.popleft())
-                    tokens -= taken[-1].encoded.tokens
-                self._requests = [request for request in self._requests if request]
-            self._pairs -= len(taken)
-            return taken
+            return self._round(tokens, math.inf)
+
+    def take_urgent(self, than: int, tokens: int) -> Round:
+        """A round of what is more urgent ``than`` that, without waiting; empty if nothing is. Expired pairs come too,
+        however urgent."""
+        with self._changed:
+            return self._round(tokens, than)
 
     def close(self) -> list[Ask]:
         """Admit nobody any more; return those who still wait."""
         with self._changed:
             self._closed = True
-            left = [ask for request in self._requests for ask in request]
+            left = [ask for request in self._requests for ask in request.asks]
+            for place in self._held:
+                _refuse(place, "the scoring engine was shut down; try again")
             self._requests = []
+            self._held.clear()
             self._pairs = 0
             self._changed.notify_all()
             return left
@@ -105,3 +184,98 @@ class WaitingLine:
     def pairs(self) -> int:
         """How many pairs wait or are about to."""
         return self._pairs
+
+    @property
+    def held_pairs(self) -> int:
+        """How many pairs wait for room."""
+        with self._changed:
+            return sum(place.pairs for place in self._held)
+
+    @property
+    def oldest_seconds(self) -> float:
+        """For how long the first that still waits has waited; 0 where none does."""
+        with self._changed:
+            return max((time.monotonic() - request.asks[0].since for request in self._requests), default=0.0)
+
+    def _round(self, tokens: int, than: float) -> Round:
+        now = time.monotonic()
+        taken = self._expired(now)
+        urgency = min((request.urgency(now) for request in self._requests), default=0)
+        if urgency < than:
+            chosen = [request for request in self._requests if request.urgency(now) == urgency]
+            for request in chosen:
+                request.served = now
+            taken += _one_of_each_in_turn(chosen, tokens)
+            taken += _kin(chosen, {ask.kin for ask in taken if ask.kin is not None}, tokens)
+        self._requests = [request for request in self._requests if request.asks]
+        self._pairs -= len(taken)
+        self._admit_held()
+        return Round(taken, urgency)
+
+    def _expired(self, now: float) -> list[Ask]:
+        expired: list[Ask] = []
+        for request in self._requests:
+            if request.deadline <= now:
+                expired += request.asks
+                request.asks.clear()
+        self._requests = [request for request in self._requests if request.asks]
+        return expired
+
+    def _admit_held(self) -> None:
+        now = time.monotonic()
+        for place in [place for place in self._held if place.until <= now]:
+            self._held.remove(place)
+            _refuse(place, f"no room for {place.pairs} pairs came free in time; try again in a moment")
+        while self._held and self._has_room(self._held[0].pairs):
+            self._grant(self._held.popleft())
+
+    def _has_room(self, pairs: int) -> bool:
+        return not self._pairs or self._pairs + pairs <= self._max_pairs
+
+    def _grant(self, place: Place) -> None:
+        self._pairs += place.pairs
+        self._arriving += 1
+        if place.granted.set_running_or_notify_cancel():
+            place.granted.set_result(None)
+
+    def _give_back(self, place: Place) -> None:
+        place.left = True
+        self._arriving -= 1
+        if not self._closed:  # which forgot all pairs
+            self._pairs -= place.pairs
+
+
+def _refuse(place: Place, words: str) -> None:
+    place.left = True
+    if place.granted.set_running_or_notify_cancel():
+        place.granted.set_exception(Overloaded(words))
+
+
+def _one_of_each_in_turn(requests: Sequence[_Request], tokens: int) -> list[Ask]:
+    """About ``tokens`` tokens, a prompt that is read once counted once."""
+    taken: list[Ask] = []
+    met: set[int] = set()
+    waiting = [request for request in requests if request.asks]
+    while tokens > 0 and waiting:
+        for request in waiting:
+            ask = request.asks.popleft()
+            taken.append(ask)
+            tokens -= ask.encoded.tokens - (ask.encoded.response_start if ask.kin in met else 0)
+            if ask.kin is not None:
+                met.add(ask.kin)
+        waiting = [request for request in waiting if request.asks]
+    return taken
+
+
+def _kin(requests: Sequence[_Request], wanted: set[int], tokens: int) -> Iterator[Ask]:
+    """Whoever waits with a prompt that is being read anyway, up to ``tokens`` tokens more: trainers send one response
+    a request."""
+    for request in requests if wanted else ():
+        stay: deque[Ask] = deque()
+        for ask in request.asks:
+            if tokens > 0 and ask.kin in wanted:
+                tokens -= ask.encoded.tokens - ask.encoded.response_start
+                yield ask
+            else:
+                stay.append(ask)
+        request.asks = stay

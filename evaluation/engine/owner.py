@@ -3,6 +3,7 @@
 import logging
 import math
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
@@ -10,12 +11,13 @@ from typing import TYPE_CHECKING, TypeVar
 
 import torch
 
-from evaluation.engine.batching import Group, batches
-from evaluation.engine.line import Ask, WaitingLine, Wish
+from evaluation.engine.batching import Batch, Group, batches
+from evaluation.engine.line import Ask, Round, WaitingLine, Wish
+from evaluation.engine.meter import BatchReading, Counts, EngineMeter
 from evaluation.engine.pairs import Scored
 from evaluation.engine.probability import probability
 from evaluation.engine.residency import LoadedModel
-from trainer.errors import AssayError, BrokenArtifact, Overloaded, RunFailed
+from trainer.errors import AssayError, BrokenArtifact, DeadlineExceeded, Overloaded, RunFailed
 
 if TYPE_CHECKING:
     from trainer.models.readings import Readings
@@ -29,10 +31,21 @@ _ROUND_BATCHES = 8
 class DeviceOwner:
     """Runs what waits in ``line``, round by round, and whatever it is told to ``call`` in between."""
 
-    def __init__(self, line: WaitingLine, token_budget: int, window_seconds: float) -> None:
+    def __init__(
+        self,
+        line: WaitingLine,
+        token_budget: int,
+        window_seconds: float,
+        *,
+        deterministic: bool = False,
+        meter: EngineMeter | None = None,
+    ) -> None:
+        """``deterministic`` has every pair read alone at its own length, the one shape it ever has."""
         self._line = line
         self._token_budget = token_budget
         self._window_seconds = window_seconds
+        self._deterministic = deterministic
+        self._meter = meter or Counts()
         self._calls: deque[Callable[[], None]] = deque()
         self._closing = False
         self._admission = threading.Lock()
@@ -60,52 +73,109 @@ class DeviceOwner:
         """Finish the round at hand, fail what still waits, end the thread."""
         with self._admission:
             self._closing = True
-        waiting = [ask for ask in self._line.close() if _still_wanted(ask)]
-        _fail(
-            [wish for ask in waiting for wish in ask.wishes], Overloaded("the scoring engine was shut down; try again")
-        )
+        for ask in self._line.close():
+            if _still_wanted(ask):
+                self._fail(ask.wishes, Overloaded("the scoring engine was shut down; try again"))
         self._thread.join()
 
     def _own(self) -> None:
         while not self._closing:
             while self._calls:
                 self._calls.popleft()()
-            asks = self._line.take(_ROUND_BATCHES * self._token_budget, self._window_seconds)
-            wanted = [ask for ask in asks if _still_wanted(ask)]
-            for batch in batches(wanted, self._token_budget):
-                self._score(batch)
+            self._serve(self._line.take(_ROUND_BATCHES * self._token_budget, self._window_seconds))
         while self._calls:
             self._calls.popleft()()
 
-    def _score(self, batch: Sequence[Group]) -> None:
-        """Score a batch by each of its models, which share what backbones saw of it."""
+    def _serve(self, taken: Round) -> None:
+        """Score a round. What is more urgent waits for one batch of it, and it for one round of that, in turn."""
+        cut = deque(
+            batches(taken.asks, 0 if self._deterministic else self._token_budget, share=not self._deterministic)
+        )
+        while cut:
+            self._score(cut.popleft())
+            if cut and (urgent := self._line.take_urgent(taken.urgency, _ROUND_BATCHES * self._token_budget)).asks:
+                self._serve(urgent)
+
+    def _score(self, batch: Batch) -> None:
+        """Score what is still wanted of a batch by each of its models, which share what backbones saw of it."""
         from trainer.models.readings import Readings  # loaded with the first model: policies take seconds to import
 
-        readings = Readings([group[0].encoded for group in batch])
-        for model in dict.fromkeys(wish.model for wish in batch[0][0].wishes):
-            self._score_by(model, batch, readings)
+        groups = [wanted for group in batch.groups if (wanted := [ask for ask in group if self._is_wanted(ask)])]
+        if groups:
+            batch = Batch(groups, batch.prompt)
+            readings = Readings(batch.rows, batch.prompt)
+            for model in dict.fromkeys(wish.model for wish in groups[0][0].wishes):
+                self._score_by(model, batch, readings)
 
-    def _score_by(self, model: LoadedModel, batch: Sequence[Group], readings: "Readings") -> None:
+    def _score_by(self, model: LoadedModel, batch: Batch, readings: "Readings") -> None:
         """Score a batch by one model; halve one that fails until those that fail alone are found."""
         from trainer.models.readings import Readings
 
+        groups = batch.groups
         wanted = dict.fromkeys(
-            wish.output for group in batch for ask in group for wish in ask.wishes if wish.model is model
+            wish.output for group in groups for ask in group for wish in ask.wishes if wish.model is model
         )
+        started = time.perf_counter()
         rows, error = _forward(model, list(wanted), readings)
         if error is None:
-            for group, row in zip(batch, rows, strict=True):
+            self._meter.batch(_reading(batch, time.perf_counter() - started))
+            for group, row in zip(groups, rows, strict=True):
                 named = dict(zip(wanted, row, strict=True))
                 for ask, wish in _wishes(group, model):
-                    _answer(ask, wish, named[wish.output])
-        elif len(batch) == 1:
-            _fail([wish for _, wish in _wishes(batch[0], model)], _as_expected(error))
+                    self._answer(ask, wish, named[wish.output])
+        elif len(groups) == 1:
+            self._fail([wish for _, wish in _wishes(groups[0], model)], _as_expected(error))
         else:
-            if isinstance(error, torch.OutOfMemoryError):
+            out_of_memory = isinstance(error, torch.OutOfMemoryError)
+            self._meter.halved(out_of_memory=out_of_memory)
+            if out_of_memory:
                 self._token_budget = max(1, self._token_budget // 2)
-            half = len(batch) // 2
-            for part in (batch[:half], batch[half:]):
-                self._score_by(model, part, Readings([group[0].encoded for group in part]))
+            half = len(groups) // 2
+            for part in (Batch(groups[:half], batch.prompt), Batch(groups[half:], batch.prompt)):
+                self._score_by(model, part, Readings(part.rows, part.prompt))
+
+    def _is_wanted(self, ask: Ask) -> bool:
+        """Whether anybody still waits for it. Fails what nobody wants any more because it is late."""
+        now = time.monotonic()
+        self._meter.waited(ask.priority, now - ask.since)
+        if not _still_wanted(ask):
+            return False
+        if now < ask.deadline:
+            return True
+        late = f"its turn came {now - ask.since:.1f} s after it was asked, which is too late; ask again"
+        self._fail(ask.wishes, DeadlineExceeded(late))
+        return False
+
+    def _answer(self, ask: Ask, wish: Wish, score: float) -> None:
+        if wish.future.cancelled():
+            return
+        if not math.isfinite(score):
+            self._fail([wish], RunFailed("the model gave no finite score for this pair; try another scorer"))
+            return
+        try:
+            likelihood = probability(wish.model.manifest, wish.output == wish.model.model.outputs[0], score)
+        except (TypeError, ArithmeticError, AttributeError):
+            broken = "the scorer's calibration is not {center, temperature}; train it again"
+            self._fail([wish], BrokenArtifact(broken))
+            return
+        self._meter.scored(wish.name, score, ask.encoded.truncated_tokens)
+        wish.future.set_result(Scored(score, likelihood, ask.encoded.tokens, ask.encoded.truncated_tokens))
+
+    def _fail(self, wishes: Iterable[Wish], error: AssayError) -> None:
+        for wish in wishes:
+            if not wish.future.cancelled():
+                self._meter.failed(wish.name, error.code)
+                wish.future.set_exception(error)
+
+
+def _reading(batch: Batch, seconds: float) -> BatchReading:
+    lengths = [row.tokens for row in batch.rows]
+    if batch.prompt is None:
+        tokens = sum(lengths)
+        return BatchReading(len(lengths), tokens, len(lengths) * max(lengths) - tokens, 0, seconds)
+    # responses stand behind their prompt without padding
+    repeated = (len(lengths) - 1) * batch.prompt.tokens
+    return BatchReading(len(lengths), sum(lengths) - repeated, 0, len(lengths) - 1, seconds)
 
 
 def _forward(
@@ -126,28 +196,6 @@ def _wishes(group: Group, model: LoadedModel) -> Iterator[tuple[Ask, Wish]]:
 def _still_wanted(ask: Ask) -> bool:
     wanted = [wish.future.set_running_or_notify_cancel() for wish in ask.wishes]  # every future must be told
     return any(wanted)
-
-
-def _answer(ask: Ask, wish: Wish, score: float) -> None:
-    if wish.future.cancelled():
-        return
-    if not math.isfinite(score):
-        wish.future.set_exception(RunFailed("the model gave no finite score for this pair; try another scorer"))
-        return
-    try:
-        likelihood = probability(wish.model.manifest, wish.output == wish.model.model.outputs[0], score)
-    except (TypeError, ArithmeticError, AttributeError):
-        wish.future.set_exception(
-            BrokenArtifact("the scorer's calibration is not {center, temperature}; train it again")
-        )
-        return
-    wish.future.set_result(Scored(score, likelihood, ask.encoded.tokens, ask.encoded.truncated_tokens))
-
-
-def _fail(wishes: Iterable[Wish], error: AssayError) -> None:
-    for wish in wishes:
-        if not wish.future.cancelled():
-            wish.future.set_exception(error)
 
 
 def _as_expected(error: Exception) -> AssayError:

@@ -6,10 +6,12 @@ import threading
 import pytest
 
 from evaluation.engine.scoring import ScoringEngine
+from evaluation.engine.terms import INTERACTIVE, TRAINER, Terms
+from service.errors import outcome_of
 from service.score_schema import Reason, ScoreRequest
 from service.scoring import ScoringService, answer, queue_request
 from trainer.artifacts import ArtifactStore
-from trainer.errors import Overloaded
+from trainer.errors import DeadlineExceeded, Overloaded
 
 REQUEST = ScoreRequest.model_validate(
     {"scorers": ["tiny"], "items": [{"prompt": "product lamp", "responses": ["It is blue .", "The lamp is red ."]}]}
@@ -81,3 +83,41 @@ def test_an_unexpected_failure_tells_that_it_happened_and_no_more() -> None:
 
     assert reason.code == "internal"
     assert "/secret/path" not in reason.detail
+
+
+def small_engine(store: ArtifactStore) -> ScoringEngine:
+    return ScoringEngine(store, max_waiting_pairs=2)
+
+
+def test_a_held_request_waits_for_room_where_others_are_refused_at_once(published: ArtifactStore) -> None:
+    async def scenario() -> int:
+        await service.score(REQUEST)
+        engine = await service.engine()
+        everything = engine.reserve(["tiny"], 2, INTERACTIVE)
+        with pytest.raises(Overloaded, match="2 pairs already wait"):
+            await service.score(REQUEST)
+        # more of them than there are threads to tokenise with
+        held = [asyncio.create_task(service.score(REQUEST, TRAINER)) for _ in range(8)]
+        leaving = asyncio.create_task(service.score(REQUEST, TRAINER))
+        await asyncio.sleep(0.01)
+        assert engine.waiting.held_pairs == 18
+        leaving.cancel()
+        await asyncio.sleep(0.01)
+        assert engine.waiting.held_pairs == 16
+        everything.leave()
+        return len(await asyncio.gather(*held))
+
+    service = ScoringService(published, small_engine)
+    assert asyncio.run(scenario()) == 8
+    service.close()
+
+
+def test_a_request_that_came_too_late_fails_whole_with_a_status_that_says_so(published: ArtifactStore) -> None:
+    async def scenario() -> None:
+        with pytest.raises(DeadlineExceeded) as caught:
+            await service.score(REQUEST, Terms(within_seconds=0.0))
+        assert outcome_of(caught.value).status == 504
+
+    service = ScoringService(published)
+    asyncio.run(scenario())
+    service.close()

@@ -111,6 +111,10 @@ class DiscriminatorPair:
     def template_hash(self) -> str:
         return self.reference.format.template_hash
 
+    @property
+    def longest_shared(self) -> int:
+        return self.reference.longest_shared
+
     def encode(self, prompt: Prompt, response: str, on_overlong: OnOverlong = "error") -> Encoded:
         return self.reference.encode(prompt, response, on_overlong)
 

@@ -35,6 +35,11 @@ class PairModel(Protocol):
         """What ``encode`` tokenises with; models may share one."""
         ...
 
+    @property
+    def longest_shared(self) -> int:
+        """Tokens of the longest text it can read behind a prompt that it read once for several; 0 where none can."""
+        ...
+
     def encode(self, prompt: Prompt, response: str, on_overlong: OnOverlong = "error") -> Encoded:
         """Tokenise one pair; needs no device. Raises InvalidInput or OverlongInput."""
         ...
@@ -45,7 +50,7 @@ class PairModel(Protocol):
         """Scores (batch, len(outputs)), float32 on the CPU. Independent of padding and of the batch's other rows.
 
         All ``outputs`` unless some are named; no pass is made that they do not need, nor one that ``readings`` of
-        this very batch has already.
+        this very batch has already. What the rows begin with is read once where ``readings.shared`` says so.
         """
         ...
 

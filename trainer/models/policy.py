@@ -14,6 +14,7 @@ from trainer.artifacts import refuse_pickled_weights
 from trainer.data.text import ChatFormat, Encoded, OnOverlong, Prompt, check_response, pad_right, pad_token_id
 from trainer.models.language_head import label_logps, measure_logit_map
 from trainer.models.lora import has_adapters, merged_weights
+from trainer.models.shared_prefix import longest_shared
 from trainer.models.shared_prompts import SharedPrompts, share_prompts
 
 
@@ -91,6 +92,16 @@ class Policy:
         return cast(torch.device, self.model.device)
 
     @property
+    def backbone(self) -> nn.Module:
+        """The model without its language head."""
+        return self.network.backbone
+
+    @cached_property
+    def longest_shared(self) -> int:
+        """Tokens of the longest text that can be read behind a shared prompt; 0 where none can."""
+        return longest_shared(self.model, self.backbone)
+
+    @property
     def eos_ids(self) -> list[int]:
         """Ids that end a response."""
         ids = self.model.generation_config.eos_token_id if self.model.generation_config else None
@@ -120,6 +131,10 @@ class PolicyNetwork(nn.Module):
         self.model = model
         self.logit_map = measure_logit_map(model)
 
+    @property
+    def backbone(self) -> nn.Module:
+        return cast(nn.Module, self.model.get_decoder())
+
     def forward(self, batch: PairBatch) -> tuple[Tensor, Tensor]:
         """Hidden states (batch, length, hidden) and log-probabilities of response tokens (batch, length)."""
         hidden_states = self.hidden_states(batch)
@@ -127,10 +142,9 @@ class PolicyNetwork(nn.Module):
 
     def hidden_states(self, batch: PairBatch) -> Tensor:
         """Last hidden states after the final norm, (batch, length, hidden); no logits are computed."""
-        backbone = cast(nn.Module, self.model.get_decoder())
         if batch.shared is not None:
-            return batch.shared.hidden_states(backbone).view(*batch.input_ids.shape, -1)
-        output = backbone(input_ids=batch.input_ids, attention_mask=batch.attention_mask, use_cache=False)
+            return batch.shared.hidden_states(self.backbone).view(*batch.input_ids.shape, -1)
+        output = self.backbone(input_ids=batch.input_ids, attention_mask=batch.attention_mask, use_cache=False)
         return cast(Tensor, output.last_hidden_state)
 
     def logps(self, hidden_states: Tensor, batch: PairBatch) -> Tensor:

@@ -35,6 +35,10 @@ class PolicyScorer:
     def tokenizer(self) -> PreTrainedTokenizerBase:
         return self.policy.tokenizer
 
+    @property
+    def longest_shared(self) -> int:
+        return min(policy.longest_shared for policy in (self.policy, self.reference or self.policy))
+
     def encode(self, prompt: Prompt, response: str, on_overlong: OnOverlong = "error") -> Encoded:
         return self.policy.encode(prompt, response, on_overlong)
 

@@ -1,6 +1,7 @@
 """Reward models: an encoder or a decoder with one scalar head, in files a plain ``from_pretrained`` reads."""
 
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,6 +15,7 @@ from trainer.errors import BrokenArtifact, InvalidInput, OverlongInput
 from trainer.models.match_features import match_type_ids
 from trainer.models.readings import Readings
 from trainer.models.reward_network import Architecture, Pooling, RewardNetwork
+from trainer.models.shared_prefix import SharedPrompt, longest_shared
 
 Reads = Literal["pair", "prompt", "response"]
 
@@ -95,6 +97,10 @@ class RewardModel:
             "orientation": "higher_is_better",
         }
 
+    @cached_property
+    def longest_shared(self) -> int:
+        return 0 if self.architecture == "encoder" else longest_shared(self.model, self.network.backbone)
+
     def encode(self, prompt: Prompt, response: str, on_overlong: OnOverlong = "error") -> Encoded:
         check_response(response)
         if self.architecture == "decoder":
@@ -119,8 +125,16 @@ class RewardModel:
     def score(
         self, batch: Sequence[Encoded], outputs: Sequence[str] | None = None, readings: Readings | None = None
     ) -> Tensor:
-        scores: Tensor = self.network(self.collate(batch))
+        shared = None if readings is None else readings.shared
+        scores: Tensor = self.network(self.collate(batch)) if shared is None else self._score_behind(shared, batch)
         return scores[:, None].expand(-1, len(outputs or self.outputs)).cpu()
+
+    def _score_behind(self, shared: SharedPrompt, batch: Sequence[Encoded]) -> Tensor:
+        backbone, device = self.network.backbone, self.model.device
+        if self.pooling == "last_token":
+            return self.network.score_pooled(shared.last_states(backbone, batch, device))
+        hidden = shared.hidden_states(backbone, batch, device)
+        return self.network.score_pooled(self.network.pool(hidden, self.collate(batch)["attention_mask"]))
 
     def networks_held(self) -> tuple[nn.Module, ...]:
         return (self.model,)

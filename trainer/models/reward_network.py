@@ -45,19 +45,29 @@ class RewardNetwork(nn.Module):
         """Whether tokens see a window only (Longformer), but for some that see, and are seen by, all others."""
         return hasattr(self.model.config, "attention_window")
 
+    @property
+    def backbone(self) -> nn.Module:
+        """The model without its head."""
+        return cast(nn.Module, self.model.base_model)
+
     def forward(self, inputs: dict[str, Tensor]) -> Tensor:
         """Scores (batch,), float32. ``inputs``: ids, mask and, for some, token types and global attention, each
         (batch, length)."""
         if self.pooling == "cls":
             return cast(Tensor, self.model(**inputs).logits[:, 0].float())
-        backbone = cast(nn.Module, self.model.base_model)
         mask = inputs["attention_mask"]
-        hidden: Tensor = backbone(**inputs, **self._options).last_hidden_state
+        hidden: Tensor = self.backbone(**inputs, **self._options).last_hidden_state
+        return self.score_pooled(self.pool(hidden, mask))
+
+    def pool(self, hidden: Tensor, mask: Tensor) -> Tensor:
+        """Of hidden states (batch, length, hidden) what the head reads, (batch, hidden); not for ``cls``."""
         if self.pooling == "last_token":
-            pooled = hidden[torch.arange(len(mask), device=mask.device), mask.sum(dim=1) - 1]
-        else:
-            weights = mask[..., None].to(hidden.dtype)
-            pooled = (hidden * weights).sum(dim=1) / weights.sum(dim=1)
+            return hidden[torch.arange(len(mask), device=mask.device), mask.sum(dim=1) - 1]
+        weights = mask[..., None].to(hidden.dtype)
+        return (hidden * weights).sum(dim=1) / weights.sum(dim=1)
+
+    def score_pooled(self, pooled: Tensor) -> Tensor:
+        """Scores (batch,), float32, of what ``pool`` gives."""
         return cast(Tensor, self.model.get_submodule(self._scorer)(pooled)[:, 0].float())
 
     def _freeze_unused(self) -> None:

@@ -2,12 +2,13 @@
 
 from concurrent.futures import Future
 from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import Any, cast
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evaluation.engine.batching import batches
+from evaluation.engine.batching import Batch, batches, kin
 from evaluation.engine.line import Ask, Wish
 from evaluation.engine.residency import LoadedModel
 from trainer.artifacts import Manifest
@@ -17,16 +18,15 @@ MANIFEST = Manifest(
     kind="reward_model", name="m", version=1, created_at=datetime(2026, 1, 1, tzinfo=UTC), job=None, recipe={},
     recipe_digest="", parents=[], data_digest=None, code_version="", metrics={}, details={}, probes=[], files={},
 )  # fmt: skip
-FIRST = LoadedModel(MANIFEST, cast(Any, None))
-SECOND = LoadedModel(MANIFEST, cast(Any, None))
+FIRST, SECOND = (LoadedModel(MANIFEST, cast(Any, SimpleNamespace(longest_shared=10_000))) for _ in range(2))
 
 
 def ask(length: int, token: int = 0, model: LoadedModel = FIRST) -> Ask:
     return Ask(Encoded([token] * length, 0), (Wish(model, "score", Future()),))
 
 
-def lengths(cut: list[list[list[Ask]]]) -> list[list[int]]:
-    return [[group[0].encoded.tokens for group in batch] for batch in cut]
+def lengths(cut: list[Batch]) -> list[list[int]]:
+    return [[row.tokens for row in batch.rows] for batch in cut]
 
 
 def test_pairs_are_sorted_and_cut_where_padding_would_exceed_the_budget() -> None:
@@ -47,7 +47,7 @@ def test_equal_pairs_are_scored_once_and_pairs_that_differ_only_in_the_responses
 
     (batch,) = batches(twice, 100)
 
-    assert [len(group) for group in batch] == [2, 1]
+    assert [len(group) for group in batch.groups] == [2, 1]
 
 
 @given(st.lists(st.integers(1, 50), min_size=1), st.integers(1, 100))
@@ -57,5 +57,34 @@ def test_every_pair_is_in_exactly_one_batch_and_no_batch_of_several_exceeds_the_
     waiting = [ask(size, token) for token, size in enumerate(sizes)]
     cut = batches(waiting, budget)
 
-    assert sorted(id(a) for batch in cut for group in batch for a in group) == sorted(id(a) for a in waiting)
-    assert all(len(batch) == 1 or len(batch) * max(lengths([batch])[0]) <= budget for batch in cut)
+    assert sorted(id(a) for batch in cut for group in batch.groups for a in group) == sorted(id(a) for a in waiting)
+    assert all(len(batch.rows) == 1 or len(batch.rows) * max(lengths([batch])[0]) <= budget for batch in cut)
+
+
+def sibling(prompt: int, response: int, number: int) -> Ask:
+    encoded = Encoded([1] * prompt + [2] * (response - 1) + [number], prompt)
+    return Ask(encoded, (Wish(FIRST, "score", Future()),), kin(encoded, [FIRST]))
+
+
+def test_responses_of_a_long_prompt_stand_together_behind_it_within_the_budget() -> None:
+    waiting = [sibling(1000, 60, number) for number in (3, 4, 5)] + [ask(2000)]
+
+    first, second, other = batches(waiting, 120)
+
+    assert lengths([first, second, other]) == [[1060, 1060], [1060], [2000]]
+    assert first.prompt is second.prompt
+    assert first.prompt is not None
+    assert (first.prompt.tokens, other.prompt) == (1000, None)
+
+
+def test_a_prompt_too_short_to_pay_for_a_pass_of_its_own_is_read_with_each_response() -> None:
+    # 1,024 + 64 x 1 against 1,016 + 64 x (1 + 1,008 / 256) tokens
+    assert [batch.prompt for batch in batches([sibling(8, 504, 3), sibling(8, 504, 4)], 1024)] == [None]
+
+
+def test_nothing_is_shared_where_it_is_not_wanted_or_a_model_cannot() -> None:
+    waiting = [sibling(1000, 60, number) for number in (3, 4)]
+    short = LoadedModel(MANIFEST, cast(Any, SimpleNamespace(longest_shared=1059)))
+
+    assert [batch.prompt for batch in batches(waiting, 0, share=False)] == [None, None]
+    assert kin(waiting[0].encoded, [FIRST, short]) is None

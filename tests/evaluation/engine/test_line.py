@@ -1,15 +1,18 @@
 """The waiting line is bounded, fair, and waits for company only while company is on its way."""
 
+import math
 import threading
 import time
 from concurrent.futures import Future
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, cast
 
 import pytest
 
-from evaluation.engine.line import Ask, WaitingLine, Wish
+from evaluation.engine.line import Ask, Round, WaitingLine, Wish
 from evaluation.engine.residency import LoadedModel
+from evaluation.engine.terms import Priority
 from trainer.artifacts import Manifest
 from trainer.data.text import Encoded
 from trainer.errors import Overloaded
@@ -25,13 +28,12 @@ def asks(*ids: int, length: int = 1) -> list[Ask]:
     return [Ask(Encoded([i] * length, 0), (Wish(MODEL, "score", Future()),)) for i in ids]
 
 
-def ids(taken: list[Ask]) -> list[int]:
-    return [ask.encoded.input_ids[0] for ask in taken]
+def ids(taken: Round | list[Ask]) -> list[int]:
+    return [ask.encoded.input_ids[0] for ask in (taken.asks if isinstance(taken, Round) else taken)]
 
 
 def join(line: WaitingLine, waiting: list[Ask]) -> None:
-    line.reserve(len(waiting))
-    line.join(len(waiting), waiting)
+    assert line.join(line.reserve(len(waiting)), waiting)
 
 
 def test_a_long_request_does_not_stand_in_front_of_a_short_one() -> None:
@@ -89,9 +91,8 @@ def test_a_single_request_waits_for_nobody() -> None:
 
 def test_two_requests_share_a_round_when_the_second_was_being_tokenised() -> None:
     line = WaitingLine(9)
-    line.reserve(1)
+    late = threading.Timer(0.05, line.join, (line.reserve(1), asks(2)))
     join(line, asks(1))
-    late = threading.Timer(0.05, line.join, (1, asks(2)))
     late.start()
 
     assert ids(line.take(9, window_seconds=5.0)) == [1, 2]
@@ -101,10 +102,120 @@ def test_two_requests_share_a_round_when_the_second_was_being_tokenised() -> Non
 def test_closing_hands_back_who_still_waits_and_admits_nobody() -> None:
     line = WaitingLine(9)
     join(line, asks(1, 2))
-    line.reserve(1)
+    place = line.reserve(1)
 
     assert ids(line.close()) == [1, 2]
-    assert line.join(1, asks(3)) is False
+    assert line.join(place, asks(3)) is False
     with pytest.raises(Overloaded, match="shutting down"):
         line.reserve(1)
-    assert line.take(9, 0.0) == []
+    assert line.take(9, 0.0).asks == []
+
+
+def urgent(priority: Priority, *ids: int, kin: int | None = None, deadline: float = math.inf) -> list[Ask]:
+    now = time.monotonic()
+    return [replace(ask, priority=priority, since=now, deadline=deadline, kin=kin) for ask in asks(*ids)]
+
+
+def test_the_most_urgent_are_taken_first_and_alone() -> None:
+    line = WaitingLine(9)
+    join(line, urgent(Priority.OFFLINE, 1))
+    join(line, urgent(Priority.TRAINER, 2))
+    join(line, urgent(Priority.INTERACTIVE, 3))
+    join(line, urgent(Priority.INTERACTIVE, 4))
+
+    assert [ids(line.take(99, 0.0)) for _ in range(3)] == [[3, 4], [2], [1]]
+
+
+def test_only_what_is_more_urgent_interrupts() -> None:
+    line = WaitingLine(9)
+    join(line, urgent(Priority.TRAINER, 1))
+
+    assert line.take_urgent(Priority.TRAINER, 99).asks == []
+    assert ids(line.take_urgent(Priority.OFFLINE, 99)) == [1]
+    assert line.pairs == 0
+
+
+def test_who_was_passed_over_long_enough_goes_with_the_most_urgent_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    line = WaitingLine(99)
+    join(line, urgent(Priority.OFFLINE, 1, 2))
+    join(line, urgent(Priority.INTERACTIVE, 11, 12, 13, 14))
+
+    assert ids(line.take(1, 0.0)) == [11]
+    now = 103.9  # two steps of 2 s lead from offline to interactive
+    assert ids(line.take(1, 0.0)) == [12]
+    now = 104.0
+    assert ids(line.take(1, 0.0)) == [1, 13]
+    assert ids(line.take(1, 0.0)) == [14]
+    assert ids(line.take(1, 0.0)) == [2]
+
+
+def test_expired_pairs_come_out_at_once_and_cost_the_round_nothing() -> None:
+    line = WaitingLine(9)
+    join(line, urgent(Priority.OFFLINE, 1, 2, deadline=time.monotonic() - 1))
+    join(line, urgent(Priority.INTERACTIVE, 3))
+
+    assert ids(line.take(1, 0.0)) == [1, 2, 3]
+
+
+def test_pairs_of_a_prompt_that_is_read_anyway_come_along_from_other_requests() -> None:
+    line = WaitingLine(99)
+    for number, kin in [(1, 7), (2, 8), (3, 7), (4, 7)]:
+        join(line, [replace(ask, encoded=Encoded([number] * 10, 8), kin=kin) for ask in asks(number)])
+    join(line, [replace(ask, kin=7) for ask in asks(5, 6)])
+
+    # one of each costs 10 + 10 + 2 + 2 + 1 tokens; the last of the fifth request would wait but for its kin
+    assert ids(line.take(10, 0.0)) == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_place_that_is_held_is_granted_in_order_once_there_is_room() -> None:
+    line = WaitingLine(2)
+    join(line, asks(1, 2))
+    first, second = line.reserve(2, hold_seconds=60), line.reserve(1, hold_seconds=60)
+
+    assert not first.granted.done()
+    assert line.held_pairs == 3
+    line.take(99, 0.0)
+
+    assert (first.granted.done(), second.granted.done()) == (True, False)
+    assert line.join(first, asks(3, 4))
+    line.take(99, 0.0)
+    assert second.granted.done()
+
+
+def test_a_place_is_refused_when_no_room_came_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    line = WaitingLine(2)
+    join(line, asks(1, 2))
+    place = line.reserve(1, hold_seconds=150)
+    now = 251.0
+    line.take(1, 0.0)
+
+    with pytest.raises(Overloaded, match="no room for 1 pairs came free in time"):
+        place.granted.result(0)
+
+
+def test_a_place_that_is_left_makes_room_for_the_next_whether_granted_or_not() -> None:
+    line = WaitingLine(2)
+    granted = line.reserve(2)
+    second, third = line.reserve(2, hold_seconds=60), line.reserve(2, hold_seconds=60)
+    second.leave()
+    granted.leave()
+    granted.leave()
+
+    assert second.granted.cancelled()
+    assert third.granted.done()
+    assert line.join(granted, asks(1)) is False
+    assert line.pairs == 2
+
+
+def test_closing_refuses_who_is_held() -> None:
+    line = WaitingLine(1)
+    join(line, asks(1))
+    held = line.reserve(1, hold_seconds=60)
+    line.close()
+
+    with pytest.raises(Overloaded, match="shut down"):
+        held.granted.result(0)

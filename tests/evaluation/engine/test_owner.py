@@ -1,6 +1,7 @@
 """The owner thread outlives whatever fails on it, and a failure reaches only those it belongs to."""
 
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from datetime import UTC, datetime
@@ -10,12 +11,14 @@ import pytest
 import torch
 
 from evaluation.engine.line import Ask, WaitingLine, Wish
+from evaluation.engine.meter import Counts
 from evaluation.engine.owner import DeviceOwner
 from evaluation.engine.pairs import Scored
 from evaluation.engine.residency import LoadedModel
+from evaluation.engine.terms import Priority
 from trainer.artifacts import Manifest
 from trainer.data.text import Encoded, OnOverlong, Prompt
-from trainer.errors import AssayError, Overloaded, RunFailed
+from trainer.errors import AssayError, DeadlineExceeded, Overloaded, RunFailed
 from trainer.models.readings import Readings
 
 MANIFEST = Manifest(
@@ -31,6 +34,7 @@ class Sums:
     outputs = ("score",)
     max_tokens = 8
     template_hash = ""
+    longest_shared = 0
     tokenizer = cast(Any, None)
 
     def __init__(self) -> None:
@@ -73,9 +77,9 @@ def submit(
 ) -> list[Future[Scored]]:
     loaded = LoadedModel(manifest, model)
     futures: list[Future[Scored]] = [Future() for _ in values]
-    line.reserve(len(values))
+    place = line.reserve(len(values))
     asks = [Ask(Encoded([v], 0), (Wish(loaded, "score", f),)) for v, f in zip(values, futures, strict=True)]
-    line.join(len(values), asks)
+    line.join(place, asks)
     return futures
 
 
@@ -165,3 +169,54 @@ def test_closing_fails_who_still_waits_and_refuses_newcomers(line: WaitingLine) 
     assert outcomes(first) == [1.0]
     with pytest.raises(Overloaded):
         owner.call(lambda: 1)
+
+
+def test_what_comes_too_late_fails_without_being_scored(line: WaitingLine, owner: DeviceOwner) -> None:
+    model = Sums()
+    model.gate.clear()
+    (first,) = submit(line, model, [1])
+    while not first.running():
+        pass
+    late: Future[Scored] = Future()
+    wish = Wish(LoadedModel(MANIFEST, model), "score", late)
+    now = time.monotonic()
+    line.join(line.reserve(1), [Ask(Encoded([2], 0), (wish,), since=now, deadline=now + 0.01)])
+    time.sleep(0.02)
+    model.gate.set()
+
+    with pytest.raises(DeadlineExceeded, match="too late; ask again"):
+        late.result(timeout=10)
+    assert outcomes([first]) == [1.0]
+    assert model.batches == [[1]]
+
+
+def test_an_urgent_pair_waits_for_one_batch_of_what_is_not_and_not_for_its_round(line: WaitingLine) -> None:
+    model = Sums()
+    model.gate.clear()
+    owner = DeviceOwner(line, token_budget=1, window_seconds=0.001)
+    slow = submit(line, model, [1, 2, 3])
+    while not slow[0].running():
+        pass
+    fast: Future[Scored] = Future()
+    wish = Wish(LoadedModel(MANIFEST, model), "score", fast)
+    line.join(line.reserve(1), [Ask(Encoded([9], 0), (wish,), priority=Priority.INTERACTIVE)])
+    model.gate.set()
+
+    assert outcomes([*slow, fast]) == [1.0, 2.0, 3.0, 9.0]
+    owner.close()
+    assert model.batches == [[1], [9], [2], [3]]
+
+
+def test_the_meter_hears_of_batches_padding_errors_and_halvings(line: WaitingLine) -> None:
+    meter = Counts()
+    owner = DeviceOwner(line, token_budget=100, window_seconds=0.001, meter=meter)
+    outcomes(submit(line, Sums(), [1, 2, 3, 7, 13, 6]))
+    owner.close()
+
+    # six rows are too many; of [1, 2, 3] and [7, 13, 6] the second fails, and of it [7] and [6] give numbers
+    assert (meter.out_of_memory, meter.halvings) == (1, 3)
+    assert (meter.batches, meter.rows, meter.tokens, meter.padding) == (3, 5, 5, 0)
+    assert meter.errors == {("m@1:score", "run_failed"): 2}
+    # bounds 1, 2, 5 and 10 stand at places 9 to 12: scores 1; 2; 3; 6
+    assert meter.scores["m@1:score"][9:13] == [1, 1, 1, 1]
+    assert meter.waited_pairs == {"offline": 6}

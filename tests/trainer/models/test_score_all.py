@@ -16,6 +16,7 @@ class Lengths:
     outputs: tuple[str, ...] = ("tokens", "twice")
     max_tokens = 10_000
     template_hash = "none"
+    longest_shared = 0
 
     def __init__(self) -> None:
         self.passes: list[list[int]] = []
