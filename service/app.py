@@ -1,9 +1,10 @@
 """The server: API, dashboard and dispatcher in one process, put together from settings."""
 
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
+from typing import TYPE_CHECKING
 
 from anyio import to_thread
 from fastapi import FastAPI
@@ -21,7 +22,7 @@ from service.jobs.executors.local_process import LocalExecutor
 from service.jobs.kinds import ParseRecipe, parse_any_recipe
 from service.keyring import Keyring
 from service.logs import log_request
-from service.metrics import Metrics
+from service.metrics import EngineMetrics, Metrics
 from service.middleware import Deadline, RequestContext
 from service.openapi import describe
 from service.pinned import Pinned
@@ -44,6 +45,9 @@ from service.routes import (
 from service.scoring import ScoringService, open_engine
 from service.settings import Settings
 from trainer.artifacts import ArtifactStore, code_version
+
+if TYPE_CHECKING:
+    from evaluation.engine.scoring import ScoringEngine
 
 ROUTERS = (
     scores.router,
@@ -95,12 +99,12 @@ def create_app(
     state.parse_recipe = parse_recipe
     state.engine = make_engine(settings.database_url)
     state.sessions = sessions(state.engine)
-    opener = partial(open_engine, resolve_alias=resolver(state.sessions))
+    state.metrics = Metrics(state.sessions)
+    opener = partial(_open_engine, settings=settings, aliases=resolver(state.sessions), metrics=state.metrics.engine)
     state.scoring = ScoringService(ArtifactStore(settings.artifact_dir), opener)
     state.owner = owner
     state.local_only = local_only
     state.keyring = Keyring(state.sessions)
-    state.metrics = Metrics(state.sessions)
     state.pinned = Pinned(state.scoring, settings.pinned)
     state.dispatcher = Dispatcher(settings, state.sessions, executor or LocalExecutor(settings.artifact_dir))
     _add_middleware(app, settings)
@@ -109,6 +113,20 @@ def create_app(
         app.include_router(router)
     app.openapi = partial(describe, app)  # type: ignore[method-assign]
     return app
+
+
+def _open_engine(
+    artifacts: ArtifactStore, *, settings: Settings, aliases: Callable[[str], str | None], metrics: EngineMetrics
+) -> "ScoringEngine":
+    engine = open_engine(
+        artifacts,
+        resolve_alias=aliases,
+        meter=metrics,
+        max_bytes=settings.model_memory_bytes,
+        deterministic=settings.deterministic,
+    )
+    metrics.watch_line(lambda: engine.waiting)
+    return engine
 
 
 def _add_middleware(app: FastAPI, settings: Settings) -> None:
@@ -120,7 +138,7 @@ def _add_middleware(app: FastAPI, settings: Settings) -> None:
         app.add_middleware(
             CORSMiddleware,
             allow_origins=list(settings.cors_origins),
-            allow_methods=["GET", "POST", "DELETE"],
+            allow_methods=["GET", "POST", "PUT", "DELETE"],
             allow_headers=["authorization", "x-api-key", "content-type", "idempotency-key", "last-event-id"],
             expose_headers=["x-request-id", "retry-after", "location"],
         )

@@ -5,13 +5,14 @@ artifacts, errors have codes.
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Protocol
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 from sqlalchemy.orm import Session, sessionmaker
 
+from evaluation.engine.meter import BatchReading, EngineMeter, Waiting
+from evaluation.engine.terms import Priority
 from service.db.failures import database_errors
 from service.db.job_counts import job_counts, oldest_queued_seconds
 from service.middleware import Finished
@@ -81,41 +82,8 @@ class ScoreMetrics:
                     self._cut_tokens.labels(label).inc(cell.truncated_tokens)
 
 
-class Reading(Protocol):
-    """What is told of one batch."""
-
-    @property
-    def rows(self) -> int: ...
-    @property
-    def tokens(self) -> int: ...
-    @property
-    def padding(self) -> int: ...
-    @property
-    def prefix_hits(self) -> int: ...
-    @property
-    def seconds(self) -> float: ...
-
-
-class Waiting(Protocol):
-    """What is told of the line before the devices."""
-
-    @property
-    def pairs(self) -> int: ...
-    @property
-    def held_pairs(self) -> int: ...
-    @property
-    def oldest_seconds(self) -> float: ...
-
-
-class Named(Protocol):
-    """A priority."""
-
-    @property
-    def name(self) -> str: ...
-
-
-class EngineMetrics:
-    """Hears what the scoring engine does, from any of its threads. It is the shape of the engine's own meter.
+class EngineMetrics(EngineMeter):
+    """Hears what the scoring engine does, from any of its threads.
 
     Tokens a second are ``rate(assay_batch_tokens_sum[1m])``.
     """
@@ -133,11 +101,11 @@ class EngineMetrics:
         self._line = _LineCollector()
         registry.register(self._line)
 
-    def waited(self, priority: Named, seconds: float) -> None:
+    def waited(self, priority: Priority, seconds: float) -> None:
         """A pair left the line."""
         self._wait.labels(priority.name.lower()).observe(seconds)
 
-    def batch(self, reading: Reading) -> None:
+    def batch(self, reading: BatchReading) -> None:
         """A batch was scored."""
         self._tokens.observe(reading.tokens)
         self._seconds.observe(reading.seconds)

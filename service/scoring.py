@@ -33,10 +33,18 @@ from trainer.errors import AssayError, BrokenArtifact, DeadlineExceeded, Invalid
 
 if TYPE_CHECKING:
     from evaluation.engine.line import Place
+    from evaluation.engine.meter import EngineMeter
     from evaluation.engine.scoring import Pair, Scored, ScorerInfo, ScoringEngine
 
 
-def open_engine(artifacts: ArtifactStore, resolve_alias: Callable[[str], str | None] | None = None) -> "ScoringEngine":
+def open_engine(
+    artifacts: ArtifactStore,
+    *,
+    resolve_alias: Callable[[str], str | None] | None = None,
+    meter: "EngineMeter | None" = None,
+    max_bytes: int | None = None,
+    deterministic: bool = False,
+) -> "ScoringEngine":
     """The scoring engine over ``artifacts``, silent about the loading of weights."""
     with heavy_imports():
         from transformers.utils import logging as transformers_logging
@@ -44,7 +52,9 @@ def open_engine(artifacts: ArtifactStore, resolve_alias: Callable[[str], str | N
         from evaluation.engine.scoring import ScoringEngine
 
     transformers_logging.disable_progress_bar()
-    return ScoringEngine(artifacts, resolve_alias=resolve_alias)
+    return ScoringEngine(
+        artifacts, resolve_alias=resolve_alias, meter=meter, max_bytes=max_bytes, deterministic=deterministic
+    )
 
 
 @dataclass(frozen=True)

@@ -41,6 +41,12 @@ class Settings(BaseSettings):
     executor: Literal["local"] = "local"
     """What carries out jobs: child processes of this machine."""
 
+    model_memory_bytes: int | None = Field(None, ge=1)
+    """Weights kept in memory for scoring, beyond which the longest unused models leave; pinned ones stay."""
+
+    deterministic: bool = False
+    """Score each pair by itself: the same bits whatever else is asked, at the price of speed."""
+
     job_slots: int = Field(1, ge=0, le=256)
     """Jobs this server runs at once; 0 makes it a server that only accepts and shows them."""
 

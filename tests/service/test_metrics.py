@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from types import SimpleNamespace
 
 import pytest
 from fastapi import FastAPI
@@ -10,6 +9,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy.orm import Session, sessionmaker
 from starlette.testclient import TestClient
 
+from evaluation.engine.meter import BatchReading, Waiting
+from evaluation.engine.terms import Priority
 from service.app import create_app
 from service.db.job_counts import job_counts, oldest_queued_seconds
 from service.db.session import writing
@@ -17,6 +18,7 @@ from service.db.tables import Job
 from service.metrics import Metrics
 from service.score_schema import AnsweringScorer, NoScore, Reason, Score, ScoreAnswer, ScoredItem, UnusableScorer
 from service.settings import Settings
+from trainer.artifacts import Artifact, ArtifactStore
 
 NOW = datetime(2030, 1, 1, 12, 0, tzinfo=UTC)
 Values = dict[tuple[str, ...], float]
@@ -134,11 +136,11 @@ def test_batches_and_the_line_are_told_by_the_engine(make_session: sessionmaker[
     metrics = Metrics(make_session)
     sample = metrics.registry.get_sample_value
     assert sample("assay_queue_depth") is None  # no engine yet
-    metrics.engine.watch_line(lambda: SimpleNamespace(pairs=5, held_pairs=2, oldest_seconds=0.25))
-    metrics.engine.batch(SimpleNamespace(rows=9, tokens=900, padding=100, prefix_hits=3, seconds=0.5))
-    metrics.engine.batch(SimpleNamespace(rows=3, tokens=300, padding=0, prefix_hits=0, seconds=0.25))
+    metrics.engine.watch_line(lambda: Waiting(pairs=5, held_pairs=2, oldest_seconds=0.25))
+    metrics.engine.batch(BatchReading(rows=9, tokens=900, padding=100, prefix_hits=3, seconds=0.5))
+    metrics.engine.batch(BatchReading(rows=3, tokens=300, padding=0, prefix_hits=0, seconds=0.25))
     metrics.engine.halved(out_of_memory=True)
-    metrics.engine.waited(SimpleNamespace(name="TRAINER"), 0.125)
+    metrics.engine.waited(Priority.TRAINER, 0.125)
 
     assert (sample("assay_batch_tokens_sum"), sample("assay_padding_tokens_total")) == (1200, 100)
     assert (sample("assay_batch_seconds_sum"), sample("assay_batch_tokens_count")) == (0.75, 2)
@@ -147,3 +149,17 @@ def test_batches_and_the_line_are_told_by_the_engine(make_session: sessionmaker[
     assert sample("assay_queue_wait_seconds_sum", {"priority": "trainer"}) == 0.125
     assert (sample("assay_queue_depth"), sample("assay_queue_held")) == (5, 2)
     assert sample("assay_queue_age_seconds") == 0.25
+
+
+def test_what_a_server_scores_is_in_its_metrics(settings: Settings, publish: Callable[..., Artifact]) -> None:
+    publish(ArtifactStore(settings.artifact_dir), "mine", seed=1)
+    pairs = [{"prompt": "product lamp", "response": text} for text in ("It is blue .", "It is red .", " ")]
+    with TestClient(create_app(settings.model_copy(update={"job_slots": 0})), base_url="http://localhost") as client:
+        assert client.post("/v1/scores", json={"scorers": ["mine"], "items": pairs}).status_code == 200
+        told = read(client.get("/metrics").text)
+
+    assert told["assay_batch_rows_total",] == 2
+    assert told["assay_batch_tokens_sum",] == told["assay_scored_tokens_total", "mine@1:score"] > 8
+    assert told["assay_score_errors_total", "invalid_input", "mine@1:score"] == 1
+    assert told["assay_queue_wait_seconds_count", "interactive"] == 2
+    assert told["assay_queue_depth",] == 0
