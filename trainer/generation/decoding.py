@@ -82,7 +82,7 @@ class _Noise:
         """The next token of each row (rows,), of the logits (lines, vocabulary) of their lines."""
         # there can be many more rows than lines
         parts = zip(*(torch.split(of, batch.most) for of in (batch.row, batch.line, batch.step)), strict=True)
-        return torch.cat([self._choose(logits[line], row, step) for row, line, step in parts])
+        return torch.cat([self._choose(logits.index_select(0, line), row, step) for row, line, step in parts])
 
     def _choose(self, logits: Tensor, row: Tensor, step: Tensor) -> Tensor:
         temperature, stream = self._temperature[row], self._stream[row]
@@ -92,8 +92,8 @@ class _Noise:
         if self._decoding.coupled:
             steps = self._decoding.max_response_tokens + 1
             met, line = torch.unique(stream * steps + step, return_inverse=True)
-            gumbel = self._noise.gumbel(met // steps, met % steps, logits.shape[1])[line]
-            return gumbel.mul_(temperature).add_(logits).argmax(dim=1)
+            gumbel = self._noise.gumbel(met // steps, met % steps, logits.shape[1])
+            return gumbel.index_select(0, line).mul_(temperature).add_(logits).argmax(dim=1)
         cumulative = torch.softmax(logits / temperature, dim=1).double().cumsum(dim=1)
         # of the whole, which rounding keeps from being 1
         point = self._noise.uniform(stream, step)[:, None] * cumulative[:, -1:]

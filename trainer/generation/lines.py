@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from itertools import chain, groupby
+from itertools import chain, compress, groupby
 from math import ceil
+from operator import not_
 
 import torch
 from torch import Tensor
@@ -90,7 +91,7 @@ class Lines:
         longest = max(map(len, prompts))
         width = longest + max_response_tokens
         if lines < len(prompts):
-            width += width // 2  # so that columns are seldom moved to the left
+            width += width // 4  # so that columns are seldom moved to the left
         self.most = min(lines, len(prompts))
         """How many lines there are at most."""
         self._cache = SlotCache(policy.model.config, self.most, width, end=longest - 1)
@@ -140,10 +141,12 @@ class Lines:
         for key, row in zip(way[~going].tolist(), self.row[~going].tolist(), strict=True):
             rows.setdefault(key, []).append(row)
         left = (~stays).nonzero()[:, 0]
-        columns = (each[left].tolist() for each in (line, now.step[line], token, logprob, ends))
-        ended = self._leave(
-            [(_Branch(*values, rows[key]), over) for key, *values, over in zip(left.tolist(), *columns, strict=True)]
-        )
+        columns = (each[left].tolist() for each in (line, now.step[line], token, logprob))
+        branches = [_Branch(*values) for values in zip(*columns, map(rows.__getitem__, left.tolist()), strict=True)]
+        over = ends[left].tolist()
+        ended = self._ended(list(compress(branches, over)))
+        for branch in compress(branches, map(not_, over)):
+            self._branches[branch.line].append(branch)
 
         self.row, self.line = self.row[going], self.line[going]
         line, token = line[stays], token[stays]
@@ -175,24 +178,18 @@ class Lines:
         if full and len(self):
             self._now.start.sub_(self._cache.shift())
 
-    def _leave(self, branches: Sequence[tuple[_Branch, bool]]) -> list[Ended]:
-        """Let branches wait, but for those that have ended: they are returned."""
-        for branch, over in branches:
-            if not over:
-                self._branches[branch.line].append(branch)
-        over = [branch for branch, over in branches if over]
+    def _ended(self, branches: Sequence[_Branch]) -> list[Ended]:
         eos = set(self._policy.eos_ids)
-        lines = self._tensor([branch.line for branch in over])
+        lines = self._tensor([branch.line for branch in branches])
+        said = zip(branches, self._now.ids[lines].tolist(), self._now.logps[lines].tolist(), strict=True)
         return [
             Ended(
-                branch.rows,
-                [*ids[: branch.step], branch.token],
-                sum(logps[: branch.step]) + branch.logprob,
-                branch.token in eos,
+                rows=branch.rows,
+                ids=[*ids[: branch.step], branch.token],
+                logprob=sum(logps[: branch.step]) + branch.logprob,
+                stopped=branch.token in eos,
             )
-            for branch, ids, logps in zip(
-                over, self._now.ids[lines].tolist(), self._now.logps[lines].tolist(), strict=True
-            )
+            for branch, ids, logps in said
         ]
 
     def _continue(self, branches: Sequence[_Branch], lines: Sequence[int]) -> None:
@@ -207,17 +204,13 @@ class Lines:
             own = [i for i in group if columns or lines[i] != branches[i].line]
             to, origin = (self._tensor(of) for of in ([lines[i] for i in own], [branches[i].line for i in own]))
             self._cache.move(to, origin, columns)
-        to, origin, step, token = (
-            self._tensor(of)
-            for of in zip(
-                *((line, b.line, b.step, b.token) for line, b in zip(lines, branches, strict=True)), strict=True
-            )
-        )
+        to, origin = self._tensor(lines), self._tensor([branch.line for branch in branches])
+        step, token = (self._tensor([getattr(branch, of) for branch in branches]) for of in ("step", "token"))
         whole = self._whole
         whole.move(to, origin)
         whole.ids[to, step] = token
-        whole.logps[to, step] = torch.tensor([b.logprob for b in branches], dtype=whole.logps.dtype, device=to.device)
-        self._occupy(lines, self._tensor(at), step + 1, token, [branch.rows for branch in branches])
+        whole.logps[to, step] = whole.logps.new_tensor([branch.logprob for branch in branches])
+        self._occupy(to, self._tensor(at), step + 1, token, [branch.rows for branch in branches])
 
     def _begin(self, lines: Sequence[int]) -> int:
         """Read prompts whose rows are about as many as ``lines``, for the first of these; returns how many prompts."""
@@ -232,20 +225,19 @@ class Lines:
             return 0
         for prompt in new:
             del self._unread[prompt]
-        lines = lines[: len(new)]
-        self._cache.place(self._tensor(lines), self._read_prompts(list(new)))
+        to = self._tensor(lines[: len(new)])
+        self._cache.place(to, self._read_prompts(list(new)))
         start = self._cache.end + 1 - self._tensor([len(prompt) for prompt in new])
         token = self._tensor([prompt[-1] for prompt in new])
-        self._occupy(lines, start, torch.zeros_like(start), token, list(new.values()))
+        self._occupy(to, start, torch.zeros_like(start), token, list(new.values()))
         return len(new)
 
-    def _occupy(
-        self, lines: Sequence[int], start: Tensor, step: Tensor, token: Tensor, rows: Sequence[Sequence[int]]
-    ) -> None:
-        to = self._tensor(lines)
+    def _occupy(self, to: Tensor, start: Tensor, step: Tensor, token: Tensor, rows: Sequence[Sequence[int]]) -> None:
         self._whole.start[to], self._whole.step[to], self._whole.token[to] = start, step, token
-        self.row = torch.cat([self.row, self._tensor(list(chain(*rows)))])
-        self.line = torch.cat([self.line, to.repeat_interleave(self._tensor([len(own) for own in rows]))])
+        line = to.repeat_interleave(self._tensor([len(own) for own in rows]))
+        # in order, so that rows that meet the same noise stand together
+        self.row, order = torch.cat([self.row, self._tensor(list(chain(*rows)))]).sort()
+        self.line = torch.cat([self.line, line])[order]
 
     def _read_prompts(self, prompts: Sequence[tuple[int, ...]]) -> SlotCache:
         """Keys and values of each prompt but for its last token, which its line reads itself."""
