@@ -45,26 +45,30 @@ def decode(policy: Policy, rows: Sequence[Row], decoding: Decoding, lines: int) 
     """
     noise = _Noise(policy, rows, decoding)
     batch = Lines(policy, [row.prompt_ids for row in rows], lines, decoding.max_response_tokens)
+    found: list[Decoded] = []
     while len(batch):
         logits = batch.read()
         token = noise.choose(logits, batch)
         # of what the policy says, not of what truncation leaves
         logprob = logits[batch.line, token] - logits.logsumexp(dim=1)[batch.line]
-        if ended := batch.take(token, logprob.double()):
-            yield [
-                Decoded(
-                    cell=rows[row].cell,
-                    response=response,
-                    ids=tuple(each.ids),
-                    tokens=len(each.ids),
-                    finish_reason="stop" if each.stopped else "length",
-                    mean_logprob=each.logprob / len(each.ids),
-                )
-                for each in ended
-                for response in [str(policy.tokenizer.decode(each.ids, skip_special_tokens=True))]
-                for row in each.rows
-            ]
+        found += [
+            Decoded(
+                cell=rows[row].cell,
+                response=response,
+                ids=tuple(each.ids),
+                tokens=len(each.ids),
+                finish_reason="stop" if each.stopped else "length",
+                mean_logprob=each.logprob / len(each.ids),
+            )
+            for each in batch.take(token, logprob.double())
+            for response in [str(policy.tokenizer.decode(each.ids, skip_special_tokens=True))]
+            for row in each.rows
+        ]
         batch.renew()
+        # some at a time, because whoever stores them pays for each time
+        if found and (len(found) >= batch.most / 10 or not len(batch)):
+            yield found
+            found = []
 
 
 class _Noise:
