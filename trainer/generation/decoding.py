@@ -66,7 +66,7 @@ def decode(policy: Policy, rows: Sequence[Row], decoding: Decoding, lines: int) 
         ]
         batch.renew()
         # some at a time, because whoever stores them pays for each time
-        if found and (len(found) >= batch.most / 10 or not len(batch)):
+        if found and (len(found) >= lines / 2 or not len(batch)):
             yield found
             found = []
 
