@@ -1,12 +1,12 @@
 """Cost of sampling a temperature grid against ``generate`` called per temperature, side by side in one run.
 
-    OMP_NUM_THREADS=1 python -m benchmarks.sampling [--model demo] [--prompts 32] [--replicates 16] [--tokens 48]
-                                                    [--tasks 1] [--rounds 3]
+    OMP_NUM_THREADS=1 python -m benchmarks.sampling [--model demo | --policy DIRECTORY] [--prompts 32] [--replicates 16]
+                                                    [--tokens 48] [--tasks 1] [--rounds 3]
 
-Both sample the same grid from the same random policy, ``generate`` one temperature's prompts after the other with
-``num_return_sequences``, in batches as large as ours. Every measurement is a process of its own, so that its peak
-memory is its own; rounds alternate and a round's ratio counts. Processor seconds, because other work may share the
-machine.
+Both sample the same grid from the same policy, random unless a directory is named: ``generate`` one temperature's
+prompts after the other with ``num_return_sequences``, in batches as large as ours. Every measurement is a process of
+its own, so that its peak memory is its own; rounds alternate and a round's ratio counts. Processor seconds, because
+other work may share the machine.
 """
 
 import argparse
@@ -16,7 +16,8 @@ import resource
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
@@ -45,6 +46,8 @@ class Work:
     tokens: int
     tasks: int
     """How many tasks a prompt lists: a longer prompt."""
+    directory: Path | None = None
+    """Of a trained policy, in place of a random ``model``."""
 
     def questions(self) -> list[Question]:
         texts = [render_prompt(task) for task in sample_tasks("test", self.prompts * self.tasks, 0)]
@@ -52,7 +55,12 @@ class Work:
         return [Question(str(i), text) for i, text in enumerate(joined)]
 
     def policy(self) -> Policy:
-        """Random weights: few responses end early, the most work there can be."""
+        """With random weights few responses end early, and few say the same: the most work there can be."""
+        if self.directory:
+            policy = Policy.load(self.directory)
+            policy.model.eval()
+            policy.tokenizer.padding_side = "left"
+            return policy
         torch.manual_seed(0)
         tokenizer = make_tokenizer()
         tokenizer.padding_side = "left"
@@ -63,7 +71,7 @@ class Work:
             intermediate_size=2 * hidden,
             num_hidden_layers=layers,
             num_attention_heads=heads,
-            max_position_embeddings=1024,
+            max_position_embeddings=2048,
             tie_word_embeddings=True,
             bos_token_id=tokenizer.bos_token_id,
             eos_token_id=tokenizer.eos_token_id,
@@ -75,13 +83,14 @@ class Work:
 def main() -> None:
     parser = argparse.ArgumentParser(description="Measure sampling a temperature grid")
     parser.add_argument("--model", choices=MODELS, default="demo")
+    parser.add_argument("--policy", type=Path)
     parser.add_argument("--prompts", type=int, default=32)
     parser.add_argument("--replicates", type=int, default=16)
     parser.add_argument("--tokens", type=int, default=48)
     parser.add_argument("--tasks", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=3)
     asked = parser.parse_args()
-    work = Work(asked.model, asked.prompts, asked.replicates, asked.tokens, asked.tasks)
+    work = Work(asked.model, asked.prompts, asked.replicates, asked.tokens, asked.tasks, asked.policy)
     ours, theirs = [], []
     for _ in range(asked.rounds):
         ours.append(measured(sample_grid, work))
@@ -92,8 +101,9 @@ def main() -> None:
 
     lengths = [len(work.policy().format.prompt_ids(question.prompt)) for question in work.questions()]
     responses = len(grid([str(i) for i in range(work.prompts)], TEMPERATURES, work.replicates))
+    name = asked.policy or work.model
     print(
-        f"{work.model}: {responses:,} responses of at most {work.tokens} tokens to {work.prompts} prompts of"
+        f"{name}: {responses:,} responses of at most {work.tokens} tokens to {work.prompts} prompts of"
         f" {statistics.mean(lengths):.0f} on average, {len(TEMPERATURES)} temperatures"
     )
     for name, side in (("all temperatures in one batch", ours), ("generate per temperature", theirs)):
@@ -139,7 +149,7 @@ def measured(side: Callable[[Policy, Work], None], work: Work) -> tuple[float, f
 def _measured(side: Callable[[Policy, Work], None], work: Work) -> tuple[float, float]:
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
     policy = work.policy()
-    side(policy, Work(work.model, 1, 1, 2, work.tasks))  # what is done once in a process: not part of it
+    side(policy, replace(work, prompts=1, replicates=1, tokens=2))  # what is done once in a process: not part of it
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     started = time.process_time()
     side(policy, work)

@@ -114,4 +114,4 @@ def test_sampling_is_abandoned_as_responses_end(policy: Policy, prompts: list[Po
 
     with pytest.raises(Stopped, match="enough"):
         sample_rollouts(policy, prompts, replicates=200, seed=0, draw=0, max_response_tokens=1, between=between)
-    assert told == ["320 of 600 responses", "600 of 600 responses"]
+    assert told == ["200 of 600 responses", "400 of 600 responses"]

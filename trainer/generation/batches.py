@@ -42,14 +42,15 @@ def batches(rows: Iterable[Row], rows_at_once: int = ROWS_AT_ONCE) -> list[list[
 def decode_within_memory(
     policy: Policy, batch: Sequence[Row], decoding: Decoding, rows_at_once: int = ROWS_AT_ONCE
 ) -> Iterator[list[Decoded]]:
-    """As ``decode``; where memory does not suffice the batch begins again with half as many lines.
-
-    What had been given by then is given again.
-    """
+    """As ``decode``; where memory does not suffice, what is left of the batch begins again with half as many lines."""
+    left = {row.cell: row for row in batch}
     try:
-        yield from decode(policy, batch, decoding, rows_at_once)
+        for ended in decode(policy, batch, decoding, rows_at_once):
+            for each in ended:
+                del left[each.cell]
+            yield ended
         return
     except torch.OutOfMemoryError:
         if rows_at_once == 1:
             raise
-    yield from decode_within_memory(policy, batch, decoding, min(rows_at_once, len(batch)) // 2 or 1)
+    yield from decode_within_memory(policy, list(left.values()), decoding, min(rows_at_once, len(left)) // 2 or 1)

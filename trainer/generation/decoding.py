@@ -45,24 +45,30 @@ def decode(policy: Policy, rows: Sequence[Row], decoding: Decoding, lines: int) 
     """
     noise = _Noise(policy, rows, decoding)
     batch = Lines(policy, [row.prompt_ids for row in rows], lines, decoding.max_response_tokens)
-    temperature = torch.tensor([row.cell.temperature for row in rows], device=policy.device)[:, None]
+    found: list[Decoded] = []
     while len(batch):
         logits = batch.read()
-        token = noise.choose(logits, temperature[batch.row], batch)
+        token = noise.choose(logits, batch)
         # of what the policy says, not of what truncation leaves
-        batch.take(token, logits.gather(1, token[:, None])[:, 0] - logits.logsumexp(dim=1))
-        if ended := batch.renew():
-            yield [
-                Decoded(
-                    cell=rows[each.row].cell,
-                    response=str(policy.tokenizer.decode(each.ids, skip_special_tokens=True)),
-                    ids=tuple(each.ids),
-                    tokens=len(each.ids),
-                    finish_reason="stop" if each.stopped else "length",
-                    mean_logprob=each.logprob / len(each.ids),
-                )
-                for each in ended
-            ]
+        logprob = logits[batch.line, token] - logits.logsumexp(dim=1)[batch.line]
+        found += [
+            Decoded(
+                cell=rows[row].cell,
+                response=response,
+                ids=tuple(each.ids),
+                tokens=len(each.ids),
+                finish_reason="stop" if each.stopped else "length",
+                mean_logprob=each.logprob / len(each.ids),
+            )
+            for each in batch.take(token, logprob.double())
+            for response in [str(policy.tokenizer.decode(each.ids, skip_special_tokens=True))]
+            for row in each.rows
+        ]
+        batch.renew()
+        # some at a time, because whoever stores them pays for each time
+        if found and (len(found) >= lines / 2 or not len(batch)):
+            yield found
+            found = []
 
 
 class _Noise:
@@ -72,20 +78,26 @@ class _Noise:
         keys = [(row.cell.prompt_id, row.cell.replicate) for row in rows]
         streams = {key: index for index, key in enumerate(dict.fromkeys(keys))}
         self._stream = torch.tensor([streams[key] for key in keys], device=policy.device)
+        self._temperature = torch.tensor([row.cell.temperature for row in rows], device=policy.device)[:, None]
         self._noise = Noise(decoding.seed, list(streams), policy.device)
         self._decoding = decoding
 
-    def choose(self, logits: Tensor, temperature: Tensor, batch: Lines) -> Tensor:
-        """The next token of each line (lines,)."""
+    def choose(self, logits: Tensor, batch: Lines) -> Tensor:
+        """The next token of each row (rows,), of the logits (lines, vocabulary) of their lines."""
+        # there can be many more rows than lines
+        parts = zip(*(torch.split(of, batch.most) for of in (batch.row, batch.line, batch.step)), strict=True)
+        return torch.cat([self._choose(logits.index_select(0, line), row, step) for row, line, step in parts])
+
+    def _choose(self, logits: Tensor, row: Tensor, step: Tensor) -> Tensor:
+        temperature, stream = self._temperature[row], self._stream[row]
         if not bool((temperature > 0).any()):
             return logits.argmax(dim=1)  # which no truncation takes away and no noise moves
-        stream, step = self._stream[batch.row], batch.step
         logits = self._decoding.truncation.apply(logits, temperature)
         if self._decoding.coupled:
             steps = self._decoding.max_response_tokens + 1
             met, line = torch.unique(stream * steps + step, return_inverse=True)
-            gumbel = self._noise.gumbel(met // steps, met % steps, logits.shape[1])[line]
-            return gumbel.mul_(temperature).add_(logits).argmax(dim=1)
+            gumbel = self._noise.gumbel(met // steps, met % steps, logits.shape[1])
+            return gumbel.index_select(0, line).mul_(temperature).add_(logits).argmax(dim=1)
         cumulative = torch.softmax(logits / temperature, dim=1).double().cumsum(dim=1)
         # of the whole, which rounding keeps from being 1
         point = self._noise.uniform(stream, step)[:, None] * cumulative[:, -1:]

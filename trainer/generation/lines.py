@@ -1,9 +1,10 @@
-"""The lines of a batch: each holds one row's response as it grows, and takes another row when that ends."""
+"""The lines of a batch: each holds one beginning of a response, for all the rows that have said the same so far."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from itertools import groupby
+from itertools import chain, compress, groupby
 from math import ceil
+from operator import not_
 
 import torch
 from torch import Tensor
@@ -12,15 +13,15 @@ from trainer.generation.slots import SlotCache
 from trainer.models.policy import Policy
 
 _RENEW_AT = 0.1
-"""The share of ended lines at which they leave: until then each step computes them in vain."""
+"""The share of lines that have ended, or could be taken by what waits, at which they are given away."""
 
 
 @dataclass(frozen=True)
 class Ended:
     """A finished response."""
 
-    row: int
-    """Its place among the rows."""
+    rows: list[int]
+    """The places, among the rows, of those that gave it."""
     ids: list[int]
     """The end token included where one was reached."""
     logprob: float
@@ -30,10 +31,22 @@ class Ended:
 
 
 @dataclass(frozen=True)
+class _Branch:
+    """Rows that went another way than their line, and wait for one that goes on from there."""
+
+    line: int
+    """Holds what they said before."""
+    step: int
+    """How many tokens that is."""
+    token: int
+    logprob: float
+    rows: list[int]
+
+
+@dataclass(frozen=True)
 class _State:
     """What is known of each line; the first dimension is lines."""
 
-    row: Tensor
     step: Tensor
     """How many tokens the response has."""
     token: Tensor
@@ -41,9 +54,9 @@ class _State:
     start: Tensor
     """The column of the prompt's first token."""
     ids: Tensor
-    """(lines, max_response_tokens + 1); from ``step`` on they mean nothing."""
-    logprob: Tensor
-    ended: Tensor
+    """(lines, max_response_tokens); from ``step`` on they mean nothing."""
+    logps: Tensor
+    """Of ``ids``."""
 
     def first(self, lines: int) -> "_State":
         """Views of the first ``lines`` lines."""
@@ -56,49 +69,50 @@ class _State:
 
 
 class Lines:
-    """Rows are admitted in order; each prompt is read once for all the rows that follow each other with it."""
+    """The tree of each prompt's responses, walked depth first on a limited number of lines.
+
+    All rows of a prompt begin on one line. Where their tokens part, one way stays on the line and the others wait as
+    branches. They are copied from there to lines that are free, or take the line over when it has ended.
+    """
 
     def __init__(
         self, policy: Policy, prompts: Sequence[tuple[int, ...]], lines: int, max_response_tokens: int
     ) -> None:
-        """``prompts`` are the rows' prompts; at most ``lines`` rows are there at a time."""
+        """``prompts`` are the rows' prompts; at most ``lines`` lines are there at a time."""
         self._policy = policy
-        self._prompts = prompts
         self._max_response_tokens = max_response_tokens
-        self._admitted = 0
-        self._known: dict[tuple[int, ...], tuple[SlotCache, int]] = {}
-        lines = min(lines, len(prompts))
+        self._unread: dict[tuple[int, ...], list[int]] = {}
+        """The rows of each prompt that waits."""
+        for row, prompt in enumerate(prompts):
+            self._unread.setdefault(prompt, []).append(row)
+        self._prompts = prompts
+        self._branches: list[list[_Branch]] = [[] for _ in range(lines)]
+        """Those that left each line and wait, the shortest first."""
         longest = max(map(len, prompts))
         width = longest + max_response_tokens
         if lines < len(prompts):
-            width += width // 2  # so that columns are seldom moved to the left
-        self._cache = SlotCache(policy.model.config, lines, width, end=longest - 1)
-        self._eos = torch.tensor(policy.eos_ids, dtype=torch.long, device=policy.device)
-        whole = torch.zeros(lines, dtype=torch.long, device=policy.device)
-        self._whole = _State(
-            row=whole,
-            step=whole.clone(),
-            token=whole.clone(),
-            start=whole.clone(),
-            ids=whole.new_zeros(lines, max_response_tokens + 1),
-            logprob=whole.double(),
-            ended=whole.bool(),
-        )
-        self._admit(list(range(lines)))
-        self._settle(lines)
+            width += width // 4  # so that columns are seldom moved to the left
+        self.most = min(lines, len(prompts))
+        """How many lines there are at most."""
+        self._cache = SlotCache(policy.model.config, self.most, width, end=longest - 1)
+        self._eos = self._tensor(policy.eos_ids)
+        whole = self._tensor([0] * self.most)
+        ids = whole.new_zeros(self.most, max_response_tokens)
+        self._whole = _State(step=whole, token=whole.clone(), start=whole.clone(), ids=ids, logps=ids.double())
+        self._now = self._whole.first(0)
+        self.row = whole[:0]
+        """The rows under way (rows,)."""
+        self.line = whole[:0]
+        """The line that each of them is on (rows,)."""
+        self.renew()
 
     def __len__(self) -> int:
-        return len(self._now.row)
-
-    @property
-    def row(self) -> Tensor:
-        """Which row each line holds (lines,)."""
-        return self._now.row
+        return len(self._now.step)
 
     @property
     def step(self) -> Tensor:
-        """How many tokens each line's response has (lines,)."""
-        return self._now.step
+        """How many tokens each row's response has (rows,)."""
+        return self._now.step[self.line]
 
     def read(self) -> Tensor:
         """Read each line's last token; logits (lines, vocabulary), float32, of the next."""
@@ -110,95 +124,152 @@ class Lines:
         position = (end - self._now.start).clamp(max=self._policy.max_tokens - 1)
         return self._forward(self._now.token[:, None], mask, position[:, None], self._cache)
 
-    def take(self, token: Tensor, logprob: Tensor) -> None:
-        """Append ``token`` (lines,) with its log-probability (lines,) to each line that has not ended."""
+    def take(self, token: Tensor, logprob: Tensor) -> list[Ended]:
+        """Append to each row its ``token`` (rows,) with its log-probability (rows,); returns what this ends."""
         now = self._now
-        going = ~now.ended
-        now.ids[torch.arange(len(self), device=token.device), now.step] = token
-        now.logprob.add_(logprob * going)
-        now.step.add_(going)
-        now.token.copy_(token)
-        now.ended.logical_or_(torch.isin(token, self._eos)).logical_or_(now.step == self._max_response_tokens)
+        ends = torch.isin(token, self._eos) | (self.step + 1 == self._max_response_tokens)
+        # a way is a line with a token; of a line's ways those that go on come first, and the first of them stays
+        tokens = token.max() + 1
+        ways, way = torch.unique((self.line * 2 + ends) * tokens + token, return_inverse=True)
+        line, token, ends = ways // tokens // 2, ways % tokens, ways // tokens % 2 == 1
+        logprob = logprob.new_empty(len(ways)).scatter_(0, way, logprob)
+        stays = ~ends
+        stays[1:] &= line[1:] != line[:-1]
 
-    def renew(self) -> list[Ended]:
-        """Once it is worth it, give the lines that have ended to the rows that wait; returns what has left."""
+        going = stays[way]
+        rows: dict[int, list[int]] = {}
+        for key, row in zip(way[~going].tolist(), self.row[~going].tolist(), strict=True):
+            rows.setdefault(key, []).append(row)
+        left = (~stays).nonzero()[:, 0]
+        columns = (each[left].tolist() for each in (line, now.step[line], token, logprob))
+        branches = [_Branch(*values) for values in zip(*columns, map(rows.__getitem__, left.tolist()), strict=True)]
+        over = ends[left].tolist()
+        ended = self._ended(list(compress(branches, over)))
+        for branch in compress(branches, map(not_, over)):
+            self._branches[branch.line].append(branch)
+
+        self.row, self.line = self.row[going], self.line[going]
+        line, token = line[stays], token[stays]
+        now.ids[line, now.step[line]] = token
+        now.logps[line, now.step[line]] = logprob[stays]
+        now.token[line] = token
+        now.step[line] += 1
+        return ended
+
+    def renew(self) -> None:
+        """Once it is worth it, give the lines that have ended, or were never taken, to what waits."""
         full = self._cache.end == self._cache.width
-        ended = self._now.ended.nonzero()[:, 0]
-        if len(ended) < ceil(_RENEW_AT * len(self)) and not full:
-            return []
-        gone = self._gone(ended)
-        lines = ended.tolist()
-        waiting = len(self._prompts) - self._admitted
-        self._admit(lines[:waiting])
-        self._settle(self._close(lines[waiting:]))
+        ended = (torch.bincount(self.line, minlength=len(self)) == 0).nonzero()[:, 0].tolist()
+        free = self.most - len(self) + len(ended)
+        waiting = sum(map(len, self._branches)) + len(self._unread)
+        if max(len(ended), min(free, waiting)) < ceil(_RENEW_AT * len(self)) and not full:
+            return
+        own = [self._branches[line].pop() for line in ended if self._branches[line]]
+        lines = sorted(set(ended) - {branch.line for branch in own}) + list(range(len(self), self.most))
+        # the shortest have the longest to go
+        others = sorted(chain(*self._branches), key=lambda branch: branch.step)[: len(lines)]
+        for branch in others:
+            self._branches[branch.line].remove(branch)
+        self._continue(others, lines[: len(others)])
+        self._continue(own, [branch.line for branch in own])
+        lines = lines[len(others) :]
+        lines = lines[self._begin(lines) :]
+        self._settle(self._close(lines))
         if full and len(self):
             self._now.start.sub_(self._cache.shift())
-        return gone
 
-    def _gone(self, lines: Tensor) -> list[Ended]:
+    def _ended(self, branches: Sequence[_Branch]) -> list[Ended]:
         eos = set(self._policy.eos_ids)
-        columns = [
-            tensor[lines].tolist() for tensor in (self._now.row, self._now.step, self._now.ids, self._now.logprob)
-        ]
+        lines = self._tensor([branch.line for branch in branches])
+        said = zip(branches, self._now.ids[lines].tolist(), self._now.logps[lines].tolist(), strict=True)
         return [
-            Ended(row, ids[:step], logprob, ids[step - 1] in eos)
-            for row, step, ids, logprob in zip(*columns, strict=True)
+            Ended(
+                rows=branch.rows,
+                ids=[*ids[: branch.step], branch.token],
+                logprob=sum(logps[: branch.step]) + branch.logprob,
+                stopped=branch.token in eos,
+            )
+            for branch, ids, logps in said
         ]
 
-    def _admit(self, lines: list[int]) -> None:
-        """Give the next rows to these lines."""
-        rows = range(self._admitted, self._admitted + len(lines))
-        if not rows:
+    def _continue(self, branches: Sequence[_Branch], lines: Sequence[int]) -> None:
+        """Give a line of its own to each branch."""
+        if not branches:
             return
-        self._admitted = rows.stop
-        self._know([self._prompts[row] for row in rows])
-        of_row = [self._known[self._prompts[row]] for row in rows]
-        for _, group in groupby(range(len(rows)), key=lambda i: id(of_row[i][0])):
-            own = list(group)
-            self._cache.place(
-                self._tensor([lines[i] for i in own]), of_row[own[0]][0], self._tensor([of_row[i][1] for i in own])
-            )
-        if self._admitted == len(self._prompts) or self._prompts[self._admitted] != self._prompts[rows[-1]]:
-            self._known = {}
-        to, end = self._tensor(lines), self._cache.end
-        self._whole.row[to] = self._tensor(list(rows))
-        self._whole.token[to] = self._tensor([self._prompts[row][-1] for row in rows])
-        self._whole.start[to] = self._tensor([end + 1 - len(self._prompts[row]) for row in rows])
-        self._whole.step[to] = 0
-        self._whole.logprob[to] = 0
-        self._whole.ended[to] = False
+        end, starts = self._cache.end, self._whole.start.tolist()
+        at = [end - len(self._prompts[branch.rows[0]]) - branch.step for branch in branches]
+        by = [start - starts[branch.line] for start, branch in zip(at, branches, strict=True)]
+        # what lines are copied to is read by no other
+        for columns, group in groupby(sorted(range(len(branches)), key=by.__getitem__), key=by.__getitem__):
+            own = [i for i in group if columns or lines[i] != branches[i].line]
+            to, origin = (self._tensor(of) for of in ([lines[i] for i in own], [branches[i].line for i in own]))
+            self._cache.move(to, origin, columns)
+        to, origin = self._tensor(lines), self._tensor([branch.line for branch in branches])
+        step, token = (self._tensor([getattr(branch, of) for branch in branches]) for of in ("step", "token"))
+        whole = self._whole
+        whole.move(to, origin)
+        whole.ids[to, step] = token
+        whole.logps[to, step] = whole.logps.new_tensor([branch.logprob for branch in branches])
+        self._occupy(to, self._tensor(at), step + 1, token, [branch.rows for branch in branches])
 
-    def _know(self, prompts: Sequence[tuple[int, ...]]) -> None:
-        """Read those prompts that are new, each but for its last token, which its lines read themselves."""
-        new = [prompt for prompt in dict.fromkeys(prompts) if prompt not in self._known]
+    def _begin(self, lines: Sequence[int]) -> int:
+        """Read prompts whose rows are about as many as ``lines``, for the first of these; returns how many prompts."""
+        new: dict[tuple[int, ...], list[int]] = {}
+        rows = 0
+        for prompt, own in self._unread.items():
+            rows += len(own)
+            if len(new) == len(lines) or (new and rows > len(lines)):
+                break
+            new[prompt] = own
         if not new:
-            return
-        width = max(map(len, new)) - 1
-        cache = SlotCache(self._policy.model.config, len(new), width)
+            return 0
+        for prompt in new:
+            del self._unread[prompt]
+        to = self._tensor(lines[: len(new)])
+        self._cache.place(to, self._read_prompts(list(new)))
+        start = self._cache.end + 1 - self._tensor([len(prompt) for prompt in new])
+        token = self._tensor([prompt[-1] for prompt in new])
+        self._occupy(to, start, torch.zeros_like(start), token, list(new.values()))
+        return len(new)
+
+    def _occupy(self, to: Tensor, start: Tensor, step: Tensor, token: Tensor, rows: Sequence[Sequence[int]]) -> None:
+        self._whole.start[to], self._whole.step[to], self._whole.token[to] = start, step, token
+        line = to.repeat_interleave(self._tensor([len(own) for own in rows]))
+        # in order, so that rows that meet the same noise stand together
+        self.row, order = torch.cat([self.row, self._tensor(list(chain(*rows)))]).sort()
+        self.line = torch.cat([self.line, line])[order]
+
+    def _read_prompts(self, prompts: Sequence[tuple[int, ...]]) -> SlotCache:
+        """Keys and values of each prompt but for its last token, which its line reads itself."""
+        width = max(map(len, prompts)) - 1
+        cache = SlotCache(self._policy.model.config, len(prompts), width)
         if width:
             # padding on the left, so that every prompt ends at the same column
             pad = self._policy.pad_id
-            ids = self._tensor([[pad] * (width + 1 - len(prompt)) + list(prompt[:-1]) for prompt in new])
+            ids = self._tensor([[pad] * (width + 1 - len(prompt)) + list(prompt[:-1]) for prompt in prompts])
             position = torch.arange(width, device=ids.device) - self._tensor(
-                [[width + 1 - len(prompt)] for prompt in new]
+                [[width + 1 - len(prompt)] for prompt in prompts]
             )
             self._forward(
                 ids, None if bool((position[:, 0] == 0).all()) else position >= 0, position.clamp(min=0), cache
             )
-        self._known |= {prompt: (cache, index) for index, prompt in enumerate(new)}
+        return cache
 
-    def _close(self, lines: list[int]) -> int:
+    def _close(self, lines: Sequence[int]) -> int:
         """Fill the place of these lines with the last of the others; returns how many lines are left."""
-        left = len(self) - len(lines)
+        left = self.most - len(lines)
         holes = [line for line in lines if line < left]
         if holes:
-            movers = self._tensor(sorted(set(range(left, len(self))) - set(lines)))
-            self._cache.move(self._tensor(holes), movers)
-            self._whole.move(self._tensor(holes), movers)
+            # nothing waits on any line, or these would have been taken
+            movers, to = self._tensor(sorted(set(range(left, self.most)) - set(lines))), self._tensor(holes)
+            self._cache.move(to, movers)
+            self._whole.move(to, movers)
+            renamed = torch.arange(self.most, device=to.device).index_put((movers,), to)
+            self.line = renamed[self.line]
         return left
 
     def _settle(self, lines: int) -> None:
-        """From now on the first ``lines`` lines are those that hold a row."""
+        """From now on the first ``lines`` lines are those that hold rows."""
         self._now = self._whole.first(lines)
         starts = set(self._now.start.tolist())
         self._cache.show(lines, min(starts, default=0))
@@ -216,5 +287,5 @@ class Lines:
         logits: Tensor = output.logits[:, -1]
         return logits.float()
 
-    def _tensor(self, values: list[int] | list[list[int]]) -> Tensor:
+    def _tensor(self, values: Sequence[int] | Sequence[list[int]]) -> Tensor:
         return torch.tensor(values, dtype=torch.long, device=self._policy.device)

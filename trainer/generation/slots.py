@@ -51,19 +51,19 @@ class SlotCache(Cache):  # type: ignore[misc]  # transformers is not typed
         for layer in self.layers:
             layer.show(lines, first)
 
-    def move(self, to: Tensor, origin: Tensor) -> None:
-        """Copy lines ``origin`` to lines ``to``."""
+    def move(self, to: Tensor, origin: Tensor, by: int = 0) -> None:
+        """Copy lines ``origin`` to lines ``to``, each token ``by`` columns further to the right."""
         for layer in self.layers:
             for buffer in layer.buffers:
-                buffer[to, :, self.first : layer.end] = buffer[origin, :, self.first : layer.end]
+                buffer[to, :, self.first + by : layer.end] = buffer[origin, :, self.first : layer.end - by]
 
-    def place(self, to: Tensor, source: Self, origin: Tensor) -> None:
-        """Copy lines ``origin`` of ``source`` to lines ``to``, so that they end at this cache's end."""
+    def place(self, to: Tensor, source: Self) -> None:
+        """Copy the lines of ``source`` to lines ``to``, so that they end at this cache's end."""
         if not source.end:  # nothing but prompts of one token
             return
         for layer, other in zip(self.layers, source.layers, strict=True):
             for buffer, theirs in zip(layer.reserved(other), other.buffers, strict=True):
-                buffer[to, :, layer.end - other.end : layer.end] = theirs[origin, :, : other.end]
+                buffer[to, :, layer.end - other.end : layer.end] = theirs[:, :, : other.end]
 
     def shift(self) -> int:
         """Make room at the right by moving what is attended to to the left; returns by how many columns.
