@@ -82,6 +82,12 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> ArtifactStore:
     return store
 
 
+@pytest.fixture(scope="session")
+def publisher() -> Callable[..., Artifact]:
+    """As ``publish``, for fixtures that last."""
+    return publish_reward_model
+
+
 @pytest.fixture
 def publish() -> Callable[..., Artifact]:
     """``publish(store, name, seed=...)``: another tiny reward model."""

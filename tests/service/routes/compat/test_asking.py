@@ -1,0 +1,129 @@
+"""Who answers, how long is waited for room, and what becomes of scores that are none."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from service.routes.compat import asking, openrlhf
+from service.score_schema import ScoreAnswer, ScoreRequest
+from service.scoring import ScoringService
+from trainer.artifacts import Artifact, ArtifactStore
+from trainer.errors import Overloaded
+
+ClientOver = Callable[..., TestClient]
+SAMPLE = {"prompt": "product lamp", "response": "The lamp is red ."}
+PAIR = {"queries": SAMPLE["prompt"], "documents": SAMPLE["response"]}
+
+
+class Crowded(ScoringService):
+    """Has no room the first times it is asked."""
+
+    def __init__(self, artifacts: ArtifactStore, refusals: int) -> None:
+        super().__init__(artifacts)
+        self.asked = 0
+        self._refusals = refusals
+
+    async def score(self, request: ScoreRequest) -> ScoreAnswer:
+        self.asked += 1
+        if self.asked <= self._refusals:
+            raise Overloaded("the queue is full")
+        return await super().score(request)
+
+
+def test_the_only_scorer_answers_where_none_is_named(client: TestClient) -> None:
+    assert client.post("/score", json=PAIR).json()["model"] == "judge@1"
+
+
+def test_among_several_one_must_be_named(client_over: ClientOver, published: ArtifactStore) -> None:
+    client = client_over(published)
+
+    refused = client.post("/score", json=PAIR)
+    assert refused.status_code == 400
+    assert "2 scorers are here (family/other, tiny)" in refused.json()["error"]["message"]
+    assert client.post("/score", json={**PAIR, "model": "tiny"}).json()["model"] == "tiny@2"
+    assert client.post("/score?scorer=tiny@1:score", json={**PAIR, "model": "nobody"}).json()["model"] == "tiny@1:score"
+
+
+def test_the_operator_may_say_who_answers(client_over: ClientOver, published: ArtifactStore) -> None:
+    client = client_over(published, compat_scorer="family/other")
+
+    assert client.post("/score", json=PAIR).json()["model"] == "family/other@1"
+
+
+def test_the_champion_goes_before_that(
+    client_over: ClientOver, publish: Callable[..., Artifact], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    store = ArtifactStore(tmp_path_factory.mktemp("champions"))
+    publish(store, "champion", seed=1)
+    publish(store, "other", seed=2)
+
+    assert client_over(store).post("/score", json=PAIR).json()["model"] == "champion@1"
+
+
+def test_without_any_scorer_that_is_said(client_over: ClientOver, tmp_path_factory: pytest.TempPathFactory) -> None:
+    answer = client_over(ArtifactStore(tmp_path_factory.mktemp("none"))).post("/remote_rm", json=SAMPLE)
+
+    assert answer.status_code == 404
+    assert "nothing here can score yet" in answer.json()["error"]
+
+
+def test_trainers_wait_for_room_and_others_are_told_to_come_again(client_over: ClientOver, lone: ArtifactStore) -> None:
+    crowded = Crowded(lone, refusals=3)
+
+    assert client_over(crowded).post("/remote_rm", json=SAMPLE).status_code == 200
+    assert crowded.asked == 4
+    refused = client_over(Crowded(lone, refusals=1)).post("/rerank", json={"query": "product lamp", "texts": ["red"]})
+    assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
+    assert refused.json() == {"error": "the queue is full", "error_type": "Overloaded"}
+
+
+def test_no_overload_is_the_clients_fault_however_long_it_lasts(
+    client_over: ClientOver, lone: ArtifactStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(openrlhf, "HOLD_SECONDS", 0.3)
+    started = time.monotonic()
+
+    refused = client_over(Crowded(lone, refusals=10_000)).post(
+        "/get_reward", json={"query": ["product lamp red"], "prompts": ["product lamp"]}
+    )
+
+    assert refused.status_code == 503
+    assert 0.1 < time.monotonic() - started < 5
+    assert refused.json() == {"error": "the queue is full"}
+
+
+def test_a_score_that_is_not_finite_never_leaves_as_a_number(
+    client_over: ClientOver, lone: ArtifactStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from trainer.models.reward_model import RewardModel  # with torch, which is imported late
+
+    real = RewardModel.score
+
+    def not_a_number(self: RewardModel, *arguments: Any, **named: Any) -> Any:
+        return real(self, *arguments, **named) * float("nan")
+
+    client = client_over(lone)
+    assert client.post("/remote_rm", json=SAMPLE).status_code == 200  # loaded, its probes checked
+    monkeypatch.setattr(RewardModel, "score", not_a_number)
+    addresses = {
+        "/remote_rm": SAMPLE,
+        "/score": PAIR,
+        "/predict": {"inputs": list(SAMPLE.values())},
+        "/v2/rerank": {"query": "a", "documents": ["b"]},
+        "/get_reward": {"query": ["a b"], "prompts": ["a"]},
+    }
+    for address, body in addresses.items():
+        answer = client.post(address, json=body)
+        assert answer.status_code == 500, answer.text
+        assert "NaN" not in answer.text
+
+
+def test_without_a_probability_the_unit_interval_is_reached_by_the_sigmoid() -> None:
+    from service.score_schema import Score
+
+    score = Score(score=1.0986122886681098, probability=None, tokens=3, truncated_tokens=0)
+    assert asking.unit(score) == pytest.approx(0.75)  # sigmoid(ln 3) = 3/4
+    assert asking.unit(score.model_copy(update={"probability": 0.2})) == 0.2
