@@ -95,6 +95,14 @@ def publish() -> Callable[..., Artifact]:
 
 
 @pytest.fixture(scope="session")
+def scoring_routes(published: ArtifactStore) -> Iterator[FastAPI]:
+    """The routes that score, over the published artifacts."""
+    service = ScoringService(published)
+    yield scoring_app(service)
+    service.close()
+
+
+@pytest.fixture(scope="session")
 def scoring_client(published: ArtifactStore) -> Iterator[TestClient]:
     """A client of the routes that score, over the published artifacts."""
     app = scoring_app(published)
