@@ -97,9 +97,15 @@ def publish() -> Callable[..., Artifact]:
 @pytest.fixture(scope="session")
 def scoring_routes(published: ArtifactStore) -> Iterator[FastAPI]:
     """The routes that score, over the published artifacts."""
-    service = ScoringService(published)
-    yield scoring_app(service)
-    service.close()
+    app = scoring_app(published)
+    yield app
+    app.state.scoring.close()
+
+
+@pytest.fixture(scope="session")
+def make_scoring_app() -> Callable[[ArtifactStore], FastAPI]:
+    """Makes one over other artifacts; its service, ``app.state.scoring``, is whoever makes it to close."""
+    return scoring_app
 
 
 @pytest.fixture(scope="session")

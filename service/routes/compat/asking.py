@@ -8,9 +8,12 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import Depends, Query, Request
+from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel, ConfigDict
+from sqlalchemy.orm import Session, sessionmaker
 
 from evaluation.engine.probability import sigmoid
+from service.db.aliases import all_aliases
 from service.score_schema import (
     AnsweringScorer,
     NoScore,
@@ -24,7 +27,8 @@ from service.score_schema import (
 from service.scoring import ScoringService
 from trainer.errors import InvalidInput, NotFound, Overloaded, error_of
 
-DEFAULT_ALIAS = "champion"
+CHAMPION = "champion"
+"""The alias of what answers where nothing is said."""
 
 LABEL = "LABEL_0"
 """What transformers calls the one class of a model with one output."""
@@ -99,21 +103,18 @@ async def score_all(
 
 
 async def default_scorer(request: Request) -> str:
-    """The operator's choice, else the alias ``champion``, else the only one there is.
+    """The operator's choice, else the one ``NAME@champion`` there is, else the only scorer.
 
     Raises InvalidInput where that leaves several, NotFound where it leaves none.
     """
     chosen: str | None = request.app.state.settings.compat_scorer
     if chosen:
         return chosen
+    champions = await run_in_threadpool(_champions, request.app.state.sessions)
+    if len(champions) == 1:
+        return champions[0]
     service: ScoringService = request.app.state.scoring
-    engine = await service.engine()
-    try:
-        await asyncio.to_thread(engine.describe, DEFAULT_ALIAS)
-    except NotFound:
-        names = sorted({info.name for info in await service.scorers() if info.kind != "policy"})
-    else:
-        return DEFAULT_ALIAS
+    names = champions or sorted({info.name for info in await service.scorers() if info.kind != "policy"})
     if not names:
         raise NotFound("nothing here can score yet: train or import a reward model; GET /v1/scorers lists them")
     if len(names) > 1:
@@ -128,6 +129,11 @@ def unit(score: Score) -> float:
     """On [0, 1], for formats that ask for it: the scorer's own probability where it has one, else sigmoid(score),
     which orders responses and claims no more."""
     return sigmoid(score.score) if score.probability is None else score.probability
+
+
+def _champions(make_session: sessionmaker[Session]) -> list[str]:
+    with make_session() as session:
+        return [f"{one.name}@{one.alias}" for one in all_aliases(session) if one.alias == CHAMPION]
 
 
 async def _held(ask: Callable[[], Awaitable[ScoreAnswer]], seconds: float) -> ScoreAnswer:

@@ -8,12 +8,12 @@ import uuid
 from functools import partial
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from pydantic import Discriminator, Field, Tag
 
 from service.problems import Problem
 from service.routes.compat.asking import Chosen, Wire, score_all, unit
-from service.routes.compat.dialect import default_answer, explained, speaking
+from service.routes.compat.dialect import explained, router_speaking
 from service.score_schema import MAX_ITEMS, ScoreItem, ScorerName
 
 
@@ -102,9 +102,7 @@ def respell(problem: Problem, request: Request) -> tuple[int, dict[str, Any]]:
     return 400 if problem.status == 422 else problem.status, body.model_dump()
 
 
-router = APIRouter(
-    tags=["compatible"], route_class=speaking(respell), responses=default_answer("What went wrong", CohereError)
-)
+router = router_speaking(respell, CohereError)
 
 
 _rerank_at = partial(router.post, response_model_exclude_none=True, summary="Cohere, Jina: responses, the best first")

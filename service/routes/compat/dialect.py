@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from fastapi import Request
+from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
 from starlette.requests import ClientDisconnect
@@ -59,9 +59,13 @@ def explained(problem: Problem) -> str:
     return f"{where}: {problem.errors[0].detail}{more}"
 
 
-def default_answer(description: str, model: object) -> dict[int | str, dict[str, Any]]:
-    """For ``APIRouter(responses=...)``: what every failure looks like."""
-    return {"default": {"description": description, "model": model}}
+def router_speaking(respell: Respell, failure: object) -> APIRouter:
+    """A router whose failures leave as ``respell`` says, in the form of the model ``failure``."""
+    return APIRouter(
+        tags=["compatible"],
+        route_class=speaking(respell),
+        responses={"default": {"description": "What went wrong", "model": failure}},
+    )
 
 
 async def _answer_to(error: Exception, request: Request) -> Response:

@@ -7,13 +7,13 @@ prompt beside it; they try five times, a second apart, 180 s each (``openrlhf/ut
 
 from typing import Annotated, Any, Self
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from pydantic import Field, model_validator
 
 from service.problems import Problem
 from service.routes.compat.asking import Chosen, Wire, score_all, unit
 from service.routes.compat.conversation import pair_after, pair_in
-from service.routes.compat.dialect import default_answer, explained, speaking
+from service.routes.compat.dialect import explained, router_speaking
 from service.score_schema import MAX_ITEMS, ScoreItem
 from trainer.errors import InvalidInput
 
@@ -60,11 +60,7 @@ def _respell(problem: Problem, request: Request) -> tuple[int, dict[str, Any]]:
     return problem.status, RewardError(error=explained(problem)).model_dump()
 
 
-router = APIRouter(
-    tags=["compatible"],
-    route_class=speaking(_respell),
-    responses=default_answer("What went wrong", RewardError),
-)
+router = router_speaking(_respell, RewardError)
 
 
 @router.post("/get_reward", summary="OpenRLHF: rewards of queries")

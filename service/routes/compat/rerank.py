@@ -3,13 +3,13 @@
 import json
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from pydantic import Discriminator, Tag
 
 from service.problems import Problem
 from service.routes.compat import cohere, tei
 from service.routes.compat.asking import Chosen
-from service.routes.compat.dialect import default_answer, speaking
+from service.routes.compat.dialect import router_speaking
 
 
 def _whose(body: object) -> str:
@@ -33,11 +33,7 @@ def _body(request: Request) -> object:
         return None
 
 
-router = APIRouter(
-    tags=["compatible"],
-    route_class=speaking(_respell),
-    responses=default_answer("What went wrong", tei.TeiError | cohere.CohereError),
-)
+router = router_speaking(_respell, tei.TeiError | cohere.CohereError)
 
 
 @router.post("/rerank", response_model_exclude_none=True, summary="TEI, Cohere, Jina: responses, the best first")

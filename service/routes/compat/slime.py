@@ -6,13 +6,13 @@ One sample per request, answered by a bare number; ten tries with growing pauses
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from pydantic import Field
 
 from service.problems import Problem
 from service.routes.compat.asking import Chosen, Wire, score_all
 from service.routes.compat.conversation import messages_pair, pair_of
-from service.routes.compat.dialect import default_answer, explained, speaking
+from service.routes.compat.dialect import explained, router_speaking
 from service.score_schema import Message
 
 HOLD_SECONDS = 100.0
@@ -39,11 +39,7 @@ def _respell(problem: Problem, request: Request) -> tuple[int, dict[str, Any]]:
     return problem.status, SampleError(error=explained(problem)).model_dump()
 
 
-router = APIRouter(
-    tags=["compatible"],
-    route_class=speaking(_respell),
-    responses=default_answer("What went wrong", SampleError),
-)
+router = router_speaking(_respell, SampleError)
 
 
 @router.post("/remote_rm", summary="slime: the reward of a sample")

@@ -2,13 +2,13 @@
 
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from pydantic import Discriminator, Field, Tag
 
 from service.problems import Problem
 from service.routes.compat.asking import LABEL, Chosen, Wire, score_all, unit
 from service.routes.compat.conversation import pair_in
-from service.routes.compat.dialect import default_answer, explained, speaking
+from service.routes.compat.dialect import explained, router_speaking
 from service.score_schema import MAX_ITEMS, Score, ScoreItem
 from trainer.errors import InvalidInput, OverlongInput
 
@@ -109,9 +109,7 @@ def respell(problem: Problem, request: Request) -> tuple[int, dict[str, Any]]:
     return status, TeiError(error=explained(problem), error_type=kind).model_dump()
 
 
-router = APIRouter(
-    tags=["compatible"], route_class=speaking(respell), responses=default_answer("What went wrong", TeiError)
-)
+router = router_speaking(respell, TeiError)
 
 
 @router.post("/predict", summary="TEI: predictions of pairs")

@@ -9,13 +9,13 @@ import uuid
 from http import HTTPStatus
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from pydantic import AliasChoices, Discriminator, Field, Tag
 
 from service.problems import Problem
 from service.routes.compat.asking import LABEL, Chosen, Scored, Wire, score_all, unit
 from service.routes.compat.conversation import messages_pair, pair_in
-from service.routes.compat.dialect import default_answer, explained, field_of, speaking
+from service.routes.compat.dialect import explained, field_of, router_speaking
 from service.score_schema import MAX_ITEMS, Message, Score, ScoreItem, ScorerName
 from trainer.errors import InvalidInput
 
@@ -230,9 +230,7 @@ def respell(problem: Problem, request: Request) -> tuple[int, dict[str, Any]]:
     return status, VllmError(error=info).model_dump()
 
 
-router = APIRouter(
-    tags=["compatible"], route_class=speaking(respell), responses=default_answer("What went wrong", VllmError)
-)
+router = router_speaking(respell, VllmError)
 
 
 @router.post("/classify", summary="vLLM: classes of conversations")

@@ -7,23 +7,12 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
-from service.problems import add_problem_handlers
-from service.routes import compat, scores
+from service.routes import compat
 from service.scoring import ScoringService
 from service.settings import Settings
 from trainer.artifacts import Artifact, ArtifactStore
 
-
-def compat_app(service: ScoringService, **settings: str) -> FastAPI:
-    """The routes alone, without database, dispatcher or keys."""
-    app = FastAPI()
-    app.state.scoring = service
-    app.state.settings = Settings(**settings)
-    add_problem_handlers(app)
-    app.include_router(scores.router)
-    for router in compat.ROUTERS:
-        app.include_router(router)
-    return app
+MakeApp = Callable[[ArtifactStore], FastAPI]
 
 
 @pytest.fixture(scope="session")
@@ -35,22 +24,32 @@ def lone(tmp_path_factory: pytest.TempPathFactory, publisher: Callable[..., Arti
 
 
 @pytest.fixture(scope="session")
-def client(lone: ArtifactStore) -> Iterator[TestClient]:
+def client(lone: ArtifactStore, make_scoring_app: MakeApp) -> Iterator[TestClient]:
     """A client of the routes over ``lone``."""
-    service = ScoringService(lone)
-    with TestClient(compat_app(service)) as client:
+    app = with_compat(make_scoring_app(lone))
+    with TestClient(app) as client:
         yield client
-    service.close()
+    app.state.scoring.close()
 
 
 @pytest.fixture
-def client_over() -> Iterator[Callable[..., TestClient]]:
+def client_over(make_scoring_app: MakeApp) -> Iterator[Callable[..., TestClient]]:
     """``client_over(service_or_store, compat_scorer=...)``: a client over something else."""
     with ExitStack() as stack:
 
         def open_client(over: ArtifactStore | ScoringService, **settings: str) -> TestClient:
-            service = over if isinstance(over, ScoringService) else ScoringService(over)
-            stack.callback(service.close)
-            return stack.enter_context(TestClient(compat_app(service, **settings)))
+            app = with_compat(make_scoring_app(over if isinstance(over, ArtifactStore) else over.artifacts), **settings)
+            if isinstance(over, ScoringService):
+                app.state.scoring = over
+            stack.callback(app.state.scoring.close)
+            return stack.enter_context(TestClient(app))
 
         yield open_client
+
+
+def with_compat(app: FastAPI, **settings: str) -> FastAPI:
+    """``app`` with the routes of other servers' formats."""
+    app.state.settings = Settings(**settings)
+    for router in compat.ROUTERS:
+        app.include_router(router)
+    return app

@@ -10,7 +10,7 @@ from fastapi.testclient import TestClient
 from service.routes.compat import asking, openrlhf
 from service.score_schema import ScoreAnswer, ScoreRequest
 from service.scoring import ScoringService
-from trainer.artifacts import Artifact, ArtifactStore
+from trainer.artifacts import ArtifactStore
 from trainer.errors import Overloaded
 
 ClientOver = Callable[..., TestClient]
@@ -53,14 +53,16 @@ def test_the_operator_may_say_who_answers(client_over: ClientOver, published: Ar
     assert client.post("/score", json=PAIR).json()["model"] == "family/other@1"
 
 
-def test_the_champion_goes_before_that(
-    client_over: ClientOver, publish: Callable[..., Artifact], tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    store = ArtifactStore(tmp_path_factory.mktemp("champions"))
-    publish(store, "champion", seed=1)
-    publish(store, "other", seed=2)
+def test_among_several_the_champion_answers_and_may_change(client_over: ClientOver, published: ArtifactStore) -> None:
+    client = client_over(published)
 
-    assert client_over(store).post("/score", json=PAIR).json()["model"] == "champion@1"
+    for version in (1, 2):
+        assert client.put("/v1/aliases/tiny@champion", json={"version": version}).status_code == 200
+        assert client.post("/score", json=PAIR).json()["model"] == f"tiny@{version}"
+    client.put("/v1/aliases/family/other@champion", json={"version": 1})
+    refused = client.post("/score", json=PAIR)
+    assert refused.status_code == 400
+    assert "2 scorers are here (family/other@champion, tiny@champion)" in refused.json()["error"]["message"]
 
 
 def test_without_any_scorer_that_is_said(client_over: ClientOver, tmp_path_factory: pytest.TempPathFactory) -> None:
