@@ -73,10 +73,14 @@ def test_without_any_scorer_that_is_said(client_over: ClientOver, tmp_path_facto
 
 
 def test_trainers_wait_for_room_and_others_are_told_to_come_again(client_over: ClientOver, lone: ArtifactStore) -> None:
-    crowded = Crowded(lone, refusals=3)
-
-    assert client_over(crowded).post("/remote_rm", json=SAMPLE).status_code == 200
-    assert crowded.asked == 4
+    for address, body in (
+        ("/get_reward", {"query": ["product lamp red"], "prompts": ["product lamp"]}),
+        ("/remote_rm", SAMPLE),
+        ("/score", PAIR),
+    ):
+        crowded = Crowded(lone, refusals=3)
+        assert client_over(crowded).post(address, json=body).status_code == 200
+        assert crowded.asked == 4
     refused = client_over(Crowded(lone, refusals=1)).post("/rerank", json={"query": "product lamp", "texts": ["red"]})
     assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
     assert refused.json() == {"error": "the queue is full", "error_type": "Overloaded"}
