@@ -1,9 +1,6 @@
 """Which scorer answers a request that was written for another server, and what it answers."""
 
-import asyncio
-import random
-import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -13,7 +10,9 @@ from pydantic import BaseModel, ConfigDict
 from sqlalchemy.orm import Session, sessionmaker
 
 from evaluation.engine.probability import sigmoid
+from evaluation.engine.terms import INTERACTIVE, Priority, Terms
 from service.db.aliases import all_aliases
+from service.metered import MeteredScoring
 from service.score_schema import (
     AnsweringScorer,
     NoScore,
@@ -25,7 +24,7 @@ from service.score_schema import (
     ScorerName,
 )
 from service.scoring import ScoringService
-from trainer.errors import InvalidInput, NotFound, Overloaded, error_of
+from trainer.errors import InvalidInput, NotFound, error_of
 
 CHAMPION = "champion"
 """The alias of what answers where nothing is said."""
@@ -88,14 +87,14 @@ async def score_all(
     """All scores or none, as these formats have no place for the failure of one pair.
 
     ``pointer`` is where pair ``i`` is in the body, with ``{}`` for ``i``. With ``hold_seconds`` a full queue is waited
-    for that long. Raises the first pair's error there is, and what ``ScoringService.score`` raises.
+    for that long, behind interactive requests. Raises the first pair's error there is, and as ``MeteredScoring.score``.
     """
-    service: ScoringService = request.app.state.scoring
     scorer = choice.scorer or model or await default_scorer(request)
     on_overlong: OnOverlong = "truncate_prompt" if truncate else choice.on_overlong
+    terms = Terms(Priority.TRAINER, hold_seconds=hold_seconds) if hold_seconds else INTERACTIVE
     body = ScoreRequest(scorers=[scorer], items=list(pairs), on_overlong=on_overlong)
     try:
-        answer = await _held(lambda: service.score(body), hold_seconds)
+        answer = await MeteredScoring(request).score(body, terms)
     except (NotFound, InvalidInput) as error:
         error.pointer = None if model is None or choice.scorer else "/model"
         raise
@@ -134,21 +133,6 @@ def unit(score: Score) -> float:
 def _champions(make_session: sessionmaker[Session]) -> list[str]:
     with make_session() as session:
         return [f"{one.name}@{one.alias}" for one in all_aliases(session) if one.alias == CHAMPION]
-
-
-async def _held(ask: Callable[[], Awaitable[ScoreAnswer]], seconds: float) -> ScoreAnswer:
-    """Ask again while there is no room, until ``seconds`` have passed. Raises Overloaded then."""
-    until = time.monotonic() + seconds
-    pause = 0.05
-    while True:
-        try:
-            return await ask()
-        except Overloaded:
-            wait = pause * random.uniform(0.5, 1.5)
-            if time.monotonic() + wait >= until:
-                raise
-            await asyncio.sleep(wait)
-            pause = min(2 * pause, 1.0)
 
 
 def _laid_out(answer: ScoreAnswer, scorer: str, pointer: str) -> Scored:

@@ -9,6 +9,7 @@ from fastapi.routing import APIRoute
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
+from service.access import needs
 from service.problems import MEDIA_TYPE, Problem
 
 Respell = Callable[[Problem, Request], tuple[int, dict[str, Any]]]
@@ -63,6 +64,7 @@ def router_speaking(respell: Respell, failure: object) -> APIRouter:
     """A router whose failures leave as ``respell`` says, in the form of the model ``failure``."""
     return APIRouter(
         tags=["compatible"],
+        dependencies=[needs("score")],
         route_class=speaking(respell),
         responses={"default": {"description": "What went wrong", "model": failure}},
     )
