@@ -6,7 +6,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import socket
 import sys
 import threading
 import uuid
