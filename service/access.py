@@ -7,6 +7,7 @@ router = APIRouter(prefix="/v1", dependencies=[needs("read", changes="admin")])
 Keys are needed from the first one that is made, for good. Before that nobody needs one.
 """
 
+import base64
 import ipaddress
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -79,7 +80,21 @@ async def _caller(request: Request) -> Caller:
 def sent_key(request: Request) -> str | None:
     """The key a request carries in its headers."""
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
-    return token.strip() if scheme.lower() == "bearer" else request.headers.get("x-api-key")
+    match scheme.lower():
+        case "bearer":
+            return token.strip()
+        case "basic":  # of an address with a password, all that some trainers can be told
+            return _password(token.strip())
+        case _:
+            return request.headers.get("x-api-key")
+
+
+def _password(credentials: str) -> str:
+    """Of Basic authentication (RFC 7617); nothing where there is none."""
+    try:
+        return base64.b64decode(credentials, validate=True).decode().partition(":")[2]
+    except ValueError:
+        return ""
 
 
 async def known_key(keyring: Keyring, text: str) -> Key:

@@ -4,6 +4,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
+from evaluation.engine.terms import INTERACTIVE, Terms
 from service.access import caller_of
 from service.keyring import Keyring
 from service.metrics import ScoreMetrics
@@ -20,10 +21,10 @@ class MeteredScoring:
         self._key = caller_of(request).key
         self._metrics: ScoreMetrics = request.app.state.metrics.scores
 
-    async def score(self, request: ScoreRequest) -> ScoreAnswer:
+    async def score(self, request: ScoreRequest, terms: Terms = INTERACTIVE) -> ScoreAnswer:
         """As ``ScoringService.score``; raises QuotaExceeded too."""
         self._admit(request.items, len(request.scorers))
-        return self._charged(await self._service.score(request))
+        return self._charged(await self._service.score(request, terms))
 
     async def score_with(self, scorer: str, items: list[ScoreItem], on_overlong: OnOverlong = "error") -> ScoreAnswer:
         """As ``ScoringService.score_with``; raises QuotaExceeded too."""

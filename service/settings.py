@@ -95,6 +95,9 @@ class Settings(BaseSettings):
     log_format: Literal["text", "json"] = "text"
     """How the log is written: lines for people, or one JSON object a line and a line for every request."""
 
+    compat_scorer: str | None = None
+    """Scorer behind the routes of other servers' formats where a request names none."""
+
 
 def load_settings(**overrides: Any) -> Settings:  # noqa: ANN401 - as wide as the fields are
     """Settings from the environment, with ``overrides`` that are not None on top.

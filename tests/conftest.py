@@ -82,10 +82,30 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> ArtifactStore:
     return store
 
 
+@pytest.fixture(scope="session")
+def publisher() -> Callable[..., Artifact]:
+    """As ``publish``, for fixtures that last."""
+    return publish_reward_model
+
+
 @pytest.fixture
 def publish() -> Callable[..., Artifact]:
     """``publish(store, name, seed=...)``: another tiny reward model."""
     return publish_reward_model
+
+
+@pytest.fixture(scope="session")
+def scoring_routes(published: ArtifactStore) -> Iterator[FastAPI]:
+    """The routes that score, over the published artifacts."""
+    app = scoring_app(published)
+    yield app
+    app.state.scoring.close()
+
+
+@pytest.fixture(scope="session")
+def make_scoring_app() -> Callable[[ArtifactStore], FastAPI]:
+    """Makes one over other artifacts; its service, ``app.state.scoring``, is whoever makes it to close."""
+    return scoring_app
 
 
 @pytest.fixture(scope="session")

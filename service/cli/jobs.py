@@ -18,7 +18,7 @@ from service.wording import ago, count, duration
 from trainer.recipe import apply_overrides, read_recipe
 
 if TYPE_CHECKING:
-    from service.client import Client
+    from service.client import AssayClient
 
 JobId = Annotated[str, typer.Argument(metavar="JOB", help="Its id, as `assay jobs list` shows it.")]
 
@@ -125,11 +125,12 @@ def _state(job: JobRecord) -> str:
 
 
 @contextmanager
-def _client(url: str | None, database_url: str | None) -> "Iterator[Client]":
+def _client(url: str | None, database_url: str | None) -> "Iterator[AssayClient]":
     if url is not None:
-        from service.client import Client
+        from service.client import AssayClient
+        from service.client.requests import Patience
 
-        with Client(url) as client:
+        with AssayClient(url, patience=Patience(attempts=1)) as client:
             yield client
         return
     from service.local_client import local_client

@@ -106,7 +106,7 @@ def local_engine(artifact_dir: Path | None) -> Iterator[Ask]:
 
 @contextmanager
 def _server(url: str) -> Iterator[Ask]:
-    from service.client import Client
+    from service.client import AssayClient
 
-    with Client(url) as client:
+    with AssayClient(url) as client:
         yield client.score

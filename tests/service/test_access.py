@@ -268,3 +268,21 @@ def test_every_answer_tells_browsers_to_run_nothing(client: TestClient) -> None:
     page = client.get("/login").headers["content-security-policy"]
     assert "script-src 'self';" in page
     assert "unsafe-inline" not in page.partition("script-src")[2].partition(";")[0]
+
+
+def test_a_key_may_be_the_password_of_an_address_for_trainers_that_send_no_headers(
+    client: TestClient, make_key: MakeKey
+) -> None:
+    key, reading = make_key("score"), make_key("read")
+
+    def reward(credentials: str) -> Any:
+        return client.post(f"http://{credentials}testserver/get_reward", json={"query": []})
+
+    assert reward(f"assay:{key}@").json() == {"rewards": [], "scores": [], "extra_logs": {}}
+    for credentials, status in (("", 401), (f"{key}:@", 401), (f"assay:{key[:-1]}@", 401), (f"assay:{reading}@", 403)):
+        refused = reward(credentials)
+        assert refused.status_code == status
+        assert refused.json().keys() == {"error"}
+        assert key not in refused.text
+    for credentials in ("Basic", "Basic ?", "Basic /w=="):  # no base64, no UTF-8
+        assert client.post("/get_reward", json={"query": []}, headers={"authorization": credentials}).status_code == 401

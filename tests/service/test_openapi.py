@@ -44,9 +44,25 @@ def test_every_route_answers_problems(document: dict[str, Any]) -> None:
     operations = [operation for path in document["paths"].values() for operation in path.values()]
 
     assert len(operations) > 20
+    compatible = [operation for operation in operations if operation.get("tags") == ["compatible"]]
+    assert len(compatible) > 15
     for operation in operations:
-        assert operation["responses"]["default"]["content"].keys() == {"application/problem+json"}
+        # other servers' formats bring their own form of failures
+        form = "application/json" if operation in compatible else "application/problem+json"
+        assert operation["responses"]["default"]["content"].keys() == {form}
         assert "422" not in operation["responses"]
+
+
+def test_other_servers_formats_are_described_to_the_type(document: dict[str, Any]) -> None:
+    for path, operations in document["paths"].items():
+        for operation in operations.values():
+            if operation.get("tags") == ["compatible"]:
+                body = operation["requestBody"]["content"]["application/json"]["schema"]
+                answer = operation["responses"]["200"]["content"]["application/json"]["schema"]
+                failure = operation["responses"]["default"]["content"]["application/json"]["schema"]
+                assert body.keys() & {"$ref", "oneOf"}, path
+                assert answer.keys() & {"$ref", "anyOf", "items"} or answer["type"] == "number", path
+                assert failure.keys() & {"$ref", "anyOf"}, path
 
 
 def test_times_may_be_missing_but_are_described(document: dict[str, Any]) -> None:

@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from service.cli import main
-from service.client import Client
+from service.client import AssayClient
 from service.score_schema import ScoreAnswer, ScoreRequest
 from trainer.artifacts import ArtifactStore
 from trainer.errors import InvalidInput, NotFound
@@ -157,7 +157,7 @@ def test_attributing_on_a_server_writes_what_attributing_here_writes(
 
 def test_the_client_raises_what_the_server_raised(server: str) -> None:
     request = ScoreRequest.model_validate({"scorers": ["nobody"], "items": [{"prompt": "p", "response": "r"}]})
-    with Client(server) as client:
+    with AssayClient(server) as client:
         with pytest.raises(NotFound, match="no artifact nobody") as raised:
             client.score(request)
         assert raised.value.pointer == "/scorers/0"

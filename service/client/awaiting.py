@@ -1,0 +1,179 @@
+"""The client for an event loop."""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+from pydantic import ValidationError
+
+from service.client.addresses import (
+    ATTRIBUTIONS,
+    AUDITS,
+    SCORERS,
+    SCORES,
+    STRESS_TESTS,
+    TRAINING,
+    is_run,
+    path_for,
+    path_of,
+)
+from service.client.joining import Joining
+from service.client.requests import Patience, Requests
+from service.db.records import EventRecord, JobRecord
+from service.score_schema import (
+    AttributionAnswer,
+    AttributionRequest,
+    OnOverlong,
+    ScoreAnswer,
+    ScoreItem,
+    ScoreRequest,
+)
+from trainer.errors import InvalidInput, NotFound
+from trainer.json_pointer import error_pointer
+
+Item = ScoreItem | Mapping[str, Any]
+"""`{"prompt": ..., "response": ...}` or `{"prompt": ..., "responses": [...]}`, with or without `id`."""
+
+
+class AsyncAssayClient:
+    """Speaks the API. Every failure is one of ``trainer.errors``, the same class the server raised.
+
+    Calls may overlap as they like: those that score are joined into few requests, connections are kept, and what a
+    server cannot answer at the moment is asked again. It belongs to the event loop that uses it first.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        api_key: str | None = None,
+        timeout_seconds: float = 300.0,
+        patience: Patience = Patience(),  # noqa: B008 - frozen
+        window_seconds: float = 0.003,
+        max_requests: int = 8,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        """``api_key`` is what servers with keys ask for, ASSAY_API_KEY of the environment unless given.
+
+        ``window_seconds`` is how long scores wait for others to travel with, ``max_requests`` how many requests of
+        them travel at once; ``transport`` replaces the network, for an application in this process.
+        """
+        self._requests = Requests(
+            url, api_key=api_key, timeout_seconds=timeout_seconds, patience=patience, transport=transport
+        )
+        self._joining = Joining(self._score, window_seconds=window_seconds, max_requests=max_requests)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Give the connections back; what is under way fails."""
+        await self._joining.close()
+        await self._requests.close()
+
+    async def score(self, request: ScoreRequest) -> ScoreAnswer:
+        """Scores in the request's order."""
+        return await self._joining.score(request.scorers, request.items, request.on_overlong)
+
+    async def score_items(
+        self, scorers: Sequence[str], items: Sequence[Item], on_overlong: OnOverlong = "error"
+    ) -> ScoreAnswer:
+        """As ``score``, of any number of items. Raises InvalidInput pointing at the wrong one, `/items/3/prompt`."""
+        if not items:
+            raise InvalidInput("there is nothing to score", pointer="/items")
+        checked = [_checked(item, position) for position, item in enumerate(items)]
+        manner = {"scorers": list(scorers), "items": checked[:1], "on_overlong": on_overlong}
+        try:
+            ScoreRequest.model_validate(manner)
+        except ValidationError as error:
+            raise _invalid(error, manner, "") from error
+        return await self._joining.score(scorers, checked, on_overlong)
+
+    async def attribute(self, request: AttributionRequest) -> AttributionAnswer:
+        """What each constraint of one prompt does to a response's score."""
+        body = request.model_dump(mode="json", exclude_none=True)
+        return AttributionAnswer.model_validate(await self.post(ATTRIBUTIONS, body))
+
+    async def scorers(self) -> list[dict[str, Any]]:
+        """What can score."""
+        data: list[dict[str, Any]] = (await self.get(SCORERS))["data"]
+        return data
+
+    async def jobs(self, *, status: str | None = None, limit: int = 100) -> list[JobRecord]:
+        """Training jobs, stress tests and audits, newest first."""
+        found = [
+            JobRecord.model_validate(row)
+            for path in (TRAINING, STRESS_TESTS, AUDITS)
+            for row in (await self.get(path, status=status, limit=limit))["data"]
+        ]
+        return sorted(found, key=lambda job: job.created_at, reverse=True)[:limit]
+
+    async def job(self, job_id: str) -> JobRecord:
+        """One job. Raises NotFound."""
+        try:
+            return JobRecord.model_validate(await self.get(path_of(job_id)))
+        except NotFound:
+            if not is_run(job_id):
+                raise
+            return JobRecord.model_validate(await self.get(f"{AUDITS}/{job_id}"))
+
+    async def submit(self, recipe: dict[str, Any]) -> JobRecord:
+        """Queue a recipe. Raises InvalidInput pointing at the wrong field."""
+        return JobRecord.model_validate(await self.post(path_for(recipe), recipe))
+
+    async def cancel(self, job_id: str) -> JobRecord:
+        """Ask a job to stop; its checkpoint stays. Raises Conflict if it has ended."""
+        return JobRecord.model_validate(await self.post(f"{path_of(job_id)}/cancel"))
+
+    async def resume(self, job_id: str) -> JobRecord:
+        """Queue a stopped or failed job again. Raises Conflict if it has not ended."""
+        return JobRecord.model_validate(await self.post(f"{path_of(job_id)}/resume"))
+
+    async def events(self, job_id: str, after: int = 0) -> AsyncIterator[EventRecord]:
+        """What happened in a job so far, oldest first, from the one that follows number ``after``."""
+        while page := await self.events_page(job_id, after):
+            for event in page:
+                yield event
+            after = page[-1].sequence
+
+    async def events_page(self, job_id: str, after: int = 0) -> list[EventRecord]:
+        """The next few hundred of them."""
+        rows = (await self.get(f"{path_of(job_id)}/events", after=after, limit=500))["data"]
+        return [EventRecord.model_validate(row) for row in rows]
+
+    async def logs(self, job_id: str) -> str:
+        """What a job's process said."""
+        return (await self._requests.get(f"{path_of(job_id)}/logs")).text
+
+    async def get(self, path: str, **query: str | int | None) -> Any:  # noqa: ANN401 - any JSON
+        """The JSON at ``path``."""
+        return (await self._requests.get(path, **query)).json()
+
+    async def post(self, path: str, body: Any = None) -> Any:  # noqa: ANN401 - any JSON
+        """Send JSON, return JSON."""
+        return (await self._requests.post(path, body)).json()
+
+    async def _score(self, request: ScoreRequest) -> ScoreAnswer:
+        answer = await self._requests.post(SCORES, request.model_dump(mode="json", exclude_none=True))
+        return ScoreAnswer.model_validate_json(answer.content)
+
+
+def _checked(item: Item, position: int) -> ScoreItem:
+    if isinstance(item, ScoreItem):
+        return item
+    try:
+        return ScoreItem.model_validate(item)
+    except ValidationError as error:
+        raise _invalid(error, item, f"/items/{position}") from error
+
+
+def _invalid(error: ValidationError, content: object, place: str) -> InvalidInput:
+    first = error.errors(include_url=False)[0]
+    pointer = place + error_pointer(first, content)
+    return InvalidInput(f"{pointer or 'request'}: {first['msg'].removeprefix('Value error, ')}", pointer=pointer)

@@ -1,0 +1,161 @@
+"""Scores asked for at about the same time travel in one request; what is too much for one travels in several."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+
+from service.score_schema import (
+    MAX_ITEMS,
+    MAX_PAIRS,
+    AnsweringScorer,
+    OnOverlong,
+    ScoreAnswer,
+    ScoreItem,
+    ScoreRequest,
+    UnusableScorer,
+)
+from trainer.errors import AssayError, Conflict, Overloaded
+
+MAX_JOINED_CHARACTERS = 8_000_000
+"""Of all texts in one request: far below the server's limit on a body."""
+
+_Send = Callable[[ScoreRequest], Awaitable[ScoreAnswer]]
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """A caller's items and what they wait for."""
+
+    items: list[ScoreItem]
+    answered: "asyncio.Future[ScoreAnswer]"
+
+
+@dataclass
+class _Gathering:
+    """Callers who ask the same scorers in the same way, until the window closes."""
+
+    asked: list[_Asked] = field(default_factory=list)
+    items: int = 0
+    scores: int = 0
+    characters: int = 0
+
+
+_Manner = tuple[tuple[str, ...], OnOverlong]
+
+
+class Joining:
+    """Joins callers' items into requests and hands each its own part of the answer."""
+
+    def __init__(self, send: _Send, *, window_seconds: float, max_requests: int) -> None:
+        """``window_seconds`` is how long the first caller waits for others; ``max_requests`` travel at once."""
+        self._send = send
+        self._window_seconds = window_seconds
+        self._room = asyncio.Semaphore(max_requests)
+        self._open: dict[_Manner, _Gathering] = {}
+        self._travelling: set[asyncio.Task[None]] = set()
+
+    async def score(self, scorers: Sequence[str], items: Sequence[ScoreItem], on_overlong: OnOverlong) -> ScoreAnswer:
+        """Any number of items, answered in order. Raises what ``send`` raises for the items at hand."""
+        manner = (tuple(scorers), on_overlong)
+        parts = [self._ask(manner, part) for part in split(items, len(scorers))]
+        try:
+            answers = await asyncio.gather(*parts)
+        finally:
+            for part in parts:
+                part.cancel()
+        answered = [item for answer in answers for item in answer.items]
+        return ScoreAnswer(scorers=_who(answers), items=answered)
+
+    async def close(self) -> None:
+        """Give up on what is under way."""
+        for task in self._travelling:
+            task.cancel()
+        await asyncio.gather(*self._travelling, return_exceptions=True)
+
+    def _ask(self, manner: _Manner, items: list[ScoreItem]) -> "asyncio.Future[ScoreAnswer]":
+        scores = sum(len(item.texts()) for item in items) * len(manner[0])
+        characters = sum(map(_characters, items))
+        waiting = self._open.get(manner)
+        if waiting is not None and not (
+            waiting.items + len(items) <= MAX_ITEMS
+            and waiting.scores + scores <= MAX_PAIRS
+            and waiting.characters + characters <= MAX_JOINED_CHARACTERS
+        ):
+            self._leave(manner, waiting)
+            waiting = None
+        if waiting is None:
+            waiting = self._open[manner] = _Gathering()
+            asyncio.get_running_loop().call_later(self._window_seconds, self._leave, manner, waiting)
+        asked = _Asked(items, asyncio.get_running_loop().create_future())
+        waiting.asked.append(asked)
+        waiting.items += len(items)
+        waiting.scores += scores
+        waiting.characters += characters
+        return asked.answered
+
+    def _leave(self, manner: _Manner, gathering: _Gathering) -> None:
+        """Send it, unless it was sent for being full."""
+        if self._open.get(manner) is gathering:
+            del self._open[manner]
+            task = asyncio.get_running_loop().create_task(self._travel(manner, gathering.asked))
+            self._travelling.add(task)
+            task.add_done_callback(self._travelling.discard)
+
+    async def _travel(self, manner: _Manner, asked: list[_Asked]) -> None:
+        asked = [one for one in asked if not one.answered.done()]  # whoever went away is not asked for
+        if not asked:
+            return
+        items = [item for one in asked for item in one.items]
+        scorers, on_overlong = manner
+        try:
+            async with self._room:
+                answer = await self._send(ScoreRequest(scorers=list(scorers), items=items, on_overlong=on_overlong))
+        except asyncio.CancelledError:
+            for one in asked:
+                one.answered.cancel()
+            raise
+        except Exception as error:
+            if len(asked) > 1 and isinstance(error, AssayError) and not isinstance(error, Overloaded):
+                # it may be one caller's fault: each is told of its own
+                await asyncio.gather(*(self._travel(manner, [one]) for one in asked))
+                return
+            for one in asked:
+                if not one.answered.done():
+                    one.answered.set_exception(error)
+            return
+        start = 0
+        for one in asked:
+            part = answer.items[start : start + len(one.items)]
+            start += len(one.items)
+            if not one.answered.done():
+                one.answered.set_result(ScoreAnswer(scorers=answer.scorers, items=part))
+
+
+def split(items: Sequence[ScoreItem], scorers: int) -> list[list[ScoreItem]]:
+    """In parts that one request may have each, in order."""
+    parts: list[list[ScoreItem]] = [[]]
+    scores = characters = 0
+    for item in items:
+        more, longer = len(item.texts()) * scorers, _characters(item)
+        full = len(parts[-1]) == MAX_ITEMS or scores + more > MAX_PAIRS or characters + longer > MAX_JOINED_CHARACTERS
+        if parts[-1] and full:
+            parts.append([])
+            scores = characters = 0
+        parts[-1].append(item)
+        scores += more
+        characters += longer
+    return parts
+
+
+def _characters(item: ScoreItem) -> int:
+    prompt = item.prompt if isinstance(item.prompt, str) else "".join(message.content for message in item.prompt)
+    return len(prompt) + sum(map(len, item.texts()))
+
+
+def _who(answers: list[ScoreAnswer]) -> list[AnsweringScorer | UnusableScorer]:
+    """Who answered all parts. Raises Conflict where a name changed its meaning in between."""
+    first = answers[0].scorers
+    for one, other in ((one, other) for answer in answers for one, other in zip(first, answer.scorers, strict=True)):
+        if one != other:
+            raise Conflict(f"what {one.scorer} stands for changed during the request; name a version, NAME@VERSION")
+    return first

@@ -1,0 +1,127 @@
+"""Requests that are sent again where that can do no harm, and failures that are the classes the server raised."""
+
+import asyncio
+import json
+import os
+import random
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+from service.client.addresses import ATTRIBUTIONS, SCORES
+from trainer.errors import AssayError, InvalidInput, RunFailed, error_of
+
+KEY_VARIABLE = "ASSAY_API_KEY"
+
+_HARMLESS = frozenset({SCORES, ATTRIBUTIONS, "/v1/comparisons"})
+"""Posts that change nothing."""
+
+_AGAIN = frozenset({429, 500, 502, 503, 504})
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How often and how long a request is tried."""
+
+    attempts: int = 6
+    """Tries in all; 1 never tries again."""
+    pause_seconds: float = 0.5
+    """Before the second try, twice that before the third and so on, each longer or shorter by up to a half."""
+    longest_pause_seconds: float = 30.0
+    """Also where Retry-After asks for more."""
+    retry_seconds: float = 180.0
+    """No try begins later than this."""
+
+    def pause(self, attempt: int, retry_after: float | None) -> float:
+        """Seconds to wait after try number ``attempt``, counted from 1: at least what the server asks for."""
+        own = self.pause_seconds * 2.0 ** (attempt - 1) * random.uniform(0.5, 1.5)
+        asked = 0.0 if retry_after is None else retry_after * random.uniform(1.0, 1.25)
+        return min(max(own, asked), self.longest_pause_seconds)
+
+
+class Requests:
+    """Sends JSON over connections that stay open. Every failure is one of ``trainer.errors``."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        api_key: str | None,
+        timeout_seconds: float,
+        patience: Patience,
+        transport: httpx.AsyncBaseTransport | None,
+    ) -> None:
+        self._url = url.rstrip("/")
+        self._patience = patience
+        key = api_key or os.environ.get(KEY_VARIABLE)
+        if key is not None and not (key.isascii() and key.isprintable()):
+            raise InvalidInput(f"{KEY_VARIABLE} holds no key; `assay keys create` makes one")
+        headers = {"authorization": f"Bearer {key}"} if key else {}
+        timeout = httpx.Timeout(timeout_seconds, connect=min(timeout_seconds, 10.0))
+        self._http = httpx.AsyncClient(base_url=self._url, timeout=timeout, transport=transport, headers=headers)
+
+    async def close(self) -> None:
+        """Give the connections back."""
+        await self._http.aclose()
+
+    async def get(self, path: str, **query: str | int | None) -> httpx.Response:
+        """Raises what the server raised; RunFailed where none answers."""
+        given = {name: value for name, value in query.items() if value is not None}
+        return await self._send("GET", path, params=given)
+
+    async def post(self, path: str, body: Any = None) -> httpx.Response:  # noqa: ANN401 - any JSON
+        """Send JSON. Raises as ``get``."""
+        if body is None:
+            return await self._send("POST", path)
+        # escaped as ASCII: half a surrogate pair is then the server's to judge, not a crash here
+        content = json.dumps(body)
+        return await self._send("POST", path, content=content, headers={"content-type": "application/json"})
+
+    async def _send(self, method: str, path: str, **arguments: Any) -> httpx.Response:  # noqa: ANN401 - httpx's own
+        patience = self._patience
+        tries = patience.attempts if method == "GET" or path in _HARMLESS else 1
+        until = time.monotonic() + patience.retry_seconds
+        failure: AssayError
+        for attempt in range(1, tries + 1):
+            try:
+                answer = await self._http.request(method, path, **arguments)
+            except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
+                raise InvalidInput(f"{self._url} is not an address; write http://HOST:PORT") from error
+            except httpx.HTTPError as error:
+                failure, again, asked = self._no_answer(error), True, None
+                failure.__cause__ = error
+            else:
+                if answer.is_success:
+                    return answer
+                failure, again = failure_of(answer, self._url), answer.status_code in _AGAIN
+                asked = _retry_after(answer)
+            pause = patience.pause(attempt, asked)
+            if not again or attempt == tries or time.monotonic() + pause > until:
+                raise failure
+            await asyncio.sleep(pause)
+        raise AssertionError("the last try returns or raises")
+
+    def _no_answer(self, error: httpx.HTTPError) -> RunFailed:
+        if isinstance(error, httpx.TimeoutException):
+            return RunFailed(f"{self._url} did not answer in time")
+        return RunFailed(f"cannot reach {self._url} ({error}); is `assay serve` running there?")
+
+
+def failure_of(answer: httpx.Response, url: str) -> AssayError:
+    """The error that a problem stands for."""
+    try:
+        problem = answer.json()
+        code, detail = str(problem["code"]), str(problem["detail"])
+        errors = problem.get("errors", [])
+        pointer = errors[0].get("pointer") if errors else None
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return RunFailed(f"{url} answered {answer.status_code} without saying why; is it an Assay server?")
+    return error_of(code, detail, pointer=pointer)
+
+
+def _retry_after(answer: httpx.Response) -> float | None:
+    """Seconds, in which Assay writes it; a date is left to the pauses of our own."""
+    asked = answer.headers.get("retry-after", "")
+    return float(asked) if asked.isascii() and asked.isdecimal() else None

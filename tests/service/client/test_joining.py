@@ -1,0 +1,206 @@
+"""Scores asked for together travel together, and each caller gets its own."""
+
+import asyncio
+import json
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from service.client import AssayClient, AsyncAssayClient
+from service.client.joining import MAX_JOINED_CHARACTERS, split
+from service.client.requests import Patience
+from service.score_schema import MAX_ITEMS, MAX_PAIRS, Score, ScoreAnswer, ScoreItem, ScoreRequest
+from trainer.errors import Conflict, InvalidInput, NotFound, RunFailed
+
+
+class Lengths(httpx.AsyncBaseTransport):
+    """Scores a response by its length; fails a request that holds the word ``poison``."""
+
+    def __init__(self, version: Callable[[int], int] = lambda number: 1) -> None:
+        self.requests: list[ScoreRequest] = []
+        self._version = version
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        body = ScoreRequest.model_validate_json(await request.aread())
+        self.requests.append(body)
+        number = len(self.requests)
+        await asyncio.sleep(0.01)
+        if "poison" in body.model_dump_json():
+            return httpx.Response(422, json={"code": "invalid_input", "detail": "poison"})
+        scorers = [
+            {"scorer": s, "name": s, "version": self._version(number), "output": "score", "kind": "reward_model"}
+            | {"orientation": "higher_is_better", "template_hash": "", "calibration": None, "pointwise": False}
+            | {"contrasts": [], "prefer": None}
+            for s in body.scorers
+        ]
+        cell = {"probability": None, "tokens": 1, "truncated_tokens": 0}
+        items = [
+            {"id": item.id, "scores": [dict.fromkeys(body.scorers, cell | {"score": len(r)}) for r in item.texts()]}
+            for item in body.items
+        ]
+        return httpx.Response(200, json={"scorers": scorers, "items": items})
+
+
+def asyncio_client(transport: Lengths, **settings: Any) -> AsyncAssayClient:
+    return AsyncAssayClient("http://assay", transport=transport, patience=Patience(attempts=1), **settings)
+
+
+def item(response: str, **more: Any) -> dict[str, Any]:
+    return {"prompt": "p", "response": response, **more}
+
+
+def scores_of(answer: ScoreAnswer) -> list[float]:
+    cells = [cell for item in answer.items for row in item.scores for cell in row.values()]
+    return [cell.score for cell in cells if isinstance(cell, Score)]
+
+
+def test_calls_at_about_the_same_time_travel_in_one_request_and_each_gets_its_own() -> None:
+    transport = Lengths()
+
+    async def scenario() -> list[ScoreAnswer]:
+        async with asyncio_client(transport) as client:
+            return await asyncio.gather(*(client.score_items(["s"], [item("x" * n)]) for n in range(1, 51)))
+
+    answers = asyncio.run(scenario())
+    assert [scores_of(answer) for answer in answers] == [[n] for n in range(1, 51)]
+    assert len(transport.requests) == 1
+
+
+def test_threads_join_as_well() -> None:
+    transport = Lengths()
+
+    with (
+        AssayClient("http://assay", transport=transport, window_seconds=0.2) as client,
+        ThreadPoolExecutor(16) as threads,
+    ):
+        answers = list(threads.map(lambda n: client.score_items(["s"], [item("x" * n)]), range(1, 17)))
+    assert [scores_of(answer) for answer in answers] == [[n] for n in range(1, 17)]
+    assert len(transport.requests) <= 2
+
+
+def test_only_those_who_ask_the_same_of_the_same_travel_together() -> None:
+    transport = Lengths()
+
+    async def scenario() -> None:
+        async with asyncio_client(transport) as client:
+            await asyncio.gather(
+                client.score_items(["s"], [item("a")]),
+                client.score_items(["t"], [item("a")]),
+                client.score_items(["s"], [item("a")], "truncate_prompt"),
+                client.score_items(["s"], [item("b")]),
+            )
+
+    asyncio.run(scenario())
+    sent = sorted((request.scorers[0], request.on_overlong, len(request.items)) for request in transport.requests)
+    assert sent == [("s", "error", 2), ("s", "truncate_prompt", 1), ("t", "error", 1)]
+
+
+def test_a_long_list_travels_in_requests_as_large_as_may_be_and_at_the_same_time() -> None:
+    transport = Lengths()
+    items = [item("x" * (n % 7 + 1), id=n) for n in range(2 * MAX_ITEMS + 5)]
+
+    async def scenario() -> ScoreAnswer:
+        async with asyncio_client(transport) as client:
+            return await client.score_items(["s"], items)
+
+    answer = asyncio.run(scenario())
+    assert [one.id for one in answer.items] == list(range(2 * MAX_ITEMS + 5))
+    assert scores_of(answer) == [n % 7 + 1 for n in range(2 * MAX_ITEMS + 5)]
+    assert [len(request.items) for request in transport.requests] == [MAX_ITEMS, MAX_ITEMS, 5]
+
+
+def test_parts_keep_to_every_limit_of_the_server() -> None:
+    many = [ScoreItem(prompt="p", responses=["r"] * 100)] * 50
+    assert [len(part) for part in split(many, 2)] == [20, 20, 10]  # 20 x 100 x 2 = 4000 of 4096 scores
+    long = [ScoreItem(prompt="p" * 1_000_000, response="r")] * 20
+    assert [len(part) for part in split(long, 1)] == [7, 7, 6]
+    assert MAX_JOINED_CHARACTERS == 8_000_000
+    assert MAX_PAIRS == 4096
+
+
+def test_one_callers_fault_is_not_the_others() -> None:
+    transport = Lengths()
+
+    async def scenario() -> list[Any]:
+        async with asyncio_client(transport) as client:
+            calls = [client.score_items(["s"], [item(word)]) for word in ("good", "poison", "fine")]
+            return await asyncio.gather(*calls, return_exceptions=True)
+
+    good, poison, fine = asyncio.run(scenario())
+    assert (scores_of(good), scores_of(fine)) == ([4], [4])
+    assert isinstance(poison, InvalidInput)
+
+
+def test_a_name_that_changes_its_meaning_on_the_way_is_not_papered_over() -> None:
+    transport = Lengths(version=lambda number: number)
+
+    async def scenario() -> None:
+        async with asyncio_client(transport) as client:
+            await client.score_items(["s"], [item("x")] * (MAX_ITEMS + 1))
+
+    with pytest.raises(Conflict, match="name a version"):
+        asyncio.run(scenario())
+
+
+def test_whoever_goes_away_is_not_asked_for() -> None:
+    transport = Lengths()
+
+    async def scenario() -> None:
+        async with asyncio_client(transport, window_seconds=0.05) as client:
+            leaving = asyncio.create_task(client.score_items(["s"], [item("leaving")]))
+            staying = asyncio.create_task(client.score_items(["s"], [item("staying")]))
+            await asyncio.sleep(0.01)
+            leaving.cancel()
+            assert scores_of(await staying) == [7]
+
+    asyncio.run(scenario())
+    assert [[one.response for one in request.items] for request in transport.requests] == [["staying"]]
+
+
+def test_closing_ends_what_is_under_way() -> None:
+    async def scenario() -> None:
+        client = asyncio_client(Lengths())
+        waiting = asyncio.create_task(client.score_items(["s"], [item("x")]))
+        await asyncio.sleep(0.008)
+        await client.close()
+        with pytest.raises((asyncio.CancelledError, RunFailed)):
+            await asyncio.wait_for(waiting, 5)
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("scorers", "items", "pointer"),
+    [
+        (["s"], [], "/items"),
+        (["s"], [item("x"), {"prompt": "p"}], "/items/1"),
+        (["s"], [{"prompt": 3, "response": "r"}], "/items/0/prompt"),
+        ([], [item("x")], "/scorers"),
+        (["a b"], [item("x")], "/scorers/0"),
+    ],
+)
+def test_a_wrong_call_points_at_what_is_wrong(scorers: list[str], items: list[Any], pointer: str) -> None:
+    with AssayClient("http://assay", transport=Lengths()) as client, pytest.raises(InvalidInput) as raised:
+        client.score_items(scorers, items)
+    assert raised.value.pointer == pointer
+
+
+def test_against_a_real_server_joined_scores_are_those_of_requests_of_their_own(
+    serve: Callable[[Any], str], scoring_routes: FastAPI
+) -> None:
+    responses = ["The lamp is red .", "It is blue .", "\ud800", "the color is red ."]
+    with AssayClient(serve(scoring_routes), window_seconds=0.1) as client, ThreadPoolExecutor(8) as threads:
+        alone = [client.post("/v1/scores", {"scorers": ["tiny"], "items": [item(r)]})["items"] for r in responses]
+        joined = list(threads.map(lambda r: client.score_items(["tiny"], [ScoreItem(**item(r))]), responses))
+        with pytest.raises(NotFound, match="no artifact nobody"):
+            client.score_items(["nobody"], [item("r")])
+
+    for (by_itself,), together in zip(alone, joined, strict=True):
+        found = json.loads(together.items[0].model_dump_json())
+        ours, theirs = found["scores"][0]["tiny"], by_itself["scores"][0]["tiny"]
+        assert ours.get("error") == theirs.get("error")
+        assert ours.get("score", 0) == pytest.approx(theirs.get("score", 0), abs=1e-4)
