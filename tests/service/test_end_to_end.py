@@ -42,7 +42,7 @@ def server(settings: Settings) -> Iterator[httpx.Client]:
     """``assay serve`` in a process of its own, on a port of its own."""
     environment = {
         **os.environ,
-        **{f"ASSAY_{name.upper()}": str(value) for name, value in settings.model_dump(exclude_none=True).items()},
+        **{f"ASSAY_{name.upper()}": str(value) for name, value in settings.model_dump(exclude_defaults=True).items()},
         "ASSAY_PORT": "0",
         "PYTHONPATH": str(Path(__file__).parents[2]),
         "PYTHONUNBUFFERED": "1",
