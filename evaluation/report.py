@@ -39,9 +39,14 @@ _KINDS = {"audit": "Audit", "win_rate": "Comparison", "benchmark": "Benchmark", 
 
 
 def write_report(summary: dict[str, Any], evidence: Evidence, path: Path) -> None:
-    """Write one HTML file with verdict, figures, tables and the numbers behind them.
+    """Write what ``render_report`` gives. Raises StorageFailure."""
+    write_atomically(path, render_report(summary, evidence))
 
-    ``summary`` is what a recipe returned; see docs/statistics.md. Raises StorageFailure.
+
+def render_report(summary: dict[str, Any], evidence: Evidence) -> str:
+    """One HTML file with verdict, figures, tables and the numbers behind them.
+
+    ``summary`` is what a recipe returned; see docs/statistics.md.
     """
     environment = Environment(
         loader=PackageLoader("evaluation"),
@@ -51,7 +56,7 @@ def write_report(summary: dict[str, Any], evidence: Evidence, path: Path) -> Non
         lstrip_blocks=True,
     )
     estimates = evidence.estimates
-    page = environment.get_template("report.html").render(
+    return environment.get_template("report.html").render(
         title=summary.get("policy") or Path(str(summary.get("path") or summary.get("name", "responses"))).name,
         kind=_kind(summary, evidence),
         facts=_facts(summary, evidence),
@@ -71,7 +76,6 @@ def write_report(summary: dict[str, Any], evidence: Evidence, path: Path) -> Non
         reading=reading,
         Reading=Reading,
     )
-    write_atomically(path, page)
 
 
 def table(estimates: Sequence[Estimate], statistic: str = "pearson_within", oracle: str | None = None) -> Table:

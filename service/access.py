@@ -68,6 +68,10 @@ async def _caller(request: Request) -> Caller:
     if not await keyring.needed():
         return _without_keys(request)
     if (text := sent_key(request)) is not None:
+        # a browser repeats an address's password by itself, whoever makes it ask
+        repeated = request.headers.get("authorization", "").lower().startswith("basic ")
+        if repeated and (refusal := _from_elsewhere(request)) is not None:
+            return Caller(refusal=refusal)
         return Caller(key=await known_key(keyring, text))
     cookie = request.cookies.get(COOKIE, "")
     if (prefix := session_prefix(cookie)) is not None:
@@ -108,11 +112,17 @@ async def known_key(keyring: Keyring, text: str) -> Key:
     return key
 
 
+def _from_elsewhere(request: Request) -> Forbidden | None:
+    """Why a change that a browser sends on behalf of another site's page is refused; None for any other request."""
+    if request.method in _SAFE or request.headers.get("sec-fetch-site", "none") in {"none", "same-origin"}:
+        return None
+    return Forbidden("a page of another site may not change anything here; make a key and send it")
+
+
 def _without_keys(request: Request) -> Caller:
     """Somebody who needs no key, unless a page of another site sent them through a browser of this machine."""
-    fetched = request.headers.get("sec-fetch-site", "none")
-    if request.method not in _SAFE and fetched not in {"none", "same-origin"}:
-        return Caller(refusal=Forbidden("a page of another site may not change anything here; make a key and send it"))
+    if (refusal := _from_elsewhere(request)) is not None:
+        return Caller(refusal=refusal)
     if request.app.state.local_only and not is_loopback(request.url.hostname or ""):
         return Caller(refusal=Forbidden("without keys only this machine's own names are answered: ask 127.0.0.1"))
     return Caller(free=True)

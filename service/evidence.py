@@ -35,8 +35,13 @@ MOST_POINTS = 600
 def read_evidence(settings: Settings, run_id: str) -> tuple[dict[str, Any], Evidence]:
     """Summary and evidence of a finished run of any kind. Raises NotFound, or InvalidInput before it has any."""
     with open_database(settings) as engine, sessions(engine)() as session:
-        job = queries.get_job(session, run_id, (*EVALUATION_KINDS, *TRAINING_KINDS))
-        evidence = training_of(session, run_id) if job.kind in TRAINING_KINDS else evidence_of(session, run_id)
+        return stored_evidence(session, run_id)
+
+
+def stored_evidence(session: Session, run_id: str) -> tuple[dict[str, Any], Evidence]:
+    """As ``read_evidence``, in a session that is open."""
+    job = queries.get_job(session, run_id, (*EVALUATION_KINDS, *TRAINING_KINDS))
+    evidence = training_of(session, run_id) if job.kind in TRAINING_KINDS else evidence_of(session, run_id)
     if not (evidence.estimates or evidence.metrics):
         raise InvalidInput(f"{run_id} has measured nothing yet: it is {job.status}")
     return {"name": job.name, "kind": job.kind, **(job.result or {})}, evidence

@@ -8,12 +8,13 @@ from collections.abc import Collection
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+from pydantic import BaseModel
+
 from evaluation.judged_columns import is_registered
 from service.settings import Settings
 from trainer.artifacts import ArtifactStore, names_directory
 from trainer.errors import AssayError, Forbidden, InvalidInput
 from trainer.outside import Place, outside
-from trainer.recipe import Recipe
 
 UPLOADS = "uploads"
 """Below the runs' directory: rows that came in a request. Any recipe may name them."""
@@ -36,13 +37,14 @@ class Places:
         self._artifacts = artifacts
         self._expected = frozenset(expected)
 
-    def check(self, recipe: Recipe) -> None:
-        """Raises Forbidden, or InvalidInput for a name nothing is registered under, with a pointer to the field."""
+    def check(self, recipe: BaseModel) -> None:
+        """Of a recipe, or of another body with such fields. Raises Forbidden, or InvalidInput for a name nothing is
+        registered under, with a pointer to the field."""
         for pointer, place, text in outside(recipe):
             try:
                 self._check(place, text)
             except AssayError as error:
-                raise type(error)(f"recipe at {pointer}: {error.detail}", pointer=pointer) from error
+                raise type(error)(f"{pointer}: {error.detail}", pointer=pointer) from error
 
     def _check(self, place: Place, text: str) -> None:
         match place:
@@ -54,8 +56,8 @@ class Places:
                     self._registered(text.partition(":")[0])
             case "model":
                 self._model(text)
-            case "rows":
-                self._rows(text)
+            case "source":
+                self._source(text)
             case "file":
                 if not self._within_roots(text):
                     raise self._unlisted(text)
@@ -64,7 +66,7 @@ class Places:
                 if not plain and not self._within_roots(text):
                     raise self._unlisted(text)
 
-    def _rows(self, text: str) -> None:
+    def _source(self, text: str) -> None:
         hub = _HUB_ID.fullmatch(text) is not None and not names_directory(text) and not text.endswith(_FILES)
         if hub and not self._on_hub(text):  # also where a listed directory could hold something of that name later
             raise self._unlisted(text, hub=True)

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel
 
-Place = Literal["file", "rows", "split", "model", "scorer", "server", "task"]
+Place = Literal["file", "source", "split", "model", "scorer", "server", "task"]
 
 
 @dataclass(frozen=True)
@@ -23,8 +23,11 @@ class Outside:
 LocalPath = Annotated[str, Outside("file")]
 """A file or directory of the machine the recipe runs on."""
 
-RowsPath = Annotated[str, Outside("rows")]
+RowsPath = Annotated[str, Outside("source")]
 """A file or directory of rows, or a data set ``owner/name`` on the Hugging Face hub."""
+
+ModelSource = Annotated[str, Outside("source")]
+"""A directory, or a model ``owner/name`` on the Hugging Face hub; never an artifact."""
 
 SplitOrFile = Annotated[str, Outside("split")]
 """A split of a data set, or a file."""

@@ -1,4 +1,4 @@
-"""Artifacts over HTTP: list them, read a manifest, download, load, unload, delete a version.
+"""Artifacts over HTTP: import and list them, read a manifest, download, load, unload, delete a version.
 
 Names contain slashes and are told apart from versions by `@`, so one path parameter holds both:
 `/v1/artifacts/ganpo-demo/discriminator@1`.
@@ -8,7 +8,7 @@ import re
 from datetime import datetime
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Path, Query, Request, status
+from fastapi import APIRouter, Path, Query, Request, Response, status
 from fastapi.responses import StreamingResponse
 
 from service.access import needs
@@ -19,7 +19,8 @@ from service.db.records import Page
 from service.scoring import ScoringService
 from trainer.artifacts import Artifact, ArtifactKind, ArtifactStore, Manifest, Parent
 from trainer.errors import InvalidInput
-from trainer.recipe import Model
+from trainer.outside import ModelSource
+from trainer.recipe import ArtifactName, Model
 
 router = APIRouter(prefix="/v1", tags=["artifacts"], dependencies=[needs("read", changes="admin")])
 
@@ -63,6 +64,43 @@ class Residence(Model):
     name: str
     version: int
     loaded: bool
+
+
+class ImportRequest(Model):
+    """Body of POST /v1/artifacts."""
+
+    source: ModelSource
+    """An artifact's directory, a directory of Hugging Face files, or `OWNER/NAME[@COMMIT]` on the hub; what the
+    operator lists."""
+    name: ArtifactName
+    """What to publish it as."""
+    kind: Literal["policy", "reward_model"] | None = None
+    """What Hugging Face files are."""
+    architecture: Literal["encoder", "decoder"] | None = None
+    """Of a reward model in Hugging Face files."""
+    pooling: Literal["cls", "mean", "last_token"] | None = None
+
+
+@router.post("/artifacts", status_code=status.HTTP_201_CREATED, summary="Import a model")
+def post_artifact(body: ImportRequest, request: Request, response: Response) -> ArtifactSummary:
+    """Publish a model that was trained elsewhere, after loading it and scoring with it: 409 for pickles and for weights
+    that lack a head, 422 for a classifier of several labels."""
+    from service.places import Places  # these bring the statistics and torch
+    from trainer.importing import import_model
+
+    state = request.app.state
+    if not state.owner:
+        Places(state.settings, state.scoring.artifacts).check(body)
+    artifact = import_model(
+        state.scoring.artifacts,
+        body.source,
+        body.name,
+        kind=body.kind,
+        architecture=body.architecture,
+        pooling=body.pooling,
+    )
+    response.headers["Location"] = f"{request.url.path}/{artifact.reference}"
+    return ArtifactSummary.of(artifact)
 
 
 @router.get("/artifacts", summary="List artifacts")

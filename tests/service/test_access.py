@@ -1,5 +1,6 @@
 """Every route declares what it needs; nobody gets in without it, and the first key closes the door for good."""
 
+import base64
 import logging
 import re
 from collections.abc import Callable, Iterator
@@ -236,6 +237,15 @@ def test_pages_of_other_sites_change_nothing_where_no_key_is_needed(client: Test
         answer = client.post("/v1/training-jobs/x/cancel", headers={"sec-fetch-site": site})
         assert answer.status_code == status, site
     assert client.get("/v1/training-jobs", headers={"sec-fetch-site": "cross-site"}).status_code == 200
+
+
+def test_a_password_that_a_browser_repeats_for_another_site_changes_nothing(
+    client: TestClient, make_key: MakeKey
+) -> None:
+    credentials = base64.b64encode(f"assay:{make_key('admin')}".encode()).decode()
+    for site, status in (("cross-site", 403), ("same-origin", 404), (None, 404)):
+        headers = {"authorization": f"Basic {credentials}", **({"sec-fetch-site": site} if site else {})}
+        assert client.delete("/v1/artifacts/a@1", headers=headers).status_code == status
 
 
 def test_a_local_server_answers_to_no_other_name_until_a_key_exists(settings: Settings) -> None:

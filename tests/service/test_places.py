@@ -59,7 +59,7 @@ def test_every_text_of_every_recipe_says_what_it_names_or_is_known_to_name_nothi
     named = {(model, name): place for model, name, place in found if place is not None}
 
     assert unknown == [], "give these a type of trainer/outside.py"
-    assert named["FileData", "path"] == "rows"
+    assert named["FileData", "path"] == "source"
     assert named["FileData", "validation"] == "split"
     assert named["TrainedPolicy", "path"] == "model"
     assert named["LLMJudgeOracle", "base_url"] == "server"
@@ -141,7 +141,7 @@ def test_rows_that_are_listed(places: Places, path: str) -> None:
     ],
 )
 def test_rows_that_are_not(places: Places, path: str) -> None:
-    with pytest.raises(Forbidden, match=r"recipe at /data/path: .*ASSAY_ALLOWED_ROOTS") as refused:
+    with pytest.raises(Forbidden, match=r"/data/path: .*ASSAY_ALLOWED_ROOTS") as refused:
         places.check(parse_recipe(sft(path=path)))
     assert refused.value.pointer == "/data/path"
 
