@@ -44,7 +44,7 @@ class Places:
             try:
                 self._check(place, text)
             except AssayError as error:
-                raise type(error)(f"{pointer}: {error.detail}", pointer=pointer) from error
+                raise type(error)(f"at {pointer}: {error.detail}", pointer=pointer) from error
 
     def _check(self, place: Place, text: str) -> None:
         match place:

@@ -171,7 +171,7 @@ def test_held_out_rows_are_a_split_or_a_listed_file(places: Places) -> None:
 def test_what_a_stress_test_may_not_name(
     places: Places, changes: dict[str, Any], pointer: str, kind: type[AssayError]
 ) -> None:
-    with pytest.raises(kind, match=f"recipe at {pointer}: ") as refused:
+    with pytest.raises(kind, match=f"at {pointer}: ") as refused:
         places.check(parse_recipe(stress(**changes)))
     assert refused.value.pointer == pointer
 
