@@ -9,7 +9,7 @@ export OMP_NUM_THREADS ?= 1
 export OMP_WAIT_POLICY ?= PASSIVE
 PORT ?= 8000
 
-.PHONY: demo test lint types layers migrations pytest slow study study-gapo clean
+.PHONY: demo test lint types layers migrations pytest slow rehearsal study study-gapo clean
 
 demo: .venv/ready
 	$(BIN)/python -m service.demo --directory $(DEMO) --port $(PORT) $(if $(filter 0,$(SERVE)),--no-serve)
@@ -39,6 +39,10 @@ pytest: .venv/ready
 
 slow: .venv/ready
 	$(BIN)/python -W error -m pytest -m "slow"
+
+# The image's own install step and entry point, in a fresh folder.
+rehearsal: .venv/ready
+	$(BIN)/python -W error -m pytest -m slow tests/docker
 
 # Some half an hour on two quiet cores; killed and started again, it continues.
 study: .venv/ready
