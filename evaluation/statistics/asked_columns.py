@@ -7,7 +7,7 @@ from itertools import combinations
 
 from evaluation.statistics.agreement import STATISTICS, constant_prompts, influences_of, measure
 from evaluation.statistics.asked import Record, Totals
-from evaluation.statistics.bootstrap import Contributions, Floats
+from evaluation.statistics.bootstrap import Contributions, Floats, Known
 from evaluation.statistics.comparison import compare, difference
 from evaluation.statistics.cores import shared_by_cores
 from evaluation.statistics.influence import Influences
@@ -40,7 +40,7 @@ class Columns:
     ) -> None:
         self._single, self._leads, self._rivals = single, leads, rivals
         keys = dict.fromkeys([*single, *(key for pair in (*leads, *rivals) for key in pair)])
-        made: dict[Key, tuple[Column, Floats]] = {}
+        made: dict[Key, tuple[Contributions, Floats]] = {}
         for alike in by_rows(keys):
             columns = shared_by_cores(partial(_column_and_sums, sample, _judged(sample, alike[0])), alike)
             made |= zip(alike, columns, strict=True)
@@ -139,10 +139,11 @@ def _judged(sample: Sample, key: Key) -> Side:
     return Side(rows.prompt, rows.oracle, sample.n_prompts, rows.second, sample.n_second or 1)
 
 
-def _column_and_sums(sample: Sample, judged: Side, key: Key) -> tuple[Column, Floats]:
+def _column_and_sums(sample: Sample, judged: Side, key: Key) -> tuple[Contributions, Floats]:
     rows = sample.rows(key)
     column = Column(rows.prompt, rows.score, judged, sample.n_prompts, rows.second, sample.n_second or 1)
-    return column, column.contributions(None)[0]
+    sums = column.contributions(None)[0]
+    return Known(sums) if rows.second is None else column, sums
 
 
 def _influences_by_name(sums: Floats) -> dict[str, Floats | None]:

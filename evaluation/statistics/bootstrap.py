@@ -24,8 +24,8 @@ from trainer.recipe import Model
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-_NUMBERS_IN_A_BLOCK = 8_000_000
-"""Bounds a matrix of weights to 64 MB; fewer rows at a time would leave the multiplication waiting for memory."""
+_NUMBERS_IN_A_BLOCK = 16_000_000
+"""Bounds a matrix of weights to 128 MB; fewer rows at a time would leave the multiplication waiting for memory."""
 
 _DRAWS_IN_A_STREAM = 250
 """So many draws have a stream of random numbers of their own, and are made by one core."""
@@ -62,6 +62,21 @@ class Contributions(Protocol):
         ...
 
 
+class Known:
+    """Sums by prompt (prompts, width) that are there already, of a column whose only clusters are prompts."""
+
+    def __init__(self, sums: Floats) -> None:
+        self.width = sums.shape[1]
+        self._sums = sums
+
+    def contributions(self, weights: Floats | None) -> Floats:
+        assert weights is None, "a second cluster forms sums anew"
+        return self._sums[None]
+
+    def crossed(self, prompt_weights: Floats, second_weights: Floats) -> Floats:
+        return summed_over_prompts(prompt_weights, self.contributions(second_weights))
+
+
 def summed_over_prompts(prompt_weights: Floats, contributions: Floats) -> Floats:
     """What ``Contributions.crossed`` is wherever each prompt's sums stand for themselves."""
     return np.asarray(np.einsum("bp,bpf->bf", prompt_weights, contributions))
@@ -83,18 +98,23 @@ class Bootstrap:
         if self.n_second is not None:
             return [self._crossed_totals(column, self.n_second) for column in columns]
         result: list[Floats] = []
-        distinct, places = _DistinctSums(), []
-        for column in columns:
+        distinct, places = self._none_yet(columns), []
+        for done, column in enumerate(columns, start=1):
             places.append(distinct.places(column.contributions(None)[0]))
             if distinct.size > _NUMBERS_IN_A_GROUP:
                 result += self._drawn(distinct, places)
-                distinct, places = _DistinctSums(), []
+                distinct, places = self._none_yet(columns[done:]), []
         return result + self._drawn(distinct, places)
+
+    def _none_yet(self, columns: Sequence[Contributions]) -> "_DistinctSums":
+        widths = [column.width for column in columns]
+        most = min(sum(widths), _NUMBERS_IN_A_GROUP // self.n_prompts + 1 + max(widths, default=0))
+        return _DistinctSums(self.n_prompts, most)
 
     def _drawn(self, distinct: "_DistinctSums", places: Sequence[Ints]) -> list[Floats]:
         if not places:
             return []
-        sums, block = distinct.taken(), self._block(1)
+        sums, block = distinct.sums(), self._block(1)
 
         def made_of(stream: _Stream) -> Floats:
             return np.concatenate([weights @ sums for weights in stream.weights(self.n_prompts, block)])
@@ -157,27 +177,25 @@ class _DistinctSums:
     Scorers on the same responses share what is the oracle's, and much is the same for every prompt.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, n_prompts: int, most: int) -> None:
+        """At most ``most`` of them; what is not used of their memory is never touched, and so never there."""
         self._places: dict[bytes, int] = {}
-        self._sums: list[Floats] = []
-        self.size = 0
+        self._sums: Floats = np.empty((most, n_prompts))
+
+    @property
+    def size(self) -> int:
+        """How many numbers are held."""
+        return len(self._places) * int(self._sums.shape[1])
 
     def places(self, sums: Floats) -> Ints:
         """Where each of ``sums`` (prompts, width) stands among the distinct ones, (width,)."""
         found = []
         for each in np.ascontiguousarray(sums.T):
-            digest = blake2b(each).digest()
-            if digest not in self._places:
-                self._places[digest] = len(self._sums)
-                self._sums.append(each.copy())
-                self.size += len(each)
-            found.append(self._places[digest])
+            place = self._places.setdefault(blake2b(each).digest(), len(self._places))
+            self._sums[place] = each
+            found.append(place)
         return np.array(found, dtype=np.int64)
 
-    def taken(self) -> Floats:
-        """The distinct sums (prompts, any); they are given away, to be held once."""
-        sums, self._sums = self._sums, []
-        result = np.empty((len(sums[0]) if sums else 0, len(sums)))
-        for place in reversed(range(len(sums))):
-            result[:, place] = sums.pop()
-        return result
+    def sums(self) -> Floats:
+        """The distinct ones (prompts, any)."""
+        return self._sums[: len(self._places)].T
