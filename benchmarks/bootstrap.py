@@ -1,12 +1,13 @@
 """Speed and memory of the clustered bootstrap against resampling the rows, side by side in one run.
 
-    python benchmarks/bootstrap.py [--rows 1000000] [--scorers 10] [--draws 10000]
+    python benchmarks/bootstrap.py [--rows 1000000] [--scorers 10] [--draws 10000] [--alone]
 
 The peer draws the same prompts and recomputes three correlations from their rows, as a resampling library does; it is
 given few draws and scaled up, for all of them would take hours.
 """
 
 import argparse
+import os
 import resource
 import time
 from collections.abc import Sequence
@@ -28,6 +29,9 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--scorers", type=int, default=10)
     parser.add_argument("--draws", type=int, default=10_000)
+    parser.add_argument(
+        "--alone", action="store_true", help="everything at once, without the peer: its own peak memory"
+    )
     asked = parser.parse_args()
     generator = np.random.default_rng(0)
     prompts = asked.rows // RESPONSES_PER_PROMPT
@@ -38,15 +42,17 @@ def main() -> None:
     length = generator.standard_normal(len(clusters))
     print(f"{len(clusters):,} rows, {prompts:,} prompts, {asked.scorers} scorers, {asked.draws:,} draws", flush=True)
 
-    started = time.perf_counter(), time.process_time()
-    for _ in range(PEER_DRAWS):
-        resample_rows(generator, scores, oracle.reshape(prompts, -1))
-    peer = [seconds * asked.draws / PEER_DRAWS for seconds in elapsed(started)]
-    say(f"rows resampled, three statistics, scaled from {PEER_DRAWS} draws", peer, peer)
+    peer = None
+    if not asked.alone:
+        started = time.perf_counter(), time.process_time()
+        for _ in range(PEER_DRAWS):
+            resample_rows(generator, scores, oracle.reshape(prompts, -1))
+        peer = [seconds * asked.draws / PEER_DRAWS for seconds in elapsed(started)]
+        say(f"rows resampled, three statistics, scaled from {PEER_DRAWS} draws", peer, peer)
 
-    started = time.perf_counter(), time.process_time()
-    correlate(clusters, scores, {"oracle": oracle}, draws=asked.draws, confidence=0.95, seed=0)
-    say("correlations, eight statistics", elapsed(started), peer)
+        started = time.perf_counter(), time.process_time()
+        correlate(clusters, scores, {"oracle": oracle}, draws=asked.draws, confidence=0.95, seed=0)
+        say("correlations, eight statistics", elapsed(started), peer)
 
     started = time.perf_counter(), time.process_time()
     sample = Sample(clusters, None, scores, {"oracle": oracle}, length=length)
@@ -56,13 +62,12 @@ def main() -> None:
     say(f"everything, {numbers} numbers with intervals", elapsed(started), peer)
 
 
-def say(what: str, seconds: Sequence[float], peer: Sequence[float]) -> None:
+def say(what: str, seconds: Sequence[float], peer: Sequence[float] | None) -> None:
     """One line: time on the wall and of the processors, the peer's processor time over ours, memory so far."""
-    ratio, peak = peer[1] / seconds[1], peak_gigabytes()
-    print(
-        f"{seconds[0]:9.1f} s, processor {seconds[1]:9.1f} s, ratio {ratio:6.1f}, peak {peak:.2f} GB: {what}",
-        flush=True,
-    )
+    ratio = "" if peer is None else f"ratio {peer[1] / seconds[1]:6.1f}, "
+    load = ", ".join(f"{each:.1f}" for each in os.getloadavg())
+    spent = f"{seconds[0]:9.1f} s, processor {seconds[1]:9.1f} s"
+    print(f"{spent}, {ratio}peak {peak_gigabytes():.2f} GB, load {load}: {what}", flush=True)
 
 
 def elapsed(started: tuple[float, float]) -> tuple[float, float]:

@@ -1,23 +1,30 @@
 """What choosing the best of N by each scorer buys, and whether more of it is worse."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 
 from evaluation.statistics.asked import Record, Totals, because, undrawn
-from evaluation.statistics.best_of_n import DECLINE, NO_SECOND, ORACLE, TOO_FEW, BestOfN
-from evaluation.statistics.bootstrap import Contributions
+from evaluation.statistics.best_of_n import DECLINE, NO_SECOND, ORACLE, TOO_FEW, BestOfN, Chooser
+from evaluation.statistics.bootstrap import Contributions, Floats
 from evaluation.statistics.comparison import simultaneous
+from evaluation.statistics.cores import shared_by_cores
 from evaluation.statistics.interval import Interval
 from evaluation.statistics.measured import Measured
-from evaluation.statistics.sample import Key, Sample
+from evaluation.statistics.sample import Key, Sample, by_rows
 
 
 class Choices:
     """See ``asked.Family``."""
 
     def __init__(self, sample: Sample, single: Sequence[Key]) -> None:
-        self._columns = {key: _best_of_n(sample, key) for key in single}
+        self._columns: dict[Key, BestOfN] = {}
+        for alike in by_rows(single):
+            rows = sample.rows(alike[0])
+            ceiling = Chooser(rows.prompt, rows.oracle, sample.n_prompts).expected(rows.oracle)
+            columns = shared_by_cores(partial(_best_of_n, sample, ceiling), alike)
+            self._columns |= zip(alike, columns, strict=True)
         self.asked: list[Contributions] = [*self._columns.values()]
 
     def tell(self, totals: Totals, record: Record) -> None:
@@ -31,10 +38,9 @@ class Choices:
             _tell_decline(record, key, [curves[ORACLE, n] for n in column.ns], why)
 
 
-def _best_of_n(sample: Sample, key: Key) -> BestOfN:
+def _best_of_n(sample: Sample, ceiling: Sequence[Floats], key: Key) -> BestOfN:
     rows = sample.rows(key)
-    ranks = [np.unique(values, return_inverse=True)[1] for values in (rows.score, rows.oracle)]
-    return BestOfN(rows.prompt, rows.score, rows.oracle, ranks[0], ranks[1], sample.n_prompts)
+    return BestOfN(rows.prompt, rows.score, rows.oracle, sample.n_prompts, ceiling)
 
 
 def _tell_decline(record: Record, key: Key, path: Sequence[Measured], why: str | None) -> None:

@@ -2,18 +2,20 @@
 
 from collections.abc import Collection, Hashable, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import combinations
 
 from evaluation.statistics.agreement import STATISTICS, constant_prompts, influences_of, measure
 from evaluation.statistics.asked import Record, Totals
-from evaluation.statistics.bootstrap import Contributions, Floats
+from evaluation.statistics.bootstrap import Contributions, Floats, Known
 from evaluation.statistics.comparison import compare, difference
+from evaluation.statistics.cores import shared_by_cores
 from evaluation.statistics.influence import Influences
 from evaluation.statistics.interval import Scale
 from evaluation.statistics.length_control import LENGTH_STATISTICS, LengthSums, length_influences, length_measures
 from evaluation.statistics.measured import Measured
-from evaluation.statistics.sample import Key, Sample
-from evaluation.statistics.sums import WITHIN, Column
+from evaluation.statistics.sample import Key, Sample, by_rows
+from evaluation.statistics.sums import WITHIN, Column, Side
 
 LEAD_WITHIN = "pearson_within_lead_over_"
 """Prefix of the statistics that compare a scorer with a trivial control on the same responses."""
@@ -38,8 +40,12 @@ class Columns:
     ) -> None:
         self._single, self._leads, self._rivals = single, leads, rivals
         keys = dict.fromkeys([*single, *(key for pair in (*leads, *rivals) for key in pair)])
-        self._columns = {key: _column(sample, key) for key in keys}
-        self._sums = {key: column.contributions(None)[0] for key, column in self._columns.items()}
+        made: dict[Key, tuple[Contributions, Floats]] = {}
+        for alike in by_rows(keys):
+            columns = shared_by_cores(partial(_column_and_sums, sample, _judged(sample, alike[0])), alike)
+            made |= zip(alike, columns, strict=True)
+        self._columns = {key: made[key][0] for key in keys}
+        self._sums = {key: made[key][1] for key in keys}
         self._moved = Influences({} if sample.n_second is not None else self._influences())
         self.asked: list[Contributions] = [*self._columns.values()]
         if self._moved.width:
@@ -69,8 +75,7 @@ class Columns:
     def _influences(self) -> dict[Hashable, Floats | None]:
         found: dict[Hashable, Floats | None] = {}
         within: dict[Key, Floats | None] = {}
-        for key, sums in self._sums.items():
-            by_name = {each.name: influences_of(each, sums) for each in STATISTICS}
+        for key, by_name in zip(self._sums, shared_by_cores(_influences_by_name, self._sums.values()), strict=True):
             within[key] = by_name[_WITHIN]
             if key in self._single:
                 found |= {(key, name): each for name, each in by_name.items()}
@@ -86,14 +91,12 @@ class Lengths:
     """Correlations with length, and what remains without it; see ``asked.Family``."""
 
     def __init__(self, sample: Sample, single: Sequence[Key]) -> None:
-        self._columns = {
-            key: _length_sums(sample, key)
-            for key in (
-                sample.key(each.oracle, each.scorer, length=True)
-                for each in single
-                if sample.has_length and each.scorer not in ("length", each.oracle)
-            )
-        }
+        keys = [
+            sample.key(each.oracle, each.scorer, length=True)
+            for each in single
+            if sample.has_length and each.scorer not in ("length", each.oracle)
+        ]
+        self._columns = dict(zip(keys, shared_by_cores(partial(_length_sums, sample), keys), strict=True))
         self._sums = {key: column.contributions(None)[0] for key, column in self._columns.items()}
         influences: dict[Hashable, Floats | None] = {
             (key, name): each
@@ -131,9 +134,20 @@ def rivals_of(sample: Sample, oracles: Collection[str], scorers: Sequence[str]) 
     ]
 
 
-def _column(sample: Sample, key: Key) -> Column:
+def _judged(sample: Sample, key: Key) -> Side:
     rows = sample.rows(key)
-    return Column(rows.prompt, rows.score, rows.oracle, sample.n_prompts, rows.second, sample.n_second or 1)
+    return Side(rows.prompt, rows.oracle, sample.n_prompts, rows.second, sample.n_second or 1)
+
+
+def _column_and_sums(sample: Sample, judged: Side, key: Key) -> tuple[Contributions, Floats]:
+    rows = sample.rows(key)
+    column = Column(rows.prompt, rows.score, judged, sample.n_prompts, rows.second, sample.n_second or 1)
+    sums = column.contributions(None)[0]
+    return Known(sums) if rows.second is None else column, sums
+
+
+def _influences_by_name(sums: Floats) -> dict[str, Floats | None]:
+    return {each.name: influences_of(each, sums) for each in STATISTICS}
 
 
 def _length_sums(sample: Sample, key: Key) -> LengthSums:

@@ -1,7 +1,7 @@
 """Pairs of responses that the oracle tells apart: accuracy by margin of every scorer, calibration of learned ones."""
 
-from collections.abc import Collection, Mapping, Sequence
-from itertools import chain
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 
@@ -12,13 +12,15 @@ from evaluation.statistics.calibration import (
     Fit,
     calibration_measures,
     calibration_numbers,
+    confidence_edges,
     fit_slope,
     temperature_of,
 )
+from evaluation.statistics.cores import shared_by_cores
 from evaluation.statistics.margins import ACCURACY_BY_MARGIN, MARGIN_WIDTH, margin_accuracies, margin_numbers
 from evaluation.statistics.measured import Measured
-from evaluation.statistics.pairs import MOST_WEIGHTED_PAIRS, TOO_MANY, Decided, PairSums, decided_pairs
-from evaluation.statistics.sample import Key, Sample
+from evaluation.statistics.pairs import MOST_WEIGHTED_PAIRS, TOO_MANY, Binned, Decided, Pairs, PairSums, decided_pairs
+from evaluation.statistics.sample import Key, Sample, by_rows
 
 Temperatures = Mapping[tuple[str, str], float]
 """By scorer and oracle, what score differences are to be divided by; absent where nothing would calibrate them."""
@@ -34,20 +36,13 @@ class DecidedPairs:
         self._fitted_here = temperatures is None
         self._fits: dict[Key, Fit] = {}
         self._columns: dict[Key, PairSums | None] = dict.fromkeys(single)
-        for (oracle, _), keys in _by_rows(single).items():
+        for keys in by_rows(single):
             decided = _decided(sample, keys[0])
-            for key in keys if decided is not None else ():
-                assert decided is not None
-                rows = sample.rows(key)
-                pairs = decided.scored(rows.score)
-                numbers = margin_numbers(pairs)
-                if key.scorer in learned:
-                    slope = fit_slope(pairs)
-                    known = temperature_of(slope) if temperatures is None else temperatures.get((key.scorer, oracle))
-                    self._fits[key] = Fit(slope, known)
-                    numbers = chain(numbers, calibration_numbers(pairs, self._fits[key]))
-                responses = np.bincount(rows.prompt, minlength=sample.n_prompts).astype(np.float64)
-                self._columns[key] = PairSums(pairs, numbers, responses)
+            if decided is None:
+                continue
+            found = shared_by_cores(partial(_fitted_and_summed, sample, decided, learned, temperatures), keys)
+            self._columns |= {key: column for key, (_, column) in zip(keys, found, strict=True)}
+            self._fits |= {key: fit for key, (fit, _) in zip(keys, found, strict=True) if fit is not None}
         self.asked: list[Contributions] = [each for each in self._columns.values() if each is not None]
 
     def tell(self, totals: Totals, record: Record) -> None:
@@ -72,23 +67,38 @@ class DecidedPairs:
 
 def fit_temperatures(sample: Sample, scorers: Sequence[str], oracles: Sequence[str]) -> dict[tuple[str, str], float]:
     """What calibrates each scorer to each oracle in this sample."""
-    found = {}
-    for keys in _by_rows([sample.key(oracle, scorer) for oracle in oracles for scorer in scorers]).values():
+    found: dict[tuple[str, str], float] = {}
+    for keys in by_rows([sample.key(oracle, scorer) for oracle in oracles for scorer in scorers]):
         decided = _decided(sample, keys[0])
-        for key in keys if decided is not None else ():
-            assert decided is not None
-            temperature = temperature_of(fit_slope(decided.scored(sample.rows(key).score)))
-            if temperature is not None:
-                found[key.scorer, key.oracle] = temperature
+        if decided is None:
+            continue
+        slopes = shared_by_cores(partial(_slope, sample, decided), keys)
+        fitted = {(key.scorer, key.oracle): temperature_of(slope) for key, slope in zip(keys, slopes, strict=True)}
+        found |= {names: temperature for names, temperature in fitted.items() if temperature is not None}
     return found
 
 
-def _by_rows(keys: Sequence[Key]) -> dict[tuple[str, bytes], list[Key]]:
-    """Columns that have the oracle and the rows in common, and so the pairs."""
-    found: dict[tuple[str, bytes], list[Key]] = {}
-    for key in keys:
-        found.setdefault((key.oracle, key.usable), []).append(key)
-    return found
+def _slope(sample: Sample, decided: Decided, key: Key) -> float | None:
+    return fit_slope(decided.scored(sample.rows(key).score))
+
+
+def _fitted_and_summed(
+    sample: Sample, decided: Decided, learned: Collection[str], temperatures: Temperatures | None, key: Key
+) -> tuple[Fit | None, PairSums]:
+    rows = sample.rows(key)
+    pairs = decided.scored(rows.score)
+    responses = np.bincount(rows.prompt, minlength=sample.n_prompts).astype(np.float64)
+    if key.scorer not in learned:
+        return None, PairSums(pairs, margin_numbers, responses)
+    slope = fit_slope(pairs)
+    known = temperature_of(slope) if temperatures is None else temperatures.get((key.scorer, key.oracle))
+    fit = Fit(slope, known, confidence_edges(pairs))
+
+    def numbers(few: Pairs) -> Iterator[Binned]:
+        yield from margin_numbers(few)
+        yield from calibration_numbers(few, fit)
+
+    return fit, PairSums(pairs, numbers, responses)
 
 
 def _decided(sample: Sample, key: Key) -> Decided | None:

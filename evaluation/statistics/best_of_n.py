@@ -43,34 +43,48 @@ def choices(most_responses: int) -> tuple[int, ...]:
     return tuple(sorted({*(n for n in _GRID if n <= largest), min(largest, _GRID[-1])}))
 
 
-class BestOfN:
-    """Per prompt [n, present, proxy by N, oracle by N, ceiling by N]; see ``bootstrap.Contributions``.
+class Chooser:
+    """Whoever takes the best of N by some values (rows,) of each prompt's responses; ``prompt`` (rows,) is sorted.
 
     Prompts with fewer responses than the largest N are left out, so that every N is about the same prompts.
-    ``prompt`` (rows,) is sorted; ``score_rank`` and ``oracle_rank`` (rows,) are dense ranks of the finite values.
     """
 
+    def __init__(self, prompt: Ints, values: Floats, n_prompts: int) -> None:
+        self.sizes = np.bincount(prompt, minlength=n_prompts)
+        self.ns = choices(int(self.sizes.max(initial=0)))
+        self.large = self.sizes >= self.ns[-1]
+        rows = np.flatnonzero(self.large[prompt])
+        self._prompt = prompt[rows]
+        rank = np.unique(values[rows], return_inverse=True)[1]
+        by_rank = order(self._prompt, rank)
+        self._rows = rows[by_rank]
+        self._chances = _chances(self._prompt, rank[by_rank], self.ns)
+
+    def expected(self, values: Floats) -> list[Floats]:
+        """By N the mean of other ``values`` (rows,) of the choice, (prompts,)."""
+        values = values[self._rows]
+        by_prompt = (np.bincount(self._prompt, each * values, len(self.sizes)) for each in self._chances)
+        return [np.asarray(each, dtype=np.float64) for each in by_prompt]
+
+
+class BestOfN:
+    """Per prompt [n, present, proxy by N, oracle by N, ceiling by N]; see ``bootstrap.Contributions``."""
+
     def __init__(
-        self, prompt: Ints, score: Floats, oracle: Floats, score_rank: Ints, oracle_rank: Ints, n_prompts: int
+        self, prompt: Ints, score: Floats, oracle: Floats, n_prompts: int, ceiling: Sequence[Floats] | None = None
     ) -> None:
-        sizes = np.bincount(prompt, minlength=n_prompts)
-        self.ns = choices(int(sizes.max(initial=0)))
-        large = sizes >= self.ns[-1]
-        usable = large[prompt]
-        prompt, score, oracle = prompt[usable], score[usable], oracle[usable]
-        by_score = _chances(prompt, score_rank[usable], self.ns)
-        by_oracle = _chances(prompt, oracle_rank[usable], self.ns)
-
-        def expected(chances: Floats, values: Floats) -> list[Floats]:
-            return [np.asarray(np.bincount(prompt, each * values, n_prompts), dtype=np.float64) for each in chances]
-
+        """``ceiling``, where known, is what the oracle expects of its own choices from these rows."""
+        chooser = Chooser(prompt, score, n_prompts)
+        self.ns, large = chooser.ns, chooser.large
+        if ceiling is None:
+            ceiling = Chooser(prompt, oracle, n_prompts).expected(oracle)
         self._sums = np.stack(
             [
-                np.where(large, sizes, 0).astype(np.float64),
-                (large & (sizes > 0)).astype(np.float64),
-                *expected(by_score, score),
-                *expected(by_score, oracle),
-                *expected(by_oracle, oracle),
+                np.where(large, chooser.sizes, 0).astype(np.float64),
+                (large & (chooser.sizes > 0)).astype(np.float64),
+                *chooser.expected(score),
+                *chooser.expected(oracle),
+                *ceiling,
             ],
             axis=-1,
         )
@@ -133,18 +147,22 @@ def gao_weights(ns: Sequence[int]) -> Floats:
     return np.asarray(np.linalg.pinv(np.stack([d, -d * d], axis=-1)) if len(ns) else np.zeros((2, 0)))
 
 
-def _chances(prompt: Ints, rank: Ints, ns: Sequence[int]) -> Floats:
-    """Per N and row the probability of being chosen, (len(ns), rows)."""
-    by_rank = order(prompt, rank)
+def _chances(prompt: Ints, rank: Ints, ns: Sequence[int]) -> list[Floats]:
+    """By N the probability of being chosen (rows,); rows are sorted by prompt and rank, the worst first."""
     starts, sizes = runs(prompt)
-    size = np.repeat(sizes, sizes)
-    place = np.arange(len(prompt)) - np.repeat(starts, sizes)  # from 0, the worst first
-    tie_starts, tie_sizes = runs(prompt, rank[by_rank])
-    result = np.empty((len(ns), len(prompt)))
-    for row, n in zip(result, ns, strict=True):
-        in_order = _choose_ratio(place, size, n)
-        shared = np.add.reduceat(in_order, tie_starts) / tie_sizes if len(tie_starts) else in_order
-        row[by_rank] = np.repeat(shared, tie_sizes)
+    # prompts with equally many responses have the same probabilities, which are looked up
+    different, which = np.unique(sizes, return_inverse=True)
+    first = np.cumsum(different) - different
+    place, size = np.arange(different.sum()) - np.repeat(first, different), np.repeat(different, different)
+    at = np.arange(len(prompt)) + np.repeat(first[which] - starts, sizes)
+    tie_starts, tie_sizes = runs(prompt, rank)
+    tied = len(tie_starts) < len(prompt)
+    result = []
+    for n in ns:
+        chances = _choose_ratio(place, size, n)[at]
+        if tied:
+            chances = np.repeat(np.add.reduceat(chances, tie_starts) / tie_sizes, tie_sizes)
+        result.append(chances)
     return result
 
 

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from evaluation.statistics.cores import shared_by_cores
 from trainer.recipe import Model
 
 Floats = NDArray[np.float64]
@@ -25,6 +26,9 @@ Ints = NDArray[np.int64]
 
 _NUMBERS_IN_A_BLOCK = 16_000_000
 """Bounds a matrix of weights to 128 MB; fewer rows at a time would leave the multiplication waiting for memory."""
+
+_DRAWS_IN_A_STREAM = 250
+"""So many draws have a stream of random numbers of their own, and are made by one core."""
 
 _NUMBERS_IN_A_GROUP = 64_000_000
 """Bounds the per-prompt sums held at once to 512 MB; more columns are drawn for in turn, with the same draws."""
@@ -58,6 +62,21 @@ class Contributions(Protocol):
         ...
 
 
+class Known:
+    """Sums by prompt (prompts, width) that are there already, of a column whose only clusters are prompts."""
+
+    def __init__(self, sums: Floats) -> None:
+        self.width = sums.shape[1]
+        self._sums = sums
+
+    def contributions(self, weights: Floats | None) -> Floats:
+        assert weights is None, "a second cluster forms sums anew"
+        return self._sums[None]
+
+    def crossed(self, prompt_weights: Floats, second_weights: Floats) -> Floats:
+        return summed_over_prompts(prompt_weights, self.contributions(second_weights))
+
+
 def summed_over_prompts(prompt_weights: Floats, contributions: Floats) -> Floats:
     """What ``Contributions.crossed`` is wherever each prompt's sums stand for themselves."""
     return np.asarray(np.einsum("bp,bpf->bf", prompt_weights, contributions))
@@ -79,19 +98,28 @@ class Bootstrap:
         if self.n_second is not None:
             return [self._crossed_totals(column, self.n_second) for column in columns]
         result: list[Floats] = []
-        distinct, places = _DistinctSums(), []
-        for column in columns:
+        distinct, places = self._none_yet(columns), []
+        for done, column in enumerate(columns, start=1):
             places.append(distinct.places(column.contributions(None)[0]))
             if distinct.size > _NUMBERS_IN_A_GROUP:
                 result += self._drawn(distinct, places)
-                distinct, places = _DistinctSums(), []
+                distinct, places = self._none_yet(columns[done:]), []
         return result + self._drawn(distinct, places)
+
+    def _none_yet(self, columns: Sequence[Contributions]) -> "_DistinctSums":
+        widths = [column.width for column in columns]
+        most = min(sum(widths), _NUMBERS_IN_A_GROUP // self.n_prompts + 1 + max(widths, default=0))
+        return _DistinctSums(self.n_prompts, most)
 
     def _drawn(self, distinct: "_DistinctSums", places: Sequence[Ints]) -> list[Floats]:
         if not places:
             return []
-        sums = distinct.taken()
-        totals = np.concatenate([weights @ sums for weights in self._prompt_weights(self._block(1))])
+        sums, block = distinct.sums(), self._block(1)
+
+        def made_of(stream: _Stream) -> Floats:
+            return np.concatenate([weights @ sums for weights in stream.weights(self.n_prompts, block)])
+
+        totals = np.concatenate(shared_by_cores(made_of, self._streams(0)))
         return [totals[:, place] for place in places]
 
     def weights(self, width: int) -> Iterator[Floats]:
@@ -99,25 +127,48 @@ class Bootstrap:
 
         For statistics that are no function of sums; ``width`` numbers are made of each weight.
         """
-        return self._prompt_weights(self._block(width))
+        block = self._block(width)
+        for stream in self._streams(0):
+            yield from stream.weights(self.n_prompts, block)
 
     def _crossed_totals(self, column: Contributions, n_second: int) -> Floats:
         # within-prompt sums are not linear in the second weights, so each draw forms its own
         block = self._block(4 * column.width)  # beside the contributions stand their temporaries
-        blocks = zip(self._prompt_weights(block), self._second_weights(n_second, block), strict=True)
-        return np.concatenate([column.crossed(w, v) for w, v in blocks])
+
+        def made_of(streams: tuple[_Stream, _Stream]) -> Floats:
+            prompts, seconds = streams
+            blocks = zip(prompts.weights(self.n_prompts, block), seconds.weights(n_second, block), strict=True)
+            return np.concatenate([column.crossed(w, v) for w, v in blocks])
+
+        return np.concatenate(shared_by_cores(made_of, zip(self._streams(0), self._streams(1), strict=True)))
 
     def _block(self, width: int) -> int:
         return max(1, _NUMBERS_IN_A_BLOCK // (self.n_prompts * width))
 
-    def _prompt_weights(self, block: int) -> Iterator[Floats]:
-        return _multinomial(self._seeds()[0], self.n_prompts, self.draws, block)
+    def _streams(self, clustering: int) -> "list[_Stream]":
+        """Those of the prompts, 0, or of the second clusters, 1."""
+        seed = np.random.SeedSequence(self.seed).spawn(2)[clustering]
+        firsts = range(0, self.draws, _DRAWS_IN_A_STREAM)
+        sizes = [min(_DRAWS_IN_A_STREAM, self.draws - first) for first in firsts]
+        return [_Stream(*each) for each in zip(seed.spawn(len(sizes)), sizes, strict=True)]
 
-    def _second_weights(self, n_second: int, block: int) -> Iterator[Floats]:
-        return _multinomial(self._seeds()[1], n_second, self.draws, block)
 
-    def _seeds(self) -> list[np.random.SeedSequence]:
-        return np.random.SeedSequence(self.seed).spawn(2)
+@dataclass(frozen=True)
+class _Stream:
+    """Some draws whose random numbers depend on no other draws, so that any core can make them."""
+
+    seed: np.random.SeedSequence
+    draws: int
+
+    def weights(self, size: int, block: int) -> Iterator[Floats]:
+        """Yield matrices (at most ``block``, size) of multinomial counts, the same counts whatever the block."""
+        generator = np.random.default_rng(self.seed)
+        for first in range(0, self.draws, block):
+            weights = np.empty((min(block, self.draws - first), size))
+            for row in weights:
+                # counting uniform picks is the multinomial, and far faster than drawing its binomials one by one
+                row[:] = np.bincount(generator.integers(size, size=size, dtype=np.uint32), minlength=size)
+            yield weights
 
 
 class _DistinctSums:
@@ -126,38 +177,25 @@ class _DistinctSums:
     Scorers on the same responses share what is the oracle's, and much is the same for every prompt.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, n_prompts: int, most: int) -> None:
+        """At most ``most`` of them; what is not used of their memory is never touched, and so never there."""
         self._places: dict[bytes, int] = {}
-        self._sums: list[Floats] = []
-        self.size = 0
+        self._sums: Floats = np.empty((most, n_prompts))
+
+    @property
+    def size(self) -> int:
+        """How many numbers are held."""
+        return len(self._places) * int(self._sums.shape[1])
 
     def places(self, sums: Floats) -> Ints:
         """Where each of ``sums`` (prompts, width) stands among the distinct ones, (width,)."""
         found = []
         for each in np.ascontiguousarray(sums.T):
-            digest = blake2b(each).digest()
-            if digest not in self._places:
-                self._places[digest] = len(self._sums)
-                self._sums.append(each.copy())
-                self.size += len(each)
-            found.append(self._places[digest])
+            place = self._places.setdefault(blake2b(each).digest(), len(self._places))
+            self._sums[place] = each
+            found.append(place)
         return np.array(found, dtype=np.int64)
 
-    def taken(self) -> Floats:
-        """The distinct sums (prompts, any); they are given away, to be held once."""
-        sums, self._sums = self._sums, []
-        result = np.empty((len(sums[0]) if sums else 0, len(sums)))
-        for place in reversed(range(len(sums))):
-            result[:, place] = sums.pop()
-        return result
-
-
-def _multinomial(seed: np.random.SeedSequence, size: int, draws: int, block: int) -> Iterator[Floats]:
-    """Yield matrices (at most ``block``, size) of multinomial counts, the same counts whatever the block."""
-    generator = np.random.default_rng(seed)
-    for first in range(0, draws, block):
-        weights = np.empty((min(block, draws - first), size))
-        for row in weights:
-            # counting uniform picks is the multinomial, and far faster than drawing its binomials one by one
-            row[:] = np.bincount(generator.integers(size, size=size), minlength=size)
-        yield weights
+    def sums(self) -> Floats:
+        """The distinct ones (prompts, any)."""
+        return self._sums[: len(self._places)].T

@@ -21,7 +21,7 @@ import numpy as np
 
 from evaluation.statistics.bootstrap import Floats
 from evaluation.statistics.measured import Measured, measured
-from evaluation.statistics.pairs import Binned, Pairs, equal_mass_bins
+from evaluation.statistics.pairs import Binned, Pairs, bin_edges, blocks, in_bins
 
 SLOPE, BRIER, ECE, TEMPERATURE = (
     "calibration_slope",
@@ -61,37 +61,50 @@ class Fit:
     temperature: float | None
     """What differences are divided by; fitted elsewhere or here."""
 
+    edges: Floats
+    """|D| between one bin of confidence and the next."""
+
+
+def confidence_edges(pairs: Pairs) -> Floats:
+    """What divides the pairs into bins of equally many by their confidence sigma(|D|), and so by |D|."""
+    return bin_edges(np.abs(pairs.difference), BINS)
+
 
 def fit_slope(pairs: Pairs) -> float | None:
     """b where the likelihood's slope is 0: Newton's steps within what must hold it, and halving where they leave it.
 
     The likelihood is concave, so its slope sum D sigma(-b D) falls as b rises, and its sign says on which side b is.
     """
-    scale = float(np.sqrt(np.mean(pairs.difference**2))) if len(pairs.difference) else 0.0
-    if scale == 0 or not (pairs.difference.min() < 0 < pairs.difference.max()):
+    d = pairs.difference
+    scale = float(np.sqrt(d @ d / len(d))) if len(d) else 0.0
+    if scale == 0 or not (d.min() < 0 < d.max()):
         return None
-    x = pairs.difference / scale
-    few = _slope(x[::_EVERY], 0.0) if len(x) > _MANY else None
-    b = _slope(x, 0.0 if few is None else few)
+    few = _slope(d[::_EVERY], scale, 0.0) if len(d) > _MANY else None
+    b = _slope(d, scale, 0.0 if few is None else few)
     return None if b is None or abs(b) >= _STEEPEST / 2 else b / scale
 
 
-def _slope(x: Floats, b: float) -> float | None:
-    """b of the differences ``x``, searched from ``b`` on; None where it is not found."""
+def _slope(d: Floats, scale: float, b: float) -> float | None:
+    """b of the differences ``d`` in units of ``scale``, searched from ``b`` on; None where it is not found."""
     low, high = -_STEEPEST, _STEEPEST
     for _ in range(_STEPS):
-        p = _sigmoid(-b * x)
-        slope = float(p @ x)
+        slope, curvature = np.sum([_derivatives(d[block] / scale, b) for block in blocks(len(d))], axis=0)
         low, high = (b, high) if slope > 0 else (low, b)
-        p -= p * p
-        p *= x
-        curvature = float(p @ x)
         proposed = b + slope / curvature if curvature > 0 else np.inf
         step = (proposed if low < proposed < high else (low + high) / 2) - b
-        b += step
+        b += float(step)
         if abs(step) < 1e-10 * (1 + abs(b)):
             return b
     return None
+
+
+def _derivatives(x: Floats, b: float) -> tuple[float, float]:
+    """Slope sum x sigma(-b x) of the likelihood and its curvature sum x^2 sigma(-b x) sigma(b x)."""
+    p = _sigmoid(-b * x)
+    slope = float(p @ x)
+    p -= p * p
+    p *= x
+    return slope, float(p @ x)
 
 
 def temperature_of(slope: float | None) -> float | None:
@@ -110,8 +123,8 @@ def calibration_numbers(pairs: Pairs, fit: Fit) -> Iterator[Binned]:
     plain, tempered = _sigmoid(d), _sigmoid(d / (fit.temperature or 1.0))
     yield Binned((1 - plain) ** 2)
     yield Binned((1 - tempered) ** 2)
-    bins = equal_mass_bins(np.abs(d), BINS)
-    yield Binned(np.ones_like(d), bins, BINS)
+    bins = in_bins(np.abs(d), fit.edges)
+    yield Binned(None, bins, BINS)
     yield Binned((1 + np.sign(d)) / 2, bins, BINS)
     yield Binned(np.maximum(plain, 1 - plain), bins, BINS)
     yield Binned(np.maximum(tempered, 1 - tempered), bins, BINS)

@@ -20,21 +20,21 @@ _DIRECT = 4
 
 
 def kendall_terms(x: Ints, y: Ints) -> Floats:
-    """Per row what it adds to ``(C - D, C + D + T_y, C + D + T_x)`` in first order, (rows, 3), up to one factor.
+    """Per row what it adds to ``(C - D, C + D + T_y, C + D + T_x)`` in first order, (3, rows), up to one factor.
 
     ``x`` and ``y`` (rows,) are dense ranks from 0. tau-b is the first sum over the root of the other two's product.
     """
     n = len(x)
     if not n:
-        return np.zeros((0, 3))
+        return np.zeros((3, 0))
     count_x, count_y = np.bincount(x), np.bincount(y)
     below_x, below_y = np.cumsum(count_x) - count_x, np.cumsum(count_y) - count_y
     concordance = 4 * _both_below(x, y) + n - 2 * (below_x[x] + below_y[y]) - count_x[x] - count_y[y]
     # rows that tie with this one in one or both count half or a quarter as much as those below it
     both, length = _runs_of_equal_pairs(x, y)
     concordance += 2 * (_below_among_equal(x, y) + _below_among_equal(y, x)) + length[both]
-    counts = np.stack([concordance, n - count_x[x], n - count_y[y]], axis=-1).astype(np.float64)
-    terms: Floats = (2 * counts - counts.mean(axis=0)) / n
+    counts = np.stack([concordance, n - count_x[x], n - count_y[y]], dtype=np.float64)
+    terms: Floats = (2 * counts - counts.mean(axis=1, keepdims=True)) / n
     return terms
 
 
@@ -68,7 +68,7 @@ def _both_below(x: Ints, y: Ints) -> Ints:
     n = len(x)
     at = order(y, int(x.max(initial=0)) - x)
     number = np.empty(n, dtype=np.int32)
-    number[np.argsort(x[at][::-1], kind="stable")] = np.arange(n, dtype=np.int32)
+    number[order(x[at][::-1], np.arange(n))] = np.arange(n, dtype=np.int32)
     number = number[::-1]
     below = np.empty(n, dtype=np.int64)
     below[at] = _lower_before(number)[number]
@@ -87,11 +87,12 @@ def _lower_before(number: NDArray[np.int32]) -> NDArray[np.int32]:
     count = np.zeros_like(groups)
     for bit in reversed(range(_DIRECT, bits)):
         ones = ((groups >> bit) & 1).astype(bool)
-        np.add(count, np.cumsum(~ones, axis=1, dtype=np.int32), out=count, where=ones)
-        half = len(groups), 1 << bit
+        zeros_before = np.cumsum(~ones, axis=1, dtype=np.int32)
+        zeros, ones, half = ~ones.ravel(), ones.ravel(), (len(groups), 1 << bit)
+        above = np.compress(ones, count) + np.compress(ones, zeros_before)
+        parts = (np.compress(zeros, groups), np.compress(ones, groups)), (np.compress(zeros, count), above)
         groups, count = (
-            np.concatenate([each[~ones].reshape(half), each[ones].reshape(half)], axis=1).reshape(-1, 1 << bit)
-            for each in (groups, count)
+            np.concatenate([low.reshape(half), high.reshape(half)], axis=1).reshape(-1, 1 << bit) for low, high in parts
         )
     # few numbers are compared one with another faster than they are divided
     for apart in range(1, 1 << _DIRECT):

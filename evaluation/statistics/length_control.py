@@ -46,7 +46,7 @@ class LengthSums:
             values - (np.bincount(prompt, weights=values, minlength=n_prompts) / count)[prompt]
             for values in map(standardised, (score, oracle, length))
         )
-        moments = np.stack([np.ones_like(x), x, y, z, x * x, y * y, z * z, x * y, x * z, y * z], axis=-1)
+        moments = [np.ones_like(x), x, y, z, x * x, y * y, z * z, x * y, x * z, y * z]
         self._cells = summed(moments, prompt, n_prompts, second, n_second)
 
     def contributions(self, weights: Floats | None) -> Floats:

@@ -24,7 +24,7 @@ def margin_numbers(pairs: Pairs) -> Iterator[Binned]:
     quartile = pairs.decided.quartile
     agrees = (1 + np.sign(pairs.difference)) / 2
     yield Binned(agrees, quartile, QUARTILES)
-    yield Binned(np.ones_like(agrees), quartile, QUARTILES)
+    yield Binned(None, quartile, QUARTILES)
 
 
 def margin_accuracies(sums: Floats, totals: Floats | None, start: int) -> list[Measured]:

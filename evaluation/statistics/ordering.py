@@ -6,8 +6,17 @@ from evaluation.statistics.bootstrap import Floats, Ints
 
 
 def order(group: Ints, rank: Ints) -> Ints:
+    """Row numbers by group and rank, ties in any order."""
+    return np.argsort(_key(group, rank))
+
+
+def stable_order(group: Ints, rank: Ints) -> Ints:
     """Row numbers by group and rank, ties as they come. Rows sorted by group make this a sort of short runs."""
-    return np.argsort(group * (int(rank.max(initial=0)) + 1) + rank, kind="stable")
+    return np.argsort(_key(group, rank), kind="stable")
+
+
+def _key(group: Ints, rank: Ints) -> Ints:
+    return group * (int(rank.max(initial=0)) + 1) + rank
 
 
 def runs(first: Ints, *others: Ints) -> tuple[Ints, Ints]:

@@ -1,16 +1,17 @@
 """Pairs of responses to one prompt that the oracle tells apart, listed one by one, and sums over them."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
+from numpy.typing import NDArray
 
 from evaluation.statistics.bootstrap import Floats, Ints
 from evaluation.statistics.ordering import runs
 
 MOST_PAIRS = 20_000_000
-"""Listed pairs take 24 bytes each; more of them have no margins and no calibration, and say so."""
+"""Listed pairs take 21 bytes each and 8 more for every scorer at work; more of them have no margins and no calibration,
+and say so."""
 
 QUARTILES = 4
 
@@ -24,32 +25,37 @@ _LARGEST = 1e150
 
 _NUMBERS_IN_A_BLOCK = 16_000_000
 
+_PAIRS_IN_A_BLOCK = 1 << 15
+"""What is made of so many pairs stays in a core's own cache."""
+
+Rows = NDArray[np.int32]
+Bins = NDArray[np.uint8]
+
 
 @dataclass(frozen=True)
 class Decided:
-    """Which pairs of rows the oracle tells apart, each with the response that it prefers first."""
+    """Which pairs of rows the oracle tells apart, sorted by prompt, each with the response that it prefers first."""
 
-    prompt: Ints
-    preferred: Ints
-    other: Ints
+    prompt: Rows
+    preferred: Rows
+    other: Rows
     """Row numbers."""
 
     margin: Floats
     """Judgement of the preferred response minus judgement of the other; above 0."""
 
+    quartile: Bins
+    """Which quarter of the margins each pair's is in, from 0; the same for every scorer."""
+
     seconds: tuple[Ints, Ints] | None
     """Second clusters of the two responses."""
 
-    @cached_property
-    def quartile(self) -> Ints:
-        """Which quarter of the margins each pair's is in, from 0; the same for every scorer."""
-        return equal_mass_bins(self.margin, QUARTILES)
-
     def scored(self, score: Floats) -> "Pairs":
         """The pairs with what a scorer (rows,) makes of them."""
+        difference = np.empty(len(self.preferred))
         with np.errstate(over="ignore"):
-            difference = score[self.preferred]
-            difference -= score[self.other]
+            for block in blocks(len(difference)):
+                np.subtract(score[self.preferred[block]], score[self.other[block]], out=difference[block])
         return Pairs(self, np.clip(difference, -_LARGEST, _LARGEST, out=difference))
 
 
@@ -61,11 +67,19 @@ class Pairs:
     difference: Floats
     """Score of the preferred response minus score of the other."""
 
+    def in_blocks(self) -> "Iterator[Pairs]":
+        """The same pairs, few at a time, without the second clusters."""
+        of = self.decided
+        for block in blocks(len(self.difference)):
+            few = Decided(
+                of.prompt[block], of.preferred[block], of.other[block], of.margin[block], of.quartile[block], None
+            )
+            yield Pairs(few, self.difference[block])
 
-def list_pairs(prompt: Ints, score: Floats, oracle: Floats, second: Ints | None) -> Pairs | None:
-    """Every decided pair of one scorer, as ``decided_pairs`` gives those of all."""
-    decided = decided_pairs(prompt, oracle, second)
-    return None if decided is None else decided.scored(score)
+
+def blocks(count: int) -> Iterator[slice]:
+    """Of so many pairs, few at a time; of none, none once."""
+    return (slice(first, first + _PAIRS_IN_A_BLOCK) for first in range(0, max(count, 1), _PAIRS_IN_A_BLOCK))
 
 
 def decided_pairs(prompt: Ints, oracle: Floats, second: Ints | None) -> Decided | None:
@@ -73,47 +87,44 @@ def decided_pairs(prompt: Ints, oracle: Floats, second: Ints | None) -> Decided 
     starts, sizes = runs(prompt)
     if (sizes * (sizes - 1) // 2).sum() > MOST_PAIRS:
         return None
-    firsts, others = [np.zeros(0, dtype=np.int64)], [np.zeros(0, dtype=np.int64)]
-    for size in np.unique(sizes[sizes >= 2]):
-        rows = starts[sizes == size]
-        one, other = np.triu_indices(int(size), k=1)
-        firsts.append((rows[:, None] + one).ravel())
-        others.append((rows[:, None] + other).ravel())
-    first, other = np.concatenate(firsts), np.concatenate(others)
+    row = np.arange(len(prompt), dtype=np.int32)
+    after = np.repeat(starts + sizes, sizes) - row - 1  # with so many later responses to its prompt a row is paired
+    first = np.repeat(row, after)
+    other = np.arange(len(first), dtype=np.int32)
+    other -= np.repeat((np.cumsum(after) - after - row - 1).astype(np.int32), after)
     margin = oracle[first] - oracle[other]
     if not margin.all():
         decided = margin != 0
         first, other, margin = first[decided], other[decided], margin[decided]
-    first, other = np.where(margin > 0, first, other), np.where(margin > 0, other, first)
-    seconds = None if second is None else (second[first], second[other])
-    return Decided(prompt[first], first, other, np.abs(margin), seconds)
+    preferred, other = np.where(margin > 0, first, other), np.where(margin > 0, other, first)
+    margin = np.abs(margin, out=margin)
+    seconds = None if second is None else (second[preferred], second[other])
+    quartile = equal_mass_bins(margin, QUARTILES)
+    return Decided(prompt[first].astype(np.int32), preferred, other, margin, quartile, seconds)
 
 
 @dataclass(frozen=True)
 class Binned:
     """A number of each pair, summed by bin: ``bins`` sums of it."""
 
-    values: Floats
-    bin: Ints | None = None
+    values: Floats | None
+    """None counts the pairs."""
+
+    bin: Bins | None = None
     bins: int = 1
 
 
 class PairSums:
     """Sums over pairs of several numbers, side by side, after the number of responses; see ``Contributions``."""
 
-    def __init__(self, pairs: Pairs, numbers: Iterable[Binned], responses: Floats) -> None:
-        """``responses`` (prompts,): how many rows each prompt has. Numbers are taken one by one."""
-        self._decided = pairs.decided if pairs.decided.seconds is not None else None
-        # only a second clustering weights pairs anew; those of many scorers are not kept for nothing
-        self._numbers = [] if self._decided is None else list(numbers)
-        prompt, n_prompts = pairs.decided.prompt, len(responses)
-        sums = [responses[:, None]]
-        for each in self._numbers or numbers:
-            key = prompt if each.bin is None else prompt * each.bins + each.bin
-            by_bin = np.asarray(np.bincount(key, each.values, n_prompts * each.bins), dtype=np.float64)
-            sums.append(by_bin.reshape(n_prompts, each.bins))
-        self._sums = np.concatenate(sums, axis=1)
+    def __init__(self, pairs: Pairs, numbers: Callable[[Pairs], Iterable[Binned]], responses: Floats) -> None:
+        """``responses`` (prompts,): how many rows each prompt has. ``numbers`` are asked for of few pairs at a time."""
+        self._decided = pairs.decided
+        self._sums = _summed_by_prompt(pairs, numbers, responses)
         self.width = self._sums.shape[1]
+        weighted = pairs.decided.seconds is not None and len(pairs.difference) <= MOST_WEIGHTED_PAIRS
+        # only a second clustering weights pairs anew; those of many scorers are not kept for nothing
+        self._columns = np.concatenate([_spread_out(each, pairs) for each in numbers(pairs)], 1) if weighted else None
 
     def contributions(self, weights: Floats | None) -> Floats:
         """As ``Contributions`` says, for whole prompts alone: pairs of two second clusters have no weight of one."""
@@ -123,31 +134,63 @@ class PairSums:
     def crossed(self, prompt_weights: Floats, second_weights: Floats) -> Floats:
         """NaN where there are more than ``MOST_WEIGHTED_PAIRS``."""
         totals = np.full((len(prompt_weights), self.width), np.nan)
-        decided = self._decided
-        if decided is None or decided.seconds is None or len(decided.prompt) > MOST_WEIGHTED_PAIRS:
+        prompt, seconds, columns = self._decided.prompt, self._decided.seconds, self._columns
+        if seconds is None or columns is None:
             return totals
-        prompt = decided.prompt
-        columns = np.concatenate([_spread_out(each, len(prompt)) for each in self._numbers], axis=1)
         totals[:, 0] = prompt_weights @ self._sums[:, 0]
         block = max(1, _NUMBERS_IN_A_BLOCK // max(1, len(prompt)))
         for first in range(0, len(totals), block):
             draws = slice(first, first + block)
             weight = prompt_weights[draws][:, prompt]
-            for second in decided.seconds:
+            for second in seconds:
                 weight *= second_weights[draws][:, second]
             totals[draws, 1:] = weight @ columns
         return totals
 
 
-def _spread_out(number: Binned, size: int) -> Floats:
+def _summed_by_prompt(pairs: Pairs, numbers: Callable[[Pairs], Iterable[Binned]], responses: Floats) -> Floats:
+    """(prompts, 1 + sums): how many responses, and every number summed over the prompt's pairs, by bin."""
+    sums = responses[:, None]
+    for block in pairs.in_blocks():
+        prompt = block.decided.prompt.astype(np.int64)
+        first, last = (int(prompt[0]), int(prompt[-1])) if len(prompt) else (0, -1)
+        prompt -= first
+        found = np.concatenate([_by_bin(each, prompt, last + 1 - first) for each in numbers(block)], axis=1)
+        if sums.shape[1] == 1:
+            sums = np.concatenate([sums, np.zeros((len(responses), found.shape[1]))], axis=1)
+        sums[first : last + 1, 1:] += found  # a prompt may begin in one block and end in the next
+    return sums
+
+
+def _by_bin(number: Binned, prompt: Ints, n_prompts: int) -> Floats:
+    """Sums (prompts, bins) over pairs of each prompt and bin."""
+    key = prompt if number.bin is None else prompt * number.bins + number.bin
+    sums = np.bincount(key, number.values, n_prompts * number.bins)
+    return np.asarray(sums, dtype=np.float64).reshape(n_prompts, number.bins)
+
+
+def _spread_out(number: Binned, pairs: Pairs) -> Floats:
+    size = len(pairs.difference)
     columns = np.zeros((size, number.bins))
-    columns[np.arange(size), 0 if number.bin is None else number.bin] = number.values
+    columns[np.arange(size), 0 if number.bin is None else number.bin] = 1 if number.values is None else number.values
     return columns
 
 
-def equal_mass_bins(values: Floats, bins: int) -> Ints:
+def equal_mass_bins(values: Floats, bins: int) -> Bins:
     """Which of ``bins`` bins of equally many values each value is in, from 0; equal values are in one bin."""
+    return in_bins(values, bin_edges(values.copy(), bins))
+
+
+def bin_edges(values: Floats, bins: int) -> Floats:
+    """What divides ``values``, which are put into another order, into ``bins`` bins of equally many, (bins - 1,)."""
     if not len(values):
-        return np.zeros(0, dtype=np.int64)
-    edges = np.quantile(values, np.arange(1, bins) / bins)
-    return np.searchsorted(edges, values, side="left").astype(np.int64)
+        return np.zeros(bins - 1)
+    return np.quantile(values, np.arange(1, bins) / bins, overwrite_input=True)
+
+
+def in_bins(values: Floats, edges: Floats) -> Bins:
+    """How many edges each value is above."""
+    found = np.zeros(len(values), dtype=np.uint8)
+    for edge in edges:
+        found += values > edge
+    return found

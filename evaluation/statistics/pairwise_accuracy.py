@@ -8,7 +8,7 @@ all three, Kendall's tau-b of the prompt is (2 (C + T / 2) - (C + D + T)) over t
 import numpy as np
 
 from evaluation.statistics.bootstrap import Floats, Ints
-from evaluation.statistics.ordering import order, placed, runs
+from evaluation.statistics.ordering import order, placed, runs, stable_order
 
 MOST_RESPONSES_FOR_WEIGHTED_PAIRS = 2048
 """Weighted pairs are listed one by one; beyond this many responses to one prompt that is gigabytes."""
@@ -26,7 +26,7 @@ def pair_counts(prompt: Ints, score: Ints, oracle: Ints, n_prompts: int) -> Floa
     the oracle, a discordant pair is an inversion of the scores.
     """
     by_score = order(prompt, score)
-    by_oracle = by_score[order(prompt, oracle[by_score])]  # and by score where the oracle ties
+    by_oracle = by_score[stable_order(prompt, oracle[by_score])]  # and by score where the oracle ties
     pairs = _pairs(np.bincount(prompt, minlength=n_prompts))
     tied_score = _tied_pairs(n_prompts, prompt, score[by_score])
     tied_oracle = _tied_pairs(n_prompts, prompt, oracle[by_oracle])

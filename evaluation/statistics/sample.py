@@ -1,6 +1,6 @@
 """The rows that statistics are taken of: sorted by prompt, with prompts and second clusters numbered from 0."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -88,7 +88,8 @@ class Sample:
 
     def rows(self, key: Key) -> Rows:
         """What the key's rows have."""
-        usable = self._usable(key)
+        known = self._usable(key)
+        usable = slice(None) if known.all() else known  # nothing is copied where nothing is missing
         return Rows(
             self._prompt[usable],
             self._scores[key.scorer][usable],
@@ -111,6 +112,14 @@ class Sample:
 
     def _usable(self, key: Key) -> NDArray[np.bool_]:
         return np.unpackbits(np.frombuffer(key.usable, np.uint8), count=self.n_rows).astype(bool)
+
+
+def by_rows(keys: Iterable[Key]) -> list[list[Key]]:
+    """The keys divided by what they have in common: the oracle and the rows, and so its pairs and ranks."""
+    found: dict[tuple[str, bytes], list[Key]] = {}
+    for key in keys:
+        found.setdefault((key.oracle, key.usable), []).append(key)
+    return list(found.values())
 
 
 def _finite_or_nan(values: Floats) -> Floats:

@@ -26,8 +26,7 @@ class SpreadSums:
     def __init__(self, prompt: Ints, values: Floats, n_prompts: int, second: Ints | None, n_second: int) -> None:
         self.scale = scale_of(values)
         x = standardised(values)
-        moments = np.stack([np.ones_like(x), x, x * x], axis=-1)
-        self._cells = summed(moments, prompt, n_prompts, second, n_second)
+        self._cells = summed([np.ones_like(x), x, x * x], prompt, n_prompts, second, n_second)
 
     def contributions(self, weights: Floats | None) -> Floats:
         n, s, ss = np.moveaxis(weighted(self._cells, weights), -1, 0)

@@ -4,6 +4,8 @@ Rows are kept as deviations from their prompt's means, beside those means, so th
 differ by much more than the responses to one of them.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from evaluation.statistics.bootstrap import Floats, Ints, summed_over_prompts
@@ -32,6 +34,21 @@ _ROUNDING = 1e-9
 """Of sums of squared ranks, which are multiples of a quarter."""
 
 
+class Side:
+    """Scores or judgements (rows,) and their ranks: what of a column does not depend on its other side.
+
+    Columns of one oracle share it. Arguments are those of ``Column``.
+    """
+
+    def __init__(self, prompt: Ints, values: Floats, n_prompts: int, second: Ints | None, n_second: int) -> None:
+        _, dense, counts = np.unique(values, return_inverse=True, return_counts=True)
+        self.dense: Ints = dense
+        self.values, self.ranks, self.prompt_ranks = (
+            _Deviations(each, prompt, n_prompts, second, n_second)
+            for each in (standardised(values), standardised(mid_ranks(dense, counts)), mid_ranks_within(prompt, dense))
+        )
+
+
 class Column:
     """One scorer against one oracle on the rows where both are known; see ``bootstrap.Contributions``.
 
@@ -42,19 +59,26 @@ class Column:
     width = 31
 
     def __init__(
-        self, prompt: Ints, score: Floats, oracle: Floats, n_prompts: int, second: Ints | None, n_second: int
+        self,
+        prompt: Ints,
+        score: Floats | Side,
+        oracle: Floats | Side,
+        n_prompts: int,
+        second: Ints | None,
+        n_second: int,
     ) -> None:
-        self._cells = _CellSums(standardised(score), standardised(oracle), prompt, n_prompts, second, n_second)
-        ranks = [np.unique(values, return_inverse=True, return_counts=True)[1:] for values in (score, oracle)]
-        dense_x, dense_y = ranks[0][0], ranks[1][0]
-        pooled = [standardised(mid_ranks(*each)) for each in ranks]
-        self._rank_cells = _CellSums(pooled[0], pooled[1], prompt, n_prompts, second, n_second)
-        within = [mid_ranks_within(prompt, dense) for dense in (dense_x, dense_y)]
-        self._prompt_rank_cells = _CellSums(within[0], within[1], prompt, n_prompts, second, n_second)
-        self._kendall = summed(kendall_terms(dense_x, dense_y), prompt, n_prompts, second, n_second)
-        self._pairs = pair_counts(prompt, dense_x, dense_y, n_prompts)
+        x, y = (
+            each if isinstance(each, Side) else Side(prompt, each, n_prompts, second, n_second)
+            for each in (score, oracle)
+        )
+        where = (prompt, n_prompts, second, n_second)
+        self._cells = _CellSums(x.values, y.values, *where)
+        self._rank_cells = _CellSums(x.ranks, y.ranks, *where)
+        self._prompt_rank_cells = _CellSums(x.prompt_ranks, y.prompt_ranks, *where)
+        self._kendall = summed(kendall_terms(x.dense, y.dense), *where)
+        self._pairs = pair_counts(prompt, x.dense, y.dense, n_prompts)
         # only a second clustering weights the rows anew; many columns of a million rows are not kept for nothing
-        self._rows = None if second is None else (prompt, dense_x, dense_y, n_prompts, second)
+        self._rows = None if second is None else (prompt, x.dense, y.dense, n_prompts, second)
 
     def contributions(self, weights: Floats | None) -> Floats:
         """Sums (draws, prompts, 31) in the places named above."""
@@ -83,14 +107,26 @@ class Column:
         return summed_over_prompts(prompt_weights, self.contributions(second_weights))
 
 
+class _Deviations:
+    """Prompt means m (n_prompts,) of values, deviations d (rows,), sums of d and d^2 by prompt and second cluster."""
+
+    def __init__(self, values: Floats, prompt: Ints, n_prompts: int, second: Ints | None, n_second: int) -> None:
+        count = np.maximum(np.bincount(prompt, minlength=n_prompts), 1)
+        self.mean: Floats = np.bincount(prompt, weights=values, minlength=n_prompts) / count
+        self.rows: Floats = values - self.mean[prompt]
+        self.sums = summed([self.rows, self.rows * self.rows], prompt, n_prompts, second, n_second)
+
+
 class _CellSums:
     """Sums over the rows of each prompt and second cluster: [n, Dx, Dy, Dxx, Dyy, Dxy] of deviations D."""
 
-    def __init__(self, x: Floats, y: Floats, prompt: Ints, n_prompts: int, second: Ints | None, n_second: int) -> None:
-        self.mean_x, dx = _about_prompt_means(x, prompt, n_prompts)
-        self.mean_y, dy = _about_prompt_means(y, prompt, n_prompts)
-        moments = np.stack([np.ones_like(dx), dx, dy, dx * dx, dy * dy, dx * dy], axis=-1)
-        self.sums = summed(moments, prompt, n_prompts, second, n_second)
+    def __init__(
+        self, x: _Deviations, y: _Deviations, prompt: Ints, n_prompts: int, second: Ints | None, n_second: int
+    ) -> None:
+        self.mean_x, self.mean_y = x.mean, y.mean
+        both = summed([np.ones_like(x.rows), x.rows * y.rows], prompt, n_prompts, second, n_second)
+        in_turn = both[..., 0], x.sums[..., 0], y.sums[..., 0], x.sums[..., 1], y.sums[..., 1], both[..., 1]
+        self.sums = np.stack(in_turn, axis=-1)
 
     def weighted(self, weights: Floats | None) -> Floats:
         """Sums of deviations (draws, prompts, 6)."""
@@ -113,13 +149,6 @@ class _CellSums:
         )
 
 
-def _about_prompt_means(values: Floats, prompt: Ints, n_prompts: int) -> tuple[Floats, Floats]:
-    """Prompt means (n_prompts,) and each row's deviation from its prompt's."""
-    count = np.maximum(np.bincount(prompt, minlength=n_prompts), 1)
-    means = np.bincount(prompt, weights=values, minlength=n_prompts) / count
-    return means, values - means[prompt]
-
-
 def standardised(values: Floats) -> Floats:
     """Mean 0 and variance 1, safe from overflow; zeros where all values are equal."""
     if not len(values) or values.min() == values.max():
@@ -130,10 +159,15 @@ def standardised(values: Floats) -> Floats:
     return deviation
 
 
-def summed(values: Floats, prompt: Ints, n_prompts: int, second: Ints | None, n_second: int) -> Floats:
-    """Sums of ``values`` (rows, any) over the rows of each prompt and second cluster, (prompts, seconds, any)."""
+def summed(
+    values: Sequence[Floats] | Floats, prompt: Ints, n_prompts: int, second: Ints | None, n_second: int
+) -> Floats:
+    """Sums of ``values``, any number of (rows,), over the rows of each prompt and second cluster.
+
+    They are (prompts, seconds, any).
+    """
     cell = prompt if second is None else prompt * n_second + second
-    sums = [np.bincount(cell, weights=each, minlength=n_prompts * n_second) for each in values.T]
+    sums = [np.bincount(cell, weights=each, minlength=n_prompts * n_second) for each in values]
     return np.stack(sums, axis=-1, dtype=np.float64).reshape(n_prompts, n_second, len(sums))
 
 

@@ -26,8 +26,7 @@ from evaluation.statistics.bootstrap import Floats
 def best_of_n(score: list[float] | Floats, oracle: list[float] | Floats, prompts: int = 1) -> BestOfN:
     """Equally many responses to each prompt."""
     x, y = np.asarray(score, dtype=np.float64), np.asarray(oracle, dtype=np.float64)
-    ranks = [np.unique(values, return_inverse=True)[1] for values in (x, y)]
-    return BestOfN(np.repeat(np.arange(prompts), len(x) // prompts), x, y, ranks[0], ranks[1], prompts)
+    return BestOfN(np.repeat(np.arange(prompts), len(x) // prompts), x, y, prompts)
 
 
 def value(column: BestOfN, curve: str, n: float) -> float:
@@ -86,8 +85,7 @@ def test_a_scorer_that_the_oracle_contradicts_loses_by_choosing() -> None:
 def test_prompts_with_too_few_responses_for_the_largest_n_are_left_out_of_every_n() -> None:
     prompt = np.array([0] * 16 + [1] * 3)
     oracle = np.concatenate([np.arange(16.0), [100.0, 100.0, 100.0]])
-    ranks = np.unique(oracle, return_inverse=True)[1]
-    column = BestOfN(prompt, oracle, oracle, ranks, ranks, 2)
+    column = BestOfN(prompt, oracle, oracle, 2)
     found = column.measures(None)
     assert {each.n_prompts for each in found.values()} == {1}
     assert value(column, ORACLE, 1) == pytest.approx(7.5)

@@ -47,12 +47,28 @@ def test_draws_depend_on_the_seed_and_on_nothing_else(monkeypatch: pytest.Monkey
     assert not np.allclose(other, together[0])
 
 
+def test_draws_are_the_same_however_many_cores_make_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    columns = [Values(np.random.default_rng(seed).standard_normal((30, 2))) for seed in range(3)]
+    for n_second in (None, 5):
+        found = []
+        for cores in (1, 3):
+            monkeypatch.setattr("evaluation.statistics.cores._cores", lambda cores=cores: cores)
+            found.append(np.stack(Bootstrap(30, n_second, 1_100, seed=3).totals(columns)))  # four streams and a half
+        assert found[0].shape == (3, 1_100, 2)
+        np.testing.assert_array_equal(*found)
+
+
+def test_no_two_streams_of_draws_are_alike() -> None:
+    draws = np.concatenate(list(Bootstrap(40, None, 1_000, seed=3).weights(1)))
+    assert len(np.unique(draws, axis=0)) == 1_000
+
+
 def test_a_second_cluster_is_drawn_independently_of_the_prompts() -> None:
     ones = Values(np.ones((20, 1)))
     [totals] = Bootstrap(20, 7, 200, seed=5).totals([ones])
     assert totals.tolist() == [[140.0]] * 200  # 20 prompts times 7 policies, however they are drawn
     square = Bootstrap(20, 20, 50, seed=5)
-    [prompts], [policies] = square._prompt_weights(50), square._second_weights(20, 50)
+    [[prompts], [policies]] = [stream.weights(20, 50) for which in (0, 1) for stream in square._streams(which)]
     assert abs(np.corrcoef(prompts.ravel(), policies.ravel())[0, 1]) < 0.1  # of 1,000 pairs, the error is 0.03
 
 

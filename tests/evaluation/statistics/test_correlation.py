@@ -121,8 +121,9 @@ def test_sums_give_what_resampling_the_rows_gives(crossed: bool) -> None:
     policies = np.tile([0, 1, 2, 3, 3, 3], 8)
     draws = 60
     bootstrap = Bootstrap(8, 4, draws, seed=9)
-    prompt_draws = np.concatenate(list(bootstrap._prompt_weights(draws)))
-    policy_draws = np.concatenate(list(bootstrap._second_weights(4, draws))) if crossed else np.ones((draws, 4))
+    prompt_draws = np.concatenate(list(bootstrap.weights(1)))
+    [policy_stream] = bootstrap._streams(1)
+    policy_draws = np.concatenate(list(policy_stream.weights(4, draws))) if crossed else np.ones((draws, 4))
     resampled: dict[str, list[float | None]] = {name: [] for name in STATISTICS}
     ranks = stats.rankdata(x), stats.rankdata(y)
     for prompt_draw, policy_draw in zip(prompt_draws, policy_draws, strict=True):
