@@ -11,7 +11,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import httpx
 
@@ -156,12 +156,15 @@ class ChatServer:
 
 
 def check_base_url(base_url: str) -> str:
-    """``base_url`` without its last slash. Raises ValueError for anything but http(s), or where it holds a password."""
+    """``base_url`` without its last slash. Raises ValueError for anything but http(s), where it holds a password, and
+    where its path climbs: whoever allows an address by its beginning means what lies below it."""
     parts = urlsplit(base_url)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise ValueError("base_url is an address such as http://127.0.0.1:8001/v1")
     if parts.username or parts.password or {"?", "#"} & set(base_url):
         raise ValueError(f"base_url must hold no secret; put the key into {KEY_VARIABLE}")
+    if {".", ".."} & set(unquote(parts.path).replace("\\", "/").split("/")):
+        raise ValueError("base_url is to say its path without . and ..")
     return base_url.rstrip("/")
 
 

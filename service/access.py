@@ -24,7 +24,7 @@ from service.security.sessions import COOKIE, is_session, session_prefix
 from trainer.errors import AssayError, Forbidden, Unauthenticated
 
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
-_FORWARDED = ("forwarded", "x-forwarded-for", "via")
+_FORWARDED = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip", "via")
 _HOW = "send a key as `Authorization: Bearer KEY` or `x-api-key: KEY`; `assay keys create` makes one"
 
 
@@ -69,8 +69,7 @@ async def _caller(request: Request) -> Caller:
         return _without_keys(request)
     if (text := sent_key(request)) is not None:
         # a browser repeats an address's password by itself, whoever makes it ask
-        repeated = request.headers.get("authorization", "").lower().startswith("basic ")
-        if repeated and (refusal := _from_elsewhere(request)) is not None:
+        if text == _key_of_address(request) and (refusal := _from_elsewhere(request)) is not None:
             return Caller(refusal=refusal)
         return Caller(key=await known_key(keyring, text))
     cookie = request.cookies.get(COOKIE, "")
@@ -84,13 +83,18 @@ async def _caller(request: Request) -> Caller:
 def sent_key(request: Request) -> str | None:
     """The key a request carries in its headers."""
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
-    match scheme.lower():
-        case "bearer":
-            return token.strip()
-        case "basic":  # of an address with a password, all that some trainers can be told
-            return _password(token.strip())
-        case _:
-            return request.headers.get("x-api-key")
+    if scheme.lower() == "bearer":
+        return token.strip()
+    if (text := request.headers.get("x-api-key")) is not None:
+        return text
+    # of an address with a password, all that some trainers can be told; any other is of a proxy before us
+    return _key_of_address(request)
+
+
+def _key_of_address(request: Request) -> str | None:
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    password = _password(token.strip()) if scheme.lower() == "basic" else ""
+    return password if prefix_of(password) is not None else None
 
 
 def _password(credentials: str) -> str:
@@ -115,6 +119,8 @@ async def known_key(keyring: Keyring, text: str) -> Key:
 def _from_elsewhere(request: Request) -> Forbidden | None:
     """Why a change that a browser sends on behalf of another site's page is refused; None for any other request."""
     if request.method in _SAFE or request.headers.get("sec-fetch-site", "none") in {"none", "same-origin"}:
+        return None
+    if request.headers.get("origin") in request.app.state.settings.cors_origins:
         return None
     return Forbidden("a page of another site may not change anything here; make a key and send it")
 
@@ -204,4 +210,5 @@ def caller_of(request: Request) -> Caller:
 def _from_this_machine(request: Request) -> bool:
     client = request.client
     forwarded = any(name in request.headers for name in _FORWARDED)
-    return client is not None and is_loopback(client.host) and not forwarded
+    local = client is not None and is_loopback(client.host) and is_loopback(request.url.hostname or "")
+    return local and not forwarded

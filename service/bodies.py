@@ -48,7 +48,7 @@ class Bodies:
             body = await self._read(headers, receive, self._limit(scope))
             if body is None:
                 return {"type": "http.disconnect"}
-            if "json" in headers.get("content-type", "") and too_deep(body):
+            if "json" in headers.get("content-type", "").lower() and too_deep(body):
                 raise InvalidInput(f"body: nested more than {MAX_DEPTH} deep", pointer="")
             return {"type": "http.request", "body": body, "more_body": False}
 

@@ -95,7 +95,7 @@ class Settings(BaseSettings):
     log_format: Literal["text", "json"] = "text"
     """How the log is written: lines for people, or one JSON object a line and a line for every request."""
 
-    compat_scorer: str | None = None
+    compat_scorer: str | None = Field(None, max_length=300, pattern=r"^[!-~]+$")
     """Scorer behind the routes of other servers' formats where a request names none."""
 
 

@@ -39,6 +39,16 @@ def test_a_manifest_is_valid_to_the_last_field(manifest: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def test_no_pod_is_told_of_services_in_variables_that_look_like_settings() -> None:
+    pods = [
+        document["spec"]["template"]["spec"]
+        for manifest in MANIFESTS
+        for document in yaml.safe_load_all(manifest.read_text())
+        if document["kind"] in {"Deployment", "Job"}
+    ]
+    assert [pod["enableServiceLinks"] for pod in pods] == [False] * 3
+
+
 def test_a_manifest_with_a_misspelt_field_is_not(tmp_path: Path) -> None:
     bad = tmp_path / "api.yaml"
     bad.write_text((DOCKER / "kubernetes/api.yaml").read_text().replace("replicas:", "replica:"))

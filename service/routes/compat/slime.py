@@ -19,10 +19,17 @@ HOLD_SECONDS = 100.0
 """How long a sample waits for room: the client hangs up after 120 s."""
 
 
+class Turn(Wire):
+    """One turn of a conversation; its further fields are ignored."""
+
+    role: Annotated[str, Field(pattern=r"^[A-Za-z_-]{1,32}$")]
+    content: str
+
+
 class Sample(Wire):
     """What slime sends of a sample."""
 
-    prompt: str | Annotated[list[Message], Field(min_length=1)]
+    prompt: str | Annotated[list[Turn], Field(min_length=1)]
     """As the dataset has it: a text, which may be as a chat template wrote it, or messages."""
     response: str
     label: Any = None
@@ -49,6 +56,7 @@ async def remote_rm(body: Sample, request: Request, choice: Chosen) -> float:
     if isinstance(body.prompt, str):
         pair = pair_of(body.prompt, body.response)
     else:
-        pair = messages_pair([*body.prompt, Message(role="assistant", content=body.response)])
+        turns = [Message(role=turn.role, content=turn.content) for turn in body.prompt]
+        pair = messages_pair([*turns, Message(role="assistant", content=body.response)])
     scored = await score_all(request, choice, [pair], pointer="", hold_seconds=HOLD_SECONDS)
     return scored.scores[0].score
