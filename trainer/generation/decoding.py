@@ -1,5 +1,6 @@
 """Decoding rows, each at its own temperature, in a batch that is refilled as responses end."""
 
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -11,6 +12,9 @@ from trainer.generation.noise import Noise
 from trainer.generation.sampled import Cell, Decoded
 from trainer.generation.truncation import WHOLE, Truncation
 from trainer.models.policy import Policy
+
+_SECONDS_BETWEEN_YIELDS = 1.0
+"""Storing costs a few milliseconds each time, and until the next time nobody can stop the run or lose more."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +39,8 @@ class Decoding:
 
 @torch.inference_mode()
 def decode(policy: Policy, rows: Sequence[Row], decoding: Decoding, lines: int) -> Iterator[list[Decoded]]:
-    """Sample a response for each row, at most ``lines`` at a time; yields them as they end.
+    """Sample a response for each row, on at most ``lines`` lines; yields those that have ended since, maybe none, every
+    second, or after each step that takes longer.
 
     The next token is argmax(logits + T * gumbel): an exact draw from softmax(logits / T) for T > 0, and greedy for
     T = 0. Unless coupled it is the inverse distribution function of softmax(logits / T), T > 0, at one uniform draw.
@@ -46,6 +51,7 @@ def decode(policy: Policy, rows: Sequence[Row], decoding: Decoding, lines: int) 
     noise = _Noise(policy, rows, decoding)
     batch = Lines(policy, [row.prompt_ids for row in rows], lines, decoding.max_response_tokens)
     found: list[Decoded] = []
+    yielded = time.monotonic()
     while len(batch):
         logits = batch.read()
         token = noise.choose(logits, batch)
@@ -65,10 +71,10 @@ def decode(policy: Policy, rows: Sequence[Row], decoding: Decoding, lines: int) 
             for row in each.rows
         ]
         batch.renew()
-        # some at a time, because whoever stores them pays for each time
-        if found and (len(found) >= lines / 2 or not len(batch)):
+        if time.monotonic() - yielded >= _SECONDS_BETWEEN_YIELDS or not len(batch):
             yield found
             found = []
+            yielded = time.monotonic()
 
 
 class _Noise:
