@@ -4,9 +4,9 @@
                                                     [--tokens 48] [--tasks 1] [--rounds 3]
 
 Both sample the same grid from the same policy, random unless a directory is named: ``generate`` one temperature's
-prompts after the other with ``num_return_sequences``, in batches as large as ours. Every measurement is a process of
-its own, so that its peak memory is its own; rounds alternate and a round's ratio counts. Processor seconds, because
-other work may share the machine.
+prompts after the other with ``num_return_sequences``, in batches as large as ours. Rounds alternate in one process and
+a round's ratio counts. Processor seconds, because other work may share the machine. Peak memory is measured once more,
+in a process of its own for each side.
 """
 
 import argparse
@@ -92,12 +92,12 @@ def main() -> None:
     asked = parser.parse_args()
     work = Work(asked.model, asked.prompts, asked.replicates, asked.tokens, asked.tasks, asked.policy)
     ours, theirs = [], []
+    policy = warmed(work)
     for _ in range(asked.rounds):
-        ours.append(measured(sample_grid, work))
-        theirs.append(measured(generate_grid, work))
-        print(
-            f"round: {ours[-1][0]:.1f} s and {theirs[-1][0]:.1f} s, ratio {theirs[-1][0] / ours[-1][0]:.2f}", flush=True
-        )
+        ours.append(seconds(sample_grid, policy, work))
+        theirs.append(seconds(generate_grid, policy, work))
+        print(f"round: {ours[-1]:.2f} s and {theirs[-1]:.2f} s, ratio {theirs[-1] / ours[-1]:.2f}", flush=True)
+    peaks = [peak(side, work) for side in (sample_grid, generate_grid)]
 
     lengths = [len(work.policy().format.prompt_ids(question.prompt)) for question in work.questions()]
     responses = len(grid([str(i) for i in range(work.prompts)], TEMPERATURES, work.replicates))
@@ -106,13 +106,13 @@ def main() -> None:
         f"{name}: {responses:,} responses of at most {work.tokens} tokens to {work.prompts} prompts of"
         f" {statistics.mean(lengths):.0f} on average, {len(TEMPERATURES)} temperatures"
     )
-    for name, side in (("all temperatures in one batch", ours), ("generate per temperature", theirs)):
-        seconds, memory = ([each[i] for each in side] for i in (0, 1))
+    sides = ("all temperatures in one batch", "generate per temperature")
+    for name, spent, memory in zip(sides, (ours, theirs), peaks, strict=True):
         print(
-            f"{name:30}{statistics.median(seconds):8.1f} s ({min(seconds):.1f} to {max(seconds):.1f}), peak"
-            f" {statistics.median(memory):6.0f} MB above the start"
+            f"{name:30}{statistics.median(spent):8.2f} s ({min(spent):.2f} to {max(spent):.2f}), peak"
+            f" {memory:6.0f} MB above the start"
         )
-    ratios = [b[0] / a[0] for a, b in zip(ours, theirs, strict=True)]
+    ratios = [b / a for a, b in zip(ours, theirs, strict=True)]
     spread = f"{min(ratios):.2f} to {max(ratios):.2f} in {len(ratios)} rounds"
     print(f"{'ratio':30}{statistics.median(ratios):8.2f}   ({spread})")
 
@@ -140,21 +140,33 @@ def generate_grid(policy: Policy, work: Work) -> None:
             policy.tokenizer.batch_decode(generated[:, batch["input_ids"].shape[1] :], skip_special_tokens=True)
 
 
-def measured(side: Callable[[Policy, Work], None], work: Work) -> tuple[float, float]:
-    """Processor seconds, and by how many MB the peak of resident memory rose, in a process of its own."""
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(_measured, (side, work))
-
-
-def _measured(side: Callable[[Policy, Work], None], work: Work) -> tuple[float, float]:
+def warmed(work: Work) -> Policy:
+    """The policy, after what is done once in a process."""
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
     policy = work.policy()
-    side(policy, replace(work, prompts=1, replicates=1, tokens=2))  # what is done once in a process: not part of it
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for side in (sample_grid, generate_grid):
+        side(policy, replace(work, prompts=1, replicates=1, tokens=2))
+    return policy
+
+
+def seconds(side: Callable[[Policy, Work], None], policy: Policy, work: Work) -> float:
+    """Of a processor."""
     started = time.process_time()
     side(policy, work)
-    spent = time.process_time() - started
-    return spent, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    return time.process_time() - started
+
+
+def peak(side: Callable[[Policy, Work], None], work: Work) -> float:
+    """By how many MB the peak of resident memory rises, in a process of its own."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(_peak, (side, work))
+
+
+def _peak(side: Callable[[Policy, Work], None], work: Work) -> float:
+    policy = warmed(work)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    side(policy, work)
+    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
 
 
 if __name__ == "__main__":

@@ -104,7 +104,10 @@ def test_prompts_that_cannot_be_used_are_named(policy: Policy) -> None:
         encode_prompts(policy, TEXTS, 60)
 
 
-def test_sampling_is_abandoned_as_responses_end(policy: Policy, prompts: list[PolicyPrompt]) -> None:
+def test_sampling_is_abandoned_as_responses_end(
+    policy: Policy, prompts: list[PolicyPrompt], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trainer.generation.decoding._SECONDS_BETWEEN_YIELDS", 0.0)
     told: list[str] = []
 
     def between(doing: str) -> None:

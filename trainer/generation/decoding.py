@@ -1,5 +1,6 @@
 """Decoding rows, each at its own temperature, in a batch that is refilled as responses end."""
 
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -11,6 +12,11 @@ from trainer.generation.noise import Noise
 from trainer.generation.sampled import Cell, Decoded
 from trainer.generation.truncation import WHOLE, Truncation
 from trainer.models.policy import Policy
+
+_SECONDS_BETWEEN_YIELDS = 1.0
+"""Storing costs a few milliseconds each time, and until the next time nobody can stop the run or lose more."""
+_NOISE_AT_ONCE = 2**19
+"""Draws made together on a CPU."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +41,8 @@ class Decoding:
 
 @torch.inference_mode()
 def decode(policy: Policy, rows: Sequence[Row], decoding: Decoding, lines: int) -> Iterator[list[Decoded]]:
-    """Sample a response for each row, at most ``lines`` at a time; yields them as they end.
+    """Sample a response for each row, on at most ``lines`` lines; yields those that have ended since, maybe none, every
+    second, or after each step that takes longer.
 
     The next token is argmax(logits + T * gumbel): an exact draw from softmax(logits / T) for T > 0, and greedy for
     T = 0. Unless coupled it is the inverse distribution function of softmax(logits / T), T > 0, at one uniform draw.
@@ -46,6 +53,7 @@ def decode(policy: Policy, rows: Sequence[Row], decoding: Decoding, lines: int) 
     noise = _Noise(policy, rows, decoding)
     batch = Lines(policy, [row.prompt_ids for row in rows], lines, decoding.max_response_tokens)
     found: list[Decoded] = []
+    yielded = time.monotonic()
     while len(batch):
         logits = batch.read()
         token = noise.choose(logits, batch)
@@ -65,10 +73,10 @@ def decode(policy: Policy, rows: Sequence[Row], decoding: Decoding, lines: int) 
             for row in each.rows
         ]
         batch.renew()
-        # some at a time, because whoever stores them pays for each time
-        if found and (len(found) >= lines / 2 or not len(batch)):
+        if time.monotonic() - yielded >= _SECONDS_BETWEEN_YIELDS or not len(batch):
             yield found
             found = []
+            yielded = time.monotonic()
 
 
 class _Noise:
@@ -84,8 +92,11 @@ class _Noise:
 
     def choose(self, logits: Tensor, batch: Lines) -> Tensor:
         """The next token of each row (rows,), of the logits (lines, vocabulary) of their lines."""
-        # there can be many more rows than lines
-        parts = zip(*(torch.split(of, batch.most) for of in (batch.row, batch.line, batch.step)), strict=True)
+        # there can be many more rows than lines, and a CPU is twice as fast on noise that its cache holds
+        most = batch.most
+        if logits.device.type == "cpu":
+            most = min(most, max(1, _NOISE_AT_ONCE // logits.shape[1]))
+        parts = zip(*(torch.split(of, most) for of in (batch.row, batch.line, batch.step)), strict=True)
         return torch.cat([self._choose(logits.index_select(0, line), row, step) for row, line, step in parts])
 
     def _choose(self, logits: Tensor, row: Tensor, step: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ from operator import not_
 import torch
 from torch import Tensor
 
+from trainer.generation.prompts import Prompts, attending, can_share
 from trainer.generation.slots import SlotCache
 from trainer.models.policy import Policy
 
@@ -52,7 +53,9 @@ class _State:
     token: Tensor
     """The last token of prompt and response, which the model has not read yet."""
     start: Tensor
-    """The column of the prompt's first token."""
+    """The column of its first token: the prompt's first, or the prompt's last where the others are kept once."""
+    prompt: Tensor
+    """The number of its prompt among those kept once."""
     ids: Tensor
     """(lines, max_response_tokens); from ``step`` on they mean nothing."""
     logps: Tensor
@@ -86,9 +89,12 @@ class Lines:
         for row, prompt in enumerate(prompts):
             self._unread.setdefault(prompt, []).append(row)
         self._prompts = prompts
+        longest = max(map(len, prompts))
+        self._once = Prompts(max(longest - 1, 1), policy.device) if can_share(policy) else None
+        """The prompts under way, all but the last token of each, unless they are copied to each line."""
         self._branches: list[list[_Branch]] = [[] for _ in range(lines)]
         """Those that left each line and wait, the shortest first."""
-        longest = max(map(len, prompts))
+        longest = max(map(self._inside, prompts))
         width = longest + max_response_tokens
         if lines < len(prompts):
             width += width // 4  # so that columns are seldom moved to the left
@@ -98,7 +104,14 @@ class Lines:
         self._eos = self._tensor(policy.eos_ids)
         whole = self._tensor([0] * self.most)
         ids = whole.new_zeros(self.most, max_response_tokens)
-        self._whole = _State(step=whole, token=whole.clone(), start=whole.clone(), ids=ids, logps=ids.double())
+        self._whole = _State(
+            step=whole,
+            token=whole.clone(),
+            start=whole.clone(),
+            prompt=whole.clone(),
+            ids=ids,
+            logps=ids.double(),
+        )
         self._now = self._whole.first(0)
         self.row = whole[:0]
         """The rows under way (rows,)."""
@@ -121,8 +134,16 @@ class Lines:
         if not self._level:
             mask = torch.arange(self._cache.first, end + 1, device=self._policy.device) >= self._now.start[:, None]
         # an ended line that still stands here may be past the window, and nobody looks at what it says
-        position = (end - self._now.start).clamp(max=self._policy.max_tokens - 1)
-        return self._forward(self._now.token[:, None], mask, position[:, None], self._cache)
+        position = end - self._now.start
+        if self._once is None:
+            position.clamp_(max=self._policy.max_tokens - 1)
+            return self._forward(self._now.token[:, None], mask, position[:, None], self._cache)
+        position.add_(self._once.lengths[self._now.prompt]).clamp_(max=self._policy.max_tokens - 1)
+        self._once.others = None if mask is None else ~mask[:, None, None]
+        with attending(self._policy.model):
+            return self._forward(
+                self._now.token[:, None], None, position[:, None], self._cache, line_prompts=self._once
+            )
 
     def take(self, token: Tensor, logprob: Tensor) -> list[Ended]:
         """Append to each row its ``token`` (rows,) with its log-probability (rows,); returns what this ends."""
@@ -197,7 +218,7 @@ class Lines:
         if not branches:
             return
         end, starts = self._cache.end, self._whole.start.tolist()
-        at = [end - len(self._prompts[branch.rows[0]]) - branch.step for branch in branches]
+        at = [end - self._inside(self._prompts[branch.rows[0]]) - branch.step for branch in branches]
         by = [start - starts[branch.line] for start, branch in zip(at, branches, strict=True)]
         # what lines are copied to is read by no other
         for columns, group in groupby(sorted(range(len(branches)), key=by.__getitem__), key=by.__getitem__):
@@ -226,8 +247,12 @@ class Lines:
         for prompt in new:
             del self._unread[prompt]
         to = self._tensor(lines[: len(new)])
-        self._cache.place(to, self._read_prompts(list(new)))
-        start = self._cache.end + 1 - self._tensor([len(prompt) for prompt in new])
+        read = self._read_prompts(list(new))
+        if self._once is None:
+            self._cache.place(to, read)
+        else:
+            self._whole.prompt[to] = self._once.add(read, self._tensor([len(prompt) - 1 for prompt in new]))
+        start = self._cache.end + 1 - self._tensor([self._inside(prompt) for prompt in new])
         token = self._tensor([prompt[-1] for prompt in new])
         self._occupy(to, start, torch.zeros_like(start), token, list(new.values()))
         return len(new)
@@ -241,7 +266,7 @@ class Lines:
 
     def _read_prompts(self, prompts: Sequence[tuple[int, ...]]) -> SlotCache:
         """Keys and values of each prompt but for its last token, which its line reads itself."""
-        width = max(map(len, prompts)) - 1
+        width = max(max(map(len, prompts)) - 1, 0 if self._once is None else 1)
         cache = SlotCache(self._policy.model.config, len(prompts), width)
         if width:
             # padding on the left, so that every prompt ends at the same column
@@ -274,8 +299,21 @@ class Lines:
         starts = set(self._now.start.tolist())
         self._cache.show(lines, min(starts, default=0))
         self._level = len(starts) == 1
+        if self._once is not None:
+            self._now.prompt.copy_(self._once.assign(self._now.prompt))
 
-    def _forward(self, ids: Tensor, mask: Tensor | None, position: Tensor, cache: SlotCache) -> Tensor:
+    def _inside(self, prompt: tuple[int, ...]) -> int:
+        """How many tokens of a prompt its lines keep themselves."""
+        return len(prompt) if self._once is None else 1
+
+    def _forward(
+        self,
+        ids: Tensor,
+        mask: Tensor | None,
+        position: Tensor,
+        cache: SlotCache,
+        **attended: Prompts,
+    ) -> Tensor:
         output = self._policy.model(
             input_ids=ids,
             attention_mask=None if mask is None else mask.long(),
@@ -283,6 +321,7 @@ class Lines:
             past_key_values=cache,
             use_cache=True,
             logits_to_keep=1,
+            **attended,
         )
         logits: Tensor = output.logits[:, -1]
         return logits.float()

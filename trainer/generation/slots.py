@@ -39,6 +39,8 @@ class SlotCache(Cache):  # type: ignore[misc]  # transformers is not typed
         self.lines = lines
         self.first = end
         self._least = end
+        self.unlimited = set(kinds) == {"DynamicLayer"}
+        """Whether every layer attends to all that it is shown."""
 
     @property
     def end(self) -> int:

@@ -173,19 +173,30 @@ def test_the_same_recipe_gives_the_same_files_again(
         assert (tmp_path / "again" / name).read_text() == (finished[0] / name).read_text()
 
 
-def test_a_stop_is_honoured_between_batches_and_the_run_continues(
+class StoppedOnceUnderWay(Reporter):
+    """Is asked to stop once anything of a stage has been stored."""
+
+    stage: str
+
+    def progress(self, stage: str, done: int, total: int, **told: Any) -> None:
+        super().progress(stage, done, total, **told)
+        if stage == self.stage and done:
+            (self.directory / STOP_FILE).touch()
+
+
+def test_a_stop_is_honoured_within_each_stage_and_the_run_continues(
     finished: tuple[Path, dict[str, Any]], store: ArtifactStore, tmp_path: Path
 ) -> None:
     recipe = stress()
     for stage, name in (("sample", "responses.jsonl"), ("score", "scores.jsonl")):
-        with Reporter(tmp_path, quiet=True) as reporter:
-            (tmp_path / STOP_FILE).touch()
+        with StoppedOnceUnderWay(tmp_path, quiet=True) as reporter:
+            reporter.stage = stage
             with pytest.raises(Stopped):
                 recipe.run(Run("run", tmp_path, store, reporter))
+        (tmp_path / STOP_FILE).unlink()
         assert rows(tmp_path, name), stage
         assert not (tmp_path / "correlations.jsonl").exists()
     with Reporter(tmp_path, quiet=True) as reporter:
-        (tmp_path / STOP_FILE).unlink()
         recipe.run(Run("run", tmp_path, store, reporter))
 
     for name in FILES:

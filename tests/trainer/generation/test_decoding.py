@@ -16,7 +16,9 @@ from transformers import (
 
 from trainer.data.product_world import make_tokenizer
 from trainer.errors import InvalidInput
+from trainer.generation import lines as lines_module
 from trainer.generation.decoding import Decoding, Row, decode
+from trainer.generation.prompts import can_share
 from trainer.generation.sampled import Cell, Decoded
 from trainer.generation.slots import SlotCache
 from trainer.models.policy import Policy
@@ -127,6 +129,69 @@ def test_what_rows_say_alike_is_read_once_for_all_of_them_and_lines_are_never_em
     # a line waits for at most one other before it is taken over; without that, the longest of ten would be waited for
     assert beginnings <= sum(steps) < 1.15 * beginnings
     assert len(steps) < 1.3 * beginnings / 10
+
+
+def test_prompts_kept_once_give_what_prompts_copied_to_each_line_give(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    policy = Policy(llama().eval(), make_tokenizer())
+    usual = policy.model.config._attn_implementation
+    asked = rows(6)
+    widths: list[int] = []
+    made = SlotCache.__init__
+
+    def watched(self: SlotCache, config: Any, lines: int, width: int, end: int = 0) -> None:
+        made(self, config, lines, width, end)
+        if lines == 7:
+            widths.append(width)
+
+    monkeypatch.setattr(SlotCache, "__init__", watched)
+    once = decoded(policy, asked, lines=7)
+    assert policy.model.config._attn_implementation == usual
+    monkeypatch.setattr(lines_module, "can_share", lambda _: False)
+    copied = decoded(policy, asked, lines=7)
+
+    assert widths == [26, 32]  # 20 tokens and the last one, or all six, of the longest prompt; and a quarter more
+    for cell, each in once.items():
+        assert each.ids == copied[cell].ids
+        assert each.mean_logprob == pytest.approx(copied[cell].mean_logprob, abs=1e-5)
+
+
+def test_prompts_are_copied_where_attention_has_windows_or_caps_or_is_no_attention_of_transformers() -> None:
+    def shares(model: PreTrainedModel) -> bool:
+        return can_share(Policy(model.eval(), make_tokenizer()))
+
+    torch.manual_seed(0)
+    assert shares(llama())
+    assert not shares(gemma2())
+    assert not shares(Gemma2ForCausalLM(Gemma2Config(**SHAPE, layer_types=["full_attention"] * 2)))
+    deaf = llama()
+    deaf.config._attn_implementation = "eager"
+    deaf.set_attn_implementation = lambda _: None  # what is said to it changes nothing
+    assert not shares(deaf)
+
+
+def test_what_has_ended_is_handed_out_every_second_or_after_a_longer_step(
+    policy: Policy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, steps = [0.0], [0]
+    asked = [row for row in rows(6) if len(row.prompt_ids) > 2]  # reading one is told from a step by its shape
+
+    def pass_time(seconds: float) -> None:
+        now[0] += seconds
+        steps[0] += 1
+
+    monkeypatch.setattr("trainer.generation.decoding.time.monotonic", lambda: now[0])
+    for seconds, steps_between in ((0.4, 3), (1.5, 1)):
+        steps[0] = 0
+        hook = policy.model.register_forward_pre_hook(
+            lambda module, args, kwargs, took=seconds: pass_time(took) if kwargs["input_ids"].shape[1] == 1 else None,
+            with_kwargs=True,
+        )
+        handed = list(decode(policy, asked, Decoding(5, 20), 7))
+        hook.remove()
+
+        assert len(handed) == -(-steps[0] // steps_between)
+        assert sum(map(len, handed)) == 3 * 6 * 4
 
 
 def test_the_same_rows_give_the_same_bits(policy: Policy) -> None:
