@@ -125,6 +125,36 @@ def test_running_out_of_memory_halves_the_batch_and_the_budget(line: WaitingLine
     assert model.batches == [[1, 2, 3, 4, 5, 6], [1, 2, 3], [4, 5, 6]]
 
 
+def test_the_budget_comes_back_after_memory_ran_out(line: WaitingLine) -> None:
+    owner = DeviceOwner(line, token_budget=1024, window_seconds=0.001)
+    model = Sums()
+    outcomes(submit(line, model, [1, 2, 3, 4, 5, 6]))
+
+    # six rows are too many: 1024 is halved, and the two batches of three give back 1024 / 256 each
+    assert owner.token_budget == 512 + 2 * 4
+    for _ in range(126):
+        outcomes(submit(line, model, [1]))
+    assert owner.token_budget == 1024
+    outcomes(submit(line, model, [1]))
+    assert owner.token_budget == 1024
+    owner.close()
+
+
+def test_a_call_waits_for_a_batch_and_not_for_a_round(line: WaitingLine) -> None:
+    owner = DeviceOwner(line, token_budget=2, window_seconds=0.001)  # two pairs a batch
+    model = Sums()
+    model.gate.clear()
+    futures = submit(line, model, [1, 2, 3, 4, 5, 6])
+    while line.pairs:  # until the round has begun, of which all is taken
+        time.sleep(0.001)
+    threading.Timer(0.05, model.gate.set).start()
+    scored = owner.call(lambda: len(model.batches))
+
+    assert scored == 1
+    assert outcomes(futures) == [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]
+    owner.close()
+
+
 def test_the_probability_uses_the_fitted_temperature(line: WaitingLine, owner: DeviceOwner) -> None:
     # sigma(3 / 2) = 1 / (1 + e^-1.5) = 0.8176
     assert submit(line, Sums(), [3])[0].result(timeout=10).probability == pytest.approx(0.8175745)
