@@ -1,12 +1,13 @@
 """The one thread that owns a device: it loads models and runs them, and nothing that fails there can stop it."""
 
+import contextlib
 import logging
 import math
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
 from typing import TYPE_CHECKING, TypeVar
 
 import torch
@@ -97,6 +98,16 @@ class DeviceOwner:
             self._calls.popleft()()
 
     def _serve(self, taken: Round) -> None:
+        """Score a round; whatever goes wrong beside a model's own failure, nobody is left without an answer."""
+        try:
+            self._serve_batches(taken)
+        except Exception as error:
+            failure = _as_expected(error)
+            for wish in (wish for ask in taken.asks for wish in ask.wishes):
+                with contextlib.suppress(InvalidStateError):  # it has its outcome, or nobody waits for it
+                    wish.future.set_exception(failure)
+
+    def _serve_batches(self, taken: Round) -> None:
         """Score a round. What is more urgent waits for one batch of it, and it for one round of that, in turn.
 
         Calls wait for one batch too: a model is loaded in the middle of a round, not after all of an overload.

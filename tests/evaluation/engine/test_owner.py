@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from evaluation.engine.line import Ask, WaitingLine, Wish
-from evaluation.engine.meter import Counts
+from evaluation.engine.meter import BatchReading, Counts
 from evaluation.engine.owner import DeviceOwner
 from evaluation.engine.pairs import Scored
 from evaluation.engine.residency import LoadedModel
@@ -152,6 +152,20 @@ def test_a_call_waits_for_a_batch_and_not_for_a_round(line: WaitingLine) -> None
 
     assert scored == 1
     assert outcomes(futures) == [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]
+    owner.close()
+
+
+def test_a_meter_that_fails_costs_a_round_its_scores_and_the_thread_lives_on(line: WaitingLine) -> None:
+    class Failing(Counts):
+        def batch(self, reading: BatchReading) -> None:
+            super().batch(reading)
+            if self.batches == 1:
+                raise OSError("no space for metrics")
+
+    owner = DeviceOwner(line, token_budget=100, window_seconds=0.001, meter=Failing())
+
+    assert outcomes(submit(line, Sums(), [1, 2])) == ["run_failed", "run_failed"]
+    assert outcomes(submit(line, Sums(), [3])) == [3.0]
     owner.close()
 
 
