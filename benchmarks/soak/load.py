@@ -111,7 +111,7 @@ class Load:
 
     async def _flood(self, client: httpx.AsyncClient, group: asyncio.TaskGroup, requests_a_second: float) -> None:
         due = time.monotonic()
-        while due < self._until:
+        while time.monotonic() < self._until:
             group.create_task(self.ask(client, self._draw.choice(["tiny@live", "tiny@1", "tiny@2"])))
             due += 1 / requests_a_second
             await asyncio.sleep(max(0.0, due - time.monotonic()))
