@@ -9,7 +9,7 @@ export OMP_NUM_THREADS ?= 1
 export OMP_WAIT_POLICY ?= PASSIVE
 PORT ?= 8000
 
-.PHONY: demo test lint types layers migrations pytest slow rehearsal study study-gapo clean
+.PHONY: demo test lint types layers migrations pytest slow soak rehearsal study study-gapo clean
 
 demo: .venv/ready
 	$(BIN)/python -m service.demo --directory $(DEMO) --port $(PORT) $(if $(filter 0,$(SERVE)),--no-serve)
@@ -43,6 +43,10 @@ slow: .venv/ready
 # The image's own install step and entry point, in a fresh folder.
 rehearsal: .venv/ready
 	$(BIN)/python -W error -m pytest -m slow tests/docker
+
+# Minutes under ten times the load a server can bear; ASSAY_SOAK_SECONDS=600 for more of them.
+soak: .venv/ready
+	$(BIN)/python -W error -m pytest -m "soak" -s
 
 # Some half an hour on two quiet cores; killed and started again, it continues.
 study: .venv/ready

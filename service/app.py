@@ -126,6 +126,7 @@ def _open_engine(
         artifacts,
         resolve_alias=aliases,
         meter=metrics,
+        max_waiting_pairs=settings.max_waiting_pairs,
         max_bytes=settings.model_memory_bytes,
         deterministic=settings.deterministic,
     )

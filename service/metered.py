@@ -44,8 +44,8 @@ class MeteredScoring:
         return answer
 
 
-def metered_scoring(request: Request) -> MeteredScoring:
-    """Dependency of the routes that score."""
+async def metered_scoring(request: Request) -> MeteredScoring:
+    """Dependency of the routes that score. It awaits nothing; a plain function would cost each request a thread."""
     return MeteredScoring(request)
 
 

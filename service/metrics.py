@@ -16,7 +16,7 @@ from evaluation.engine.terms import Priority
 from service.db.failures import database_errors
 from service.db.job_counts import job_counts, oldest_queued_seconds
 from service.middleware import Finished
-from service.score_schema import AnsweringScorer, NoScore, ScoreAnswer
+from service.score_schema import AnsweringScorer, NoScore, Score, ScoreAnswer
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 150.0)
 _SCORES = (-20.0, -10.0, -5.0, -3.0, -2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 20.0)
@@ -71,15 +71,18 @@ class ScoreMetrics:
             label = "unusable"
             if isinstance(scorer, AnsweringScorer):
                 label = f"{scorer.name}@{scorer.version}:{scorer.output}"
-            for cell in (row[scorer.scorer] for item in answer.items for row in item.scores):
+            cells = [row[scorer.scorer] for item in answer.items for row in item.scores]
+            for cell in cells:
                 if isinstance(cell, NoScore):
                     self._errors.labels(label, cell.error.code).inc()
-                    continue
-                self._scores.labels(label).observe(cell.score)
-                self._tokens.labels(label).inc(cell.tokens)
-                if cell.truncated_tokens:
-                    self._cut_pairs.labels(label).inc()
-                    self._cut_tokens.labels(label).inc(cell.truncated_tokens)
+            if found := [cell for cell in cells if isinstance(cell, Score)]:
+                scores = self._scores.labels(label)
+                for cell in found:
+                    scores.observe(cell.score)
+                self._tokens.labels(label).inc(sum(cell.tokens for cell in found))
+            if cut := [cell.truncated_tokens for cell in found if cell.truncated_tokens]:
+                self._cut_pairs.labels(label).inc(len(cut))
+                self._cut_tokens.labels(label).inc(sum(cut))
 
 
 class EngineMetrics(EngineMeter):

@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from itertools import repeat
+from itertools import count, repeat
 from typing import TYPE_CHECKING
 
 from evaluation.engine.terms import INTERACTIVE, Terms
@@ -42,6 +42,7 @@ def open_engine(
     *,
     resolve_alias: Callable[[str], str | None] | None = None,
     meter: "EngineMeter | None" = None,
+    max_waiting_pairs: int = 8192,
     max_bytes: int | None = None,
     deterministic: bool = False,
 ) -> "ScoringEngine":
@@ -53,7 +54,12 @@ def open_engine(
 
     transformers_logging.disable_progress_bar()
     return ScoringEngine(
-        artifacts, resolve_alias=resolve_alias, meter=meter, max_bytes=max_bytes, deterministic=deterministic
+        artifacts,
+        resolve_alias=resolve_alias,
+        meter=meter,
+        max_waiting_pairs=max_waiting_pairs,
+        max_bytes=max_bytes,
+        deterministic=deterministic,
     )
 
 
@@ -158,8 +164,11 @@ class ScoringService:
         self._worker.shutdown()
 
     async def engine(self) -> "ScoringEngine":
-        # shielded: a caller who goes away must not cancel the opening for everybody else
-        return await asyncio.shield(asyncio.wrap_future(self.start()))
+        opening = self.start()
+        if not opening.done():
+            # shielded: a caller who goes away must not cancel the opening for everybody else
+            await asyncio.shield(asyncio.wrap_future(opening))
+        return opening.result()
 
     async def score(self, request: ScoreRequest, terms: Terms = INTERACTIVE) -> ScoreAnswer:
         """See ``queue_request`` and ``answer`` for what is raised. Holding for room, where ``terms`` say so, costs no
@@ -167,14 +176,15 @@ class ScoringService:
         engine = await self.engine()
         place = engine.reserve(request.scorers, _texts(request), terms)
         try:
-            await asyncio.wrap_future(place.granted)
+            if not place.granted.done():
+                await asyncio.wrap_future(place.granted)
+            place.granted.result()
             loop = asyncio.get_running_loop()
             queued = await loop.run_in_executor(self._worker, queue_request, engine, request, terms, place)
         except BaseException:  # whoever went away meanwhile gives the room back, and is not queued
             place.leave()
             raise
-        # cancelled with its waiter, so that the engine drops the work of whoever went away
-        await asyncio.gather(*map(asyncio.wrap_future, queued.futures()), return_exceptions=True)
+        await _settled(queued.futures())
         return answer(queued)
 
     async def score_with(self, scorer: str, items: list[ScoreItem], on_overlong: OnOverlong = "error") -> ScoreAnswer:
@@ -189,6 +199,35 @@ class ScoringService:
         """What can score."""
         engine = await self.engine()
         return await asyncio.get_running_loop().run_in_executor(self._worker, engine.list)
+
+
+async def _settled(futures: "list[Future[Scored]]") -> None:
+    """Wait until every future has an outcome, waking the event loop once however many there are.
+
+    They are cancelled with their waiter, so that the engine drops the work of whoever went away.
+    """
+    if not futures:
+        return
+    loop = asyncio.get_running_loop()
+    settled = loop.create_future()
+    left = count(len(futures) - 1, -1)  # several threads may count down: ``next`` is one step for all of them
+
+    def settle() -> None:
+        if not settled.done():  # by its waiter's leaving
+            settled.set_result(None)
+
+    def one_less(_: "Future[Scored]") -> None:
+        if next(left) == 0:
+            loop.call_soon_threadsafe(settle)
+
+    for future in futures:
+        future.add_done_callback(one_less)
+    try:
+        await settled
+    except asyncio.CancelledError:
+        for future in futures:
+            future.cancel()
+        raise
 
 
 def _open_scorer(engine: "ScoringEngine", name: str, position: int) -> "ScorerInfo | BrokenArtifact":

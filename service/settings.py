@@ -47,6 +47,9 @@ class Settings(BaseSettings):
     deterministic: bool = False
     """Score each pair by itself: the same bits whatever else is asked, at the price of speed."""
 
+    max_waiting_pairs: int = Field(8192, ge=1)
+    """Pairs that wait for their scores, beyond which requests are answered with 503."""
+
     job_slots: int = Field(1, ge=0, le=256)
     """Jobs this server runs at once; 0 makes it a server that only accepts and shows them."""
 

@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
@@ -300,8 +300,19 @@ class ArtifactStore:
 def read_artifact(path: Path) -> Artifact:
     """Read the manifest of an artifact directory. Raises BrokenArtifact if it is absent or unreadable."""
     file = path / MANIFEST_FILE
-    if not file.is_file():
-        raise BrokenArtifact(f"{path} has no {MANIFEST_FILE}: it was never published; delete it or import it again")
+    try:
+        found = file.stat()
+    except OSError:
+        raise BrokenArtifact(
+            f"{path} has no {MANIFEST_FILE}: it was never published; delete it or import it again"
+        ) from None
+    return _read(path, (found.st_ino, found.st_size, found.st_mtime_ns))
+
+
+@lru_cache(maxsize=1024)  # a server opens the same few artifacts with every request
+def _read(path: Path, state: tuple[int, int, int]) -> Artifact:
+    """The artifact in ``path``; ``state`` differs where its manifest was put in the place of another."""
+    file = path / MANIFEST_FILE
     try:
         return Artifact(path, Manifest.model_validate(json.loads(file.read_bytes())))
     except (ValidationError, ValueError) as error:

@@ -1,12 +1,13 @@
 """The one thread that owns a device: it loads models and runs them, and nothing that fails there can stop it."""
 
+import contextlib
 import logging
 import math
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
 from typing import TYPE_CHECKING, TypeVar
 
 import torch
@@ -27,6 +28,9 @@ T = TypeVar("T")
 _ROUND_BATCHES = 8
 """A round is this many batches long: enough for sorting to pay, short enough for a newcomer to wait for."""
 
+_RECOVERY_BATCHES = 256
+"""Out of memory halves the budget; over so many batches without, all of it comes back."""
+
 
 class DeviceOwner:
     """Runs what waits in ``line``, round by round, and whatever it is told to ``call`` in between."""
@@ -42,7 +46,7 @@ class DeviceOwner:
     ) -> None:
         """``deterministic`` has every pair read alone at its own length, the one shape it ever has."""
         self._line = line
-        self._token_budget = token_budget
+        self._token_budget = self._whole_budget = token_budget
         self._window_seconds = window_seconds
         self._deterministic = deterministic
         self._meter = meter or Counts()
@@ -51,6 +55,11 @@ class DeviceOwner:
         self._admission = threading.Lock()
         self._thread = threading.Thread(target=self._own, name="assay-device-owner", daemon=True)
         self._thread.start()
+
+    @property
+    def token_budget(self) -> int:
+        """Padded tokens of a batch at present: less than at first for a while after memory ran out."""
+        return self._token_budget
 
     def call(self, work: Callable[[], T]) -> T:
         """Run ``work`` on the owner thread; return or raise what it does. Raises Overloaded once closed."""
@@ -80,19 +89,35 @@ class DeviceOwner:
 
     def _own(self) -> None:
         while not self._closing:
-            while self._calls:
-                self._calls.popleft()()
+            self._answer_calls()
             self._serve(self._line.take(_ROUND_BATCHES * self._token_budget, self._window_seconds))
+        self._answer_calls()
+
+    def _answer_calls(self) -> None:
         while self._calls:
             self._calls.popleft()()
 
     def _serve(self, taken: Round) -> None:
-        """Score a round. What is more urgent waits for one batch of it, and it for one round of that, in turn."""
+        """Score a round; whatever goes wrong beside a model's own failure, nobody is left without an answer."""
+        try:
+            self._serve_batches(taken)
+        except Exception as error:
+            failure = _as_expected(error)
+            for wish in (wish for ask in taken.asks for wish in ask.wishes):
+                with contextlib.suppress(InvalidStateError):  # it has its outcome, or nobody waits for it
+                    wish.future.set_exception(failure)
+
+    def _serve_batches(self, taken: Round) -> None:
+        """Score a round. What is more urgent waits for one batch of it, and it for one round of that, in turn.
+
+        Calls wait for one batch too: a model is loaded in the middle of a round, not after all of an overload.
+        """
         cut = deque(
             batches(taken.asks, 0 if self._deterministic else self._token_budget, share=not self._deterministic)
         )
         while cut:
             self._score(cut.popleft())
+            self._answer_calls()
             if cut and (urgent := self._line.take_urgent(taken.urgency, _ROUND_BATCHES * self._token_budget)).asks:
                 self._serve(urgent)
 
@@ -118,6 +143,8 @@ class DeviceOwner:
         started = time.perf_counter()
         rows, error = _forward(model, list(wanted), readings)
         if error is None:
+            step = max(1, self._whole_budget // _RECOVERY_BATCHES)
+            self._token_budget = min(self._whole_budget, self._token_budget + step)
             self._meter.batch(_reading(batch, time.perf_counter() - started))
             for group, row in zip(groups, rows, strict=True):
                 named = dict(zip(wanted, row, strict=True))

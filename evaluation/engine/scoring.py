@@ -143,10 +143,7 @@ class ScoringEngine:
     def describe(self, scorer: str) -> ScorerInfo:
         """The artifact behind a scorer's name. Raises InvalidInput, NotFound or BrokenArtifact."""
         name = ScorerName.parse(scorer)
-        artifact, alias = self._open(name)
-        info = scorer_info(artifact, loaded=self._models.has(artifact), alias=alias)
-        name.meant(info.outputs, info.controls)
-        return info
+        return self._described(name, *self._open(name))
 
     def list(self) -> builtins.list[ScorerInfo]:
         """Every artifact of the store, by name and version."""
@@ -154,11 +151,12 @@ class ScoringEngine:
 
     def load(self, scorer: str, *, pin: bool = True) -> ScorerInfo:
         """Load now; a pinned model stays until ``unload``. Raises BrokenArtifact where the artifact refuses."""
-        artifact, _ = self._open(ScorerName.parse(scorer))
+        name = ScorerName.parse(scorer)
+        artifact, alias = self._open(name)
         if pin:
             self._models.pin(artifact)
         self._loaded(artifact)
-        return self.describe(scorer)
+        return self._described(name, artifact, alias)
 
     def unload(self, scorer: str) -> None:
         """Free a model's memory after the scores already asked of it. Raises NotFound if it is not loaded."""
@@ -168,6 +166,11 @@ class ScoringEngine:
     def close(self) -> None:
         """Stop the owner thread; what still waits fails with Overloaded."""
         self._owner.close()
+
+    def _described(self, name: ScorerName, artifact: Artifact, alias: str | None) -> ScorerInfo:
+        info = scorer_info(artifact, loaded=self._models.has(artifact), alias=alias)
+        name.meant(info.outputs, info.controls)
+        return info
 
     def _columns(self, scorers: Sequence[str]) -> dict[LoadedModel, dict[str, str]]:
         """The output that each scorer means, by the model that gives it."""

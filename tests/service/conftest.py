@@ -195,6 +195,10 @@ class Server:
         self.url = line.split()[3]
         self.port = int(self.url.rpartition(":")[2])
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     def read_log(self) -> str:
         """What it wrote so far."""
         return self._log.read_text()

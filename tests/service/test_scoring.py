@@ -5,6 +5,7 @@ import threading
 
 import pytest
 
+from evaluation.engine.meter import BatchReading, Counts
 from evaluation.engine.scoring import ScoringEngine
 from evaluation.engine.terms import INTERACTIVE, TRAINER, Terms
 from service.errors import outcome_of
@@ -110,6 +111,40 @@ def test_a_held_request_waits_for_room_where_others_are_refused_at_once(publishe
     service = ScoringService(published, small_engine)
     assert asyncio.run(scenario()) == 8
     service.close()
+
+
+def test_the_work_of_who_went_away_is_dropped(published: ArtifactStore) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    class Slow(Counts):
+        def batch(self, reading: BatchReading) -> None:
+            begun.set()
+            go_on.wait(30)  # the device with it
+            super().batch(reading)
+
+    meter = Slow()
+
+    async def scenario() -> None:
+        engine = await service.engine()
+        first = asyncio.create_task(service.score(REQUEST))
+        await asyncio.to_thread(begun.wait, 30)
+        leaving = asyncio.create_task(service.score(REQUEST))
+        for _ in range(1000):
+            await asyncio.sleep(0.01)
+            if engine.waiting.pairs == 2:
+                break
+        await asyncio.sleep(0.05)  # for the event loop to wait for the scores
+        leaving.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await leaving
+        go_on.set()
+        await first
+        await service.score(REQUEST)
+
+    service = ScoringService(published, lambda store: ScoringEngine(store, meter=meter))
+    asyncio.run(scenario())
+    service.close()
+    assert meter.rows == 4  # of the first request and the last
 
 
 def test_a_request_that_came_too_late_fails_whole_with_a_status_that_says_so(published: ArtifactStore) -> None:

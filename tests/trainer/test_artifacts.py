@@ -165,6 +165,17 @@ def test_weights_that_do_not_fit_on_the_disk_publish_nothing(store: ArtifactStor
     assert store.all() == []
 
 
+def test_what_is_published_in_the_place_of_a_deleted_version_is_read_anew(store: ArtifactStore) -> None:
+    first = store.publish("a", contents(), write).digest
+    assert store.open("a@1") is store.open("a@1")  # unchanged, it is read once
+    store.delete("a@1")
+    with pytest.raises(NotFound):
+        store.open("a@1")
+    second = store.publish("a", contents("job_2"), write)
+
+    assert store.open("a@1").digest == second.digest != first
+
+
 def test_the_manifest_holds_digests_of_all_files(store: ArtifactStore) -> None:
     artifact = store.publish("a", contents(), write)
     manifest = json.loads((artifact.path / "manifest.json").read_text())

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from evaluation.engine.line import Ask, WaitingLine, Wish
-from evaluation.engine.meter import Counts
+from evaluation.engine.meter import BatchReading, Counts
 from evaluation.engine.owner import DeviceOwner
 from evaluation.engine.pairs import Scored
 from evaluation.engine.residency import LoadedModel
@@ -123,6 +123,50 @@ def test_running_out_of_memory_halves_the_batch_and_the_budget(line: WaitingLine
 
     assert outcomes(submit(line, model, [1, 2, 3, 4, 5, 6])) == [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]
     assert model.batches == [[1, 2, 3, 4, 5, 6], [1, 2, 3], [4, 5, 6]]
+
+
+def test_the_budget_comes_back_after_memory_ran_out(line: WaitingLine) -> None:
+    owner = DeviceOwner(line, token_budget=1024, window_seconds=0.001)
+    model = Sums()
+    outcomes(submit(line, model, [1, 2, 3, 4, 5, 6]))
+
+    # six rows are too many: 1024 is halved, and the two batches of three give back 1024 / 256 each
+    assert owner.token_budget == 512 + 2 * 4
+    for _ in range(126):
+        outcomes(submit(line, model, [1]))
+    assert owner.token_budget == 1024
+    outcomes(submit(line, model, [1]))
+    assert owner.token_budget == 1024
+    owner.close()
+
+
+def test_a_call_waits_for_a_batch_and_not_for_a_round(line: WaitingLine) -> None:
+    owner = DeviceOwner(line, token_budget=2, window_seconds=0.001)  # two pairs a batch
+    model = Sums()
+    model.gate.clear()
+    futures = submit(line, model, [1, 2, 3, 4, 5, 6])
+    while line.pairs:  # until the round has begun, of which all is taken
+        time.sleep(0.001)
+    threading.Timer(0.05, model.gate.set).start()
+    scored = owner.call(lambda: len(model.batches))
+
+    assert scored == 1
+    assert outcomes(futures) == [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]
+    owner.close()
+
+
+def test_a_meter_that_fails_costs_a_round_its_scores_and_the_thread_lives_on(line: WaitingLine) -> None:
+    class Failing(Counts):
+        def batch(self, reading: BatchReading) -> None:
+            super().batch(reading)
+            if self.batches == 1:
+                raise OSError("no space for metrics")
+
+    owner = DeviceOwner(line, token_budget=100, window_seconds=0.001, meter=Failing())
+
+    assert outcomes(submit(line, Sums(), [1, 2])) == ["run_failed", "run_failed"]
+    assert outcomes(submit(line, Sums(), [3])) == [3.0]
+    owner.close()
 
 
 def test_the_probability_uses_the_fitted_temperature(line: WaitingLine, owner: DeviceOwner) -> None:

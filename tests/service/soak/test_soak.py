@@ -1,0 +1,139 @@
+"""A real server under ten times the load it can bear, whose models fail: everybody is answered, and it lives on."""
+
+import asyncio
+import os
+import signal
+import statistics
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Protocol
+
+import httpx
+import pytest
+
+from benchmarks.soak.load import PAIRS, PROMPT, RESPONSES, Account, Expected, Load
+from benchmarks.soak.server import SECONDS_A_PAIR
+from evaluation.engine.scoring import Pair, Scored, ScoringEngine
+from trainer.artifacts import ArtifactStore
+
+MOST_WAITING = 400
+CAPACITY = 1 / SECONDS_A_PAIR
+"""Pairs a second that the server can score at most."""
+
+
+class RealServer(Protocol):
+    """`assay serve` in a process of its own."""
+
+    url: str
+    auth: dict[str, str]
+    pid: int
+
+    def read_log(self) -> str: ...
+
+    def stop(self) -> int: ...
+
+
+@pytest.fixture
+def expected(published: ArtifactStore) -> Expected:
+    """What both versions give, by a model that does not fail."""
+    pairs = [Pair(PROMPT, response) for response in RESPONSES]
+    with ScoringEngine(published) as engine:
+        by_version = {version: engine.score(f"tiny@{version}", pairs) for version in (1, 2)}
+    return {
+        (version, response): found.score
+        for version, scores in by_version.items()
+        for response, found in zip(RESPONSES, scores, strict=True)
+        if isinstance(found, Scored)
+    }
+
+
+@pytest.fixture
+def server(start_server: Callable[..., RealServer], published: ArtifactStore, tmp_path: Path) -> Iterator[RealServer]:
+    """Slow and failing, its alias ``tiny@live`` set."""
+    server = start_server(
+        tmp_path,
+        program="from benchmarks.soak.server import main; main()",
+        ASSAY_ARTIFACT_DIR=str(published.root),
+        ASSAY_MAX_WAITING_PAIRS=str(MOST_WAITING),
+        ASSAY_PINNED="tiny@1,tiny@2",
+        OMP_NUM_THREADS="1",
+    )
+    try:
+        wait_until_ready(server)
+        answer = httpx.put(f"{server.url}/v1/aliases/tiny@live", json={"version": 1}, headers=server.auth)
+        answer.raise_for_status()
+        yield server
+    finally:
+        server.stop()
+
+
+def test_ten_times_too_much_for_seconds(server: RealServer, expected: Expected) -> None:
+    check(server, expected, seconds=6)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(1800)
+def test_ten_times_too_much_for_minutes(server: RealServer, expected: Expected) -> None:
+    account = check(server, expected, float(os.environ.get("ASSAY_SOAK_SECONDS", "180")))
+
+    assert account.growth < 3, "MB a minute: memory is not flat"
+
+
+def check(server: RealServer, expected: Expected, seconds: float) -> Account:
+    """Load a server for so long, and see that all is well during and after."""
+    assert len(expected) == 2 * len(RESPONSES)
+    account = asyncio.run(Load(server.url, server.auth, server.pid, expected).run(seconds, 10 * CAPACITY / PAIRS))
+    account.tell()
+
+    assert account.wrong == []
+    assert account.answers["scores 200"] > 0
+    assert account.answers["scores 503"] > account.answers["scores 200"], "it was not overloaded"
+    assert account.left > 0
+    assert account.answers["alias 200"] > 0
+    assert sum(account.answers[swap] for swap in ("load 200", "unload 200", "unload 404")) > 0
+    assert account.cells["run_failed"] > 0, "nothing failed"
+    assert account.cells["score"] > 10 * account.cells["run_failed"], "a failure must stay with its own pair"
+    assert account.deepest <= MOST_WAITING
+    assert account.longest_seconds < 60
+    # scored in the event loop, all 400 pairs of the line would be in its way: four seconds
+    assert statistics.median(account.beats) < 2
+    after(server)
+    return account
+
+
+def wait_until_ready(server: RealServer) -> None:
+    for _ in range(600):
+        if httpx.get(f"{server.url}/readyz").is_success:
+            return
+        time.sleep(0.1)
+    pytest.fail(f"the server is not ready: {server.read_log()}")
+
+
+def after(server: RealServer) -> None:
+    """Calm again: the line is empty, a request is answered, and what is under way at SIGTERM is too."""
+    assert pairs(server, "assay_queue_depth ") == 0
+    answers: list[httpx.Response] = []
+    body = {"scorers": ["tiny"], "items": [{"prompt": PROMPT, "responses": RESPONSES[:PAIRS]}]}
+
+    def ask() -> None:
+        answers.append(httpx.post(f"{server.url}/v1/scores", json=body, headers=server.auth, timeout=60))
+
+    ask()
+    arrived = pairs(server, "assay_queue_depth ", "assay_queue_wait_seconds_count")
+    asking = [threading.Thread(target=ask) for _ in range(8)]
+    for thread in asking:
+        thread.start()
+    while pairs(server, "assay_queue_depth ", "assay_queue_wait_seconds_count") < arrived + 8 * PAIRS:
+        time.sleep(0.01)
+    assert server.stop() in {0, -signal.SIGTERM}
+    for thread in asking:
+        thread.join()
+    assert [answer.status_code for answer in answers] == [200] * 9
+
+
+def pairs(server: RealServer, *metrics: str) -> float:
+    """The sum of these metrics, of all labels."""
+    lines = httpx.get(f"{server.url}/metrics", headers=server.auth).text.splitlines()
+    return sum(float(line.split()[-1]) for line in lines if line.startswith(metrics))
