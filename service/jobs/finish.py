@@ -3,14 +3,15 @@
 import logging
 from pathlib import Path
 
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.orm import Session, sessionmaker
 
 from service.db.ingest import ingest_run
 from service.db.session import writing
 from service.db.tables import Job
 from service.jobs.events import EventTail, record_events
-from service.jobs.queue import Lease, end, owned, requeue
+from service.jobs.leases import Lease, owned
+from service.jobs.queue import end, requeue
 from trainer.artifacts import ArtifactStore
 from trainer.errors import AssayError
 from trainer.run import LOG_FILE, read_result
@@ -42,7 +43,7 @@ def finish(
                 session.flush()
                 ingest_run(session, job_id, directory)
             return job.status
-    except OperationalError:  # the database is away or full
+    except (OperationalError, InterfaceError):  # the database is away or full
         raise
     except Exception as error:
         logging.getLogger(__name__).warning("files of %s not stored", job_id, exc_info=error)

@@ -4,6 +4,7 @@ Run as `python counting_recipe.py --run-dir D --artifact-dir A`, as `python -m e
 """
 
 import argparse
+import fcntl
 import json
 import os
 import signal
@@ -19,7 +20,7 @@ from pydantic import TypeAdapter, ValidationError
 from trainer.artifacts import ArtifactStore, Contents
 from trainer.errors import InvalidInput, RunFailed, Stopped
 from trainer.recipe import Recipe, Run
-from trainer.run import run_as_child
+from trainer.run import run_as_child, stored_recipe
 
 POLICY = "my-policy@1"
 
@@ -39,6 +40,7 @@ class Counting(Recipe):
     """Leave results that contradict each other."""
 
     def run(self, run: Run) -> dict[str, Any]:
+        _record_start(run.directory)
         checkpoint = run.directory / "checkpoint"
         start = int(checkpoint.read_text()) if checkpoint.exists() else 0
         for step in range(start + 1, self.steps + 1):
@@ -112,6 +114,18 @@ class Counting(Recipe):
             (run.directory / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
+def _record_start(directory: Path) -> None:
+    """Note in ``starts`` that this process works here, and in ``met`` if another one still does."""
+    with (directory / "starts").open("a") as starts:
+        starts.write(f"{os.getpid()}\n")
+    alone = os.open(directory / "alone", os.O_RDWR | os.O_CREAT)  # locked for as long as the process lives
+    try:
+        fcntl.flock(alone, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        with (directory / "met").open("a") as met:
+            met.write(f"{os.getpid()}\n")
+
+
 def parse(content: dict[str, Any]) -> Recipe:
     """As the real parsers do: InvalidInput with a pointer."""
     try:
@@ -127,7 +141,7 @@ def _do_without_torch() -> None:
     names = ("torch", "transformers", "transformers.utils", "transformers.utils.logging", "trainer.processes")
     torch, transformers, utils, logging, processes = (ModuleType(name) for name in names)
     processes.is_first = lambda: True  # type: ignore[attr-defined]
-    processes.this_process = lambda: SimpleNamespace(main_process_first=nullcontext)  # type: ignore[attr-defined]
+    processes.this_process = lambda: SimpleNamespace(main_process_first=nullcontext, num_processes=1)  # type: ignore[attr-defined]
     torch.set_num_threads = lambda threads: None  # type: ignore[attr-defined]
     logging.disable_progress_bar = logging.set_verbosity_error = lambda: None  # type: ignore[attr-defined]
     utils.logging = logging  # type: ignore[attr-defined]
@@ -140,4 +154,5 @@ if __name__ == "__main__":
     parser.add_argument("--run-dir", type=Path)
     parser.add_argument("--artifact-dir", type=Path)
     arguments = parser.parse_args()
-    sys.exit(run_as_child(parse, arguments.run_dir, ArtifactStore(arguments.artifact_dir)))
+    recipe = stored_recipe(parse, arguments.run_dir)
+    sys.exit(run_as_child(recipe, arguments.run_dir, ArtifactStore(arguments.artifact_dir)))
