@@ -136,7 +136,7 @@ def parse(content: dict[str, Any]) -> Recipe:
         raise InvalidInput(f"recipe at {pointer}: {first['msg']}", pointer=pointer) from error
 
 
-def _do_without_torch() -> None:
+def do_without_torch() -> None:
     """Counting needs no torch, whose import would take longer than the rest of the test."""
     names = ("torch", "transformers", "transformers.utils", "transformers.utils.logging", "trainer.processes")
     torch, transformers, utils, logging, processes = (ModuleType(name) for name in names)
@@ -149,7 +149,7 @@ def _do_without_torch() -> None:
 
 
 if __name__ == "__main__":
-    _do_without_torch()
+    do_without_torch()
     parser = argparse.ArgumentParser()
     parser.add_argument("--run-dir", type=Path)
     parser.add_argument("--artifact-dir", type=Path)
