@@ -33,8 +33,8 @@ class Sqlite:
     def __init__(self, directory: Path) -> None:
         self.url = f"sqlite:///{directory / 'assay.db'}"
 
-    def crash(self) -> None:
-        pass
+    def crash(self) -> bool:
+        return False
 
     def close(self) -> None:
         pass
@@ -51,15 +51,24 @@ class Postgres:
         self._server = get_server(directory / "postgres", cleanup_mode="delete")
         self.url = self._server.get_uri().replace("postgresql://", "postgresql+psycopg://")
 
-    def crash(self) -> None:
+    def crash(self) -> bool:
         """Every connection is dropped and nothing is tidied up; then it recovers from its log."""
         pid = self._server.get_pid()
         assert pid is not None
         postmaster = psutil.Process(pid)
         postmaster.send_signal(signal.SIGQUIT)
         with contextlib.suppress(psutil.NoSuchProcess):
-            postmaster.wait(20)
-        self._server.ensure_postgres_running()
+            postmaster.wait(30)
+        deadline = time.monotonic() + 30
+        while True:
+            try:
+                self._server.ensure_postgres_running()
+            except subprocess.CalledProcessError:  # the last of its processes is not gone yet
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.5)
+            else:
+                return True
 
     def close(self) -> None:
         self._server.cleanup()
