@@ -61,6 +61,7 @@ class Postgres:
             postmaster.wait(30)
         deadline = time.monotonic() + 30
         while True:
+            self._server.ensure_pgdata_inited()  # another pytest closes the directory above to the database's user
             try:
                 self._server.ensure_postgres_running()
             except subprocess.CalledProcessError:  # the last of its processes is not gone yet
