@@ -9,11 +9,12 @@ import sys
 import traceback
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from trainer.artifacts import ArtifactStore
-from trainer.errors import AssayError, Conflict, Stopped
+from trainer.errors import AssayError, Conflict, Stopped, StorageFailure
 from trainer.files import write_atomically
 from trainer.recipe import Recipe, Run
 from trainer.reporting import STOP_FILE, Reporter, read_events
@@ -23,6 +24,9 @@ RECIPE_FILE = "recipe.json"
 ID_FILE = "id"
 RESULT_FILE = "result.json"
 LOG_FILE = "log.txt"
+
+NO_STORAGE = 4
+"""Exit status of a job's process whose disk refused its files, perhaps the result among them."""
 
 
 def run_recipe(
@@ -66,7 +70,8 @@ def run_recipe(
             _finish(directory, "stopped", None, stop)
             raise
         except AssayError as error:
-            reporter.event("failed", error={"code": error.code, "detail": error.detail})
+            with suppress(StorageFailure):  # a full disk may refuse the event and have room for the result
+                reporter.event("failed", error={"code": error.code, "detail": error.detail})
             _finish(directory, "failed", None, error)
             raise
         except Exception as error:
@@ -101,8 +106,11 @@ def run_as_child(recipe: Recipe, directory: Path, artifacts: ArtifactStore) -> i
         run_recipe(recipe, directory, artifacts, run_id=directory.name)
     except Stopped:
         return 3
-    except AssayError as error:
-        sys.stderr.write(f"{error.detail}\n")  # the log's last words, should the disk have refused the result
+    except StorageFailure as error:
+        with suppress(OSError):
+            sys.stderr.write(f"{error.detail}\n")  # the log's last words, should the disk have refused the result
+        return NO_STORAGE
+    except AssayError:
         return 1
     return 0
 

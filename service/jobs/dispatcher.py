@@ -17,6 +17,7 @@ from service.jobs.directory import prepare
 from service.jobs.executors import Executor, Process
 from service.jobs.leases import Lease, Silence, claim, owned, release, signs, take_over
 from service.jobs.queue import end
+from service.jobs.retention import forget
 from service.jobs.strays import end_if_stray
 from service.jobs.watch import Watch
 from service.settings import Settings
@@ -24,6 +25,7 @@ from trainer.artifacts import ArtifactStore
 from trainer.errors import AssayError
 
 _LONGEST_PAUSE_SECONDS = 10.0
+_SECONDS_BETWEEN_FORGETTING = 3600.0
 
 
 def new_owner() -> str:
@@ -42,7 +44,7 @@ class Dispatcher:
         self._lease = Lease(new_owner(), settings.lease_seconds)
         self._silence = Silence(self._lease)
         self._watched: dict[str, Watch] = {}
-        self._swept = float("-inf")
+        self._swept = self._forgot = float("-inf")
         self._wake = threading.Event()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="dispatcher", daemon=True)
@@ -73,7 +75,9 @@ class Dispatcher:
             self._wake.clear()
             outcomes = [self._guard(self._look, watch) for watch in list(self._watched.values())]
             if self._settings.job_slots:
-                outcomes += [self._guard(step) for step in (self._adopt, self._sweep, self._start_waiting)]
+                outcomes += [
+                    self._guard(step) for step in (self._adopt, self._sweep, self._start_waiting, self._forget)
+                ]
             # what fails, such as a database that is away, is tried more and more rarely
             pause = self._settings.poll_seconds if all(outcomes) else min(2 * pause, _LONGEST_PAUSE_SECONDS)
             self._wake.wait(pause)
@@ -115,6 +119,12 @@ class Dispatcher:
             if job_id not in self._watched:
                 end_if_stray(self._make_session, job_id, self._executor.find(self._settings.runs_dir / job_id))
         self._swept = time.monotonic()
+
+    def _forget(self) -> None:
+        """Now and then delete what the settings no longer keep."""
+        if time.monotonic() - self._forgot >= _SECONDS_BETWEEN_FORGETTING:
+            forget(self._make_session, self._settings)
+            self._forgot = time.monotonic()
 
     def _start_waiting(self) -> None:
         while len(self._watched) < self._settings.job_slots and not self._stopping.is_set():

@@ -13,8 +13,8 @@ from service.jobs.events import EventTail, record_events
 from service.jobs.leases import Lease, owned
 from service.jobs.queue import end, requeue
 from trainer.artifacts import ArtifactStore
-from trainer.errors import AssayError
-from trainer.run import LOG_FILE, read_result
+from trainer.errors import AssayError, StorageFailure
+from trainer.run import LOG_FILE, NO_STORAGE, read_result
 
 _LAST_WORDS_BYTES = 4096
 
@@ -80,7 +80,8 @@ def _decide(job: Job, directory: Path, exit_status: int | None) -> None:
         case _ if cancelled:
             end(job, "cancelled")
         case _ if exit_status is not None and exit_status > 0:
-            end(job, "failed", error=("failed", _last_words(directory, exit_status)))
+            code = StorageFailure.code if exit_status == NO_STORAGE else AssayError.code
+            end(job, "failed", error=(code, _last_words(directory, exit_status)))
         case _ if job.attempts < job.max_attempts:
             requeue(job)
         case _:

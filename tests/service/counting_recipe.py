@@ -36,6 +36,8 @@ class Counting(Recipe):
     fail_at: int | None = None
     deaf: bool = False
     """Ignore requests to stop."""
+    weights: int = 0
+    """Bytes to publish."""
     torn: bool = False
     """Leave results that contradict each other."""
 
@@ -65,7 +67,12 @@ class Counting(Recipe):
     def _publish(self, run: Run) -> None:
         recipe = self.model_dump(mode="json")
         contents = Contents("policy", recipe, self.digest(), {}, {}, [], [], job=run.id)
-        artifact = run.artifacts.publish(self.name, contents, lambda path: (path / "config.json").write_text("{}"))
+
+        def write(path: Path) -> None:
+            (path / "config.json").write_text("{}")
+            (path / "weights").write_bytes(bytes(self.weights))
+
+        artifact = run.artifacts.publish(self.name, contents, write)
         run.reporter.event("artifact", name=artifact.name, version=artifact.version, kind="policy")
 
     def _measure(self, run: Run) -> None:
