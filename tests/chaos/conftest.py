@@ -85,10 +85,10 @@ class Follower(threading.Thread):
         self.seen: list[str] = []
         self.status: str | None = None
         self.connections = 0
+        self.over = threading.Event()
 
     def run(self) -> None:
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        while self.status is None and time.monotonic() < deadline:
+        while self.status is None and not self.over.is_set():
             url = self._urls[self.connections % len(self._urls)]
             self.connections += 1
             with contextlib.suppress(*GONE):

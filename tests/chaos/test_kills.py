@@ -65,6 +65,7 @@ def survive(world: Any, follow: Callable[..., Any], *, jobs: int, steps: int, ki
         time.sleep(0.1)
     for follower in followers.values():
         follower.join(60)
+        follower.over.set()
     print(world.kills)  # noqa: T201 - what was survived
 
     with Session(world.engine) as session:
