@@ -1,4 +1,4 @@
-"""How fast a finished run's files become rows: `python -m benchmarks.ingest [--responses N] [--scorers N]`.
+"""How fast a finished run's files become rows: `python -m benchmarks.ingest [--responses N] [--database PostgreSQL]`.
 
 Each round stores the same run twice on each kind of database: with `ingest_run`, and, as the peer, its largest table
 with SQLAlchemy's own bulk insert of the same rows. PostgreSQL is a real server with its usual settings, fsync included.
@@ -37,6 +37,7 @@ def main() -> None:
     parser.add_argument("--responses", type=int, default=20_000)
     parser.add_argument("--scorers", type=int, default=4)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--database", choices=["SQLite", "PostgreSQL"], help="only this one")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as place:
         directory = Path(place)
@@ -44,6 +45,8 @@ def main() -> None:
         rows = options.responses * (1 + options.scorers)
         print(f"{options.responses:,} responses, {options.responses * options.scorers:,} scores")
         for name, url, server in databases(directory):
+            if options.database not in (None, name):
+                continue
             with database(url) as engine:
                 whole, ours, peer = [], [], []
                 for _ in range(options.rounds):
