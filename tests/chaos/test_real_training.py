@@ -32,7 +32,7 @@ RECIPE = {
     "max_steps": 300,
     "checkpoint": {"every_steps": 5},
 }
-KILLS = 8
+KILLS = int(os.environ.get("CHAOS_TRAINING_KILLS", "8"))
 
 
 def weights(store: ArtifactStore) -> str:
