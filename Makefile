@@ -9,7 +9,7 @@ export OMP_NUM_THREADS ?= 1
 export OMP_WAIT_POLICY ?= PASSIVE
 PORT ?= 8000
 
-.PHONY: demo test lint types layers migrations pytest slow soak rehearsal study study-gapo clean
+.PHONY: demo test lint types layers migrations pytest slow soak chaos rehearsal study study-gapo clean
 
 demo: .venv/ready
 	$(BIN)/python -m service.demo --directory $(DEMO) --port $(PORT) $(if $(filter 0,$(SERVE)),--no-serve)
@@ -35,7 +35,7 @@ migrations: .venv/ready
 	rm -f .migrations.db
 
 pytest: .venv/ready
-	$(BIN)/python -W error -m pytest -m "not slow and not gpu and not soak"
+	$(BIN)/python -W error -m pytest -m "not slow and not gpu and not soak and not chaos"
 
 slow: .venv/ready
 	$(BIN)/python -W error -m pytest -m "slow"
@@ -47,6 +47,10 @@ rehearsal: .venv/ready
 # Minutes under ten times the load a server can bear; ASSAY_SOAK_SECONDS=600 for more of them.
 soak: .venv/ready
 	$(BIN)/python -W error -m pytest -m "soak" -s
+
+# CHAOS_KILLS=300 on each kind of database; CHAOS_SEED=N repeats the order of a printed seed.
+chaos: .venv/ready
+	$(BIN)/python -W error -m pytest -m "chaos" -s tests/chaos
 
 # Some half an hour on two quiet cores; killed and started again, it continues.
 study: .venv/ready

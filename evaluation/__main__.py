@@ -1,4 +1,4 @@
-"""``python -m evaluation --run-dir D``: run ``D/recipe.json``, of any kind, as a job's process."""
+"""``python -m evaluation --run-dir D``: run ``D/recipe.json``, of any kind, as a job's process or several."""
 
 import argparse
 import sys
@@ -7,7 +7,9 @@ from pathlib import Path
 from evaluation.recipes import parse_recipe
 from trainer.artifacts import ArtifactStore
 from trainer.errors import AssayError
-from trainer.run import run_as_child
+from trainer.launching import launch_together
+from trainer.processes import leave
+from trainer.run import run_as_child, stored_recipe
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -17,10 +19,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--artifact-dir", type=Path, default=Path("artifacts"))
     options = parser.parse_args(arguments)
     try:
-        return run_as_child(parse_recipe, options.run_dir, ArtifactStore(options.artifact_dir))
+        recipe = stored_recipe(parse_recipe, options.run_dir)
+        launch_together(recipe.launch, "evaluation", sys.argv[1:] if arguments is None else arguments)
+        status = run_as_child(recipe, options.run_dir, ArtifactStore(options.artifact_dir))
     except (AssayError, OSError, ValueError) as error:
         sys.stderr.write(f"{error.detail if isinstance(error, AssayError) else error}\n")
         return 2
+    leave()
+    return status
 
 
 if __name__ == "__main__":

@@ -101,7 +101,9 @@ def create_app(
     state.settings = settings
     state.stopping = threading.Event()
     state.parse_recipe = parse_recipe
-    state.engine = make_engine(settings.database_url)
+    state.engine = make_engine(
+        settings.database_url, pool_size=settings.database_pool_size, max_overflow=settings.database_max_overflow
+    )
     state.sessions = sessions(state.engine)
     state.metrics = Metrics(state.sessions)
     opener = partial(_open_engine, settings=settings, aliases=resolver(state.sessions), metrics=state.metrics.engine)

@@ -68,6 +68,19 @@ class Settings(BaseSettings):
     cancel_grace_seconds: float = Field(30.0, ge=0)
     """Time a cancelled job has to save its checkpoint before it is killed; a third of it before SIGTERM."""
 
+    keep_run_directories_days: float | None = Field(None, ge=0)
+    """Days after a job's end at which its run directory is deleted: log, checkpoints and files; for ever unless set."""
+
+    keep_jobs_days: float | None = Field(None, ge=0)
+    """Days after a job's end at which its rows and its run directory are deleted, never artifacts; for ever unless
+    set."""
+
+    database_pool_size: int = Field(10, ge=1, le=1000)
+    """Connections to PostgreSQL that this server keeps open."""
+
+    database_max_overflow: int = Field(20, ge=0, le=1000)
+    """Connections beyond those while many are needed at once; whoever finds none waits up to 30 seconds."""
+
     max_body_bytes: int = Field(64 * 2**20, ge=1)
     """Largest request body that is read, after decompression too."""
 

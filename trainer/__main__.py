@@ -1,10 +1,9 @@
 """``python -m trainer RECIPE.yaml [dotted.key=value ...]``: run one training recipe here and now."""
 
 import argparse
-import os
 import sys
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from rich.console import Console
 
@@ -12,8 +11,9 @@ from trainer.artifacts import ArtifactStore
 from trainer.dry_run.check import dry_run
 from trainer.dry_run.table import print_dry_run
 from trainer.errors import AssayError, InvalidInput, Stopped
+from trainer.launching import launch_together
 from trainer.processes import is_first, leave
-from trainer.recipe import Launch, apply_overrides, read_recipe
+from trainer.recipe import apply_overrides, read_recipe
 from trainer.recipes import parse_recipe
 from trainer.run import run_recipe
 
@@ -33,8 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
             print_dry_run(dry_run(recipe, ArtifactStore(options.artifact_dir)), Console(highlight=False, markup=False))
             return 0
         directory = options.run_dir or Path("runs") / recipe.name.replace("/", "-")
-        if recipe.launch.processes > 1 and "LOCAL_RANK" not in os.environ:
-            _launch(recipe.launch, sys.argv[1:] if arguments is None else arguments)
+        launch_together(recipe.launch, "trainer", sys.argv[1:] if arguments is None else arguments)
         result = run_recipe(recipe, directory, ArtifactStore(options.artifact_dir))
     except Stopped as stop:
         return _say(stop, 3)
@@ -46,16 +45,6 @@ def main(arguments: list[str] | None = None) -> int:
         _print(result)
     leave()
     return 0
-
-
-def _launch(launch: Launch, arguments: list[str]) -> NoReturn:
-    """Become a launcher of the same command in as many processes as the recipe asks for."""
-    command = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(launch.processes)]
-    command += ["-m", "trainer", *arguments]
-    environment = {**os.environ, "OMP_NUM_THREADS": str(launch.threads)}
-    if not launch.gpus_per_process:
-        environment["ACCELERATE_USE_CPU"] = "true"
-    os.execve(sys.executable, [sys.executable, *command], environment)  # noqa: S606 - no shell is what is wanted
 
 
 def _print(result: dict[str, Any]) -> None:

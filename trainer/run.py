@@ -5,14 +5,16 @@ Whoever started the run, here or in a child process, learns the end from ``resul
 """
 
 import json
+import sys
 import traceback
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from trainer.artifacts import ArtifactStore
-from trainer.errors import AssayError, Conflict, Stopped
+from trainer.errors import AssayError, Conflict, Stopped, StorageFailure
 from trainer.files import write_atomically
 from trainer.recipe import Recipe, Run
 from trainer.reporting import STOP_FILE, Reporter, read_events
@@ -22,6 +24,9 @@ RECIPE_FILE = "recipe.json"
 ID_FILE = "id"
 RESULT_FILE = "result.json"
 LOG_FILE = "log.txt"
+
+NO_STORAGE = 4
+"""Exit status of a job's process whose disk refused its files, perhaps the result among them."""
 
 
 def run_recipe(
@@ -65,12 +70,15 @@ def run_recipe(
             _finish(directory, "stopped", None, stop)
             raise
         except AssayError as error:
-            reporter.event("failed", error={"code": error.code, "detail": error.detail})
+            with suppress(StorageFailure):  # a full disk may refuse the event and have room for the result
+                reporter.event("failed", error={"code": error.code, "detail": error.detail})
             _finish(directory, "failed", None, error)
             raise
         except Exception as error:
             with (directory / LOG_FILE).open("a", encoding="utf-8") as log:
                 traceback.print_exc(file=log)
+            if this_process().num_processes > 1:
+                raise  # or another process died, which shows here as any error: who started them all will know
             detail = f"{type(error).__name__}: {error}".splitlines()[0]
             reporter.event("failed", error={"code": "internal", "detail": detail})
             _finish(directory, "failed", None, AssayError(detail))
@@ -89,19 +97,27 @@ def read_result(directory: Path) -> dict[str, Any] | None:
     return content
 
 
-def run_as_child(parse: Callable[[dict[str, Any]], Recipe], directory: Path, artifacts: ArtifactStore) -> int:
-    """Body of a job's process: run ``directory/recipe.json``, of the job that the directory is named after.
+def run_as_child(recipe: Recipe, directory: Path, artifacts: ArtifactStore) -> int:
+    """Body of a job's process: run ``recipe`` in ``directory``, of the job that the directory is named after.
 
     Returns the process's exit status.
     """
-    recipe = parse(json.loads((directory / RECIPE_FILE).read_text(encoding="utf-8")))
     try:
         run_recipe(recipe, directory, artifacts, run_id=directory.name)
     except Stopped:
         return 3
+    except StorageFailure as error:
+        with suppress(OSError):
+            sys.stderr.write(f"{error.detail}\n")  # the log's last words, should the disk have refused the result
+        return NO_STORAGE
     except AssayError:
         return 1
     return 0
+
+
+def stored_recipe(parse: Callable[[dict[str, Any]], Recipe], directory: Path) -> Recipe:
+    """The recipe of a run directory. Raises what ``parse`` raises, and OSError where there is none."""
+    return parse(json.loads((directory / RECIPE_FILE).read_text(encoding="utf-8")))
 
 
 def _identity(directory: Path) -> str:

@@ -1,4 +1,7 @@
-"""``assay db``: the database's tables and their migrations."""
+"""``assay db``: the database's tables, their migrations, and everything in them as files."""
+
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
@@ -8,9 +11,11 @@ from service.cli.printing import say
 
 def make_family() -> typer.Typer:
     """The commands of this family."""
-    family = typer.Typer(name="db", help="The database's tables and their migrations.")
+    family = typer.Typer(name="db", help="The database's tables, migrations and contents.")
     family.command()(upgrade)
     family.command()(check)
+    family.command("export")(export)
+    family.command("import")(import_)
     return family
 
 
@@ -34,3 +39,30 @@ def check(database_url: DatabaseUrl = None) -> None:
     url = load_settings(database_url=database_url).database_url
     schema.check(make_engine(url))
     say("the database is at this version's migration")
+
+
+def export(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="A new directory.")], database_url: DatabaseUrl = None
+) -> None:
+    """Write every table to DIR as Parquet, as it is at this moment; servers may go on meanwhile."""
+    from service.db.parquet import export_database
+    from service.db.session import make_engine
+    from service.settings import load_settings
+
+    url = load_settings(database_url=database_url).database_url
+    counts = export_database(make_engine(url), directory)
+    say(f"wrote {sum(counts.values()):,} rows of {len(counts)} tables to {directory}")
+
+
+def import_(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="What `assay db export` wrote.")],
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Store what was exported to DIR in a database without rows; an empty one is given its tables."""
+    from service.database import open_database
+    from service.db.parquet import import_database
+    from service.settings import load_settings
+
+    with open_database(load_settings(database_url=database_url)) as engine:
+        counts = import_database(engine, directory)
+    say(f"stored {sum(counts.values()):,} rows of {len(counts)} tables")

@@ -6,15 +6,15 @@ The files are the run's; this is the only place that knows both their form and t
 import math
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import exists, insert, select
+from sqlalchemy import exists, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from evaluation.scorers.controls import family
+from service.db.bulk import insert_rows
 from service.db.ids import new_id
 from service.db.tables import Comparison, Correlation, Curve, Job, Prompt, Response, Score, StressTest, Table
 from trainer.artifacts import code_version
@@ -29,7 +29,6 @@ CORRELATIONS_FILE = "correlations.jsonl"
 CURVES_FILE = "curves.jsonl"
 COMPARISONS_FILE = "comparisons.jsonl"
 
-_ROWS_AT_ONCE = 2000
 _COPIED = ("oracle", "stratum", "n_prompts", "n_responses", "n_dropped", "method", "undefined_reason")
 _COUNTS = ("n_total", "n_truncated", "n_constant_prompts")
 """Missing in files of earlier versions."""
@@ -84,8 +83,7 @@ class _Ingestion:
         if not path.exists():  # an audit has no prompts of its own
             return
         rows = self._rows(path, convert, numbered)
-        while chunk := list(islice(rows, _ROWS_AT_ONCE)):  # plain rows: twice as fast as objects
-            self._session.execute(insert(Table.metadata.tables[table.__tablename__]), chunk)
+        insert_rows(self._session, Table.metadata.tables[table.__tablename__], rows)
 
     def _rows(self, path: Path, convert: Callable[[Row], Row], numbered: bool) -> Iterator[Row]:
         for line, row in read_jsonl(path):

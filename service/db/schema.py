@@ -52,6 +52,11 @@ def prepare(engine: Engine) -> None:
         check(engine)
 
 
+def revision() -> str | None:
+    """This code's migration."""
+    return _scripts().get_current_head()
+
+
 def _exclusive(engine: Engine) -> Connection:
     return engine.connect().execution_options(writing=True)
 
@@ -65,7 +70,7 @@ def _config(connection: Connection) -> Config:
 
 def _revisions(connection: Connection) -> tuple[str | None, str | None]:
     """The migration of the database and the one of this code."""
-    return MigrationContext.configure(connection).get_current_revision(), _scripts().get_current_head()
+    return MigrationContext.configure(connection).get_current_revision(), revision()
 
 
 def _refuse_unknown(revision: str | None) -> None:

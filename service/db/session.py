@@ -18,9 +18,10 @@ _BUSY_TIMEOUT_SECONDS = 30
 _WRITING = {"writing": True}
 
 
-def make_engine(database_url: str) -> Engine:
+def make_engine(database_url: str, *, pool_size: int = 10, max_overflow: int = 20) -> Engine:
     """An engine for a SQLite file or a PostgreSQL server; connects at first use.
 
+    To PostgreSQL it keeps up to ``pool_size`` connections open and makes ``max_overflow`` more while they are needed.
     Raises InvalidInput for any other URL, StorageFailure if a SQLite file's directory cannot be made.
     """
     try:
@@ -30,7 +31,7 @@ def make_engine(database_url: str) -> Engine:
     backend = url.get_backend_name()
     if backend in {"postgresql", "postgres"}:
         url = url.set(drivername="postgresql+psycopg")
-        return create_engine(url, pool_pre_ping=True, pool_size=10, max_overflow=20)
+        return create_engine(url, pool_pre_ping=True, pool_size=pool_size, max_overflow=max_overflow)
     if backend != "sqlite" or url.database in {None, "", ":memory:"}:
         raise InvalidInput(f"database URL: {backend}:{url.database or ''} is not supported; write {_EXAMPLES}")
     return _sqlite_engine(url)

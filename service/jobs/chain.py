@@ -1,7 +1,7 @@
 """Chains of recipes as recorded jobs: every step in the database, the run and the artifact directories.
 
-A step that wants several processes is no job, for jobs run in one: `python -m trainer` carries it out, in a run
-directory named after it.
+A step that wants several processes is no job here, for these run in this process: `python -m trainer` carries it out,
+in a run directory named after it.
 """
 
 import subprocess

@@ -1,10 +1,10 @@
 """One thread that claims waiting jobs, starts them and watches them until they end."""
 
-import json
 import logging
 import os
 import socket
 import threading
+import time
 import uuid
 from collections.abc import Callable
 
@@ -13,16 +13,19 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from service.db.session import writing
 from service.db.tables import Job
+from service.jobs.directory import prepare
 from service.jobs.executors import Executor, Process
-from service.jobs.queue import Lease, claim, end, owned, release, take_over
+from service.jobs.leases import Lease, Silence, claim, owned, release, signs, take_over
+from service.jobs.queue import end
+from service.jobs.retention import forget
+from service.jobs.strays import end_if_stray
 from service.jobs.watch import Watch
 from service.settings import Settings
 from trainer.artifacts import ArtifactStore
 from trainer.errors import AssayError
-from trainer.files import write_atomically
-from trainer.run import RECIPE_FILE, RESULT_FILE
 
 _LONGEST_PAUSE_SECONDS = 10.0
+_SECONDS_BETWEEN_FORGETTING = 3600.0
 
 
 def new_owner() -> str:
@@ -39,7 +42,9 @@ class Dispatcher:
         self._executor = executor
         self._artifacts = ArtifactStore(settings.artifact_dir)
         self._lease = Lease(new_owner(), settings.lease_seconds)
+        self._silence = Silence(self._lease)
         self._watched: dict[str, Watch] = {}
+        self._swept = self._forgot = float("-inf")
         self._wake = threading.Event()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="dispatcher", daemon=True)
@@ -70,7 +75,9 @@ class Dispatcher:
             self._wake.clear()
             outcomes = [self._guard(self._look, watch) for watch in list(self._watched.values())]
             if self._settings.job_slots:
-                outcomes += [self._guard(self._adopt), self._guard(self._start_waiting)]
+                outcomes += [
+                    self._guard(step) for step in (self._adopt, self._sweep, self._start_waiting, self._forget)
+                ]
             # what fails, such as a database that is away, is tried more and more rarely
             pause = self._settings.poll_seconds if all(outcomes) else min(2 * pause, _LONGEST_PAUSE_SECONDS)
             self._wake.wait(pause)
@@ -93,13 +100,31 @@ class Dispatcher:
     def _adopt(self) -> None:
         """Take over running jobs whose server is gone; whether their process still lives shows at the next look."""
         with self._make_session() as session:
-            if not session.scalars(select(Job.id).where(Job.status == "running").limit(1)).first():
-                return
-        with writing(self._make_session) as session:
-            found = [(job.id, job.process) for job in take_over(session, self._lease)]
-        for job_id, record in found:
+            seen = signs(session)
+        for job_id, sign in self._silence.over(seen, self._watched).items():
+            process = self._executor.find(self._settings.runs_dir / job_id)
+            with writing(self._make_session) as session:
+                job = take_over(session, self._lease, job_id, sign)
+                if job is None:
+                    continue
+                if process.is_running():
+                    job.process = process.record()
+            self._watch(job_id, process)
+
+    def _sweep(self) -> None:
+        """Now and then end processes whose job another machine took over while this one was away."""
+        if time.monotonic() - self._swept < self._settings.lease_seconds:
+            return
+        for job_id in self._executor.at_work(self._settings.runs_dir):
             if job_id not in self._watched:
-                self._watch(job_id, self._executor.find(self._settings.runs_dir / job_id, record))
+                end_if_stray(self._make_session, job_id, self._executor.find(self._settings.runs_dir / job_id))
+        self._swept = time.monotonic()
+
+    def _forget(self) -> None:
+        """Now and then delete what the settings no longer keep."""
+        if time.monotonic() - self._forgot >= _SECONDS_BETWEEN_FORGETTING:
+            forget(self._make_session, self._settings)
+            self._forgot = time.monotonic()
 
     def _start_waiting(self) -> None:
         while len(self._watched) < self._settings.job_slots and not self._stopping.is_set():
@@ -108,22 +133,22 @@ class Dispatcher:
                     return
             with writing(self._make_session) as session:
                 job = claim(session, self._lease)
-            if job is None:
-                return
-            self._start(job)
+                if job is None:
+                    return
+                try:
+                    prepare(session, job, self._settings.runs_dir / job.id)
+                except (AssayError, OSError, ValueError) as error:
+                    _end_unstarted(job, error)
+            if job.status == "running":
+                self._start(job)
 
     def _start(self, job: Job) -> None:
-        directory = self._settings.runs_dir / job.id
         try:
-            if not (directory / RECIPE_FILE).exists():  # submitted to a server with another disk
-                write_atomically(directory / RECIPE_FILE, json.dumps(job.recipe, indent=2) + "\n")
-            (directory / RESULT_FILE).unlink(missing_ok=True)  # of an attempt before this one
-            process = self._executor.start(directory, job.recipe.get("launch", {}))
+            process = self._executor.start(self._settings.runs_dir / job.id, job.recipe.get("launch", {}))
         except (AssayError, OSError) as error:
-            code = error.code if isinstance(error, AssayError) else AssayError.code
             with writing(self._make_session) as session:
                 if ours := owned(session, job.id, self._lease):
-                    end(ours, "failed", error=(code, f"could not be started: {error}"))
+                    _end_unstarted(ours, error)
             return
         self._watch(job.id, process)
         with writing(self._make_session) as session:
@@ -144,3 +169,8 @@ class Dispatcher:
     def _release(self) -> None:
         with writing(self._make_session) as session:
             release(session, self._lease)
+
+
+def _end_unstarted(job: Job, error: Exception) -> None:
+    code = error.code if isinstance(error, AssayError) else AssayError.code
+    end(job, "failed", error=(code, f"could not be started: {error}"))

@@ -3,17 +3,18 @@
 import logging
 from pathlib import Path
 
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.orm import Session, sessionmaker
 
 from service.db.ingest import ingest_run
 from service.db.session import writing
 from service.db.tables import Job
 from service.jobs.events import EventTail, record_events
-from service.jobs.queue import Lease, end, owned, requeue
+from service.jobs.leases import Lease, owned
+from service.jobs.queue import end, requeue
 from trainer.artifacts import ArtifactStore
-from trainer.errors import AssayError
-from trainer.run import LOG_FILE, read_result
+from trainer.errors import AssayError, StorageFailure
+from trainer.run import LOG_FILE, NO_STORAGE, read_result
 
 _LAST_WORDS_BYTES = 4096
 
@@ -42,7 +43,7 @@ def finish(
                 session.flush()
                 ingest_run(session, job_id, directory)
             return job.status
-    except OperationalError:  # the database is away or full
+    except (OperationalError, InterfaceError):  # the database is away or full
         raise
     except Exception as error:
         logging.getLogger(__name__).warning("files of %s not stored", job_id, exc_info=error)
@@ -79,7 +80,8 @@ def _decide(job: Job, directory: Path, exit_status: int | None) -> None:
         case _ if cancelled:
             end(job, "cancelled")
         case _ if exit_status is not None and exit_status > 0:
-            end(job, "failed", error=("failed", _last_words(directory, exit_status)))
+            code = StorageFailure.code if exit_status == NO_STORAGE else AssayError.code
+            end(job, "failed", error=(code, _last_words(directory, exit_status)))
         case _ if job.attempts < job.max_attempts:
             requeue(job)
         case _:

@@ -17,13 +17,15 @@ from service.db.queries import get_job
 from service.db.session import sessions, writing
 from service.db.tables import ArtifactRow, Job
 from service.jobs import run_lock
+from service.jobs.directory import prepare
 from service.jobs.dispatcher import new_owner
 from service.jobs.finish import finish
-from service.jobs.queue import Lease, add_with_directory, new_job, owned, requeue
+from service.jobs.leases import Lease, owned
+from service.jobs.queue import add_with_directory, new_job, requeue
 from service.jobs.watch import Watch
 from service.settings import Settings
 from trainer.artifacts import ArtifactStore
-from trainer.errors import AssayError, Conflict, RunFailed, Stopped
+from trainer.errors import AssayError, Conflict, InvalidInput, RunFailed, Stopped
 from trainer.recipe import Recipe
 from trainer.run import run_recipe
 
@@ -34,6 +36,12 @@ def run_here(recipe: Recipe, settings: Settings, *, quiet: bool = False) -> dict
     The same recipe that was interrupted or failed before continues in its run directory. An empty database is given
     its tables. Raises what the recipe raised, after recording it.
     """
+    if recipe.launch.processes > 1:
+        raise InvalidInput(
+            f"launch.processes is {recipe.launch.processes} and this is one: `python -m trainer RECIPE.yaml` and"
+            " `assay jobs submit` start as many",
+            pointer="/launch/processes",
+        )
     with open_database(settings) as engine:
         make_session = sessions(engine)
         artifacts = ArtifactStore(settings.artifact_dir)
@@ -80,6 +88,7 @@ def _begin(recipe: Recipe, settings: Settings, make_session: sessionmaker[Sessio
             lock = _try_lock(settings.runs_dir / last.id)
             if lock is not None:
                 requeue(last)
+                prepare(session, last, settings.runs_dir / last.id)
                 last.attempts += 1
                 for name, value in running.items():
                     setattr(last, name, value)

@@ -8,6 +8,8 @@ from trainer.errors import InvalidInput
 from trainer.recipe import Recipe
 
 TRAINING_KINDS = ("sft", "preference", "ganpo", "reward_model", "discriminator", "ppo", "gapo")
+SEVERAL_PROCESSES = ("sft", "preference", "ganpo", "reward_model", "discriminator")
+"""Kinds that several processes can work on together."""
 STRESS_KINDS = ("stress_test",)
 AUDIT_KINDS = ("audit",)
 WIN_RATE_KINDS = ("win_rate",)

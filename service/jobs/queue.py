@@ -6,11 +6,10 @@ process died.
 
 import re
 import shutil
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import CursorResult, func, select, update
+from sqlalchemy import func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, sessionmaker
 
@@ -20,7 +19,7 @@ from service.db.queries import find_job
 from service.db.records import TERMINAL
 from service.db.session import writing
 from service.db.tables import Job
-from service.jobs.kinds import id_prefix
+from service.jobs.kinds import SEVERAL_PROCESSES, id_prefix
 from service.settings import Settings
 from trainer.artifacts import code_version
 from trainer.errors import Conflict, InvalidInput, Overloaded
@@ -30,18 +29,6 @@ from trainer.run import RECIPE_FILE
 
 _LABEL = re.compile(r"[A-Za-z0-9._/-]{1,64}")
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
-
-
-@dataclass(frozen=True)
-class Lease:
-    """A claim on running jobs: whose they are, and for how long after a last sign of life."""
-
-    owner: str
-    seconds: float
-
-    def fields(self) -> dict[str, Any]:
-        """The columns that say so from now on."""
-        return {"lease_owner": self.owner, "lease_expires_at": datetime.now(UTC) + timedelta(seconds=self.seconds)}
 
 
 def submit(
@@ -78,13 +65,13 @@ def new_job(recipe: Recipe, settings: Settings, **fields: Any) -> Job:  # noqa: 
         check_label(key)
         if storable(value) != value:
             raise InvalidInput(f"label {key}: remove NUL characters and broken Unicode", pointer="/labels")
-    if recipe.launch.processes > 1:
+    kind = str(content["kind"])
+    if recipe.launch.processes > 1 and kind not in SEVERAL_PROCESSES:
         raise InvalidInput(
-            f"launch.processes is {recipe.launch.processes}: jobs run in one process here; `python -m trainer"
-            f" RECIPE.yaml` starts {recipe.launch.processes}",
+            f"launch.processes is {recipe.launch.processes}: {kind} runs in one process;"
+            f" {' | '.join(SEVERAL_PROCESSES)} run in several",
             pointer="/launch/processes",
         )
-    kind = str(content["kind"])
     return Job(
         id=new_id(id_prefix(kind)),
         kind=kind,
@@ -110,16 +97,19 @@ def check_label(key: str) -> str:
 
 
 def add_with_directory(session: Session, job: Job, recipe: Recipe, settings: Settings) -> None:
-    """Store a new job together with its run directory, or neither. Commits."""
+    """Store a new job together with its run directory, or neither. Commits.
+
+    A commit that fails may have been carried out nevertheless, so the directory stays then.
+    """
     directory = settings.runs_dir / job.id
     try:
         session.add(job)
         session.flush()
         write_atomically(directory / RECIPE_FILE, recipe.model_dump_json(indent=2) + "\n")
-        session.commit()
     except BaseException:
         shutil.rmtree(directory, ignore_errors=True)
         raise
+    session.commit()
 
 
 def _known(session: Session, job: Job) -> str | None:
@@ -132,65 +122,6 @@ def _known(session: Session, job: Job) -> str | None:
     if known.recipe != job.recipe:
         raise Conflict(f"Idempotency-Key {job.idempotency_key!r} was used for another recipe, as {known.id}")
     return known.id
-
-
-def claim(session: Session, lease: Lease) -> Job | None:
-    """Take the job that has waited longest, if any waits."""
-    first = (
-        select(Job.id)
-        .where(Job.status == "queued")
-        .order_by(Job.created_at, Job.id)
-        .limit(1)
-        .with_for_update(skip_locked=True)  # PostgreSQL; SQLite has one writer at a time anyway
-    )
-    now = datetime.now(UTC)
-    taken = session.execute(
-        update(Job)
-        .where(Job.id == first.scalar_subquery(), Job.status == "queued")
-        .values(
-            status="running",
-            attempts=Job.attempts + 1,
-            started_at=func.coalesce(Job.started_at, now),
-            process=None,
-            **lease.fields(),
-        )
-        .returning(Job.id)
-        .execution_options(synchronize_session=False)
-    ).scalar_one_or_none()
-    return None if taken is None else session.get_one(Job, taken, populate_existing=True)
-
-
-def take_over(session: Session, lease: Lease) -> list[Job]:
-    """Take the running jobs whose owner has been silent for longer than its lease."""
-    taken = session.scalars(
-        update(Job)
-        .where(Job.status == "running", Job.lease_expires_at < datetime.now(UTC))
-        .values(**lease.fields())
-        .returning(Job.id)
-        .execution_options(synchronize_session=False)
-    ).all()
-    return [session.get_one(Job, id_, populate_existing=True) for id_ in taken]
-
-
-def owned(session: Session, job_id: str, lease: Lease) -> Job | None:
-    """The running job, locked until the transaction ends, with its lease renewed; None if it is no longer ours."""
-    renewed: CursorResult[Any] = session.execute(  # type: ignore[assignment]
-        update(Job)
-        .where(Job.id == job_id, Job.status == "running", Job.lease_owner == lease.owner)
-        .values(**lease.fields())
-        .execution_options(synchronize_session=False)
-    )
-    return session.get_one(Job, job_id, populate_existing=True) if renewed.rowcount else None
-
-
-def release(session: Session, lease: Lease) -> None:
-    """Let others take over everything of this owner at once."""
-    session.execute(
-        update(Job)
-        .where(Job.status == "running", Job.lease_owner == lease.owner)
-        .values(lease_expires_at=datetime.now(UTC))
-        .execution_options(synchronize_session=False)
-    )
 
 
 def end(job: Job, status: str, *, error: tuple[str, str] | None = None, result: dict[str, Any] | None = None) -> None:

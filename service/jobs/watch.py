@@ -11,7 +11,8 @@ from service.db.tables import Job
 from service.jobs.events import EventTail, record_events
 from service.jobs.executors import Process
 from service.jobs.finish import finish
-from service.jobs.queue import Lease, owned
+from service.jobs.leases import Lease, owned
+from service.jobs.strays import end_if_stray
 from trainer.artifacts import ArtifactStore
 from trainer.reporting import STOP_FILE
 
@@ -46,7 +47,8 @@ class Watch:
         """Bring the job's row up to date; True once there is nothing more to watch. May raise and be called again."""
         if self._process.is_running():
             if not self.store_events():
-                return True
+                # whoever took the job over follows this very process, or has given it up
+                return end_if_stray(self._make_session, self.job_id, self._process)
             self._stop_if_cancelled()
             return False
         self._process.kill()  # whatever the process started and left behind
@@ -69,10 +71,11 @@ class Watch:
             with writing(self._make_session) as session:
                 job = owned(session, self.job_id, self._lease)
                 if job is None:
+                    self._tail = None  # what was read is not stored: read it again, should the job come back
                     return False
                 record_events(session, job, events, self._artifacts)
         except BaseException:
-            self._tail = None  # what was read is not stored: read it again
+            self._tail = None
             raise
         self._renewed = time.monotonic()
         return True

@@ -4,6 +4,7 @@ Run as `python counting_recipe.py --run-dir D --artifact-dir A`, as `python -m e
 """
 
 import argparse
+import fcntl
 import json
 import os
 import signal
@@ -19,7 +20,7 @@ from pydantic import TypeAdapter, ValidationError
 from trainer.artifacts import ArtifactStore, Contents
 from trainer.errors import InvalidInput, RunFailed, Stopped
 from trainer.recipe import Recipe, Run
-from trainer.run import run_as_child
+from trainer.run import run_as_child, stored_recipe
 
 POLICY = "my-policy@1"
 
@@ -35,10 +36,13 @@ class Counting(Recipe):
     fail_at: int | None = None
     deaf: bool = False
     """Ignore requests to stop."""
+    weights: int = 0
+    """Bytes to publish."""
     torn: bool = False
     """Leave results that contradict each other."""
 
     def run(self, run: Run) -> dict[str, Any]:
+        _record_start(run.directory)
         checkpoint = run.directory / "checkpoint"
         start = int(checkpoint.read_text()) if checkpoint.exists() else 0
         for step in range(start + 1, self.steps + 1):
@@ -63,7 +67,12 @@ class Counting(Recipe):
     def _publish(self, run: Run) -> None:
         recipe = self.model_dump(mode="json")
         contents = Contents("policy", recipe, self.digest(), {}, {}, [], [], job=run.id)
-        artifact = run.artifacts.publish(self.name, contents, lambda path: (path / "config.json").write_text("{}"))
+
+        def write(path: Path) -> None:
+            (path / "config.json").write_text("{}")
+            (path / "weights").write_bytes(bytes(self.weights))
+
+        artifact = run.artifacts.publish(self.name, contents, write)
         run.reporter.event("artifact", name=artifact.name, version=artifact.version, kind="policy")
 
     def _measure(self, run: Run) -> None:
@@ -112,6 +121,18 @@ class Counting(Recipe):
             (run.directory / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
+def _record_start(directory: Path) -> None:
+    """Note in ``starts`` that this process works here, and in ``met`` if another one still does."""
+    with (directory / "starts").open("a") as starts:
+        starts.write(f"{os.getpid()}\n")
+    alone = os.open(directory / "alone", os.O_RDWR | os.O_CREAT)  # locked for as long as the process lives
+    try:
+        fcntl.flock(alone, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        with (directory / "met").open("a") as met:
+            met.write(f"{os.getpid()}\n")
+
+
 def parse(content: dict[str, Any]) -> Recipe:
     """As the real parsers do: InvalidInput with a pointer."""
     try:
@@ -122,12 +143,12 @@ def parse(content: dict[str, Any]) -> Recipe:
         raise InvalidInput(f"recipe at {pointer}: {first['msg']}", pointer=pointer) from error
 
 
-def _do_without_torch() -> None:
+def do_without_torch() -> None:
     """Counting needs no torch, whose import would take longer than the rest of the test."""
     names = ("torch", "transformers", "transformers.utils", "transformers.utils.logging", "trainer.processes")
     torch, transformers, utils, logging, processes = (ModuleType(name) for name in names)
     processes.is_first = lambda: True  # type: ignore[attr-defined]
-    processes.this_process = lambda: SimpleNamespace(main_process_first=nullcontext)  # type: ignore[attr-defined]
+    processes.this_process = lambda: SimpleNamespace(main_process_first=nullcontext, num_processes=1)  # type: ignore[attr-defined]
     torch.set_num_threads = lambda threads: None  # type: ignore[attr-defined]
     logging.disable_progress_bar = logging.set_verbosity_error = lambda: None  # type: ignore[attr-defined]
     utils.logging = logging  # type: ignore[attr-defined]
@@ -135,9 +156,10 @@ def _do_without_torch() -> None:
 
 
 if __name__ == "__main__":
-    _do_without_torch()
+    do_without_torch()
     parser = argparse.ArgumentParser()
     parser.add_argument("--run-dir", type=Path)
     parser.add_argument("--artifact-dir", type=Path)
     arguments = parser.parse_args()
-    sys.exit(run_as_child(parse, arguments.run_dir, ArtifactStore(arguments.artifact_dir)))
+    recipe = stored_recipe(parse, arguments.run_dir)
+    sys.exit(run_as_child(recipe, arguments.run_dir, ArtifactStore(arguments.artifact_dir)))

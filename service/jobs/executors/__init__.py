@@ -1,5 +1,6 @@
 """Where jobs run. One file per executor; this is all the dispatcher knows of any of them."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -16,10 +17,13 @@ class Process(Protocol):
         """Tell it to stop now, with what it has saved."""
 
     def kill(self) -> None:
-        """End it and everything it started."""
+        """End it and everything it started, and return when they are gone.
+
+        Raises RunFailed where something will not go; another try may.
+        """
 
     def record(self) -> dict[str, Any]:
-        """What ``Executor.find`` needs to find it again after a restart of the server."""
+        """What tells this process from any other of the job, here or elsewhere, before or after."""
 
 
 class Executor(Protocol):
@@ -33,5 +37,8 @@ class Executor(Protocol):
         Raises Conflict if a process works there already and StorageFailure where the disk refuses.
         """
 
-    def find(self, directory: Path, record: dict[str, Any] | None) -> Process:
+    def find(self, directory: Path) -> Process:
         """The process that works, or worked, in ``directory``."""
+
+    def at_work(self, runs_dir: Path) -> Iterable[str]:
+        """Names of the directories below ``runs_dir`` in which processes of this executor work, here."""

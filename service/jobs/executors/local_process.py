@@ -1,50 +1,80 @@
-"""Jobs as child processes of this machine, each in a session of its own: they outlive the server if they must."""
+"""Jobs as child processes of this machine, each in a session of its own: they outlive the server if they must.
+
+Every process of a job carries the run directory in its environment, and hands it on to what it starts. So they are
+found by what they are for, whoever started them and whatever became of their parents, and never by a reused number.
+"""
 
 import contextlib
 import os
-import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from service.jobs import run_lock
+from trainer.errors import RunFailed
 from trainer.files import storage_errors
 from trainer.run import LOG_FILE
 
 RUN_A_RECIPE = (sys.executable, "-m", "evaluation")
 
+_RUN_VARIABLE = "ASSAY_RUN_DIRECTORY"
+_KILL_SECONDS = 10.0
+
 
 class LocalProcess:
     """A child of this server, or one that an earlier server left running."""
 
-    def __init__(self, directory: Path, pid: int | None, child: subprocess.Popen[bytes] | None = None) -> None:
+    def __init__(
+        self, directory: Path, child: subprocess.Popen[bytes] | None = None, *, launcher: bool = False
+    ) -> None:
         self._directory = directory
-        self._pid = pid
         self._child = child
+        self._launcher = launcher
+        self._pid = None if child is None else child.pid
 
     def is_running(self) -> bool:
         return run_lock.is_held(self._directory) if self._child is None else self._child.poll() is None
 
     def exit_status(self) -> int | None:
-        return None if self._child is None else self._child.poll()
+        status = None if self._child is None else self._child.poll()
+        # a launcher of several says 1 whatever became of them, also when one of them was killed
+        return None if self._launcher and status == 1 else status
 
     def terminate(self) -> None:
-        self._signal(signal.SIGTERM)
+        # the first process alone: a launcher tells the others, and who is told twice gives up at once
+        with contextlib.suppress(psutil.NoSuchProcess):
+            for process in _first(self._all()):
+                process.terminate()
 
     def kill(self) -> None:
-        self._signal(signal.SIGKILL)
+        deadline = time.monotonic() + _KILL_SECONDS
+        while found := self._all():
+            for process in found:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.kill()
+            if time.monotonic() > deadline:
+                pids = ", ".join(str(process.pid) for process in found)
+                raise RunFailed(f"processes {pids} of {self._directory} were killed and are still there")
+            time.sleep(0.01)
 
     def record(self) -> dict[str, Any]:
-        return {"host": socket.gethostname(), "pid": self._pid}
+        return {"host": socket.gethostname(), "pid": self._leader()}
 
-    def _signal(self, number: int) -> None:
-        # while somebody holds the lock the process group exists, so its number cannot have been given away
-        if self._pid is not None and run_lock.is_held(self._directory):
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._pid, number)
+    def _all(self) -> list[psutil.Process]:
+        own = str(self._directory.absolute())
+        return [process for process, directory in _processes() if directory == own]
+
+    def _leader(self) -> int | None:
+        if self._pid is None:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                self._pid = next((process.pid for process in _first(self._all())), None)
+        return self._pid
 
 
 class LocalExecutor:
@@ -67,26 +97,47 @@ class LocalExecutor:
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=subprocess.STDOUT,
-                    env=_environment(int(launch.get("threads", 1))),
+                    env=_environment(directory, int(launch.get("threads", 1))),
                     start_new_session=True,
                     pass_fds=(lock,),
                 )
         finally:
             os.close(lock)
-        return LocalProcess(directory, child.pid, child)
+        return LocalProcess(directory, child, launcher=launch.get("processes", 1) > 1)
 
-    def find(self, directory: Path, record: dict[str, Any] | None) -> LocalProcess:
+    def find(self, directory: Path) -> LocalProcess:
         """See Executor."""
-        here = record is not None and record.get("host") == socket.gethostname()
-        return LocalProcess(directory, record["pid"] if record is not None and here else None)
+        return LocalProcess(directory)
+
+    def at_work(self, runs_dir: Path) -> set[str]:
+        """See Executor."""
+        root = runs_dir.absolute()
+        return {Path(directory).name for _, directory in _processes() if Path(directory).parent == root}
 
 
-def _environment(threads: int) -> dict[str, str]:
+def _environment(directory: Path, threads: int) -> dict[str, str]:
     """The server's environment, with the job's share of the processors and without the database's password."""
     inherited = {name: value for name, value in os.environ.items() if name != "ASSAY_DATABASE_URL"}
     return {
         **inherited,
+        _RUN_VARIABLE: str(directory.absolute()),
         "OMP_NUM_THREADS": str(threads),
         "OMP_WAIT_POLICY": "PASSIVE",  # idle threads sleep instead of spinning on processors others need
         "PYTHONUNBUFFERED": "1",
     }
+
+
+def _processes() -> Iterator[tuple[psutil.Process, str]]:
+    """Every process of any job on this machine that we may look at, with its run directory."""
+    for process in psutil.process_iter():
+        # one that has ended, or that belongs to somebody else
+        with contextlib.suppress(psutil.Error, OSError):
+            directory = process.environ().get(_RUN_VARIABLE)
+            if directory is not None:
+                yield process, directory
+
+
+def _first(processes: Sequence[psutil.Process]) -> list[psutil.Process]:
+    """Those that none of the others started: one, unless it is gone and left its children behind."""
+    pids = {process.pid for process in processes}
+    return [process for process in processes if process.ppid() not in pids]

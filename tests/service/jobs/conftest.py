@@ -1,8 +1,12 @@
 """A dispatcher whose child processes count."""
 
+import json
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +17,7 @@ from service.db.queries import get_job
 from service.db.records import TERMINAL, JobRecord
 from service.jobs.dispatcher import Dispatcher
 from service.jobs.executors import Executor
+from service.jobs.executors.local_process import LocalExecutor
 from service.jobs.queue import submit
 from service.settings import Settings
 from trainer.recipe import Recipe
@@ -39,6 +44,24 @@ def start_dispatcher(
             dispatcher.start()
             stack.callback(dispatcher.stop)
             return dispatcher
+
+        yield start
+
+
+@pytest.fixture
+def start_process(
+    settings: Settings, counting_executor: LocalExecutor
+) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
+    """Starts a dispatcher in a process of its own, with changed settings; all are killed at the end of the test."""
+    with ExitStack() as stack:
+
+        def start(**changes: Any) -> subprocess.Popen[bytes]:
+            changed = settings.model_copy(update=changes)
+            program = Path(__file__).with_name("dispatcher_process.py")
+            command = [sys.executable, str(program), changed.model_dump_json(), json.dumps(counting_executor.command)]
+            process = stack.enter_context(subprocess.Popen(command))
+            stack.callback(process.kill)
+            return process
 
         yield start
 

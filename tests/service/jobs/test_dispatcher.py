@@ -4,8 +4,7 @@ import json
 import os
 import signal
 import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,7 +17,6 @@ from service.db.session import writing
 from service.db.tables import ArtifactRow, Job, Score
 from service.jobs import run_lock
 from service.jobs.dispatcher import Dispatcher
-from service.jobs.executors.local_process import LocalExecutor
 from service.jobs.queue import cancel, resume
 from service.settings import Settings
 
@@ -287,29 +285,9 @@ def test_a_run_that_cannot_be_started_fails_and_the_next_one_runs(
 
 
 @pytest.fixture
-def first_server(settings: Settings, counting_executor: LocalExecutor) -> Iterator[subprocess.Popen[bytes]]:
+def first_server(start_process: Callable[[], subprocess.Popen[bytes]]) -> subprocess.Popen[bytes]:
     """A server in a process of its own, whose jobs outlive it."""
-    code = SERVER.format(settings=settings.model_dump_json(), command=list(counting_executor.command))
-    with subprocess.Popen([sys.executable, "-c", code]) as server:
-        yield server
-        server.kill()
-
-
-SERVER = """
-import signal, sys
-from service.db.session import make_engine, sessions
-from service.jobs.dispatcher import Dispatcher
-from service.jobs.executors.local_process import LocalExecutor
-from service.settings import Settings
-
-settings = Settings.model_validate_json('{settings}')
-executor = LocalExecutor(settings.artifact_dir, {command})
-dispatcher = Dispatcher(settings, sessions(make_engine(settings.database_url)), executor)
-signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
-dispatcher.start()
-signal.sigwait([signal.SIGTERM])
-dispatcher.stop()
-"""
+    return start_process()
 
 
 def test_a_running_process_is_adopted_after_a_restart(

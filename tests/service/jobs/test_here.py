@@ -14,7 +14,8 @@ from service.db.session import writing
 from service.db.tables import Job
 from service.jobs import run_lock
 from service.jobs.here import find_done, run_here
-from service.jobs.queue import Lease, cancel, claim, submit
+from service.jobs.leases import Lease, claim
+from service.jobs.queue import cancel, submit
 from service.settings import Settings
 from trainer.errors import InvalidInput, RunFailed, Stopped, StorageFailure, WrongSchema
 from trainer.recipe import Recipe

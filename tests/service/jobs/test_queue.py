@@ -3,7 +3,6 @@
 import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
 
 import pytest
 from sqlalchemy import func, select
@@ -12,7 +11,8 @@ from sqlalchemy.orm import Session, sessionmaker
 from service.db.queries import get_job
 from service.db.session import writing
 from service.db.tables import Job
-from service.jobs.queue import Lease, cancel, claim, owned, release, resume, submit, take_over
+from service.jobs.leases import Lease, Sign, claim, owned, release, signs, take_over
+from service.jobs.queue import cancel, resume, submit
 from service.settings import Settings
 from trainer.errors import Conflict, InvalidInput, NotFound, Overloaded, StorageFailure
 from trainer.recipe import Launch, Recipe
@@ -132,7 +132,7 @@ def test_jobs_are_claimed_once_each_in_the_order_they_came(
     assert len(set(filter(None, claimed))) == len(list(filter(None, claimed))) >= 6
 
 
-def test_a_claimed_job_belongs_to_its_owner_until_the_lease_ends(
+def test_a_claimed_job_belongs_to_its_owner_until_somebody_takes_it_over(
     make_session: sessionmaker[Session], settings: Settings, counting: MakeRecipe
 ) -> None:
     job_id = submit(make_session, counting(), settings)
@@ -141,29 +141,33 @@ def test_a_claimed_job_belongs_to_its_owner_until_the_lease_ends(
         assert job is not None
         assert (job.status, job.attempts, job.lease_owner) == ("running", 1, "alice")
 
+    with make_session() as session:
+        heard = signs(session)[job_id]
     with writing(make_session) as session:
         assert owned(session, job_id, BOB) is None
-        assert take_over(session, BOB) == []
         assert owned(session, job_id, ALICE) is not None
     with writing(make_session) as session:
-        session.get_one(Job, job_id).lease_expires_at = datetime.now(UTC) - timedelta(seconds=1)
+        assert take_over(session, BOB, job_id, heard) is None  # alice has been heard of since
+        heard = signs(session)[job_id]
+        assert take_over(session, BOB, job_id, heard) is not None
     with writing(make_session) as session:
-        assert [job.id for job in take_over(session, BOB)] == [job_id]
         assert owned(session, job_id, ALICE) is None
+        assert take_over(session, ALICE, job_id, heard) is None
 
 
-def test_a_released_job_can_be_taken_over_at_once(
+def test_a_released_job_is_given_up(
     make_session: sessionmaker[Session], settings: Settings, counting: MakeRecipe
 ) -> None:
-    submit(make_session, counting(), settings)
+    job_id = submit(make_session, counting(), settings)
     with writing(make_session) as session:
         claim(session, ALICE)
     with writing(make_session) as session:
         release(session, BOB)
-        assert take_over(session, BOB) == []
+        assert signs(session)[job_id].until is not None
         release(session, ALICE)
-    with writing(make_session) as session:
-        assert len(take_over(session, BOB)) == 1
+        given_up = signs(session)[job_id]
+        assert given_up == Sign("alice", None)
+        assert take_over(session, BOB, job_id, given_up) is not None
 
 
 def test_cancel_and_resume(make_session: sessionmaker[Session], settings: Settings, counting: MakeRecipe) -> None:

