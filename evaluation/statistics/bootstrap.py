@@ -31,7 +31,7 @@ _DRAWS_IN_A_STREAM = 250
 """So many draws have a stream of random numbers of their own, and are made by one core."""
 
 _NUMBERS_IN_A_GROUP = 40_000_000
-"""Bounds the per-prompt sums held at once to 512 MB; more columns are drawn for in turn, with the same draws."""
+"""Bounds the per-prompt sums held at once to 320 MB; more columns are drawn for in turn, with the same draws."""
 
 
 class BootstrapSettings(Model):
