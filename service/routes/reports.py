@@ -4,7 +4,6 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 
 from service.access import needs
-from service.evidence import stored_evidence
 
 router = APIRouter(prefix="/v1", tags=["stress tests"], dependencies=[needs("read")])
 
@@ -22,7 +21,8 @@ _HEADERS = {
 @router.get("/audits/{run_id}/report.html", response_class=HTMLResponse, summary="Read an audit's report")
 def get_report(run_id: str, request: Request) -> HTMLResponse:
     """Verdict, figures and tables in one file that needs no network; 422 before there is anything to tell."""
-    from evaluation.report import render_report  # brings plotly
+    from evaluation.report import render_report  # these bring plotly
+    from service.evidence import stored_evidence
 
     with request.app.state.sessions() as session:
         summary, evidence = stored_evidence(session, run_id)
