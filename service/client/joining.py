@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
+from service.client.requests import closed
 from service.score_schema import (
     MAX_ITEMS,
     MAX_PAIRS,
@@ -53,6 +54,7 @@ class Joining:
         self._room = asyncio.Semaphore(max_requests)
         self._open: dict[_Manner, _Gathering] = {}
         self._travelling: set[asyncio.Task[None]] = set()
+        self._unanswered: set[asyncio.Future[ScoreAnswer]] = set()
 
     async def score(self, scorers: Sequence[str], items: Sequence[ScoreItem], on_overlong: OnOverlong) -> ScoreAnswer:
         """Any number of items, answered in order. Raises what ``send`` raises for the items at hand."""
@@ -67,7 +69,11 @@ class Joining:
         return ScoreAnswer(scorers=_who(answers), items=answered)
 
     async def close(self) -> None:
-        """Give up on what is under way."""
+        """Give up on what is under way: whoever waits, in the window or for an answer, is told RunFailed."""
+        for answered in self._unanswered:
+            if not answered.done():
+                answered.set_exception(closed())
+        self._open.clear()
         for task in self._travelling:
             task.cancel()
         await asyncio.gather(*self._travelling, return_exceptions=True)
@@ -87,6 +93,8 @@ class Joining:
             waiting = self._open[manner] = _Gathering()
             asyncio.get_running_loop().call_later(self._window_seconds, self._leave, manner, waiting)
         asked = _Asked(items, asyncio.get_running_loop().create_future())
+        self._unanswered.add(asked.answered)
+        asked.answered.add_done_callback(self._unanswered.discard)
         waiting.asked.append(asked)
         waiting.items += len(items)
         waiting.scores += scores
@@ -110,10 +118,6 @@ class Joining:
         try:
             async with self._room:
                 answer = await self._send(ScoreRequest(scorers=list(scorers), items=items, on_overlong=on_overlong))
-        except asyncio.CancelledError:
-            for one in asked:
-                one.answered.cancel()
-            raise
         except Exception as error:
             if len(asked) > 1 and isinstance(error, AssayError) and not isinstance(error, Overloaded):
                 # it may be one caller's fault: each is told of its own

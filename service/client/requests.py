@@ -85,6 +85,8 @@ class Requests:
         until = time.monotonic() + patience.retry_seconds
         failure: AssayError
         for attempt in range(1, tries + 1):
+            if self._http.is_closed:
+                raise closed()
             try:
                 answer = await self._http.request(method, path, **arguments)
             except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
@@ -107,6 +109,11 @@ class Requests:
         if isinstance(error, httpx.TimeoutException):
             return RunFailed(f"{self._url} did not answer in time")
         return RunFailed(f"cannot reach {self._url} ({error}); is `assay serve` running there?")
+
+
+def closed() -> RunFailed:
+    """What a call meets whose client was closed before it had its answer."""
+    return RunFailed("this client was closed; open another")
 
 
 def failure_of(answer: httpx.Response, url: str) -> AssayError:
