@@ -124,8 +124,13 @@ def failure_of(answer: httpx.Response, url: str) -> AssayError:
         errors = problem.get("errors", [])
         pointer = errors[0].get("pointer") if errors else None
     except (ValueError, KeyError, TypeError, AttributeError):
+        if answer.status_code == httpx.codes.REQUEST_ENTITY_TOO_LARGE:
+            return InvalidInput(f"{url}, or a proxy before it, takes no request as large as this one; send it in parts")
         return RunFailed(f"{url} answered {answer.status_code} without saying why; is it an Assay server?")
-    return error_of(code, detail, pointer=pointer)
+    failure = error_of(code, detail, pointer=pointer)
+    if answer.status_code == httpx.codes.REQUEST_ENTITY_TOO_LARGE and isinstance(failure, RunFailed):
+        return InvalidInput(detail, pointer=pointer)  # the code is HTTP's own, which is none of ours
+    return failure
 
 
 def _retry_after(answer: httpx.Response) -> float | None:
