@@ -66,7 +66,7 @@ def test_only_what_is_empty_as_a_whole_has_no_score(server: str) -> None:
     nothing = [{"role": "system", "content": ""}, {"role": "user", "content": " "}]
     something = [*nothing, {"role": "user", "content": "product lamp"}]
     completion = [{"role": "assistant", "content": RESPONSES[0]}]
-    ends_in_a_call = [*completion, {"role": "assistant", "content": None, "tool_calls": []}]
+    ends_in_a_call: list[Any] = [*completion, {"role": "assistant", "content": None, "tool_calls": []}]
 
     rewards = remote_reward([nothing, something, something], [completion, completion, ends_in_a_call])
     expected = scores(server, something[2:], RESPONSES[:1])
