@@ -1,9 +1,11 @@
 """Scores asked for at about the same time travel in one request; what is too much for one travels in several."""
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
+from service.client.requests import closed
 from service.score_schema import (
     MAX_ITEMS,
     MAX_PAIRS,
@@ -14,10 +16,13 @@ from service.score_schema import (
     ScoreRequest,
     UnusableScorer,
 )
-from trainer.errors import AssayError, Conflict, Overloaded
+from trainer.errors import BrokenArtifact, Conflict, InvalidInput, NotFound
 
-MAX_JOINED_CHARACTERS = 8_000_000
-"""Of all texts in one request: far below the server's limit on a body."""
+MAX_JOINED_BYTES = 8_000_000
+"""Of all items of one request as they are sent: far below the server's limit on a body."""
+
+_OF_CONTENT = (InvalidInput, NotFound, BrokenArtifact)
+"""What may be one caller's fault. All else is the server's state, which asking for each caller would only burden."""
 
 _Send = Callable[[ScoreRequest], Awaitable[ScoreAnswer]]
 
@@ -37,7 +42,8 @@ class _Gathering:
     asked: list[_Asked] = field(default_factory=list)
     items: int = 0
     scores: int = 0
-    characters: int = 0
+    size: int = 0
+    """In bytes."""
 
 
 _Manner = tuple[tuple[str, ...], OnOverlong]
@@ -53,6 +59,7 @@ class Joining:
         self._room = asyncio.Semaphore(max_requests)
         self._open: dict[_Manner, _Gathering] = {}
         self._travelling: set[asyncio.Task[None]] = set()
+        self._unanswered: set[asyncio.Future[ScoreAnswer]] = set()
 
     async def score(self, scorers: Sequence[str], items: Sequence[ScoreItem], on_overlong: OnOverlong) -> ScoreAnswer:
         """Any number of items, answered in order. Raises what ``send`` raises for the items at hand."""
@@ -67,19 +74,23 @@ class Joining:
         return ScoreAnswer(scorers=_who(answers), items=answered)
 
     async def close(self) -> None:
-        """Give up on what is under way."""
+        """Give up on what is under way: whoever waits, in the window or for an answer, is told RunFailed."""
+        for answered in self._unanswered:
+            if not answered.done():
+                answered.set_exception(closed())
+        self._open.clear()
         for task in self._travelling:
             task.cancel()
         await asyncio.gather(*self._travelling, return_exceptions=True)
 
     def _ask(self, manner: _Manner, items: list[ScoreItem]) -> "asyncio.Future[ScoreAnswer]":
         scores = sum(len(item.texts()) for item in items) * len(manner[0])
-        characters = sum(map(_characters, items))
+        size = sum(map(_size, items))
         waiting = self._open.get(manner)
         if waiting is not None and not (
             waiting.items + len(items) <= MAX_ITEMS
             and waiting.scores + scores <= MAX_PAIRS
-            and waiting.characters + characters <= MAX_JOINED_CHARACTERS
+            and waiting.size + size <= MAX_JOINED_BYTES
         ):
             self._leave(manner, waiting)
             waiting = None
@@ -87,10 +98,12 @@ class Joining:
             waiting = self._open[manner] = _Gathering()
             asyncio.get_running_loop().call_later(self._window_seconds, self._leave, manner, waiting)
         asked = _Asked(items, asyncio.get_running_loop().create_future())
+        self._unanswered.add(asked.answered)
+        asked.answered.add_done_callback(self._unanswered.discard)
         waiting.asked.append(asked)
         waiting.items += len(items)
         waiting.scores += scores
-        waiting.characters += characters
+        waiting.size += size
         return asked.answered
 
     def _leave(self, manner: _Manner, gathering: _Gathering) -> None:
@@ -110,13 +123,8 @@ class Joining:
         try:
             async with self._room:
                 answer = await self._send(ScoreRequest(scorers=list(scorers), items=items, on_overlong=on_overlong))
-        except asyncio.CancelledError:
-            for one in asked:
-                one.answered.cancel()
-            raise
         except Exception as error:
-            if len(asked) > 1 and isinstance(error, AssayError) and not isinstance(error, Overloaded):
-                # it may be one caller's fault: each is told of its own
+            if len(asked) > 1 and isinstance(error, _OF_CONTENT):  # each is told of its own
                 await asyncio.gather(*(self._travel(manner, [one]) for one in asked))
                 return
             for one in asked:
@@ -134,22 +142,22 @@ class Joining:
 def split(items: Sequence[ScoreItem], scorers: int) -> list[list[ScoreItem]]:
     """In parts that one request may have each, in order."""
     parts: list[list[ScoreItem]] = [[]]
-    scores = characters = 0
+    scores = size = 0
     for item in items:
-        more, longer = len(item.texts()) * scorers, _characters(item)
-        full = len(parts[-1]) == MAX_ITEMS or scores + more > MAX_PAIRS or characters + longer > MAX_JOINED_CHARACTERS
+        more, larger = len(item.texts()) * scorers, _size(item)
+        full = len(parts[-1]) == MAX_ITEMS or scores + more > MAX_PAIRS or size + larger > MAX_JOINED_BYTES
         if parts[-1] and full:
             parts.append([])
-            scores = characters = 0
+            scores = size = 0
         parts[-1].append(item)
         scores += more
-        characters += longer
+        size += larger
     return parts
 
 
-def _characters(item: ScoreItem) -> int:
-    prompt = item.prompt if isinstance(item.prompt, str) else "".join(message.content for message in item.prompt)
-    return len(prompt) + sum(map(len, item.texts()))
+def _size(item: ScoreItem) -> int:
+    """Bytes on the wire: characters are no measure, as JSON in ASCII spends up to 12 bytes on one."""
+    return len(json.dumps(item.model_dump(mode="json", exclude_none=True)))
 
 
 def _who(answers: list[ScoreAnswer]) -> list[AnsweringScorer | UnusableScorer]:

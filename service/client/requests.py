@@ -85,6 +85,8 @@ class Requests:
         until = time.monotonic() + patience.retry_seconds
         failure: AssayError
         for attempt in range(1, tries + 1):
+            if self._http.is_closed:
+                raise closed()
             try:
                 answer = await self._http.request(method, path, **arguments)
             except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
@@ -109,6 +111,11 @@ class Requests:
         return RunFailed(f"cannot reach {self._url} ({error}); is `assay serve` running there?")
 
 
+def closed() -> RunFailed:
+    """What a call meets whose client was closed before it had its answer."""
+    return RunFailed("this client was closed; open another")
+
+
 def failure_of(answer: httpx.Response, url: str) -> AssayError:
     """The error that a problem stands for."""
     try:
@@ -117,8 +124,13 @@ def failure_of(answer: httpx.Response, url: str) -> AssayError:
         errors = problem.get("errors", [])
         pointer = errors[0].get("pointer") if errors else None
     except (ValueError, KeyError, TypeError, AttributeError):
+        if answer.status_code == httpx.codes.REQUEST_ENTITY_TOO_LARGE:
+            return InvalidInput(f"{url}, or a proxy before it, takes no request as large as this one; send it in parts")
         return RunFailed(f"{url} answered {answer.status_code} without saying why; is it an Assay server?")
-    return error_of(code, detail, pointer=pointer)
+    failure = error_of(code, detail, pointer=pointer)
+    if answer.status_code == httpx.codes.REQUEST_ENTITY_TOO_LARGE and isinstance(failure, RunFailed):
+        return InvalidInput(detail, pointer=pointer)  # the code is HTTP's own, which is none of ours
+    return failure
 
 
 def _retry_after(answer: httpx.Response) -> float | None:

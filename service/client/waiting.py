@@ -1,6 +1,7 @@
 """The client for threads: each call waits for its answer."""
 
 import asyncio
+import concurrent.futures
 import threading
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from types import TracebackType
@@ -9,7 +10,7 @@ from typing import Any, Self, TypeVar
 import httpx
 
 from service.client.awaiting import AsyncAssayClient, Item
-from service.client.requests import Patience
+from service.client.requests import Patience, closed
 from service.db.records import EventRecord, JobRecord
 from service.score_schema import AttributionAnswer, AttributionRequest, OnOverlong, ScoreAnswer, ScoreRequest
 from trainer.errors import RunFailed
@@ -46,6 +47,8 @@ class AssayClient:
             max_requests=max_requests,
             transport=transport,
         )
+        self._lock = threading.Lock()  # held while a call is handed over: it comes before the closing or is refused
+        self._closed = False
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="assay-client", daemon=True)
         self._thread.start()
@@ -59,13 +62,28 @@ class AssayClient:
         self.close()
 
     def close(self) -> None:
-        """Give the connections back; what is under way fails."""
-        if self._loop.is_closed():
+        """Give the connections back; what other threads have under way fails with RunFailed."""
+        if not self._thread.is_alive():  # closed, or of the process that forked this one
             return
-        self._wait(self._client.close)
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
+        with self._lock:
+            first, self._closed = not self._closed, True
+        if not first:
+            self._thread.join()
+            return
+        try:
+            asyncio.run_coroutine_threadsafe(self._end(), self._loop).result()
+        finally:
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join()
+            self._loop.close()
+
+    async def _end(self) -> None:
+        """Nobody may be left waiting for a loop that has stopped."""
+        under_way = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in under_way:
+            task.cancel()
+        await asyncio.gather(*under_way, return_exceptions=True)
+        await self._client.close()
 
     def score(self, request: ScoreRequest) -> ScoreAnswer:
         """Scores in the request's order."""
@@ -125,11 +143,16 @@ class AssayClient:
         return self._wait(self._client.post, path, body)
 
     def _wait(self, call: Callable[..., Coroutine[Any, Any, Answer]], *arguments: Any) -> Answer:  # noqa: ANN401
-        if not self._thread.is_alive():
-            raise RunFailed("this client was closed, or belongs to the process that forked this one; open another")
-        future = asyncio.run_coroutine_threadsafe(call(*arguments), self._loop)
+        if not self._thread.is_alive() and not self._closed:
+            raise RunFailed("this client belongs to the process that forked this one; open another")
+        with self._lock:
+            if self._closed:
+                raise closed()
+            future = asyncio.run_coroutine_threadsafe(call(*arguments), self._loop)
         try:
             return future.result()
+        except concurrent.futures.CancelledError:
+            raise closed() from None
         except BaseException:
             future.cancel()
             raise

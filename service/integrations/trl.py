@@ -11,6 +11,7 @@ from itertools import groupby
 from typing import Any
 
 from service.integrations.environment import ask
+from service.integrations.turns import Turn, plain_turns, without_empty
 from service.score_schema import MAX_RESPONSES, Score
 from trainer.errors import InvalidInput
 
@@ -18,15 +19,17 @@ Message = Mapping[str, Any]
 Text = str | Sequence[Message]
 """TRL's two formats: a text, or a conversation's messages."""
 
-_Pair = tuple[str | list[dict[str, str]], str]
+_Pair = tuple[str | list[Turn], str]
 
 
 def remote_reward(prompts: Sequence[Text], completions: Sequence[Text], **columns: Any) -> list[float | None]:  # noqa: ANN401
     """The scores of ``completions``, in order; None, which TRL leaves out, for one that cannot be scored.
 
-    Completions of one prompt that follow each other, as GRPO's and RLOO's groups do, are sent as one item. The share
-    that has no score is logged as ``assay/unscored`` and the share whose prompt was cut as ``assay/truncated``. Of
-    the dataset's ``columns`` nothing is read. Raises what ``service.integrations.environment.ask`` raises.
+    Of a completion of several turns, as with tools, the last is scored; the others belong to its prompt, which leaves
+    out turns without text. Completions of one prompt that follow each other, as GRPO's and RLOO's groups do, are sent
+    as one item. The share that has no score is logged as ``assay/unscored`` and the share whose prompt was cut as
+    ``assay/truncated``. Of the dataset's ``columns`` nothing is read. Raises InvalidInput for messages that hold more
+    than text, and what ``service.integrations.environment.ask`` raises.
     """
     pairs = [_pair(prompt, completion) for prompt, completion in zip(prompts, completions, strict=True)]
     if not pairs:
@@ -55,21 +58,14 @@ async def remote_reward_async(
 
 
 def _pair(prompt: Text, completion: Text) -> _Pair:
-    """Of a completion of several turns, as with tools, the last is scored and the others belong to its prompt."""
+    """Of a completion of several turns, as with tools, the last is scored and the others belong to its prompt.
+
+    Turns without text, as an assistant's that only calls a tool, are left out of the prompt.
+    """
     if isinstance(completion, str):
-        return (prompt if isinstance(prompt, str) else [_plain(message) for message in prompt]), completion
+        return (prompt if isinstance(prompt, str) else without_empty(plain_turns(prompt))), completion
     if not completion:
         raise InvalidInput("a completion has no messages")
-    before = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else [_plain(one) for one in prompt]
-    *others, last = [_plain(message) for message in completion]
-    return [*before, *others], last["content"]
-
-
-def _plain(message: Message) -> dict[str, str]:
-    """A message's text, whatever else it carries. Raises InvalidInput for a part that is no text."""
-    content = message.get("content") or ""
-    if not isinstance(content, str):
-        if any(part.get("type") != "text" for part in content):
-            raise InvalidInput("scorers read texts only; a message holds something else")
-        content = "\n".join(part["text"] for part in content)
-    return {"role": str(message["role"]), "content": content}
+    before = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else plain_turns(prompt)
+    *others, last = plain_turns(completion)
+    return without_empty([*before, *others]), last["content"]

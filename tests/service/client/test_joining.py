@@ -11,10 +11,20 @@ import pytest
 from fastapi import FastAPI
 
 from service.client import AssayClient, AsyncAssayClient
-from service.client.joining import MAX_JOINED_CHARACTERS, split
+from service.client.joining import MAX_JOINED_BYTES, split
 from service.client.requests import Patience
 from service.score_schema import MAX_ITEMS, MAX_PAIRS, Score, ScoreAnswer, ScoreItem, ScoreRequest
-from trainer.errors import Conflict, InvalidInput, NotFound, RunFailed
+from trainer.errors import (
+    AssayError,
+    Conflict,
+    DeadlineExceeded,
+    InvalidInput,
+    NotFound,
+    Overloaded,
+    QuotaExceeded,
+    RunFailed,
+    Unauthenticated,
+)
 
 
 class Lengths(httpx.AsyncBaseTransport):
@@ -118,8 +128,36 @@ def test_parts_keep_to_every_limit_of_the_server() -> None:
     assert [len(part) for part in split(many, 2)] == [20, 20, 10]  # 20 x 100 x 2 = 4000 of 4096 scores
     long = [ScoreItem(prompt="p" * 1_000_000, response="r")] * 20
     assert [len(part) for part in split(long, 1)] == [7, 7, 6]
-    assert MAX_JOINED_CHARACTERS == 8_000_000
     assert MAX_PAIRS == 4096
+
+
+@pytest.mark.parametrize("text", ["\U0001f600" * 100_000, "\u00e9" * 100_000, "\x01" * 100_000, "\ud800" * 100_000])
+def test_a_request_is_measured_in_what_it_becomes_on_the_wire(text: str) -> None:
+    # 12 bytes of JSON for an emoji, 6 for any other character that is no printable ASCII
+    wide = 12 if text[0] == "\U0001f600" else 6
+    parts = split([ScoreItem(prompt=text, response="r")] * 20, 1)
+
+    whole = 8_000_000 // (wide * 100_000)  # 6 and 13: the items' own brackets and names are small change
+    assert [len(part) for part in parts] == [whole] * (20 // whole) + [20 % whole]
+    for part in parts:
+        body = ScoreRequest(scorers=["s"], items=part).model_dump(mode="json", exclude_none=True)
+        assert len(json.dumps(body)) < MAX_JOINED_BYTES + 1000
+
+
+def test_names_and_turns_count_as_well_as_texts() -> None:
+    turns = ScoreItem.model_validate({"prompt": [{"role": "user", "content": ""}] * 100_000, "response": "r"})
+    assert [len(part) for part in split([turns] * 5, 1)] == [2, 2, 1]  # 32 bytes a turn, 3.2 MB an item
+
+
+def test_callers_are_not_joined_to_more_than_one_request_may_have() -> None:
+    transport = Lengths()
+
+    async def scenario() -> None:
+        async with asyncio_client(transport, window_seconds=0.2) as client:
+            await asyncio.gather(*(client.score_items(["s"], [item("\U0001f600" * 200_000)]) for _ in range(4)))
+
+    asyncio.run(scenario())
+    assert [len(request.items) for request in transport.requests] == [3, 1]  # 2.4 MB each
 
 
 def test_one_callers_fault_is_not_the_others() -> None:
@@ -133,6 +171,70 @@ def test_one_callers_fault_is_not_the_others() -> None:
     good, poison, fine = asyncio.run(scenario())
     assert (scores_of(good), scores_of(fine)) == ([4], [4])
     assert isinstance(poison, InvalidInput)
+
+
+class Broken(httpx.AsyncBaseTransport):
+    """Fails every request in one way."""
+
+    def __init__(self, failure: httpx.Response | Exception) -> None:
+        self.tries = 0
+        self._failure = failure
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        self.tries += 1
+        if isinstance(self._failure, Exception):
+            raise self._failure
+        return httpx.Response(self._failure.status_code, content=self._failure.content)
+
+
+def problem(status: int, code: str) -> httpx.Response:
+    return httpx.Response(status, json={"code": code, "detail": "no"})
+
+
+async def joined(transport: httpx.AsyncBaseTransport, callers: int) -> list[Any]:
+    patience = Patience(attempts=4, pause_seconds=0.001)
+    async with AsyncAssayClient("http://assay", transport=transport, patience=patience) as client:
+        calls = [client.score_items(["s"], [item("x")]) for _ in range(callers)]
+        return await asyncio.gather(*calls, return_exceptions=True)
+
+
+@pytest.mark.parametrize(
+    ("failure", "kind", "tries"),
+    [
+        (httpx.ConnectError("refused"), RunFailed, 4),
+        (problem(500, "internal"), RunFailed, 4),
+        (problem(503, "overloaded"), Overloaded, 4),
+        (problem(504, "deadline_exceeded"), DeadlineExceeded, 4),
+        (problem(401, "unauthenticated"), Unauthenticated, 1),
+        (problem(429, "quota_exceeded"), QuotaExceeded, 4),
+    ],
+)
+def test_a_failure_that_is_nobodys_fault_is_told_to_all_who_joined_without_asking_for_each(
+    failure: httpx.Response | Exception, kind: type[AssayError], tries: int
+) -> None:
+    transport = Broken(failure)
+
+    told = asyncio.run(joined(transport, 64))
+    assert [type(error) for error in told] == [kind] * 64
+    assert transport.tries == tries
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        problem(422, "invalid_input"),
+        problem(422, "overlong_input"),
+        problem(404, "not_found"),
+        problem(409, "broken_artifact"),
+        problem(413, "request_entity_too_large"),
+        httpx.Response(413, text="<html>"),
+    ],
+)
+def test_what_may_be_the_fault_of_ones_content_is_asked_for_each(failure: httpx.Response) -> None:
+    transport = Broken(failure)
+
+    asyncio.run(joined(transport, 8))
+    assert transport.tries == 1 + 8
 
 
 def test_a_name_that_changes_its_meaning_on_the_way_is_not_papered_over() -> None:
@@ -167,7 +269,7 @@ def test_closing_ends_what_is_under_way() -> None:
         waiting = asyncio.create_task(client.score_items(["s"], [item("x")]))
         await asyncio.sleep(0.008)
         await client.close()
-        with pytest.raises((asyncio.CancelledError, RunFailed)):
+        with pytest.raises(RunFailed, match="this client was closed"):
             await asyncio.wait_for(waiting, 5)
 
     asyncio.run(scenario())

@@ -156,6 +156,18 @@ def test_a_failure_without_a_problem_is_still_a_failure() -> None:
     assert error.pointer == "/a"
 
 
+def test_what_is_too_large_is_the_askers_to_divide_whoever_refuses_it() -> None:
+    ours = {"code": "request_entity_too_large", "detail": "the body is larger than 9 bytes; send it in parts"}
+    error = failure_of(httpx.Response(413, json=ours), "http://assay")
+    assert isinstance(error, InvalidInput)
+    assert error.detail == ours["detail"]
+    proxys = failure_of(httpx.Response(413, text="<html>"), "http://assay")
+    assert isinstance(proxys, InvalidInput)
+    assert (
+        proxys.detail == "http://assay, or a proxy before it, takes no request as large as this one; send it in parts"
+    )
+
+
 def test_a_closed_client_says_so_and_closing_again_is_no_error() -> None:
     client = client_of(Script([EMPTY]))
     client.close()

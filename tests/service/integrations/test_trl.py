@@ -51,6 +51,28 @@ def test_conversations_are_scored_as_the_texts_they_are(server: str) -> None:
     assert remote_reward([prompt], [turns]) == pytest.approx(scores(server, before, RESPONSES[:1]), abs=1e-4)
 
 
+def test_turns_that_only_call_a_tool_are_left_out_of_the_prompt(server: str) -> None:
+    question = [{"role": "user", "content": "product lamp"}]
+    call = {"role": "assistant", "tool_calls": [{"type": "function", "function": {"name": "add"}}]}
+    answer = [{"role": "tool", "name": "add", "content": "4"}, {"role": "assistant", "content": RESPONSES[0]}]
+    expected = scores(server, [*question, {"role": "tool", "content": "4"}], RESPONSES[:1])
+
+    for empty in (call | {"content": ""}, call | {"content": None}, call | {"content": []}, call):
+        assert remote_reward([question], [[empty, *answer]]) == pytest.approx(expected, abs=1e-4)
+        assert remote_reward([[*question, empty]], [answer]) == pytest.approx(expected, abs=1e-4)
+
+
+def test_only_what_is_empty_as_a_whole_has_no_score(server: str) -> None:
+    nothing = [{"role": "system", "content": ""}, {"role": "user", "content": " "}]
+    something = [*nothing, {"role": "user", "content": "product lamp"}]
+    completion = [{"role": "assistant", "content": RESPONSES[0]}]
+    ends_in_a_call: list[Any] = [*completion, {"role": "assistant", "content": None, "tool_calls": []}]
+
+    rewards = remote_reward([nothing, something, something], [completion, completion, ends_in_a_call])
+    expected = scores(server, something[2:], RESPONSES[:1])
+    assert rewards == [None, pytest.approx(expected[0], abs=1e-4), None]
+
+
 def test_it_may_be_awaited(server: str) -> None:
     rewards = asyncio.run(remote_reward_async(["product lamp"] * 3, RESPONSES))
 

@@ -4,6 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
+import numpy as np
 import pytest
 
 from service.client import AssayClient
@@ -31,6 +32,43 @@ def test_a_response_gets_the_score_of_the_prompt_in_extra_info(server: str) -> N
     messages = ({"role": "user", "content": "product lamp"},)
     assert asked(extra_info={"raw_prompt": messages}) == expected
     assert asked(extra_info={"prompt": "product mug", "mine": "product lamp"}, prompt_key="mine") == expected
+
+
+def test_a_prompt_of_parts_is_the_text_they_are(server: str) -> None:
+    parts = [{"type": "text", "text": "product"}, {"type": "text", "text": "lamp", "image": None}]
+    expected = pytest.approx(score(server, [{"role": "user", "content": "product\nlamp"}]), abs=1e-4)
+
+    for content in (parts, tuple(parts), np.array(parts, dtype=object)):
+        messages: list[dict[str, Any]] = [
+            {"role": "user", "content": content},
+            {"role": "assistant", "content": None, "tool_calls": [{}]},
+        ]
+        for prompt in (messages, np.array(messages, dtype=object)):
+            assert compute_score("d", RESPONSE, None, {"prompt": prompt}) == expected
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        [{"role": "user", "content": [{"type": "text", "text": "see"}, {"type": "image", "image": "lamp.png"}]}],
+        [{"role": "user", "content": [{"type": "text", "text": None}]}],
+        [{"role": "user", "content": ["bare"]}],
+        [{"role": "user", "content": 3}],
+        [{"role": "user", "content": {"type": "text", "text": "one part, and no list"}}],
+        [{"content": "nobody's"}],
+        ["bare"],
+        {"role": "user", "content": "one message, and no list"},
+        3,
+    ],
+)
+def test_a_prompt_that_is_no_text_is_refused(prompt: Any) -> None:
+    with pytest.raises(InvalidInput, match=r"scorers read texts only|a message is|a prompt is"):
+        compute_score("d", RESPONSE, None, {"prompt": prompt})
+
+
+def test_a_prompt_that_is_empty_as_a_whole_is_refused(server: str) -> None:
+    with pytest.raises(InvalidInput, match="the prompt is empty"):
+        compute_score("d", RESPONSE, None, {"prompt": [{"role": "user", "content": None}]})
 
 
 def test_without_a_prompt_it_says_where_to_write_it() -> None:
