@@ -176,53 +176,68 @@ def _agreement(path: Sequence[Estimate]) -> str:
             Reading.ABOVE: f"{does}: {told(known[0])}.",
             Reading.BELOW: f"{scorer} orders {among} the other way round from {oracle}: {told(known[0])}.",
         }.get(reading(known[0]), f"Whether {does} is not resolved: {told(known[0])}.")
+    grid = [each.temperature for each in path]
+    gaps = [each.temperature for each in path if reading(each) is Reading.UNDEFINED]
+    undefined = f"; undefined{_at(gaps, grid)}" if gaps else ""
     breaks = next((index for index, each in enumerate(known) if reading(each) is not Reading.ABOVE), None)
     if breaks is None:
         weakest = min(known, key=lambda each: each.estimate or 0.0)
-        lowest, highest = known[0].temperature, known[-1].temperature
-        everywhere = f"every T from {lowest:g} to {highest:g}; weakest at " if len(known) > 1 else ""
-        return f"{does} at {everywhere}T = {weakest.temperature:g}, {told(weakest)}."
+        everywhere = f" at every T from {grid[0]:g} to {grid[-1]:g}" if not gaps else _at(_grid(known), grid)
+        least = f"{everywhere}; weakest" if len(known) > 1 else ""
+        return f"{does}{least} at T = {weakest.temperature:g}, {told(weakest)}{undefined}."
     fails = "it orders them the other way round" if reading(known[breaks]) is Reading.BELOW else "that is not resolved"
     at = f"at T = {known[breaks].temperature:g} {fails}, {told(known[breaks])}"
     if breaks:
-        return f"{does} up to T = {known[breaks - 1].temperature:g}; {at}."
-    return f"{scorer} cannot be trusted to order {among} as {oracle} does: {at}, the lowest tested."
+        return f"{does} up to T = {known[breaks - 1].temperature:g}; {at}{undefined}."
+    lowest = "the lowest tested" if known[0] is path[0] else "the lowest at which it is defined"
+    return f"{scorer} cannot be trusted to order {among} as {oracle} does: {at}, {lowest}{undefined}."
 
 
 def _leads(estimates: Iterable[Estimate]) -> dict[str, list[Estimate]]:
-    """By scorer, its leads over the controls, at each temperature or over all where none was recorded."""
+    """By scorer, its leads over the controls, at each temperature or over all where none was recorded.
+
+    A control over which the lead is defined nowhere is left out.
+    """
     rows = [each for each in estimates if each.statistic.startswith(LEAD_WITHIN)]
     graded = any(each.temperature is not None for each in rows)
+    rows = [each for each in rows if (each.temperature is not None) == graded]
+    defined = {(each.scorer, each.statistic) for each in rows if reading(each) is not Reading.UNDEFINED}
     leads: dict[str, list[Estimate]] = {}
     for each in rows:
-        if (each.temperature is not None) == graded and reading(each) is not Reading.UNDEFINED:
+        if (each.scorer, each.statistic) in defined:
             leads.setdefault(each.scorer, []).append(each)
     return leads
 
 
 def _standing(subject: str, leads: Sequence[Estimate]) -> str:
-    """Where a scorer beats all trivial controls, where the hardest of them is not resolved, and where one wins."""
+    """Where a scorer beats all trivial controls, where the hardest of them is not resolved or undefined, and where one
+    wins.
+    """
     if not leads:
         return ""
-    # the least of a temperature's leads decides there
-    order = (Reading.BELOW, Reading.UNRESOLVED, Reading.ABOVE)
+    # the least of a temperature's leads decides there; over all is ahead only who is ahead of each
+    order = (Reading.BELOW, Reading.UNRESOLVED, Reading.UNDEFINED, Reading.ABOVE)
     hardest = {
         t: min((reading(each) for each in leads if each.temperature == t), key=order.index) for t in _grid(leads)
     }
-    controls = list(dict.fromkeys(_control(each) for each in leads))
-    if set(hardest.values()) == {Reading.ABOVE}:
-        where = _rows_in_common(leads) if None in hardest else " at every temperature"
-        return f"{subject} beats every trivial control ({_listed(controls)}){where}."
-    parts = []
-    for kind, words in zip(reversed(order), ("ahead of all", "not resolved against", "behind"), strict=True):
+    parts: dict[Reading, str] = {}
+    words = ("ahead of all", "undefined against", "not resolved against", "behind")
+    for kind, how in zip(reversed(order), words, strict=True):
         temperatures = [t for t, found in hardest.items() if found is kind]
         if temperatures:
             rivals = dict.fromkeys(
                 _control(each) for each in leads if each.temperature in temperatures and reading(each) is kind
             )
             whom = "" if kind is Reading.ABOVE else f" {_listed(list(rivals))}"
-            parts.append(words + whom + _at(temperatures, list(hardest)))
-    return f"{subject} does not beat every trivial control: {', '.join(parts)}."
+            parts[kind] = how + whom + _at(temperatures, list(hardest))
+    if Reading.ABOVE not in parts or parts.keys() & {Reading.BELOW, Reading.UNRESOLVED}:
+        return f"{subject} does not beat every trivial control: {', '.join(parts.values())}."
+    controls = list(dict.fromkeys(_control(each) for each in leads))
+    beats = f"{subject} beats every trivial control ({_listed(controls)})"
+    if Reading.UNDEFINED in parts:
+        ahead = [t for t, found in hardest.items() if found is Reading.ABOVE]
+        return f"{beats}{_at(ahead, list(hardest))}; {parts[Reading.UNDEFINED]}."
+    return f"{beats}{_rows_in_common(leads) if None in hardest else ' at every temperature'}."
 
 
 def _rows_in_common(leads: Sequence[Estimate]) -> str:

@@ -66,15 +66,18 @@ def training_of(session: Session, run_id: str, most_points: int = MOST_POINTS) -
 
 
 def read_directory(directory: Path) -> tuple[dict[str, Any], Evidence]:
-    """Name and metrics of a training run's directory. Raises InvalidInput where it has none."""
-    points: dict[tuple[str, str], list[tuple[int, float]]] = {}
+    """Name and metrics of a training run's directory. Raises InvalidInput where it has none.
+
+    A resumed run does the steps since its last checkpoint again: the last time counts.
+    """
+    points: dict[tuple[str, str], dict[int, float]] = {}
     for event in read_events(directory):
         if event["type"] == "metrics":
             for name, value in event["values"].items():
-                points.setdefault((event["stage"], name), []).append((event["step"], value))
+                points.setdefault((event["stage"], name), {})[event["step"]] = value
     if not points:
         raise InvalidInput(f"{directory} has no metrics in its events.jsonl; is it a training run's directory?")
-    metrics = [Series(stage, name, course) for (stage, name), course in points.items()]
+    metrics = [Series(stage, name, sorted(course.items())) for (stage, name), course in points.items()]
     return {"name": directory.name, "kind": "training"}, Evidence(metrics=metrics)
 
 

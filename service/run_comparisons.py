@@ -28,8 +28,8 @@ def compared_runs(
     """Differences of r within prompts, by scorer, oracle and temperature.
 
     Without scorers, every learned scorer of the first run is compared with that of its name in the second; one
-    scorer named for the first run stands for both unless another is named for the second. Raises NotFound for a run
-    that does not exist and InvalidInput where there is nothing to compare.
+    scorer named for the first run stands for both unless another is named for the second. Oracles are told apart by
+    their versions. Raises NotFound for a run that does not exist and InvalidInput where there is nothing to compare.
     """
     a, b = read_scores(session, run_a), read_scores(session, run_b)
     if scorer_a is None and scorer_b is None:
@@ -73,19 +73,28 @@ def read_scores(session: Session, run: str) -> RunScores:
         prompts=[_text(content) for *_, content in rows],
         temperature=np.array([np.nan if t is None else t for _, t, *_ in rows], dtype=np.float64),
         responses=[response for _, _, response, _ in rows],
-        scorers=_named(columns, "scorer"),
-        oracles=_named(columns, "oracle"),
+        scorers=_named(_of(columns, "scorer")),
+        oracles={_versioned(*key): values for key, values in _of(columns, "oracle").items()},
     )
 
 
-def _named(columns: dict[tuple[str, str, int | None], Any], role: str) -> dict[str, Any]:
+def _of(columns: dict[tuple[str, str, int | None], Any], role: str) -> dict[tuple[str, int | None], Any]:
+    """One role's columns by name and version."""
+    return {(name, version): values for (its, name, version), values in columns.items() if its == role}
+
+
+def _named(columns: dict[tuple[str, int | None], Any]) -> dict[str, Any]:
     """Columns by the scorer's name, with its version where two versions scored the run."""
-    chosen = {(scorer, version): values for (its, scorer, version), values in columns.items() if its == role}
-    names = [scorer for scorer, _ in chosen]
+    names = [scorer for scorer, _ in columns]
     return {
-        scorer if names.count(scorer) == 1 else f"{scorer}@{version}": values
-        for (scorer, version), values in chosen.items()
+        scorer if names.count(scorer) == 1 else _versioned(scorer, version): values
+        for (scorer, version), values in columns.items()
     }
+
+
+def _versioned(name: str, version: int | None) -> str:
+    """Versions of an oracle judge differently, so only the same one is common to two runs."""
+    return name if version is None else f"{name}@{version}"
 
 
 def _text(content: Any) -> str:  # noqa: ANN401 - a text or messages

@@ -1,12 +1,12 @@
 """Score against judgement, response by response, a panel for each temperature."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from evaluation.figures.drawing import Drawing, file_stem
-from evaluation.figures.evidence import Evidence, Responses, learned
+from evaluation.figures.evidence import Evidence, Responses, learned, spread_over
 from evaluation.figures.facets import Facets
 from evaluation.figures.style import BLUE, ORANGE, short
 from evaluation.statistics.bootstrap import Floats
@@ -25,11 +25,12 @@ def scatter(evidence: Evidence) -> Iterator[Drawing]:
 
 
 def _scatter(found: Responses, scorer: str, oracle: str) -> Drawing:
-    temperatures = found.temperatures()[-_PANELS:] or [float("nan")]
-    titles = [f"T = {each:g}" if np.isfinite(each) else "all responses" for each in temperatures]
-    panels = Facets(titles, x="score", y=short(oracle, 22))
-    for index, temperature in enumerate(temperatures):
-        at = found.temperature == temperature if np.isfinite(temperature) else np.ones(len(found.temperature), bool)
+    graded, places = found.temperatures(), _places(found)
+    panels = Facets([_title(each, graded) for each in places], x="score", y=short(oracle, 22))
+    drawn = 0
+    for index, temperature in enumerate(places):
+        at = np.isnan(found.temperature) if temperature is None else found.temperature == temperature
+        drawn += int(at.sum())
         for name, colour, symbol, rows in (
             ("text", BLUE, "circle", at & ~found.degenerate),
             ("degenerate", ORANGE, "x", at & found.degenerate),
@@ -46,16 +47,32 @@ def _scatter(found: Responses, scorer: str, oracle: str) -> Drawing:
                 hovertemplate="score %{x}, judgement %{y}<extra></extra>",
             )
     panels.axes(x={"matches": "x"})
-    sample = f" Shown are {len(found.temperature):,} of {found.n_total:,} responses."
+    shown = [each for each in places if each is not None]
+    spread = f", at {len(shown)} of {len(graded)} temperatures" if len(shown) < len(graded) else ""
+    sample = f" Shown are {drawn:,} of {found.n_total:,} responses{spread}."
     return Drawing(
         file_stem("scatter", oracle, scorer),
         f"{scorer} against {oracle}, response by response",
         "Each point is one response. A cloud that leans to the right is agreement; one that loses its lean as T rises "
         "has left the scorer's ground. Orange crosses are no text any more: where they alone make the slope, the "
-        "scorer only tells text from noise." + (sample if len(found.temperature) < found.n_total else ""),
+        "scorer only tells text from noise." + (sample if drawn < found.n_total else ""),
         panels.figure,
         oracle,
     )
+
+
+def _places(found: Responses) -> list[float | None]:
+    """A panel each: temperatures spread over all of them, and None for the responses that have none."""
+    graded = found.temperatures()
+    if not np.isnan(found.temperature).any():
+        return spread_over(graded, _PANELS)
+    return [*(spread_over(graded, _PANELS - 1) if graded else ()), None]
+
+
+def _title(temperature: float | None, graded: Sequence[float]) -> str:
+    if temperature is not None:
+        return f"T = {temperature:g}"
+    return "no temperature" if graded else "all responses"
 
 
 def _told(values: Floats) -> NDArray[np.float32]:

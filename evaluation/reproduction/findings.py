@@ -16,6 +16,11 @@ class Measured:
     per_seed: tuple[float | None, ...]
     interval: Interval | None
 
+    @property
+    def bare(self) -> float | None:
+        """The number of a single seed that has no interval; None of all others."""
+        return self.per_seed[0] if len(self.per_seed) == 1 and self.interval is None else None
+
 
 @dataclass(frozen=True)
 class Study:

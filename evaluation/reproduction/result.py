@@ -13,6 +13,7 @@ from evaluation.reproduction.schedule import Step
 from evaluation.reproduction.tables import Table
 from evaluation.reproduction.world import Runs, World
 from evaluation.statistics.bootstrap import Floats
+from trainer.errors import InvalidInput
 
 DRAWS = 1000
 
@@ -57,6 +58,16 @@ class Result:
     """Of the paper's models, those that it is about."""
     alone: bool = False
     """Whether its runs must not share the machine with each other."""
+    fewest_seeds: int = 1
+    """Two where nothing is measured prompt by prompt, so that a single seed gives no interval."""
+
+    def check_seeds(self, seeds: int) -> None:
+        """Raises InvalidInput where so many replications could not decide any claim."""
+        if seeds < self.fewest_seeds:
+            raise InvalidInput(
+                f"{self.key} with {seeds} seed can say nothing of its claims, for its intervals are over seeds alone;"
+                f" give --seeds {self.fewest_seeds} or more"
+            )
 
 
 def steps(result: Result, worlds: Iterable[World]) -> list[Step]:

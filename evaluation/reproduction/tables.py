@@ -8,8 +8,9 @@ from rich.console import Console
 from rich.table import Table as RichTable
 
 from evaluation.reproduction.claims import Finding
-from evaluation.reproduction.findings import Study
+from evaluation.reproduction.findings import Measured, Study
 from evaluation.reproduction.intervals import Interval
+from evaluation.reproduction.measurements import Quantity
 from evaluation.wording import number
 
 
@@ -67,7 +68,7 @@ def beside_paper(
     rows = []
     for subject in subjects:
         cells = [
-            told(study.interval(subject, measure, *(() if place is None else (place,))), 3)
+            _measured(study.measured.get(Quantity(subject, measure, () if place is None else (place,))))
             for measure, place in columns.values()
         ]
         theirs = [text for (who, _), text in paper.items() if who == subject]
@@ -75,8 +76,20 @@ def beside_paper(
     return Table(title, ["", *columns, "paper"], rows)
 
 
+def _measured(found: Measured | None) -> str:
+    if found is None:
+        return ""
+    return told(found.interval, 3) if found.bare is None else number(found.bare, 3)
+
+
 def _estimate(finding: Finding) -> str:
-    return finding.undefined_reason or _told(finding.interval, finding.claim.unit)
+    if finding.undefined_reason is None:
+        return _told(finding.interval, finding.claim.unit)
+    bare = Measured(finding.per_seed, finding.interval).bare
+    if bare is None:
+        return finding.undefined_reason
+    value = number(bare, 3) if finding.claim.unit == "plain" else f"{number(100 * expm1(bare), 1)} %"
+    return f"{value}, {finding.undefined_reason}"
 
 
 def _told(interval: Interval | None, unit: str) -> str:

@@ -97,9 +97,10 @@ class TinyWorld(World):
         documents, right = [], []
         for _, row in read_jsonl(runs(self.named("knowledge")) / SCORES_FILE):
             question = questions[row["item"]]
-            if row["scorer"] == scorer and question["subset"] == task and row["error"] is None:
+            if row["scorer"] == scorer and question["subset"] == task:
                 documents.append(question["document"])
-                right.append(float(row["chosen"][0] > row["rejected"][0]))
+                answered = row["error"] is None
+                right.append(float(row["chosen"][0] > row["rejected"][0]) if answered else float("nan"))
         return documents, right
 
 

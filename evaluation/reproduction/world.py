@@ -84,4 +84,7 @@ class World(ABC):
 
     @abstractmethod
     def knows(self, policy: str, task: str, runs: Runs) -> tuple[list[int], list[float]]:
-        """Which document, from 0, and whether it was answered rightly, of every question of a task."""
+        """Which document, from 0, and whether it was answered rightly, of every question of a task.
+
+        A question without an answer is NaN, so that policies on the same questions have the same documents.
+        """

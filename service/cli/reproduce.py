@@ -111,14 +111,16 @@ class Replications:
 
 
 def _worlds(result: "Result", scale: Scale, seeds: int | None, data: Path, settings: Settings) -> "list[list[World]]":
-    """The replications, by model."""
+    """The replications, by model. Raises InvalidInput for too few of them."""
     from evaluation.reproduction.paper import PaperWorld
     from evaluation.reproduction.tiny import TINY, TinyWorld
 
+    replications = range(seeds or (TINY.seeds if scale == "tiny" else 1))
+    result.check_seeds(len(replications))
     if scale == "tiny":
         questions = settings.runs_dir / "questions"
-        return [[TinyWorld(seed, TINY, questions) for seed in range(seeds or TINY.seeds)]]
-    return [[PaperWorld(seed, family, data) for seed in range(seeds or 1)] for family in result.families]
+        return [[TinyWorld(seed, TINY, questions) for seed in replications]]
+    return [[PaperWorld(seed, family, data) for seed in replications] for family in result.families]
 
 
 def _plan(result: "Result", worlds: "Sequence[World]", data: Path, settings: Settings) -> "Planned":

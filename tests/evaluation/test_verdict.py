@@ -59,6 +59,32 @@ def test_the_headline_is_about_the_scorer_that_is_surest_where_it_is_weakest() -
     )
 
 
+def test_a_temperature_at_which_nothing_is_defined_is_no_part_of_the_agreement_and_is_named() -> None:
+    gap = "responses to one prompt are alike"
+
+    def told(*undefined_at: float) -> str:
+        rows = [
+            undefined("s", gap, t) if t in undefined_at else estimate("s", 0.4 - t / 10, 0.6 - t / 10, t)
+            for t in (0.3, 1.0, 1.5, 2.0)
+        ]
+        return verdict(rows).headline.removeprefix("s orders responses to the same prompt as gold does ")
+
+    assert told() == "at every T from 0.3 to 2; weakest at T = 2, r = 0.30 [0.20, 0.40]."
+    assert told(1.5) == "at T = 0.3 to 1 and 2; weakest at T = 2, r = 0.30 [0.20, 0.40]; undefined at T = 1.5."
+    assert told(2.0) == "at T = 0.3 to 1.5; weakest at T = 1.5, r = 0.35 [0.25, 0.45]; undefined at T = 2."
+    assert told(0.3, 1.0, 2.0) == "at T = 1.5, r = 0.35 [0.25, 0.45]; undefined at T = 0.3 to 1 and 2."
+
+
+def test_where_trust_ends_or_never_begins_undefined_temperatures_are_named_too() -> None:
+    cold, end = undefined("s", "greedy", 0.0), estimate("s", -0.1, 0.3, 2.0)
+    assert verdict([cold, estimate("s", 0.4, 0.5, 0.5), end]).headline.endswith(
+        "up to T = 0.5; at T = 2 that is not resolved, r = 0.10 [−0.10, 0.30]; undefined at T = 0."
+    )
+    assert verdict([cold, end]).headline.endswith(
+        "at T = 2 that is not resolved, r = 0.10 [−0.10, 0.30], the lowest at which it is defined; undefined at T = 0."
+    )
+
+
 def test_trust_ends_where_the_interval_first_holds_zero() -> None:
     rows = [estimate("s", 0.4, 0.5, 0.5), estimate("s", -0.1, 0.3, 1.0), estimate("s", 0.2, 0.4, 2.0)]
     assert verdict(rows).headline == (
@@ -88,6 +114,31 @@ def test_a_scorer_that_does_not_beat_a_trivial_control_is_reported_so() -> None:
         "model does not beat every trivial control: ahead of all at T = 0.5 to 1, "
         "not resolved against length at T = 1.5, behind length at T = 2."
     ]
+
+
+def test_a_lead_that_is_undefined_somewhere_is_not_one_at_every_temperature() -> None:
+    path = [estimate("model", 0.4, 0.5, t) for t in (0.5, 1.0, 2.0)]
+    ahead = [lead("model", control, 0.1, 0.2, t) for control in ("length", "zlib_ratio") for t in (0.5, 1.0, 2.0)]
+    assert verdict([*path, *ahead]).findings == [
+        "model beats every trivial control (length and zlib_ratio) at every temperature."
+    ]
+
+    gap = ahead[4].model_copy(update=GAP)  # zlib_ratio at T = 1
+    assert verdict([*path, *ahead[:4], gap, ahead[5]]).findings == [
+        "model beats every trivial control (length and zlib_ratio) at T = 0.5 and 2; "
+        "undefined against zlib_ratio at T = 1."
+    ]
+    behind = lead("model", "length", -0.3, -0.2, 2.0)
+    assert verdict([*path, *ahead[:2], behind, ahead[3], gap, ahead[5]]).findings == [
+        "model does not beat every trivial control: ahead of all at T = 0.5, "
+        "undefined against zlib_ratio at T = 1, behind length at T = 2."
+    ]
+
+
+def test_a_control_that_is_defined_nowhere_is_not_said_to_be_beaten() -> None:
+    rows = [estimate("model", 0.4, 0.5), lead("model", "length", 0.1, 0.2)]
+    rows += [lead("model", "zlib_ratio", 0.1, 0.2).model_copy(update=GAP)]
+    assert verdict(rows).findings == ["model beats every trivial control (length)."]
 
 
 def test_a_scorer_that_beats_them_all_is_reported_so() -> None:

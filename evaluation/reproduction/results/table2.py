@@ -103,6 +103,9 @@ def _read(readings: Readings) -> Iterator[Found]:
     for policy in (START, *ARMS):
         for place, task in zip(TASKS, world.tasks, strict=True):
             documents, right = world.knows(policy, task, readings.runs)
+            if not documents:
+                yield policy, ACCURACY, place, None
+                continue
             draws = readings.draws(max(documents) + 1)
             yield policy, ACCURACY, place, draws.mean(np.array(documents), np.array(right, dtype=np.float64))
 

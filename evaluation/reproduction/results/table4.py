@@ -118,4 +118,5 @@ RESULT = Result(
     figure=_figure,
     families=("gemma-2-2b-it", "llama-3-8b-instruct"),
     alone=True,
+    fewest_seeds=2,
 )

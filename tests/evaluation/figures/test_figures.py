@@ -201,6 +201,32 @@ def test_a_scatter_has_a_panel_for_each_temperature_and_marks_what_is_no_text() 
     assert "Shown are" not in drawing.caption
 
 
+def scattered(temperatures: list[float]) -> Responses:
+    n_rows = len(temperatures)
+    columns = {"scores": {"rm": np.arange(n_rows) / 1.0}, "judgements": {"gold": np.ones(n_rows)}}
+    degenerate = np.zeros(n_rows, dtype=bool)
+    return responses(temperature=np.array(temperatures), degenerate=degenerate, n_total=n_rows, **columns)
+
+
+def test_a_scatter_of_many_temperatures_is_spread_over_them_and_counts_what_it_shows() -> None:
+    drawing = only(Evidence(responses=scattered([each / 10 for each in range(23)] * 2)), "scatter-gold-rm")
+    # the places 0, 2, 4, ... 22
+    assert panels(drawing) == [f"T = {each / 5:g}" for each in range(12)]
+    assert drawing.caption.endswith("Shown are 24 of 46 responses, at 12 of 23 temperatures.")
+
+
+def test_responses_without_a_temperature_have_a_panel_of_their_own() -> None:
+    drawing = only(Evidence(responses=scattered([0.5, 0.5, float("nan")])), "scatter-gold-rm")
+    assert panels(drawing) == ["T = 0.5", "no temperature"]
+    assert traces(drawing, "2")["text"]["x"] == [2]
+    assert "Shown are" not in drawing.caption
+    assert panels(only(Evidence(responses=scattered([float("nan")] * 3)), "scatter-gold-rm")) == ["all responses"]
+    many = [*(each / 10 for each in range(23)), float("nan")]
+    crowded = only(Evidence(responses=scattered(many)), "scatter-gold-rm")
+    assert (len(panels(crowded)), panels(crowded)[0], panels(crowded)[-1]) == (12, "T = 0", "no temperature")
+    assert crowded.caption.endswith("Shown are 12 of 24 responses, at 11 of 23 temperatures.")
+
+
 def test_a_sample_of_the_responses_says_that_it_is_one() -> None:
     drawings = draw(Evidence(responses=responses(n_total=9000)))
     assert all("4 of 9,000 responses" in each.caption for each in drawings)

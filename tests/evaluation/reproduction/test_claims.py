@@ -58,6 +58,25 @@ def test_beating_every_rival_is_tested_against_the_strongest() -> None:
     assert finding.word == "not reproduced"
 
 
+def test_a_reversal_speaks_before_a_rival_whose_wide_interval_reaches_further_off() -> None:
+    # a minus b: -0.02 in both seeds; a minus c: 0.1 and -0.1, so 0 give or take 12.7 * 0.1
+    both = measured(a=[0.5, 0.5], b=[0.52, 0.52], c=[0.4, 0.6])
+    finding = examine(claim("b", "c"), both)
+    assert (finding.rival, finding.word) == ("b", "reversed")
+    assert examine(claim("c", "b"), both) == replace(finding, claim=claim("c", "b"))
+    assert examine(claim("c"), both).word == "not reproduced"
+
+
+def test_a_reversal_speaks_before_a_rival_that_was_not_measured() -> None:
+    finding = examine(claim("b", "c"), measured(a=[0.5, 0.5], b=[0.52, 0.52], c=[0.4]))
+    assert (finding.rival, finding.word, finding.undefined_reason) == ("b", "reversed", None)
+
+
+def test_of_several_reversals_the_one_furthest_off_speaks() -> None:
+    finding = examine(claim("b", "c"), measured(a=[0.5, 0.5], b=[0.52, 0.52], c=[0.6, 0.6]))
+    assert (finding.rival, finding.word) == ("c", "reversed")
+
+
 def test_a_quantity_that_a_seed_lacks_leaves_the_claim_untested_and_says_so() -> None:
     finding = examine(claim("b"), measured(a=[0.5, 0.6], b=[0.1]))
     assert finding.interval is None

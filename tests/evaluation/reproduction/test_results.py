@@ -1,5 +1,6 @@
 """The claims of each result, on numbers worked by hand."""
 
+import json
 from math import log
 from pathlib import Path
 
@@ -7,10 +8,11 @@ import numpy as np
 import pytest
 
 from evaluation.recipes import parse_recipe
+from evaluation.recipes.benchmark import SCORES_FILE
 from evaluation.reproduction.answers import Drawn
 from evaluation.reproduction.claims import Claim, Finding, examine
 from evaluation.reproduction.measurements import Measurements
-from evaluation.reproduction.result import Result, steps
+from evaluation.reproduction.result import Readings, Result, steps
 from evaluation.reproduction.results import RESULTS
 from evaluation.reproduction.results.figure4 import largest
 from evaluation.reproduction.tiny import TINY, TinyWorld
@@ -152,6 +154,43 @@ def test_the_papers_own_accuracies_reproduce_table_2() -> None:
     estimates = [each.interval.estimate for each in findings if each.interval is not None]
     # the worst tasks, MMLU: 56.93 - 57.02 and 56.93 - 56.73; means 52.38, 50.9775 and 52.1475
     assert estimates == pytest.approx([-0.0009, 0.0020, 0.014025, 0.002325])
+
+
+def test_a_question_that_a_policy_could_not_answer_leaves_its_draws_paired_with_the_others(tmp_path: Path) -> None:
+    world = TinyWorld(0, TINY, tmp_path)
+    policies, task = ("start", "dpo", "ganpo-transformer", "ganpo-random"), "wrong_value"
+    sides = {"prompt": "?", "chosen": "a", "rejected": "b", "subset": task}
+    (tmp_path / "tiny-s0-64-questions.jsonl").write_text(
+        "".join(json.dumps({**sides, "document": each}) + "\n" for each in range(4))
+    )
+    rows = [
+        # documents 0 and 2 are answered rightly; dpo has no answer to the last one
+        {
+            "item": item,
+            "scorer": f"tiny-s0-{policy}:mean_logprob",
+            "chosen": [float(item % 2 == 0)],
+            "rejected": [0.5],
+            "error": "too long" if policy == "dpo" and item == 3 else None,
+        }
+        for policy in policies
+        for item in range(4)
+    ]
+    (tmp_path / SCORES_FILE).write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+    read = list(RESULTS["table2"].read(Readings(world, lambda name: tmp_path)))
+    drawn = {policy: found for policy, _, place, found in read if place == 1.0}
+    whole, part = drawn["start"], drawn["dpo"]
+    assert whole is not None
+    assert part is not None
+    assert whole.replicates is not None
+    assert part.replicates is not None
+    assert (whole.value, part.value) == (0.5, pytest.approx(2 / 3))
+    # every draw takes the same documents: as many rightly answered ones, of fewer answered ones or as many
+    answered = np.isfinite(part.replicates)  # a draw may miss all but the last document
+    assert answered.sum() > 900
+    assert (part.replicates >= whole.replicates)[answered].all()
+    # the other tasks have no question
+    assert [found for _, _, place, found in read if place != 1.0] == [None] * 12
 
 
 def test_the_papers_own_times_on_gemma_reproduce_table_4() -> None:

@@ -2,7 +2,7 @@
 
 from math import log
 
-from evaluation.reproduction.claims import Claim, Finding
+from evaluation.reproduction.claims import Claim, Finding, compare
 from evaluation.reproduction.findings import conclude
 from evaluation.reproduction.intervals import Interval
 from evaluation.reproduction.measurements import Measurements
@@ -22,6 +22,17 @@ def test_differences_of_logarithms_are_told_in_per_cent_and_the_worst_of_several
         "50.0 [25.0, 100.0] %",
         "reversed",
     ]
+
+
+def test_a_number_of_one_seed_without_draws_stands_alone_and_a_claim_says_why() -> None:
+    overhead = Claim("key", "it costs less", "Table 4", compare("b", "a", measure="log"), "below", log(1.5), unit="log")
+    margin = Claim("key", "it is far", "Table 4", compare("b", "a", measure="log"))
+    values = {(0, "a", "log", None): log(2), (0, "b", "log", None): log(2.5)}
+    study = conclude(Measurements(values), None, [overhead, margin], ())
+    assert beside_paper(study, "Time", ["a"], {"log": ("log", None)}, {}).rows == [["a", "0.693", ""]]
+    told = [row[3] for row in claims_beside_paper("Claims", study.paper).rows]
+    reason = "one seed, and no interval over its prompts"
+    assert told == [f"25.0 %, {reason}", f"0.223, {reason}"]  # 2.5 / 2, and its logarithm
 
 
 def test_numbers_stand_beside_those_that_the_paper_has_of_them() -> None:

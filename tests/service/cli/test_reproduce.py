@@ -38,6 +38,17 @@ def test_the_plan_of_a_tiny_chain_is_printed_and_nothing_is_done(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("words", [["--scale", "paper"], ["--scale", "tiny", "--seeds", "1"]])
+@pytest.mark.parametrize("dry", [[], ["--dry-run"]])
+def test_times_of_one_seed_are_refused_before_anything_is_done_for_they_have_no_interval(
+    words: list[str], dry: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["reproduce", "table4", *words, *dry]) == 2
+    assert "table4 with 1 seed can say nothing of its claims" in (said := capsys.readouterr().err)
+    assert "give --seeds 2 or more" in said
+    assert not list(tmp_path.iterdir())
+
+
 def test_the_papers_scale_is_refused_where_things_are_missing_before_anything_is_done(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

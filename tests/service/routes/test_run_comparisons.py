@@ -23,9 +23,14 @@ GOOD, FAIR = [1.0, 3.0, 2.0], [2.0, 1.0, 3.0]
 
 @pytest.fixture
 def add_run(settings: Settings) -> AddRun:
-    """Stores a stress test of 3 responses to each prompt; ``scores`` has by scorer 3 values for each prompt."""
+    """Stores a stress test of 3 responses to each prompt; ``scores`` has by scorer 3 values for each prompt.
 
-    def add(run: str, prompts: list[str], scores: dict[str, list[list[float | None]]], policy: str) -> None:
+    ``judge`` is the version of its oracle.
+    """
+
+    def add(
+        run: str, prompts: list[str], scores: dict[str, list[list[float | None]]], policy: str, judge: int = 1
+    ) -> None:
         engine = create_engine(settings.database_url)
         with engine.begin() as connection:
             job = {
@@ -47,7 +52,8 @@ def add_run(settings: Settings) -> AddRun:
                 connection.execute(insert(Response), [response])
                 for place, ((role, scorer), values) in enumerate(columns.items()):
                     score = {"run": run, "number": 100 * place + index, "response": index, "role": role}
-                    score |= {"scorer": scorer, "scorer_version": 1, "score": values[number][replicate]}
+                    version = judge if role == "oracle" else 1
+                    score |= {"scorer": scorer, "scorer_version": version, "score": values[number][replicate]}
                     connection.execute(insert(Score), [score])
         engine.dispose()
 
@@ -76,7 +82,7 @@ def test_two_runs_are_compared_on_the_prompts_that_both_answered(idle: TestClien
     # of run a: (1 + 2 + 1 + 2 + 1 + 2) / (6 * 2) = 0.75; of run b, without the prompt of its own: 0.5
     assert (whole["r_a"], whole["r_b"]) == pytest.approx((0.75, 0.5))
     assert whole["estimate"] == pytest.approx(np.arctanh(0.75) - np.arctanh(0.5))
-    assert (whole["scorer_a"], whole["scorer_b"], whole["oracle"]) == ("rm", "rm", "judge")
+    assert (whole["scorer_a"], whole["scorer_b"], whole["oracle"]) == ("rm", "rm", "judge@1")
     assert (whole["n_prompts"], whole["n_responses"], whole["n_dropped"]) == (6, 36, 3)
     assert "on common prompts" in whole["method"]
     assert whole["undefined_reason"] is None
@@ -104,6 +110,14 @@ def test_what_cannot_be_compared_is_told(idle: TestClient, query: str, status: i
     response = idle.get(f"/v1/comparisons/runs?{query}")
     assert response.status_code == status
     assert detail in response.text
+
+
+@pytest.mark.usefixtures("two_runs")
+def test_versions_of_an_oracle_are_not_taken_for_one(idle: TestClient, add_run: AddRun) -> None:
+    add_run("run_c", [f"Describe {number}." for number in range(6)], {"rm": [GOOD] * 6}, "q", judge=2)
+    response = idle.get("/v1/comparisons/runs?a=run_a&b=run_c")
+    assert response.status_code == 422
+    assert "no oracle judged both runs; the first has judge@1, the second judge@2" in response.text
 
 
 @pytest.mark.usefixtures("two_runs")
