@@ -1,8 +1,12 @@
-"""The scoring service on behalf of one caller: what is scored counts against the key's quotas."""
+"""The scoring service on behalf of one caller: it counts against the quotas of their key, and ends as they hang up."""
 
+import asyncio
+from collections.abc import Awaitable
 from typing import Annotated
 
+import anyio
 from fastapi import Depends, Request
+from starlette.requests import ClientDisconnect
 
 from evaluation.engine.terms import INTERACTIVE, Terms
 from service.access import caller_of
@@ -16,20 +20,36 @@ class MeteredScoring:
     """Scores like the service does, within the caller's quotas."""
 
     def __init__(self, request: Request) -> None:
+        self._request = request
         self._service: ScoringService = request.app.state.scoring
         self._keyring: Keyring = request.app.state.keyring
         self._key = caller_of(request).key
         self._metrics: ScoreMetrics = request.app.state.metrics.scores
 
     async def score(self, request: ScoreRequest, terms: Terms = INTERACTIVE) -> ScoreAnswer:
-        """As ``ScoringService.score``; raises QuotaExceeded too."""
+        """As ``ScoringService.score``; raises QuotaExceeded and ClientDisconnect too."""
         self._admit(request.items, len(request.scorers))
-        return self._charged(await self._service.score(request, terms))
+        return self._charged(await self._while_connected(self._service.score(request, terms)))
 
     async def score_with(self, scorer: str, items: list[ScoreItem], on_overlong: OnOverlong = "error") -> ScoreAnswer:
-        """As ``ScoringService.score_with``; raises QuotaExceeded too."""
+        """As ``ScoringService.score_with``; raises QuotaExceeded and ClientDisconnect too."""
         self._admit(items, 1)
-        return self._charged(await self._service.score_with(scorer, items, on_overlong))
+        return self._charged(await self._while_connected(self._service.score_with(scorer, items, on_overlong)))
+
+    async def _while_connected(self, scoring: Awaitable[ScoreAnswer]) -> ScoreAnswer:
+        """What ``scoring`` answers; it is cancelled where there is nobody left to answer, as servers do not."""
+        with anyio.CancelScope() as connected:
+            watch = asyncio.create_task(self._cancel_when_gone(connected))
+            try:
+                return await scoring
+            finally:
+                watch.cancel()
+        raise ClientDisconnect
+
+    async def _cancel_when_gone(self, connected: anyio.CancelScope) -> None:
+        while (await self._request.receive())["type"] != "http.disconnect":
+            pass
+        connected.cancel()
 
     def _admit(self, items: list[ScoreItem], scorers: int) -> None:
         if self._key is not None:

@@ -1,0 +1,64 @@
+"""Scoring on behalf of one caller ends with the caller."""
+
+import json
+import logging
+import socket
+import time
+from collections.abc import Callable
+from typing import Any, cast
+from urllib.parse import urlsplit
+
+import pytest
+
+from evaluation.engine.line import Place, WaitingLine
+from evaluation.engine.scoring import ScoringEngine
+from evaluation.engine.terms import Terms
+from service.app import create_app
+from service.logs import ACCESS
+from service.scoring import ScoringService
+from service.settings import Settings
+from trainer.artifacts import ArtifactStore
+
+
+class FullEngine:
+    """Its line has room for one pair and none to spare."""
+
+    def __init__(self) -> None:
+        self.line = WaitingLine(1)
+        self.line.reserve(1)
+
+    def reserve(self, scorers: list[str], pairs: int, terms: Terms) -> Place:
+        return self.line.reserve(pairs, terms.hold_seconds)
+
+    def close(self) -> None:
+        self.line.close()
+
+
+def eventually(holds: Callable[[], bool]) -> bool:
+    deadline = time.monotonic() + 10
+    while not holds() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return holds()
+
+
+def test_clients_that_hang_up_give_their_places_back(
+    settings: Settings, serve: Callable[[Any], str], caplog: pytest.LogCaptureFixture
+) -> None:
+    app = create_app(settings.model_copy(update={"job_slots": 0, "compat_scorer": "tiny"}))
+    engine = FullEngine()
+    app.state.scoring = ScoringService(ArtifactStore(settings.artifact_dir), lambda _: cast(ScoringEngine, engine))
+    address = urlsplit(serve(app))
+    body = json.dumps({"query": ["a lamp"], "prompts": ["a "]}).encode()
+    head = f"POST /get_reward HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
+    clients = [socket.create_connection((str(address.hostname), address.port or 0)) for _ in range(3)]
+    with caplog.at_level(logging.INFO, ACCESS.name):
+        for client in clients:
+            client.sendall(head.encode() + b"\r\n\r\n" + body)
+        assert eventually(lambda: engine.line.held_pairs == 3)
+
+        for client in clients:
+            client.close()
+
+        assert eventually(lambda: engine.line.held_pairs == 0)
+        assert eventually(lambda: len(caplog.records) >= 3)
+    assert [record.__dict__["fields"]["status"] for record in caplog.records] == [499, 499, 499]  # and no other words
