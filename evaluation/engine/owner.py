@@ -163,7 +163,7 @@ class DeviceOwner:
             # its frames and the readings hold what the failed attempt had made: the halves need that memory
             error = None
             readings.forget()
-            if torch.cuda.is_initialized():
+            if torch.cuda.is_available():
                 torch.cuda.empty_cache()
             half = len(groups) // 2
             for part in (Batch(groups[:half], batch.prompt), Batch(groups[half:], batch.prompt)):

@@ -1,23 +1,34 @@
 """Scoring on behalf of one caller ends with the caller."""
 
+import asyncio
 import json
 import logging
 import socket
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import Any, cast
 from urllib.parse import urlsplit
 
 import pytest
+from fastapi import Request
+from starlette.types import Message
 
 from evaluation.engine.line import Place, WaitingLine
 from evaluation.engine.scoring import ScoringEngine
 from evaluation.engine.terms import Terms
+from service.access import Caller
 from service.app import create_app
 from service.logs import ACCESS
+from service.metered import MeteredScoring
+from service.score_schema import ScoreAnswer, ScoreRequest
 from service.scoring import ScoringService
+from service.security.keys import Key, Quota
+from service.security.quotas import Quotas
 from service.settings import Settings
 from trainer.artifacts import ArtifactStore
+from trainer.errors import Overloaded
 
 
 class FullEngine:
@@ -62,3 +73,28 @@ def test_clients_that_hang_up_give_their_places_back(
         assert eventually(lambda: engine.line.held_pairs == 0)
         assert eventually(lambda: len(caplog.records) >= 3)
     assert [record.__dict__["fields"]["status"] for record in caplog.records] == [499, 499, 499]  # and no other words
+
+
+class Refusing:
+    async def score(self, request: ScoreRequest, terms: Terms) -> ScoreAnswer:
+        raise Overloaded("8192 pairs already wait to be scored; try again in a moment")
+
+
+def test_a_full_queue_stays_a_full_queue_however_often_the_same_pairs_are_sent_again() -> None:
+    async def connected() -> Message:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    now = datetime(2030, 1, 1, tzinfo=UTC)
+    key = Key("key_1", "me", "assay_key_1", "0" * 64, frozenset({"score"}), Quota(pairs=2), now, None, None, None)
+    state = SimpleNamespace(
+        scoring=Refusing(), keyring=SimpleNamespace(quotas=Quotas()), metrics=SimpleNamespace(scores=None)
+    )
+    scope = {"type": "http", "app": SimpleNamespace(state=state), "state": {"caller": Caller(key)}}
+    metered = MeteredScoring(Request(scope, connected))
+    request = ScoreRequest.model_validate(
+        {"scorers": ["tiny"], "items": [{"prompt": "a lamp", "responses": ["red", "blue"]}]}
+    )
+    for _ in range(5):
+        with pytest.raises(Overloaded):
+            asyncio.run(metered.score(request))
