@@ -97,16 +97,23 @@ class _Plain:
 
 
 class _Gzip(_Plain):
-    """Unpacks as it reads, and never more than the limit: a small body can unpack to a thousand times its size."""
+    """Unpacks as it reads, and never more than the limit: a small body can unpack to a thousand times its size.
+
+    Nor is more than the limit read, as members may unpack to nothing.
+    """
 
     def __init__(self, limit: int) -> None:
         super().__init__(limit)
         self._member = self._new()
+        self._packed = 0
 
     def _new(self) -> "zlib._Decompress":
         return zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
 
     def add(self, chunk: bytes) -> None:
+        self._packed += len(chunk)
+        if self._packed > self._limit:
+            raise _too_large(self._limit)
         try:
             while chunk:
                 super().add(self._member.decompress(chunk, self._limit + 1 - len(self._body)))

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -64,6 +64,8 @@ class RequestContext:
 
         try:
             await self._app(scope, receive, identified_send)
+        except ClientDisconnect:
+            pass  # there is nobody to tell
         except Exception:
             status = 500
             raise

@@ -6,6 +6,7 @@ awaits futures.
 
 import asyncio
 import logging
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
@@ -146,12 +147,14 @@ class ScoringService:
         self._opener = opener
         self._worker = ThreadPoolExecutor(4, thread_name_prefix="scoring")
         self._engine: Future[ScoringEngine] | None = None
+        self._starting = threading.Lock()
 
     def start(self) -> "Future[ScoringEngine]":
-        """Begin opening the engine unless that has begun."""
-        if self._engine is None:
-            self._engine = self._worker.submit(self._opener, self.artifacts)
-        return self._engine
+        """Begin opening the engine unless that has begun. One that could not be opened is tried again."""
+        with self._starting:
+            if self._engine is None or _failed(self._engine):
+                self._engine = self._worker.submit(self._opener, self.artifacts)
+            return self._engine
 
     def opened(self) -> "ScoringEngine":
         """Wait for the engine: not for the event loop."""
@@ -199,6 +202,10 @@ class ScoringService:
         """What can score."""
         engine = await self.engine()
         return await asyncio.get_running_loop().run_in_executor(self._worker, engine.list)
+
+
+def _failed(opening: "Future[ScoringEngine]") -> bool:
+    return opening.done() and not opening.cancelled() and opening.exception() is not None
 
 
 async def _settled(futures: "list[Future[Scored]]") -> None:

@@ -113,6 +113,7 @@ class WaitingLine:
                 self._grant(place)
             elif hold_seconds:
                 self._held.append(place)
+                self._changed.notify_all()  # whoever takes waits no longer than until it is to be refused
             else:
                 raise Overloaded(f"{self._pairs} pairs already wait to be scored; try again in a moment")
             return place
@@ -127,6 +128,7 @@ class WaitingLine:
                 self._pairs += len(asks)
                 deadline = min(ask.deadline for ask in asks)
                 self._requests.append(_Request(deque(asks), asks[0].priority, deadline, time.monotonic()))
+            self._admit_held()  # fewer may have come than there was room for
             self._changed.notify_all()
             return not self._closed
 
@@ -138,8 +140,8 @@ class WaitingLine:
                 place.granted.cancel()
             elif not place.left:
                 self._give_back(place)
-                self._admit_held()
             place.left = True
+            self._admit_held()
             self._changed.notify_all()
 
     def wake(self) -> None:
@@ -155,7 +157,9 @@ class WaitingLine:
         single request never waits for company that does not come.
         """
         with self._changed:
-            self._changed.wait_for(lambda: self._requests or self._woken or self._closed)
+            while not (self._requests or self._woken or self._closed):
+                self._changed.wait(self._refusing_in())
+                self._admit_held()
             self._woken = False
             if self._requests and self._arriving and not self._closed:
                 self._changed.wait_for(lambda: not self._arriving or self._closed, window_seconds)
@@ -228,6 +232,11 @@ class WaitingLine:
             _refuse(place, f"no room for {place.pairs} pairs came free in time; try again in a moment")
         while self._held and self._has_room(self._held[0].pairs):
             self._grant(self._held.popleft())
+
+    def _refusing_in(self) -> float | None:
+        """Seconds until the first held place has waited for too long; None where none is held."""
+        first = min((place.until for place in self._held), default=None)
+        return None if first is None else max(0.0, first - time.monotonic())
 
     def _has_room(self, pairs: int) -> bool:
         return not self._pairs or self._pairs + pairs <= self._max_pairs

@@ -132,8 +132,11 @@ class DeviceOwner:
             for model in dict.fromkeys(wish.model for wish in groups[0][0].wishes):
                 self._score_by(model, batch, readings)
 
-    def _score_by(self, model: LoadedModel, batch: Batch, readings: "Readings") -> None:
-        """Score a batch by one model; halve one that fails until those that fail alone are found."""
+    def _score_by(self, model: LoadedModel, batch: Batch, readings: "Readings", *, budget_halved: bool = False) -> None:
+        """Score a batch by one model; halve one that fails until those that fail alone are found.
+
+        ``budget_halved`` where memory ran out for a batch that this one is part of.
+        """
         from trainer.models.readings import Readings
 
         groups = batch.groups
@@ -155,11 +158,17 @@ class DeviceOwner:
         else:
             out_of_memory = isinstance(error, torch.OutOfMemoryError)
             self._meter.halved(out_of_memory=out_of_memory)
-            if out_of_memory:
+            if out_of_memory and not budget_halved:
                 self._token_budget = max(1, self._token_budget // 2)
+            # its frames and the readings hold what the failed attempt had made: the halves need that memory
+            error = None
+            readings.forget()
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
             half = len(groups) // 2
             for part in (Batch(groups[:half], batch.prompt), Batch(groups[half:], batch.prompt)):
-                self._score_by(model, part, Readings(part.rows, part.prompt))
+                part_readings = Readings(part.rows, part.prompt)
+                self._score_by(model, part, part_readings, budget_halved=budget_halved or out_of_memory)
 
     def _is_wanted(self, ask: Ask) -> bool:
         """Whether anybody still waits for it. Fails what nobody wants any more because it is late."""

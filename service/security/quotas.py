@@ -53,6 +53,12 @@ class Quotas:
         """
         self._admit(key, {"pairs": pairs, "tokens": 0})
 
+    def give_pairs_back(self, key: Key, pairs: int) -> None:
+        """Undo ``admit_pairs`` for pairs that were not scored."""
+        with self._lock:
+            for bucket in self._of(key, ["pairs"]).values():
+                bucket.take(-pairs)
+
     def charge_tokens(self, key: Key, tokens: int) -> None:
         """Count the tokens of pairs that were scored."""
         with self._lock:

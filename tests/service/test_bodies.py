@@ -1,11 +1,13 @@
 """Bodies: nested so deep and no deeper, whatever stands in strings, and quickly whatever is sent."""
 
+import gzip
 import json
 import time
 
 import pytest
+from starlette.exceptions import HTTPException
 
-from service.bodies import MAX_DEPTH, too_deep
+from service.bodies import MAX_DEPTH, _Gzip, too_deep
 
 
 @pytest.mark.parametrize(
@@ -31,3 +33,13 @@ def test_no_body_takes_long(body: bytes) -> None:
     started = time.perf_counter()
     too_deep(body)
     assert time.perf_counter() - started < 5  # milliseconds here; what grows with the square takes hours
+
+
+def test_gzip_members_that_unpack_to_nothing_count_too() -> None:
+    empty = gzip.compress(b"")  # 20 bytes
+    body = _Gzip(limit=100)
+    for _ in range(5):
+        body.add(empty)
+
+    with pytest.raises(HTTPException, match="larger than 100 bytes"):
+        body.add(empty)

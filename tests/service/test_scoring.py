@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from typing import Any, cast
 
 import pytest
 
@@ -155,4 +156,39 @@ def test_a_request_that_came_too_late_fails_whole_with_a_status_that_says_so(pub
 
     service = ScoringService(published)
     asyncio.run(scenario())
+    service.close()
+
+
+def test_threads_that_ask_at_once_open_one_engine() -> None:
+    for _ in range(200):
+        opened: list[int] = []
+        service = ScoringService(cast(Any, None), lambda _, opened=opened: cast(Any, opened.append(1)))  # type: ignore[misc]
+        together = threading.Barrier(4)
+
+        def ask(service: ScoringService = service, together: threading.Barrier = together) -> None:
+            together.wait(10)
+            service.opened()
+
+        threads = [threading.Thread(target=ask) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        service._worker.shutdown()
+        assert opened == [1]
+
+
+def test_an_engine_that_could_not_be_opened_is_tried_again(published: ArtifactStore) -> None:
+    failures = [OSError("the disk is away for a moment")]
+
+    def open_engine(store: ArtifactStore) -> ScoringEngine:
+        if failures:
+            raise failures.pop()
+        return ScoringEngine(store)
+
+    service = ScoringService(published, open_engine)
+    with pytest.raises(OSError, match="away"):
+        asyncio.run(service.score(REQUEST))
+
+    assert len(asyncio.run(service.score(REQUEST)).items[0].scores) == 2
     service.close()

@@ -50,3 +50,7 @@ class Readings:
         if policy not in self._by_policy:
             self._by_policy[policy] = Reading(policy, self.rows, self.shared)
         return self._by_policy[policy]
+
+    def forget(self) -> None:
+        """Give the memory back; what is asked for again is computed again."""
+        self._by_policy.clear()

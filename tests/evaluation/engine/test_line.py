@@ -219,3 +219,37 @@ def test_closing_refuses_who_is_held() -> None:
 
     with pytest.raises(Overloaded, match="shut down"):
         held.granted.result(0)
+
+
+def test_a_request_of_which_nothing_can_be_scored_makes_room_for_who_is_held() -> None:
+    line = WaitingLine(4)
+    unreadable = line.reserve(4)
+    held, later = line.reserve(3, hold_seconds=60), line.reserve(1, hold_seconds=60)
+
+    assert line.join(unreadable, [])
+
+    assert (held.granted.done(), later.granted.done()) == (True, True)
+
+
+def test_a_held_place_that_is_left_makes_room_for_the_one_behind_it() -> None:
+    line = WaitingLine(4)
+    join(line, asks(1, 2))
+    large, small = line.reserve(3, hold_seconds=60), line.reserve(2, hold_seconds=60)
+
+    large.leave()
+
+    assert small.granted.done()
+
+
+def test_a_held_place_is_refused_on_time_though_nothing_else_happens() -> None:
+    line = WaitingLine(4)
+    line.reserve(4)  # and still tokenised
+    taking = threading.Thread(target=line.take, args=(9, 0.0), daemon=True)
+    taking.start()
+    patient, held = line.reserve(1, hold_seconds=60), line.reserve(1, hold_seconds=0.2)
+
+    with pytest.raises(Overloaded, match="came free in time"):
+        held.granted.result(10)
+    assert not patient.granted.done()
+    line.close()
+    taking.join()

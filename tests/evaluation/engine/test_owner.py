@@ -2,6 +2,7 @@
 
 import threading
 import time
+import weakref
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from datetime import UTC, datetime
@@ -264,3 +265,44 @@ def test_the_meter_hears_of_batches_padding_errors_and_halvings(line: WaitingLin
     # bounds 1, 2, 5 and 10 stand at places 9 to 12: scores 1; 2; 3; 6
     assert meter.scores["m@1:score"][9:13] == [1, 1, 1, 1]
     assert meter.waited_pairs == {"offline": 6}
+
+
+class OneRowFits(Sums):
+    """Makes a tensor and fails where there is a second row; ``alive`` is how many of failed attempts are left."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._made: list[weakref.ref[torch.Tensor]] = []
+        self.alive: list[int] = []
+
+    def score(
+        self, batch: Sequence[Encoded], outputs: Sequence[str] | None = None, readings: Readings | None = None
+    ) -> torch.Tensor:
+        self.alive.append(sum(made() is not None for made in self._made))
+        activations, kept = torch.zeros(8), Kept()
+        self._made += [weakref.ref(activations), weakref.ref(kept.hidden_states)]
+        assert readings is not None
+        readings._by_policy[cast(Any, self)] = cast(Any, kept)
+        if len(batch) > 1:
+            raise torch.OutOfMemoryError("one row is all that fits")
+        return torch.zeros(1, 1)
+
+
+class Kept:
+    """What a reading holds for the next model of the batch."""
+
+    def __init__(self) -> None:
+        self.hidden_states = torch.zeros(8)
+
+
+def test_halves_find_the_memory_of_the_failed_attempt_free_and_one_shortage_halves_the_budget_once(
+    line: WaitingLine,
+) -> None:
+    owner = DeviceOwner(line, token_budget=1024, window_seconds=0.001)
+    model = OneRowFits()
+
+    assert outcomes(submit(line, model, [1, 2, 3, 4])) == [0.0] * 4
+    owner.close()
+
+    assert model.alive == [0] * 7  # four rows, two and two, and each of the four
+    assert owner.token_budget == 512 + 4 * 4

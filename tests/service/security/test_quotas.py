@@ -76,3 +76,15 @@ def test_keys_do_not_share_and_keys_without_a_quota_are_free() -> None:
     quotas.admit_request(key_with(Quota(requests=1), "key_2"))
     for _ in range(1000):
         quotas.admit_request(key_with(Quota(), "key_3"))
+
+
+def test_pairs_that_were_not_scored_are_given_back_and_no_more_than_the_quota_is_held() -> None:
+    quotas, key = Quotas(Clock()), key_with(Quota(pairs=60))
+    for _ in range(3):
+        quotas.admit_pairs(key, 60)
+        quotas.give_pairs_back(key, 60)
+    quotas.give_pairs_back(key, 60)
+    quotas.admit_pairs(key, 60)
+
+    with pytest.raises(QuotaExceeded, match="60 pairs a minute; wait 1 s"):
+        quotas.admit_pairs(key, 1)
