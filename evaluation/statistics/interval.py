@@ -11,9 +11,9 @@ The bound is for samples that hang on one prompt: 37 % of their draws miss it, a
 where z* is farthest from z. With jackknife influences u_p of the prompts (see ``influence``), s^2 = sum_p u_p^2 and
 s*^2 = sum_p W_p u_p^2 - (sum_p W_p u_p)^2 / P, which are two more sums over prompts and no derivative.
 
-Of several numbers each |t*| is first divided by its own c-quantile, so that none of them decides for all (balance: Beran
-1988, "Balanced simultaneous confidence sets"); q is that quantile times the c-quantile of the largest quotient among
-them, and all intervals then hold at once (max-T: Westfall and Young 1993; Romano and Wolf 2005).
+Of several numbers each |t*| is first divided by its own c-quantile, so that none of them decides for all (Beran 1988,
+"Balanced simultaneous confidence sets"); q is that quantile times the c-quantile of the largest quotient among them,
+and all intervals then hold at once (max-T: Westfall and Young 1993; Romano and Wolf 2005).
 """
 
 from collections.abc import Sequence
