@@ -2,7 +2,7 @@
 
 Both correlations come from the same bootstrap draws on the rows where both scorers have a value, so what prompts do to
 both cancels: a prompt's influence on the difference is the difference of its influences. The intervals of several
-differences are studentised by one quantile, of the largest |t*| among them, so that all of them hold at once.
+differences are studentised, and widened by the largest |t*| among them, so that all of them hold at once.
 """
 
 from collections.abc import Mapping, Sequence
@@ -34,7 +34,8 @@ def difference(a: Measured, b: Measured) -> Measured:
 def simultaneous(differences: Sequence[Measured], confidence: float) -> list[Interval]:
     """An interval for each difference, such that all hold at once. Equal draws are expected of all.
 
-    A difference without standard errors of its draws is divided by the draws' standard deviation in all of them.
+    A difference without standard errors of its draws is divided by the draws' standard deviation in all of them, which
+    makes its interval as symmetric as the others and no more than that.
     """
     spreads = [each.spread("plain") or _equally_sure(each) for each in differences]
     known = [each for each in spreads if each is not None]
@@ -42,7 +43,7 @@ def simultaneous(differences: Sequence[Measured], confidence: float) -> list[Int
     intervals = []
     for each, spread in zip(differences, spreads, strict=True):
         interval = Interval(None, None, None, each.reason) if spread is None else next(found)
-        intervals.append(interval if each.errors is not None else replace(interval, kind="percentile"))
+        intervals.append(interval if each.errors is not None else replace(interval, kind="symmetric"))
     return intervals
 
 
@@ -56,7 +57,8 @@ def compare(
     """Every pair of scorers, by name, with their difference and how many rows are not in common."""
     differences = [each for each, _ in pairs.values()]
     intervals = simultaneous(differences, frame.confidence)
-    several = f", max-T over {len(differences)} comparisons" if len(differences) > 1 else ""
+    n_intervals = sum(each.lower is not None for each in intervals)
+    several = f", max-T over {n_intervals} comparisons" if n_intervals > 1 else ""
     found = []
     for ((a, b), (measured, n_dropped)), interval in zip(pairs.items(), intervals, strict=True):
         numbers = frame.numbers(oracle, measured, n_dropped, interval)

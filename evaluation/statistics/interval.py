@@ -5,11 +5,15 @@ unequally, it is too narrow: the draws spread as the sample does, and the sample
 studentised interval (Efron 1979; Hall 1988, "Theoretical comparison of bootstrap confidence intervals") divides every
 draw's deviation by that draw's own standard error, as Student does:
 
-    t* = (z* - z) / s*,     interval z +- q s,     q the c-quantile of |t*|.
+    t* = (z* - z) / max(s*, 0.6 s),     interval z +- q s,     q the c-quantile of |t*|.
 
-With jackknife influences u_p of the prompts (see ``influence``), s^2 = sum_p u_p^2 and s*^2 = sum_p W_p u_p^2 -
-(sum_p W_p u_p)^2 / P, which are two more sums over prompts and no derivative. Of several numbers q may be taken of the
-largest |t*| among them, and all intervals then hold at once (max-T: Westfall and Young 1993; Romano and Wolf 2005).
+The bound is for samples that hang on one prompt: 37 % of their draws miss it, and those have next to no s* left just
+where z* is farthest from z. With jackknife influences u_p of the prompts (see ``influence``), s^2 = sum_p u_p^2 and
+s*^2 = sum_p W_p u_p^2 - (sum_p W_p u_p)^2 / P, which are two more sums over prompts and no derivative.
+
+Of several numbers each |t*| is first divided by its own c-quantile, so that none of them decides for all (Beran 1988,
+"Balanced simultaneous confidence sets"); q is that quantile times the c-quantile of the largest quotient among them,
+and all intervals then hold at once (max-T: Westfall and Young 1993; Romano and Wolf 2005).
 """
 
 from collections.abc import Sequence
@@ -28,8 +32,8 @@ _MOST_UNDEFINED_DRAWS = 0.1
 MOTIONLESS = 1e-9
 """On the scale of atanh r a standard error this small is rounding."""
 
-_INDEFINITE = 1e-6
-"""A draw with less than this share of the sample's standard error has no standard error: it drew one prompt only."""
+_LEAST_ERROR = 0.6
+"""A draw's standard error is taken to be at least this share of the sample's; docs/statistics.md says what it costs."""
 
 BEYOND_RANGE = "the draws spread beyond what floating point numbers can hold"
 
@@ -42,7 +46,7 @@ class Interval:
     upper: float | None
     standard_error: float | None
     undefined_reason: str | None = None
-    kind: Literal["percentile", "studentised"] = "percentile"
+    kind: Literal["percentile", "studentised", "symmetric"] = "percentile"
 
 
 @dataclass(frozen=True)
@@ -55,11 +59,10 @@ class Spread:
     errors: Floats
 
     def deviations(self) -> Floats:
-        """|t*| of every draw (draws,), NaN where the draw has none; zeros where nothing moves."""
+        """|t*| of every draw (draws,), NaN where the draw leaves the number undefined; zeros where nothing moves."""
         if self.error <= 0:
             return 0 * self.replicates
-        known = np.where(self.errors > _INDEFINITE * self.error, self.errors, np.nan)
-        return np.asarray(np.abs(self.replicates - self.value) / known)
+        return np.asarray(np.abs(self.replicates - self.value) / np.maximum(self.errors, _LEAST_ERROR * self.error))
 
 
 def percentile_interval(replicates: Floats, confidence: float, scale: Scale) -> Interval:
@@ -80,17 +83,32 @@ def percentile_interval(replicates: Floats, confidence: float, scale: Scale) -> 
 def simultaneous_intervals(spreads: Sequence[Spread], confidence: float) -> list[Interval]:
     """Studentised intervals of several numbers, at least one, from equal draws; with ``confidence`` all of them hold.
 
-    A draw that leaves one of the numbers undefined is left out for all.
+    A number that too many draws leave undefined has no interval, and no say in those of the others.
     """
     with np.errstate(all="ignore"):
-        largest = np.stack([each.deviations() for each in spreads]).max(axis=0)
-        defined = np.isfinite(largest)
-        if reason := _too_few(largest[defined], largest):
-            return [Interval(None, None, None, reason) for _ in spreads]
-        q = np.quantile(largest[defined], confidence)
-        ends = [(each.value - q * each.error, each.value + q * each.error) for each in spreads]
-        errors = [each.replicates[defined].std(ddof=1) for each in spreads]
-    return [replace(_interval(*each, error), kind="studentised") for each, error in zip(ends, errors, strict=True)]
+        deviations = [each.deviations() for each in spreads]
+        reasons = [_too_few(each[np.isfinite(each)], each) for each in deviations]
+        widths = iter(_widths([each for each, why in zip(deviations, reasons, strict=True) if why is None], confidence))
+        found = [
+            _about(each, next(widths)) if why is None else Interval(None, None, None, why)
+            for each, why in zip(spreads, reasons, strict=True)
+        ]
+    return [replace(each, kind="studentised") for each in found]
+
+
+def _widths(deviations: Sequence[Floats], confidence: float) -> list[float]:
+    """q of each number from its |t*| (draws,): its own quantile, widened so that all hold at once."""
+    own = [float(np.nanquantile(each, confidence)) for each in deviations]
+    moving = [each / q for each, q in zip(deviations, own, strict=True) if q > 0]
+    if len(moving) < 2:
+        return own
+    widening = np.nanquantile(np.fmax.reduce(moving), confidence)
+    return [q * float(widening) for q in own]
+
+
+def _about(spread: Spread, q: float) -> Interval:
+    error = spread.replicates[np.isfinite(spread.replicates)].std(ddof=1)
+    return _interval(spread.value - q * spread.error, spread.value + q * spread.error, error)
 
 
 def fisher_z(correlation: Floats) -> Floats:

@@ -103,10 +103,7 @@ class Frame:
         if spread is None:
             return percentile_interval(found.replicates, self.confidence, scale)
         [interval] = simultaneous_intervals([spread], self.confidence)
-        if interval.lower is None or interval.upper is None:
-            # of three prompts or so too many draws have no standard error of their own
-            return percentile_interval(found.replicates, self.confidence, scale)
-        if scale == "plain":
+        if scale == "plain" or interval.lower is None or interval.upper is None:
             return interval
         lower, upper = np.tanh([interval.lower, interval.upper])
         error = float(np.nanstd(found.replicates, ddof=1))

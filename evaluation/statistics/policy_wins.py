@@ -53,7 +53,7 @@ class WinSums:
             self._sums,
             totals,
             self._sums[:, 1] > 0,
-            "no prompt was answered by both",
+            "no prompt has judgements of both",
         )
 
 
@@ -69,16 +69,21 @@ def win_rates(
     """Every policy against every other, or, of more than ``MOST_POLICIES``, against all others together.
 
     ``policy`` (rows,) numbers ``names``; ``judgements`` (rows,) are missing where they are not finite. Nothing for
-    policies that no prompt has in common.
+    policies that no prompt has in common; where one has but no judgements of both, an estimate without a value.
     """
+    present = [int(each) for each in np.unique(policy)]
+    answered = np.zeros((len(names), bootstrap.n_prompts), dtype=np.int64)
+    answered[policy, prompt] = 1
     known = np.flatnonzero(np.isfinite(judgements))
     known = known[np.argsort(prompt[known], kind="stable")]
     prompt, policy, judgements = prompt[known], policy[known], judgements[known]
-    present = [int(each) for each in np.unique(policy)]
     few = len(present) <= MOST_POLICIES
     rivals: list[tuple[int, int | None]] = [*permutations(present, 2)] if few else [(each, None) for each in present]
     asked = {}
     for one, other in rivals:
+        against = answered.sum(axis=0) - answered[one] if other is None else answered[other]
+        if not (answered[one] * against).any():
+            continue
         rows = np.ones(len(policy), dtype=bool) if other is None else (policy == one) | (policy == other)
         is_first = (policy[rows] == one).astype(np.int64)
         asked[one, other] = WinSums(prompt[rows], is_first, judgements[rows], bootstrap.n_prompts)
@@ -86,8 +91,6 @@ def win_rates(
     totals = alone.totals(list(asked.values())) if bootstrap.n_prompts > 1 else [None] * len(asked)
     found = []
     for ((one, other), column), total in zip(asked.items(), totals, strict=True):
-        measure = column.measure(total)
-        if measure.value is not None:
-            statistic = WIN_RATE + (OTHERS if other is None else names[other])
-            found.append(frame.estimate(names[one], oracle, statistic, measure, frame.n_total - len(known)))
+        statistic = WIN_RATE + (OTHERS if other is None else names[other])
+        found.append(frame.estimate(names[one], oracle, statistic, column.measure(total), frame.n_total - len(known)))
     return found

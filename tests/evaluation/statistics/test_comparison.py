@@ -7,6 +7,7 @@ from evaluation.statistics.bootstrap import Bootstrap, Floats, Ints
 from evaluation.statistics.comparison import difference, simultaneous, verdict
 from evaluation.statistics.correlation import agree
 from evaluation.statistics.estimate import Comparison
+from evaluation.statistics.interval import Spread, simultaneous_intervals
 from evaluation.statistics.measured import Frame, Measured
 from evaluation.statistics.sample import Sample
 
@@ -70,6 +71,48 @@ def test_one_interval_among_several_is_wider_than_alone() -> None:
     assert alone.upper == pytest.approx(1.96, abs=0.12)
     # of ten independent normal deviates the largest is below 2.80 with probability 0.95
     assert together.upper == pytest.approx(2.80, abs=0.15)
+
+
+def test_a_scorer_with_one_outlier_prompt_leaves_the_others_interval_as_narrow_as_among_any_three() -> None:
+    clusters, scores, oracle = rivals(2, 100, 16, (0.7, 1.2, 1.0))
+    third = scores["s2"].copy()
+    third[:16] *= 20  # one prompt of a hundred, which 37 % of draws miss
+
+    def width(other: Floats) -> float:
+        found = compared(clusters, {**scores, "s2": other}, oracle, 500)[0]
+        assert (found.scorer_a, found.scorer_b, found.verdict) == ("s0", "s1", "better")
+        assert found.lower is not None
+        assert found.upper is not None
+        return found.upper - found.lower
+
+    assert width(third) == pytest.approx(width(scores["s2"]), rel=0.25)
+
+
+def test_a_nearly_constant_scorer_takes_no_interval_but_its_own() -> None:
+    clusters, scores, oracle = rivals(2, 100, 16, (0.7, 1.2, 1.0))
+    scores["s2"][32:] = 0.0  # its scores differ in two prompts, and (98/100)^100 = 13 % of draws have neither
+    sure, one, other = compared(clusters, scores, oracle, 500)
+    assert sure.verdict == "better"
+    assert sure.undefined_reason is None
+    [alone] = compared(clusters, {name: scores[name] for name in ("s0", "s1")}, oracle, 500)
+    assert (sure.lower, sure.upper) == (alone.lower, alone.upper)
+    assert "max-T" not in sure.method
+    for each in (one, other):
+        assert each.lower is None
+        assert each.undefined_reason is not None
+        assert "of 500 bootstrap draws" in each.undefined_reason
+
+
+def test_no_draw_is_surer_than_six_tenths_of_the_sample() -> None:
+    # draws 1 away with next to no error of their own: |t*| = 1 / 0.6, so the interval is 0 +- 1 / 0.6
+    spread = Spread(0.0, np.array([-1.0, 1.0] * 100), 1.0, np.full(200, 1e-3))
+    [found] = simultaneous_intervals([spread], 0.95)
+    assert (found.lower, found.upper) == pytest.approx((-1 / 0.6, 1 / 0.6))
+
+
+def test_without_standard_errors_of_draws_an_interval_is_called_symmetric() -> None:
+    [found] = simultaneous([Measured(0.5, np.array([0.0, 1.0] * 50), 10, 40, None)], 0.95)
+    assert (found.kind, found.lower, found.upper) == ("symmetric", pytest.approx(0.0), pytest.approx(1.0))
 
 
 def test_verdicts() -> None:

@@ -67,7 +67,7 @@ def studentised(
     """Both ends by the definition: draws (draws, prompts) and the correlations without each prompt are given."""
     z, z_without = np.arctanh(np.array(estimate, float)), np.arctanh(np.array(without, float))
     u = np.sqrt((len(without) - 1) / len(without)) * (z_without.mean() - z_without)
-    errors = [np.sqrt(w @ (u - (w @ u) / len(u)) ** 2) for w in draws]
+    errors = [max(np.sqrt(w @ (u - (w @ u) / len(u)) ** 2), 0.6 * np.sqrt(u @ u)) for w in draws]
     q = np.quantile(np.abs(np.arctanh(replicates) - z) / errors, confidence)
     return [float(np.tanh(z + side * q * np.sqrt(u @ u))) for side in (-1, 1)]
 

@@ -57,3 +57,23 @@ def test_many_policies_are_compared_with_all_others_together(monkeypatch: pytest
 
 def test_policies_without_a_common_prompt_are_not_compared() -> None:
     assert rates(np.array([0, 0, 1, 1]), np.array([0, 0, 1, 1]), np.arange(4.0)) == {}
+
+
+def test_a_policy_whose_judgements_are_all_missing_is_told_of_with_the_reason() -> None:
+    # both answered both prompts, and no answer of b was judged
+    found = rates(np.array([0, 0, 1, 1]), np.array([0, 1, 0, 1]), np.array([1.0, np.nan, 2.0, np.nan]))
+    assert list(found) == ["a win_rate_over_b", "b win_rate_over_a"]
+    one = found["a win_rate_over_b"]
+    assert (one.estimate, one.lower, one.upper, one.n_prompts, one.n_dropped) == (None, None, None, 0, 2)
+    assert one.undefined_reason == "no prompt has judgements of both"
+
+
+def test_of_many_policies_one_that_was_never_judged_is_told_of_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(policy_wins, "MOST_POLICIES", 2)
+    prompt, policy = np.repeat(np.arange(20), 3), np.tile([0, 1, 2], 20)
+    found = rates(prompt, policy, np.where(policy == 2, np.nan, policy), ("a", "b", "c"))
+    assert {name: each.estimate for name, each in found.items()} == {
+        "a win_rate_over_others": 0.0,
+        "b win_rate_over_others": 1.0,
+        "c win_rate_over_others": None,
+    }
