@@ -16,7 +16,7 @@ from evaluation.recipes.stored_rows import cell_of
 from evaluation.statistics.averages import averages
 from evaluation.statistics.bootstrap import Bootstrap, BootstrapSettings, Floats, Ints
 from evaluation.statistics.estimate import Estimate
-from evaluation.statistics.interval import describe_method
+from evaluation.statistics.interval import describe_draws
 from evaluation.statistics.measured import Frame
 from evaluation.statistics.policy_wins import win_rates
 from trainer.errors import InvalidInput
@@ -169,7 +169,7 @@ def _at(
 ) -> list[Estimate]:
     """The first policy's win rate over the second's, and the means of both."""
     prompt, policy, judgements = columns
-    method = describe_method(settings.draws, settings.confidence, crossed=False)
+    method = describe_draws(settings.draws, crossed=False)
     frame = Frame(temperature, "all", settings.confidence, method, len(prompt), None)
     bootstrap = Bootstrap(n_prompts, None, settings.draws, seed)
     found = [
