@@ -176,8 +176,9 @@ def test_a_key_is_noted_as_used(client: TestClient, app: FastAPI, make_key: Make
 
 def test_this_machine_reads_metrics_without_a_key_unless_it_asks_for_others(app: FastAPI, make_key: MakeKey) -> None:
     make_key("read")
-    with TestClient(app, client=("127.0.0.1", 5000)) as here:
+    with TestClient(app, client=("127.0.0.1", 5000), base_url="http://localhost:8000") as here:
         assert here.get("/metrics").status_code == 200
+        assert here.get("/metrics", headers={"host": "assay.example"}).status_code == 401
         assert here.get("/metrics", headers={"x-forwarded-for": "203.0.113.7"}).status_code == 401
         assert here.get("/v1/artifacts").status_code == 401
 
