@@ -163,7 +163,7 @@ from service.routes import scores
 from service.scoring import ScoringService
 from service.score_schema import ScoreAnswer
 
-async def slow(self, request):
+async def slow(self, request, terms):
     await asyncio.sleep(2.0)
     return ScoreAnswer(scorers=[], items=[])
 
