@@ -12,7 +12,6 @@ in a process of its own for each side.
 import argparse
 import multiprocessing
 import os
-import resource
 import statistics
 import time
 from collections.abc import Callable
@@ -22,6 +21,7 @@ from pathlib import Path
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from benchmarks.memory import process_memory
 from evaluation.generation.local import LocalSampler
 from evaluation.generation.sampler import Question, grid
 from trainer.data.product_world import make_tokenizer, render_prompt, sample_tasks
@@ -164,9 +164,9 @@ def peak(side: Callable[[Policy, Work], None], work: Work) -> float:
 
 def _peak(side: Callable[[Policy, Work], None], work: Work) -> float:
     policy = warmed(work)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = process_memory("VmHWM")
     side(policy, work)
-    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    return (process_memory("VmHWM") - before) / 2**20
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ import copy
 import ctypes
 import os
 import random
-import re
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -16,6 +15,7 @@ from pathlib import Path
 import torch
 from transformers import AutoModelForCausalLM, LlamaConfig, PreTrainedConfig, PreTrainedModel
 
+from benchmarks.memory import process_memory
 from trainer.adversarial.construction import build_regulariser
 from trainer.adversarial.settings import Adversarial
 from trainer.artifacts import ArtifactStore
@@ -108,7 +108,7 @@ class Clock:
         if self.cuda:
             torch.cuda.synchronize()
         seconds = self._now() - self.started
-        peak = torch.cuda.max_memory_allocated() if self.cuda else _status("VmHWM")
+        peak = torch.cuda.max_memory_allocated() if self.cuda else process_memory("VmHWM")
         self.peak = max(self.peak, peak)
         self.pipe.send(Step(seconds, self.peak - self.before))
         self.start()
@@ -117,13 +117,7 @@ class Clock:
         return time.perf_counter() if self.cuda else time.process_time()
 
     def _held(self) -> int:
-        return torch.cuda.memory_allocated() if self.cuda else _status("VmRSS")
-
-
-def _status(name: str) -> int:
-    match = re.search(rf"{name}:\s+(\d+) kB", Path("/proc/self/status").read_text())
-    assert match is not None
-    return 1024 * int(match.group(1))
+        return torch.cuda.memory_allocated() if self.cuda else process_memory("VmRSS")
 
 
 def work(arm: str, asked: Asked, pipe: Connection) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from evaluation.reproduction.schedule import Step
+from evaluation.reproduction.toy_world import Replication
 
 START = "start"
 """The policy that every arm starts from (the paper's SFT)."""
@@ -186,27 +187,15 @@ def stress(policy: str) -> str:
     return f"{policy}-stress"
 
 
-class _Seed:
+class _Seed(Replication):
     """Recipes of one replication, under its names and on its rows."""
 
     def __init__(self, seed: int, size: Size) -> None:
-        self.seed, self.size = seed, size
-        self.shape = {"hidden_size": size.hidden_size, "layers": size.layers, "heads": 4, "max_tokens": 128}
-
-    def named(self, name: str) -> str:
-        return prefix(self.seed) + name
+        super().__init__(seed, prefix(seed), hidden_size=size.hidden_size, layers=size.layers)
+        self.size = size
 
     def start(self) -> Step:
-        optimizer = {"learning_rate": 4e-3, "betas": [0.9, 0.98], "schedule": "cosine", "warmup_fraction": 0.05}
-        return self._step(
-            START,
-            kind="sft",
-            policy={"scratch": self.shape},
-            data=self._data(2 * self.seed, 4 * self.size.rows),
-            optimizer=optimizer,
-            batch={"size": 32},
-            max_steps=self.size.imitation_steps,
-        )
+        return self.imitation(self._data(2 * self.seed, 4 * self.size.rows), self.size.imitation_steps)
 
     def warm_up(self, arm: Arm) -> Step:
         """Phase 1 of the method: pointwise training on accepted and rejected rows."""
@@ -221,7 +210,7 @@ class _Seed:
         return self._reward_model(name, backbone, self._rows(Arm(GAPO)))
 
     def preferred(self, name: str) -> Step:
-        return self._step(
+        return self.step(
             name,
             (START,),
             kind="preference",
@@ -258,11 +247,11 @@ class _Seed:
             **own,
             **dict(arm.changes),
         }
-        return self._step(name, (START, arm.reward_model), kind=arm.kind, **recipe)
+        return self.step(name, (START, arm.reward_model), kind=arm.kind, **recipe)
 
     def stress_test(self, policy: str) -> Step:
         """The final judgement: every policy answers the same prompts with the same noise."""
-        return self._step(
+        return self.step(
             stress(policy),
             (policy,),
             kind="stress_test",
@@ -299,7 +288,7 @@ class _Seed:
     def _reward_model(
         self, name: str, backbone: dict[str, Any], data: dict[str, Any], needs: tuple[str, ...] = ()
     ) -> Step:
-        return self._step(
+        return self.step(
             name,
             needs,
             kind="reward_model",
@@ -319,10 +308,6 @@ class _Seed:
     def _data(self, seed: int, rows: int) -> dict[str, Any]:
         held_out = min(self.size.rows, 400)
         return {"kind": "product_world", "size": rows, "seed": seed, "validation_size": held_out}
-
-    def _step(self, step_name: str, step_needs: tuple[str, ...] = (), **recipe: Any) -> Step:  # noqa: ANN401 - a recipe's
-        content = {"name": self.named(step_name), "seed": self.seed, **recipe}
-        return Step(self.named(step_name), content, tuple(map(self.named, step_needs)))
 
 
 REWARD_SCALE = 4.0

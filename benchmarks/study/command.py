@@ -2,14 +2,12 @@
 
 import argparse
 import json
-import os
-import platform
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
-from importlib.metadata import version
+from importlib.util import find_spec
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -18,9 +16,8 @@ from rich.console import Console
 from benchmarks.study.document import fill, generated
 from benchmarks.study.plan import Plan
 from evaluation.reproduction.findings import Study, conclude
-from evaluation.reproduction.pictures import write_png
 from evaluation.reproduction.schedule import Directory, carry_out, end_with_parent, say
-from trainer.artifacts import code_version
+from service.reproduction import facts
 from trainer.errors import AssayError, Stopped
 
 
@@ -76,30 +73,20 @@ def _report(plan: Plan, study: Study, directory: Path, document: Path | None) ->
     tables = plan.tables(study)
     for table in tables:
         table.show(console)
-    facts = _facts()
+    measured_with = facts()
     results = directory / "study.json"
-    results.write_text(json.dumps(study.to_json(facts), indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    results.write_text(json.dumps(study.to_json(measured_with), indent=2, allow_nan=False) + "\n", encoding="utf-8")
     say(f"results in {results}")
     images = directory if document is None else document.parent / "images"
     images.mkdir(exist_ok=True)
     drawn: dict[str, str] = {}
     for name, draw in plan.figures.items():
         figure = draw(study)
-        if write_png(figure, images / name):
+        if find_spec("kaleido") is not None:
+            figure.write_image(images / name)
             drawn[f"images/{name}"] = figure.layout.title.text
     if not drawn:
-        say("no figures were drawn: they need Chromium")
+        say("no figures were drawn: they need Chromium and .[figures]")
     if document is not None:
-        fill(document, generated(study, plan.summary(study), tables, facts, drawn))
+        fill(document, generated(study, plan.summary(study), tables, measured_with, drawn))
         say(f"renewed {document}")
-
-
-def _facts() -> dict[str, str]:
-    """Where and with what this was measured."""
-    return {
-        "machine": f"{os.cpu_count()} CPU cores, {platform.machine()}, {platform.system()}",
-        "python": platform.python_version(),
-        "torch": version("torch"),
-        "transformers": version("transformers"),
-        "reward-assay": code_version(),
-    }

@@ -1,10 +1,6 @@
-"""Figures of panels, drawn by plotly, and PNG files of them where Chromium is installed."""
+"""Figures of panels, drawn by plotly."""
 
-import shutil
-import subprocess
-import tempfile
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
@@ -14,21 +10,6 @@ from evaluation.reproduction.intervals import Interval
 WIDTH, PANEL_HEIGHT, COLUMNS = 1200, 240, 4
 GREY, BLUE, ORANGE = "#85888f", "#3b82d0", "#d9822b"
 _BAND = {GREY: "rgba(133,136,143,0.2)", BLUE: "rgba(59,130,208,0.22)", ORANGE: "rgba(217,130,43,0.2)"}
-
-
-def write_png(figure: go.Figure, path: Path) -> bool:
-    """Draw the figure by headless Chromium; False where there is none. Raises CalledProcessError if it fails."""
-    chromium = shutil.which("chromium") or shutil.which("google-chrome")
-    if chromium is None:
-        return False
-    with tempfile.TemporaryDirectory() as scratch:
-        page = Path(scratch) / "figure.html"
-        page.write_text(figure.to_html(include_plotlyjs=True, config={"staticPlot": True}), encoding="utf-8")
-        flags = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--virtual-time-budget=6000"]
-        places = [f"--user-data-dir={scratch}/profile", f"--screenshot={path.absolute()}"]
-        size = f"--window-size={WIDTH + 16},{figure.layout.height + 16}"
-        subprocess.run([chromium, *flags, *places, size, page.as_uri()], check=True, capture_output=True, timeout=120)
-    return True
 
 
 def panels(titles: Sequence[str], x_title: str) -> go.Figure:

@@ -64,31 +64,47 @@ class Size:
     """Of the bootstrap within one seed."""
 
 
-class ToyWorld:
-    """Recipes of one replication, under its names and on its rows."""
+class Replication:
+    """The names of one replication, and the policy that all of its arms start from."""
 
-    def __init__(self, seed: int, size: Size, family: str = "") -> None:
-        """Names of all runs and artifacts begin with ``family`` and the seed."""
-        self.seed, self.size = seed, size
-        self.prefix = f"{family}s{seed}-"
-        self.shape = {"hidden_size": size.hidden_size, "layers": size.layers, "heads": 4, "max_tokens": 128}
+    def __init__(self, seed: int, prefix: str, *, hidden_size: int, layers: int) -> None:
+        self.seed, self.prefix = seed, prefix
+        self.shape = {"hidden_size": hidden_size, "layers": layers, "heads": 4, "max_tokens": 128}
 
     def named(self, name: str) -> str:
         """What an artifact or step is called."""
         return self.prefix + name
 
-    def start(self) -> Step:
+    def step(self, step_name: str, step_needs: tuple[str, ...] = (), **recipe: Any) -> Step:  # noqa: ANN401 - a recipe's
+        """A recipe under this replication's names and seed."""
+        content = {"name": self.named(step_name), "seed": self.seed, **recipe}
+        return Step(self.named(step_name), content, tuple(map(self.named, step_needs)))
+
+    def imitation(self, data: dict[str, Any], steps: int) -> Step:
         """The policy that imitates responses which meet every constraint."""
         optimizer = {"learning_rate": 4e-3, "betas": [0.9, 0.98], "schedule": "cosine", "warmup_fraction": 0.05}
         return self.step(
             START,
             kind="sft",
             policy={"scratch": self.shape},
-            data=self._data(2 * self.seed, 2 * self.size.rows),
+            data=data,
             optimizer=optimizer,
             batch={"size": 32},
-            max_steps=self.size.imitation_steps,
+            max_steps=steps,
         )
+
+
+class ToyWorld(Replication):
+    """Recipes of one replication, under its names and on its rows."""
+
+    def __init__(self, seed: int, size: Size, family: str = "") -> None:
+        """Names of all runs and artifacts begin with ``family`` and the seed."""
+        super().__init__(seed, f"{family}s{seed}-", hidden_size=size.hidden_size, layers=size.layers)
+        self.size = size
+
+    def start(self) -> Step:
+        """The policy that every arm starts from."""
+        return self.imitation(self._data(2 * self.seed, 2 * self.size.rows), self.size.imitation_steps)
 
     def encoder(self) -> Step:
         """A reward model from scratch that reads prompt and response both ways."""
@@ -150,11 +166,6 @@ class ToyWorld:
             oracles=[{"kind": "product_world"}, {"kind": "product_world", "measure": "satisfied"}],
             bootstrap={"draws": self.size.draws},
         )
-
-    def step(self, step_name: str, step_needs: tuple[str, ...] = (), **recipe: Any) -> Step:  # noqa: ANN401 - a recipe's
-        """A recipe under this replication's names and seed."""
-        content = {"name": self.named(step_name), "seed": self.seed, **recipe}
-        return Step(self.named(step_name), content, tuple(map(self.named, step_needs)))
 
     def _reward_model(
         self, name: str, backbone: dict[str, Any], learning_rate: float, needs: tuple[str, ...] = ()
