@@ -269,6 +269,9 @@ def test_no_other_origin_may_read_unless_listed(settings: Settings) -> None:
         assert "access-control-allow-credentials" not in allowed
         other = opened.get("/livez", headers={"origin": "https://evil.example"}).headers
         assert "access-control-allow-origin" not in other
+        for origin, status in (("https://tools.example", 404), ("https://evil.example", 403)):
+            sent = {"origin": origin, "sec-fetch-site": "cross-site"}
+            assert opened.delete("/v1/artifacts/a@1", headers=sent).status_code == status
 
 
 def test_every_answer_tells_browsers_to_run_nothing(client: TestClient) -> None:
@@ -295,5 +298,7 @@ def test_a_key_may_be_the_password_of_an_address_for_trainers_that_send_no_heade
         assert refused.status_code == status
         assert refused.json().keys() == {"error"}
         assert key not in refused.text
+    of_a_proxy = {"authorization": "Basic " + base64.b64encode(b"alice:secret").decode(), "x-api-key": key}
+    assert client.post("/get_reward", json={"query": []}, headers=of_a_proxy).status_code == 200
     for credentials in ("Basic", "Basic ?", "Basic /w=="):  # no base64, no UTF-8
         assert client.post("/get_reward", json={"query": []}, headers={"authorization": credentials}).status_code == 401

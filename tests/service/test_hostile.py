@@ -56,6 +56,7 @@ HOSTILE: list[tuple[str, str, bytes, dict[str, str], int, str]] = [
     ("POST", "/v1/scores", scores(), {**JSON, "content-encoding": "br"}, 415, "send gzip or none"),
     ("POST", "/v1/scores", scores(), {**JSON, "content-encoding": "gzip, gzip"}, 415, "send gzip or none"),
     ("POST", "/v1/scores", b"[" * 100_000, JSON, 422, "nested more than 64 deep"),
+    ("POST", "/v1/scores", b"[" * 100, {"content-type": "Application/JSON"}, 422, "nested more than 64 deep"),
     ("POST", "/v1/scores", b'{"a":' * 70 + b"1" + b"}" * 70, JSON, 422, "nested more than 64 deep"),
     ("POST", "/v1/scores", b"[" + b"9" * 5000 + b"]", JSON, 422, "too many digits"),
     ("POST", "/v1/scores", scores(items=[{"id": 10**400, "prompt": "p", "response": "r"}]), JSON, 404, "no artifact"),

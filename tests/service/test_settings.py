@@ -24,3 +24,10 @@ def test_a_value_that_cannot_be_used_is_named(monkeypatch: pytest.MonkeyPatch) -
 
     with pytest.raises(InvalidInput, match=r"ASSAY_JOB_SLOTS.*integer"):
         load_settings()
+
+
+def test_a_scorer_that_no_request_could_name_is_no_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ASSAY_COMPAT_SCORER", "my scorer")
+
+    with pytest.raises(InvalidInput, match=r"ASSAY_COMPAT_SCORER"):
+        load_settings()

@@ -325,9 +325,13 @@ def test_the_key_goes_to_no_other_server_than_its_own(
 
 
 @pytest.mark.parametrize(
-    "address", ["ftp://x/v1", "x", "http://user:word@x/v1", "http://x/v1?key=1", "http://x/v1#", "http://x/v1?"]
+    "address",
+    [
+        *["ftp://x/v1", "x", "http://user:word@x/v1", "http://x/v1?key=1", "http://x/v1#", "http://x/v1?"],
+        *["http://x/v1/../internal", "http://x/v1/%2e%2e/internal", "http://x/v1/%2E./internal", "http://x/v1/./more"],
+    ],
 )
-def test_an_address_that_is_none_or_holds_a_secret_is_refused(address: str) -> None:
+def test_an_address_that_is_none_holds_a_secret_or_climbs_is_refused(address: str) -> None:
     with pytest.raises(ValueError, match="base_url"):
         LLMJudgeOracle(model="m", base_url=address)
 

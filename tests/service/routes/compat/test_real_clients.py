@@ -86,6 +86,15 @@ def test_slime_gets_a_bare_number(client: TestClient, address: str) -> None:
     assert answer.json() == pytest.approx(score(client, "The lamp is red .")["score"], abs=1e-4)
 
 
+def test_slimes_messages_may_carry_what_no_scorer_reads(client: TestClient, address: str) -> None:
+    turn = {"role": "user", "content": "product lamp", "name": "alice", "tool_calls": None}
+    sample = {"prompt": [turn], "response": "The lamp is red ."}
+
+    answer = httpx.post(f"{address}/compat/slime/remote_rm", json=sample, timeout=120).raise_for_status()
+
+    assert answer.json() == pytest.approx(score(client, "The lamp is red .")["score"], abs=1e-4)
+
+
 def test_verl_reads_its_reward_where_vllm_puts_it(client: TestClient, address: str) -> None:
     payload = {"model": "judge", "input": f"{PROMPT}The lamp is red .<|im_end|>", "use_activation": False}
 
