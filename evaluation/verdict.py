@@ -67,7 +67,11 @@ def reading(estimate: Estimate) -> Reading:
 
 def verdict(estimates: Sequence[Estimate], oracle: str | None = None) -> Verdict:
     """Judge every scorer by ``oracle``, the first in the estimates unless said."""
-    everything = [each for each in estimates if each.stratum == "all" and each.scorer != each.oracle]
+    everything = [
+        each
+        for each in estimates
+        if each.stratum == "all" and each.scorer != each.oracle and not _of_single_responses(each)
+    ]
     oracle = oracle or next((each.oracle for each in everything), None)
     statistic, path = _paths(each for each in everything if each.oracle == oracle)
     if oracle is None or not path:
@@ -92,6 +96,12 @@ def verdict(estimates: Sequence[Estimate], oracle: str | None = None) -> Verdict
     findings += _paradoxes(each for each in everything if each.oracle == oracle)
     findings += _dissent(everything, statistic)
     return Verdict(headline, findings)
+
+
+def _of_single_responses(estimate: Estimate) -> bool:
+    """At T = 0 a prompt has one response: that nothing is ordered there is no finding."""
+    within = estimate.statistic == _WITHIN or estimate.statistic.startswith(LEAD_WITHIN)
+    return within and estimate.temperature == 0 and estimate.estimate is None
 
 
 def course(metrics: Sequence[Course]) -> Verdict:

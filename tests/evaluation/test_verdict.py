@@ -76,13 +76,24 @@ def test_a_temperature_at_which_nothing_is_defined_is_no_part_of_the_agreement_a
 
 
 def test_where_trust_ends_or_never_begins_undefined_temperatures_are_named_too() -> None:
-    cold, end = undefined("s", "greedy", 0.0), estimate("s", -0.1, 0.3, 2.0)
+    cold, end = undefined("s", "alike", 0.3), estimate("s", -0.1, 0.3, 2.0)
     assert verdict([cold, estimate("s", 0.4, 0.5, 0.5), end]).headline.endswith(
-        "up to T = 0.5; at T = 2 that is not resolved, r = 0.10 [−0.10, 0.30]; undefined at T = 0."
+        "up to T = 0.5; at T = 2 that is not resolved, r = 0.10 [−0.10, 0.30]; undefined at T = 0.3."
     )
     assert verdict([cold, end]).headline.endswith(
-        "at T = 2 that is not resolved, r = 0.10 [−0.10, 0.30], the lowest at which it is defined; undefined at T = 0."
+        "at T = 2 that is not resolved, r = 0.10 [−0.10, 0.30], the lowest at which it is defined;"
+        " undefined at T = 0.3."
     )
+
+
+def test_that_one_greedy_response_orders_nothing_is_no_finding() -> None:
+    greedy = "no prompt has two responses"
+    path = [undefined("s", greedy, 0.0), estimate("s", 0.4, 0.5, 0.5), estimate("s", 0.3, 0.4, 2.0)]
+    leads = [lead("s", "length", 0.1, 0.2, t) for t in (0.5, 2.0)]
+    cold = undefined("s", greedy, 0.0).model_copy(update={"statistic": leads[0].statistic})
+    found = verdict([*path, cold, *leads])
+    assert "at every T from 0.5 to 2; weakest at T = 2" in found.headline
+    assert found.findings == ["s beats every trivial control (length) at every temperature."]
 
 
 def test_trust_ends_where_the_interval_first_holds_zero() -> None:
