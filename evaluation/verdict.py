@@ -206,9 +206,18 @@ def _agreement(path: Sequence[Estimate]) -> str:
 def _leads(estimates: Iterable[Estimate]) -> dict[str, list[Estimate]]:
     """By scorer, its leads over the controls, at each temperature or over all where none was recorded.
 
-    A control over which the lead is defined nowhere is left out.
+    A control that gives the responses to every prompt one value, as ``truncated`` where nothing is cut, orders nothing
+    and is none to beat there; one over which the lead is defined nowhere is left out.
     """
-    rows = [each for each in estimates if each.statistic.startswith(LEAD_WITHIN)]
+    estimates = list(estimates)
+    silent = {
+        (each.scorer, each.temperature) for each in estimates if each.statistic == _WITHIN and each.estimate is None
+    }
+    rows = [
+        each
+        for each in estimates
+        if each.statistic.startswith(LEAD_WITHIN) and (_control(each), each.temperature) not in silent
+    ]
     graded = any(each.temperature is not None for each in rows)
     rows = [each for each in rows if (each.temperature is not None) == graded]
     defined = {(each.scorer, each.statistic) for each in rows if reading(each) is not Reading.UNDEFINED}

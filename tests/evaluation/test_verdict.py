@@ -146,6 +146,16 @@ def test_a_lead_that_is_undefined_somewhere_is_not_one_at_every_temperature() ->
     ]
 
 
+def test_a_control_that_gives_all_responses_one_value_is_none_to_beat_there() -> None:
+    path = [estimate("model", 0.4, 0.5, t) for t in (0.5, 2.0)]
+    leads = [lead("model", control, 0.1, 0.2, t) for control in ("length", "truncated") for t in (0.5, 2.0)]
+    constant = undefined("truncated", "no prompt's scores differ", 0.5)
+    leads[2] = leads[2].model_copy(update=GAP)  # over truncated at T = 0.5
+    assert verdict([*path, *leads, constant]).findings[0] == (
+        "model beats every trivial control (length and truncated) at every temperature."
+    )
+
+
 def test_a_control_that_is_defined_nowhere_is_not_said_to_be_beaten() -> None:
     rows = [estimate("model", 0.4, 0.5), lead("model", "length", 0.1, 0.2)]
     rows += [lead("model", "zlib_ratio", 0.1, 0.2).model_copy(update=GAP)]
