@@ -25,10 +25,10 @@ from benchmarks.memory import process_memory
 from evaluation.generation.local import LocalSampler
 from evaluation.generation.sampler import Question, grid
 from trainer.data.product_world import make_tokenizer, render_prompt, sample_tasks
+from trainer.generation.batches import ROWS_AT_ONCE
 from trainer.models.policy import Policy
 
 TEMPERATURES = (0.0, 0.3, 0.5, 0.7, 1.0, 1.25, 1.5, 1.75, 2.0)
-ROWS_AT_ONCE = 320
 MODELS = {
     # vocabulary (that of the tokenizer if None), hidden, layers, heads
     "demo": (None, 96, 3, 4),
@@ -120,7 +120,7 @@ def main() -> None:
 def sample_grid(policy: Policy, work: Work) -> None:
     """What a stress test does."""
     questions = work.questions()
-    sampler = LocalSampler(policy, seed=0, max_response_tokens=work.tokens, rows_at_once=ROWS_AT_ONCE)
+    sampler = LocalSampler(policy, seed=0, max_response_tokens=work.tokens)
     cells = grid([question.prompt_id for question in questions], TEMPERATURES, work.replicates)
     for _ in sampler.sample(questions, cells, lambda _: True):
         pass

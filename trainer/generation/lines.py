@@ -13,7 +13,7 @@ from trainer.generation.prompts import Prompts, attending, can_share
 from trainer.generation.slots import SlotCache
 from trainer.models.policy import Policy
 
-_RENEW_AT = 0.1
+_RENEW_AT = 0.05
 """The share of lines that have ended, or could be taken by what waits, at which they are given away."""
 
 

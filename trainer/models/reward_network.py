@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from trainer.errors import InvalidInput
+from trainer.models.first_token import read_first_token_only
 
 Architecture = Literal["encoder", "decoder"]
 Pooling = Literal["cls", "mean", "last_token"]
@@ -32,8 +33,10 @@ class RewardNetwork(nn.Module):
         if pooling != "cls":
             self._scorer = _last_linear(model)
             self._freeze_unused()
-        elif hasattr(model.config, "classifier_pooling"):  # ModernBERT's own head pools as its configuration says
-            model.config.classifier_pooling = "cls"
+        else:
+            if hasattr(model.config, "classifier_pooling"):  # ModernBERT's own head pools as its configuration says
+                model.config.classifier_pooling = "cls"
+            read_first_token_only(model)
 
     @property
     def reads_token_types(self) -> bool:

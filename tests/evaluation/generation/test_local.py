@@ -147,10 +147,10 @@ def test_the_grid_has_one_greedy_response_and_k_of_each_other_temperature() -> N
     assert len(grid(IDS[:2], [0, 0.7, 1.5], 4)) == 2 * (1 + 4 + 4)
 
 
-def test_batches_hold_four_fills_of_whole_prompts_and_divide_only_a_prompt_that_is_too_large() -> None:
+def test_batches_hold_two_fills_of_whole_prompts_and_divide_only_a_prompt_that_is_too_large() -> None:
     rows = [Row(Cell(prompt_id, 1.0, r), (1,)) for prompt_id, k in (("a", 3), ("b", 3), ("c", 11)) for r in range(k)]
 
-    assert [[row.cell.prompt_id for row in batch] for batch in batches(rows, 2)] == [
+    assert [[row.cell.prompt_id for row in batch] for batch in batches(rows, 3)] == [
         ["a", "a", "a", "b", "b", "b"],
         ["c"] * 5,
         ["c"] * 6,
