@@ -2,20 +2,24 @@
 
 import hashlib
 import re
+from collections.abc import Callable
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import yaml
-from fastapi import Request
+from fastapi import Request, Response
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
+from sqlalchemy.orm import Session
 
 from evaluation.wording import chance, interval, label, number, unbroken
 from service.dashboard.views import api_path
+from service.errors import outcome_of
 from service.wording import ago, count, duration
+from trainer.errors import AssayError
 
 CONTENT_SECURITY_POLICY = "; ".join(
     (
@@ -43,6 +47,16 @@ def render(request: Request, template: str, status: int = 200, **values: Any) ->
     root = str(request.scope.get("root_path", "")).rstrip("/")
     page = _environment().get_template(template).render(root=root, asset=f"{root}/static", stamp=_stamp(), **values)
     return HTMLResponse(page, status_code=status, headers=HEADERS)
+
+
+def answer(request: Request, page: Callable[[Session], Response]) -> Response:
+    """What ``page`` makes of a session; an expected failure becomes a page too, since a browser asked."""
+    try:
+        with request.app.state.sessions() as session:
+            return page(session)
+    except AssayError as error:
+        outcome = outcome_of(error)
+        return render(request, "error.html", status=outcome.status, title=outcome.title, detail=error.detail)
 
 
 def static_directory() -> Path:

@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 from evaluation.scorers.controls import is_control
 from evaluation.verdict import verdict
 from evaluation.wording import CORRELATIONS
+from service.db import queries
 from service.db.records import CorrelationRecord, JobRecord, StressTestRecord
 from service.estimates import as_estimates
 from service.imports import heavy_imports
@@ -182,3 +183,8 @@ def seconds_taken(job: JobRecord) -> float | None:
     if job.started_at is None:
         return None
     return ((job.finished_at or datetime.now(UTC)) - job.started_at).total_seconds()
+
+
+def events_seen(session: Session, jobs: Sequence[JobRecord]) -> dict[str, int]:
+    """The last event the page already tells, by job: the live stream goes on after it."""
+    return {job.id: queries.find_job(session, job.id).events_seen for job in jobs}

@@ -1,6 +1,4 @@
-// Draws the figures that came with the page and follows jobs that are under way. Pages read well without it.
-"use strict";
-
+// Draws the figures that came with the page. Pages read well without it.
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
 // Figures come without fonts and background; those follow the page, in light and in dark.
@@ -62,41 +60,6 @@ function legend(canvas, data) {
   });
 }
 
-// Server-sent events of a job: progress as it comes, a fresh page once it has begun or ended.
-function follow(place) {
-  const source = new EventSource(place.dataset.events);
-  const put = (name, text) => { place.querySelector(`[data-${name}]`).textContent = text; };
-  const bar = place.querySelector("progress");
-  source.addEventListener("progress", (message) => {
-    if (!bar) return location.reload();
-    const { stage, done, total, unit, eta_seconds: left } = JSON.parse(message.data).data;
-    bar.max = total;
-    bar.value = done;
-    put("stage", stage);
-    put("done", `${done.toLocaleString("en")} of ${total.toLocaleString("en")} ${unit}${total === 1 ? "" : "s"}`);
-    put("eta", left ? `, about ${span(left)} left` : "");
-  });
-  source.addEventListener("end", () => { source.close(); location.reload(); });
-}
-
-function span(seconds) {
-  const whole = Math.round(seconds);
-  if (whole < 60) return `${whole} s`;
-  if (whole < 3600) return `${Math.floor(whole / 60)} min`;
-  return `${Math.floor(whole / 3600)} h ${Math.floor((whole % 3600) / 60)} min`;
-}
-
 const figures = document.querySelectorAll("[data-figure]");
 figures.forEach(draw);
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => figures.forEach(draw));
-document.querySelectorAll("[data-events]").forEach(follow);
-
-// A link to something that is folded up unfolds it.
-function unfold() {
-  const target = location.hash && document.getElementById(location.hash.slice(1));
-  if (!target || target.tagName !== "DETAILS") return;
-  target.open = true;
-  target.scrollIntoView();
-}
-unfold();
-addEventListener("hashchange", unfold);

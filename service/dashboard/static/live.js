@@ -1,0 +1,25 @@
+// Follows jobs that are under way by server-sent events: progress as it comes, a fresh page once one has begun or ended.
+function follow(place) {
+  const source = new EventSource(place.dataset.events);
+  const put = (name, text) => { place.querySelector(`[data-${name}]`).textContent = text; };
+  const bar = place.querySelector("progress");
+  source.addEventListener("progress", (message) => {
+    if (!bar) return location.reload();
+    const { stage, done, total, unit, eta_seconds: left } = JSON.parse(message.data).data;
+    bar.max = total;
+    bar.value = done;
+    put("stage", stage);
+    put("done", `${done.toLocaleString("en")} of ${total.toLocaleString("en")} ${unit}${total === 1 ? "" : "s"}`);
+    put("eta", left ? `, about ${span(left)} left` : "");
+  });
+  source.addEventListener("end", () => { source.close(); location.reload(); });
+}
+
+function span(seconds) {
+  const whole = Math.round(seconds);
+  if (whole < 60) return `${whole} s`;
+  if (whole < 3600) return `${Math.floor(whole / 60)} min`;
+  return `${Math.floor(whole / 3600)} h ${Math.floor((whole % 3600) / 60)} min`;
+}
+
+document.querySelectorAll("[data-events]").forEach(follow);
