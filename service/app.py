@@ -44,8 +44,9 @@ from service.routes import (
     stress_tests,
     training_jobs,
 )
-from service.scoring import ScoringService, open_engine
+from service.scoring import ScoringService, open_engine, unnamed
 from service.settings import Settings
+from service.tracing import Tracing
 from trainer.artifacts import ArtifactStore, code_version
 
 if TYPE_CHECKING:
@@ -106,8 +107,16 @@ def create_app(
     )
     state.sessions = sessions(state.engine)
     state.metrics = Metrics(state.sessions)
-    opener = partial(_open_engine, settings=settings, aliases=resolver(state.sessions), metrics=state.metrics.engine)
-    state.scoring = ScoringService(ArtifactStore(settings.artifact_dir), opener)
+    state.tracing = Tracing() if settings.tracing else None
+    opener = partial(
+        _open_engine,
+        settings=settings,
+        aliases=resolver(state.sessions),
+        metrics=state.metrics.engine,
+        tracing=state.tracing,
+    )
+    stage = state.tracing.stage if state.tracing else unnamed
+    state.scoring = ScoringService(ArtifactStore(settings.artifact_dir), opener, stage)
     state.owner = owner
     state.local_only = local_only
     state.keyring = Keyring(state.sessions)
@@ -122,12 +131,17 @@ def create_app(
 
 
 def _open_engine(
-    artifacts: ArtifactStore, *, settings: Settings, aliases: Callable[[str], str | None], metrics: EngineMetrics
+    artifacts: ArtifactStore,
+    *,
+    settings: Settings,
+    aliases: Callable[[str], str | None],
+    metrics: EngineMetrics,
+    tracing: Tracing | None,
 ) -> "ScoringEngine":
     engine = open_engine(
         artifacts,
         resolve_alias=aliases,
-        meter=metrics,
+        meter=tracing.meter(metrics) if tracing else metrics,
         max_waiting_pairs=settings.max_waiting_pairs,
         max_bytes=settings.model_memory_bytes,
         deterministic=settings.deterministic,
@@ -149,7 +163,11 @@ def _add_middleware(app: FastAPI, settings: Settings) -> None:
             allow_headers=["authorization", "x-api-key", "content-type", "idempotency-key", "last-event-id"],
             expose_headers=["x-request-id", "retry-after", "location"],
         )
-    app.add_middleware(RequestContext, finished=(app.state.metrics.requests.observe, log_request))
+    tracing: Tracing | None = app.state.tracing
+    named = (tracing.request,) if tracing else ()
+    app.add_middleware(RequestContext, finished=(app.state.metrics.requests.observe, log_request, *named))
+    if tracing:
+        app.add_middleware(tracing.around)
 
 
 @asynccontextmanager
@@ -167,3 +185,5 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         await to_thread.run_sync(state.scoring.close)
         await to_thread.run_sync(state.keyring.close)
         state.engine.dispose()
+        if state.tracing:
+            await to_thread.run_sync(state.tracing.close)

@@ -9,6 +9,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from itertools import count, repeat
 from typing import TYPE_CHECKING
@@ -137,13 +138,23 @@ def answer(queued: Queued) -> ScoreAnswer:
     return ScoreAnswer(scorers=queued.scorers, items=items)
 
 
+def unnamed(_: str) -> AbstractContextManager[object]:
+    """A stage that nobody hears of."""
+    return nullcontext()
+
+
 class ScoringService:
     """Owns the engine on behalf of the server. Routes await it; nothing here blocks the event loop."""
 
     def __init__(
-        self, artifacts: ArtifactStore, opener: "Callable[[ArtifactStore], ScoringEngine]" = open_engine
+        self,
+        artifacts: ArtifactStore,
+        opener: "Callable[[ArtifactStore], ScoringEngine]" = open_engine,
+        stage: Callable[[str], AbstractContextManager[object]] = unnamed,
     ) -> None:
+        """``stage`` is entered, with its name, for each part of answering a request."""
         self.artifacts = artifacts
+        self._stage = stage
         self._opener = opener
         self._worker = ThreadPoolExecutor(4, thread_name_prefix="scoring")
         self._engine: Future[ScoringEngine] | None = None
@@ -179,15 +190,18 @@ class ScoringService:
         engine = await self.engine()
         place = engine.reserve(request.scorers, _texts(request), terms)
         try:
-            if not place.granted.done():
-                await asyncio.wrap_future(place.granted)
-            place.granted.result()
+            with self._stage("assay.room"):
+                if not place.granted.done():
+                    await asyncio.wrap_future(place.granted)
+                place.granted.result()
             loop = asyncio.get_running_loop()
-            queued = await loop.run_in_executor(self._worker, queue_request, engine, request, terms, place)
+            with self._stage("assay.encode"):
+                queued = await loop.run_in_executor(self._worker, queue_request, engine, request, terms, place)
         except BaseException:  # whoever went away meanwhile gives the room back, and is not queued
             place.leave()
             raise
-        await _settled(queued.futures())
+        with self._stage("assay.score"):
+            await _settled(queued.futures())
         return answer(queued)
 
     async def score_with(self, scorer: str, items: list[ScoreItem], on_overlong: OnOverlong = "error") -> ScoreAnswer:

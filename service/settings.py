@@ -111,6 +111,9 @@ class Settings(BaseSettings):
     log_format: Literal["text", "json"] = "text"
     """How the log is written: lines for people, or one JSON object a line and a line for every request."""
 
+    tracing: bool = False
+    """Whether OpenTelemetry spans are sent; where to is said by the standard ``OTEL_*`` variables."""
+
     compat_scorer: str | None = Field(None, max_length=300, pattern=r"^[!-~]+$")
     """Scorer behind the routes of other servers' formats where a request names none."""
 

@@ -1,0 +1,79 @@
+"""Spans tell where a request's time went, to a collector that speaks OTLP, and nothing of what it carried."""
+
+import gzip
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import pytest
+from starlette.testclient import TestClient
+
+from service.app import create_app
+from service.settings import Settings
+from service.tracing import Tracing
+from trainer.artifacts import Artifact, ArtifactStore
+from trainer.errors import InvalidInput
+
+trace_service = pytest.importorskip("opentelemetry.proto.collector.trace.v1.trace_service_pb2")
+
+TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
+
+
+@pytest.fixture
+def received(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[bytes]]:
+    """What a collector got, which is where the environment says."""
+    bodies: list[bytes] = []
+
+    class Collector(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["content-length"]))
+            bodies.append(gzip.decompress(body) if self.headers.get("content-encoding") == "gzip" else body)
+            self.send_response(200)
+            self.send_header("content-length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Collector) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{server.server_port}")
+        yield bodies
+        server.shutdown()
+        thread.join()
+
+
+def test_a_request_its_stages_and_its_batch_reach_the_collector(
+    received: list[bytes], settings: Settings, publish: Callable[..., Artifact]
+) -> None:
+    publish(ArtifactStore(settings.artifact_dir), "mine", seed=1)
+    app = create_app(settings.model_copy(update={"job_slots": 0, "tracing": True}))
+    body = {"scorers": ["mine"], "items": [{"prompt": "product lamp", "response": "It is blue ."}]}
+    headers = {"traceparent": f"00-{TRACE}-{PARENT}-01", "x-request-id": "asked-7"}
+    with TestClient(app, base_url="http://localhost") as client:
+        assert client.post("/v1/scores?secret=hunter2", json=body, headers=headers).status_code == 200
+        client.get("/livez")
+
+    requests = [trace_service.ExportTraceServiceRequest.FromString(each) for each in received]
+    resources = [resource for request in requests for resource in request.resource_spans]
+    assert {a.key: a.value.string_value for a in resources[0].resource.attributes}["service.name"] == "assay"
+    spans = {span.name: span for each in resources for scope in each.scope_spans for span in scope.spans}
+    assert set(spans) == {"POST /v1/scores", "assay.room", "assay.encode", "assay.score", "assay.batch"}
+    request, batch = spans["POST /v1/scores"], spans["assay.batch"]
+    assert (request.trace_id.hex(), request.parent_span_id.hex()) == (TRACE, PARENT)
+    for name in ("assay.room", "assay.encode", "assay.score"):
+        assert spans[name].parent_span_id == request.span_id
+    named = {a.key: a.value for a in request.attributes}
+    assert (named["assay.request_id"].string_value, named["http.route"].string_value) == ("asked-7", "/v1/scores")
+    assert {a.key: a.value.int_value for a in batch.attributes}["assay.rows"] == 1
+    assert request.start_time_unix_nano < batch.start_time_unix_nano < batch.end_time_unix_nano
+    for told in received:
+        assert b"hunter2" not in told
+        assert b"lamp" not in told
+
+
+def test_without_the_extra_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "opentelemetry.sdk.trace", None)
+    with pytest.raises(InvalidInput, match=r"pip install 'assay\[tracing\]'"):
+        Tracing()
