@@ -20,6 +20,8 @@ from trainer.errors import AssayError, InvalidInput, Overloaded, Unauthenticated
 from trainer.json_pointer import error_pointer
 
 MEDIA_TYPE = "application/problem+json"
+RESPELT = "respelt"
+"""Where a request's state has what puts a problem into another server's words."""
 
 
 class FieldError(BaseModel):
@@ -203,8 +205,8 @@ async def _pool_exhausted(request: Request, error: PoolTimeout) -> Response:
 
 
 def timed_out(request: Request) -> Response:
-    """The answer to a request that has waited for too long."""
-    return problem_response(
+    """The answer to a request that has waited for too long, in the words of its route where that has its own."""
+    problem = problem_response(
         request,
         status=504,
         title="Took too long",
@@ -212,6 +214,8 @@ def timed_out(request: Request) -> Response:
         code="timeout",
         headers={"Retry-After": "5"},
     )
+    respelt: Callable[[Response], Response] | None = getattr(request.state, RESPELT, None)
+    return problem if respelt is None else respelt(problem)
 
 
 async def _unexpected(request: Request, error: Exception) -> JSONResponse:

@@ -10,7 +10,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from service.access import needs
-from service.problems import MEDIA_TYPE, Problem
+from service.problems import MEDIA_TYPE, RESPELT, Problem
 
 Respell = Callable[[Problem, Request], tuple[int, dict[str, Any]]]
 """Status and body in which the original would have answered a problem."""
@@ -26,17 +26,20 @@ def speaking(respell: Respell) -> type[APIRoute]:
             handle = super().get_route_handler()
 
             async def answer(request: Request) -> Response:
-                try:
-                    return await handle(request)
-                except ClientDisconnect:
-                    raise
-                except Exception as error:
-                    problem = await _answer_to(error, request)
+                def respelt(problem: Response) -> Response:
                     if problem.media_type != MEDIA_TYPE:
                         return problem
                     status, body = respell(Problem.model_validate_json(bytes(problem.body)), request)
                     headers = {name: problem.headers[name] for name in _KEPT if name in problem.headers}
                     return JSONResponse(body, status_code=status, headers=headers)
+
+                setattr(request.state, RESPELT, respelt)  # for what goes wrong around the route
+                try:
+                    return await handle(request)
+                except ClientDisconnect:
+                    raise
+                except Exception as error:
+                    return respelt(await _answer_to(error, request))
 
             return answer
 
