@@ -13,6 +13,7 @@ from fastapi.middleware.cors import CORSMiddleware
 from service.access import Identify
 from service.bodies import Bodies
 from service.dashboard import login, pages
+from service.dashboard.drawn import Drawn
 from service.db.aliases import resolver
 from service.db.schema import check
 from service.db.session import make_engine, sessions
@@ -106,6 +107,7 @@ def create_app(
     )
     state.sessions = sessions(state.engine)
     state.metrics = Metrics(state.sessions)
+    state.drawn = Drawn()
     opener = partial(_open_engine, settings=settings, aliases=resolver(state.sessions), metrics=state.metrics.engine)
     state.scoring = ScoringService(ArtifactStore(settings.artifact_dir), opener)
     state.owner = owner
