@@ -13,6 +13,7 @@ from fastapi.middleware.cors import CORSMiddleware
 from service.access import Identify
 from service.bodies import Bodies
 from service.dashboard import login, pages
+from service.dashboard.drawn import Drawn
 from service.db.aliases import resolver
 from service.db.schema import check
 from service.db.session import make_engine, sessions
@@ -107,6 +108,7 @@ def create_app(
     )
     state.sessions = sessions(state.engine)
     state.metrics = Metrics(state.sessions)
+    state.drawn = Drawn()
     state.tracing = Tracing() if settings.tracing else None
     opener = partial(
         _open_engine,

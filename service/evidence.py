@@ -53,10 +53,25 @@ def evidence_of(session: Session, run_id: str, found: Sequence[CorrelationRecord
         found = queries.correlations(session, queries.CorrelationFilter(runs=[run_id]))
     return Evidence(
         estimates=as_estimates(found),
-        points=[_fields(CurvePoint, row) for row in curve_points(session, run_id)],
-        comparisons=[_fields(Comparison, row) for row in run_comparisons(session, run_id)],
-        responses=responses_of(thinned_scores(session, run_id, RESPONSES_PER_TEMPERATURE)),
+        points=points_of(session, run_id),
+        comparisons=comparisons_of(session, run_id),
+        responses=sampled_responses(session, run_id),
     )
+
+
+def points_of(session: Session, run_id: str, curves: Sequence[str] = ()) -> list[CurvePoint]:
+    """The points of a run's curves, or of those named."""
+    return [_fields(CurvePoint, row) for row in curve_points(session, run_id, curves)]
+
+
+def comparisons_of(session: Session, run_id: str) -> list[Comparison]:
+    """The differences between a run's scorers."""
+    return [_fields(Comparison, row) for row in run_comparisons(session, run_id)]
+
+
+def sampled_responses(session: Session, run_id: str) -> Responses | None:
+    """As many of a run's responses as figures show."""
+    return responses_of(thinned_scores(session, run_id, RESPONSES_PER_TEMPERATURE))
 
 
 def training_of(session: Session, run_id: str, most_points: int = MOST_POINTS) -> Evidence:

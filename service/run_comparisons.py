@@ -31,7 +31,21 @@ def compared_runs(
     scorer named for the first run stands for both unless another is named for the second. Oracles are told apart by
     their versions. Raises NotFound for a run that does not exist and InvalidInput where there is nothing to compare.
     """
-    a, b = read_scores(session, run_a), read_scores(session, run_b)
+    a = read_scores(session, run_a)
+    b = a if run_a == run_b else read_scores(session, run_b)
+    return compared_scores((run_a, a), (run_b, b), scorer_a=scorer_a, scorer_b=scorer_b, settings=settings)
+
+
+def compared_scores(
+    one: tuple[str, RunScores],
+    other: tuple[str, RunScores],
+    *,
+    scorer_a: str | None = None,
+    scorer_b: str | None = None,
+    settings: BootstrapSettings,
+) -> list[RunComparison]:
+    """As ``compared_runs``, of runs that were read already, each with its name."""
+    (run_a, a), (run_b, b) = one, other
     if scorer_a is None and scorer_b is None:
         pairs = [(name, name) for name in a.scorers if name in b.scorers]
         if run_a == run_b:

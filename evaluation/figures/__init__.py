@@ -3,7 +3,7 @@
 from evaluation.figures.agreement import agreement, agreement_with
 from evaluation.figures.choosing import best_of_n
 from evaluation.figures.correlations import correlations
-from evaluation.figures.differences import differences
+from evaluation.figures.differences import differences, differences_between
 from evaluation.figures.distributions import distributions
 from evaluation.figures.drawing import Builder, Drawing
 from evaluation.figures.evidence import Evidence
@@ -17,7 +17,16 @@ from evaluation.figures.training import training
 from evaluation.figures.ways import ways
 from evaluation.figures.wins import wins
 
-__all__ = ["FIGURES", "Drawing", "Evidence", "agreement", "agreement_with", "correlations", "draw"]
+__all__ = [
+    "FIGURES",
+    "Drawing",
+    "Evidence",
+    "agreement",
+    "agreement_with",
+    "correlations",
+    "differences_between",
+    "draw",
+]
 
 FIGURES: tuple[Builder, ...] = (
     correlations,

@@ -31,9 +31,36 @@ def differences(evidence: Evidence) -> Iterator[Drawing]:
                 "atanh r within prompts of the first minus the second, over all temperatures on the responses that "
                 "both scored. The intervals hold all at once. One that keeps clear of 0 is a difference; grey is not "
                 f"resolved.{left_out}",
-                _forest(shown),
+                _forest(shown, [_pair(each) for each in shown]),
                 oracle,
             )
+
+
+def differences_between(rows: Sequence[Comparison], a: str, b: str) -> Drawing:
+    """One scorer of ``a`` and ``b`` at each temperature; of several, each over all temperatures. By one oracle."""
+    known = [each for each in rows if each.estimate is not None]
+    pairs = list(dict.fromkeys((each.scorer_a, each.scorer_b) for each in rows))
+    shown = known if len(pairs) == 1 else [each for each in known if each.temperature is None]
+    names = [_temperature(each) if len(pairs) == 1 else _pair(each) for each in shown]
+    oracle = rows[0].oracle
+    return Drawing(
+        file_stem("differences", oracle, a, b),
+        f"Agreement with {oracle}: {a} minus {b}",
+        "Difference of atanh r within prompts; the intervals at one temperature hold all at once. One that keeps clear "
+        f"of 0 is a difference: to the right {a} agrees better. Grey is not resolved.",
+        _forest(shown, names),
+        oracle,
+    )
+
+
+def _temperature(row: Comparison) -> str:
+    return "all T" if row.temperature is None else f"T = {row.temperature:g}"
+
+
+def _pair(row: Comparison) -> str:
+    if row.scorer_a == row.scorer_b:
+        return short(row.scorer_a, 40)
+    return f"{short(row.scorer_a, 26)} − {short(row.scorer_b, 26)}"
 
 
 def _forwards(row: Comparison) -> Comparison:
@@ -51,7 +78,7 @@ def _forwards(row: Comparison) -> Comparison:
     return row.model_copy(update=turned)
 
 
-def _forest(rows: Sequence[Comparison]) -> go.Figure:
+def _forest(rows: Sequence[Comparison], names: Sequence[str]) -> go.Figure:
     figure = blank()
     for verdict, (colour, symbol) in _READINGS.items():
         shown = [(place, each) for place, each in enumerate(rows) if each.verdict == verdict]
@@ -69,10 +96,9 @@ def _forest(rows: Sequence[Comparison]) -> go.Figure:
             )
     figure.add_vline(x=0, line={"color": GREY, "width": 1})
     figure.update_xaxes(title_text="difference of atanh r within prompts")
-    names = [f"{short(each.scorer_a, 26)} − {short(each.scorer_b, 26)}" for each in rows]
     figure.update_yaxes(
         tickvals=list(range(len(rows))),
-        ticktext=names,
+        ticktext=list(names),
         range=[len(rows) - 0.5, -0.5],
         showgrid=False,
         tickfont={"size": 11},

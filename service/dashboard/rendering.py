@@ -16,9 +16,11 @@ from markupsafe import Markup
 from sqlalchemy.orm import Session
 
 from evaluation.wording import chance, interval, label, number, unbroken
+from service.dashboard.texts import visible
 from service.dashboard.views import api_path
 from service.errors import outcome_of
 from service.wording import ago, count, duration
+from trainer.artifacts import code_version
 from trainer.errors import AssayError
 
 CONTENT_SECURITY_POLICY = "; ".join(
@@ -45,7 +47,7 @@ HEADERS = {
 def render(request: Request, template: str, status: int = 200, **values: Any) -> HTMLResponse:  # noqa: ANN401
     """The page ``template`` with ``values``; ``root`` in templates is the path prefix this server is mounted at."""
     root = str(request.scope.get("root_path", "")).rstrip("/")
-    page = _environment().get_template(template).render(root=root, asset=f"{root}/static", stamp=_stamp(), **values)
+    page = _environment().get_template(template).render(root=root, asset=f"{root}/static", stamp=stamp(), **values)
     return HTMLResponse(page, status_code=status, headers=HEADERS)
 
 
@@ -85,6 +87,7 @@ def _environment() -> Environment:
         "duration": duration,
         "prose": _prose,
         "unbroken": unbroken,
+        "visible": visible,
         "yaml": lambda value: yaml.safe_dump(value, sort_keys=False, allow_unicode=True),
     }
     environment.globals |= {
@@ -106,9 +109,9 @@ def _prose(text: str) -> Markup:
 
 
 @cache
-def _stamp() -> str:
-    """Changes when style or script do, so that browsers may keep them for ever."""
-    content = hashlib.sha256()
+def stamp() -> str:
+    """Changes when style, script or the release do, so that browsers may keep them for ever."""
+    content = hashlib.sha256(code_version().encode())
     for file in sorted(static_directory().iterdir()):
         content.update(file.read_bytes())
     content.update(plotly_script().stat().st_mtime_ns.to_bytes(8))

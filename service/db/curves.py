@@ -31,9 +31,11 @@ def curve_page(
     return page_of(rows, limit, lambda row: row.number, CurveRecord.model_validate)
 
 
-def curve_points(session: Session, run: str) -> list[CurveRecord]:
-    """Every point of one run's curves, in the order of its file."""
+def curve_points(session: Session, run: str, curves: Sequence[str] = ()) -> list[CurveRecord]:
+    """Every point of one run's curves, or of those named, in the order of its file."""
     query = select(Curve).where(Curve.run == run).order_by(Curve.number)
+    if curves:
+        query = query.where(Curve.curve.in_(curves))
     return [CurveRecord.model_validate(row) for row in session.scalars(query)]
 
 

@@ -127,6 +127,8 @@ class CorrelationFilter:
     oracles: Sequence[str] = ()
     statistics: Sequence[str] = ()
     strata: Sequence[str] = ()
+    statistic_prefixes: Sequence[str] = ()
+    """Beginnings of statistics that fit beside ``statistics``, such as a lead over any control."""
 
 
 def correlations(session: Session, where: CorrelationFilter) -> list[CorrelationRecord]:
@@ -149,12 +151,14 @@ def _restricted(query: "Select[*tuple[Any, ...]]", where: CorrelationFilter) -> 
         (Correlation.run, where.runs),
         (Correlation.scorer, where.scorers),
         (Correlation.oracle, where.oracles),
-        (Correlation.statistic, where.statistics),
         (Correlation.stratum, where.strata),
     ]
     for column, values in columns:
         if values:
             query = query.where(column.in_(values))
+    if where.statistics or where.statistic_prefixes:
+        beginnings = [Correlation.statistic.startswith(each, autoescape=True) for each in where.statistic_prefixes]
+        query = query.where(or_(Correlation.statistic.in_(where.statistics), *beginnings))
     if where.temperatures:
         numbers = [value for value in where.temperatures if value != "pooled"]
         choices: list[ColumnElement[bool]] = [Correlation.temperature.in_(numbers)]

@@ -82,6 +82,35 @@ class StressTestRecord(JobRecord):
     oracles: list[str] | None
 
 
+class RunRecord(_Record):
+    """A run that evaluates, of any kind, without its results: what lists and pages tell of it."""
+
+    id: str
+    kind: str
+    name: str
+    status: JobStatus
+    queue_position: None = None
+    cancel_requested: bool
+    progress: Progress | None
+    attempts: int
+    max_attempts: int
+    error: JobError | None
+    labels: dict[str, str]
+    recipe: dict[str, Any]
+    code_version: str
+    events_seen: int
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    policy: str | None
+    """Of a finished stress test; so is what follows."""
+    temperatures: list[float] | None
+    n_prompts: int | None
+    n_responses: int | None
+    scorers: list[str] | None
+    oracles: list[str] | None
+
+
 class EventRecord(_Record):
     """One thing that happened; ``data`` has the fields of its type."""
 

@@ -31,7 +31,7 @@ def response_page(
     if prompt_id is not None:
         query = query.where(Prompt.prompt_id == prompt_id)
     rows = [(row, prompt) for row, prompt in session.execute(after_number(query, Response.number, cursor, limit))]
-    return page_of(rows, limit, lambda pair: pair[0].number, lambda pair: _response(*pair))
+    return page_of(rows, limit, lambda pair: pair[0].number, lambda pair: response_record(*pair))
 
 
 def score_page(
@@ -102,7 +102,7 @@ def thinned_scores(session: Session, run: str, per_temperature: int) -> Thinned:
     scores = scores.where(Score.run == run, chosen, Score.role.in_(("scorer", "oracle"))).order_by(Score.number)
     found = session.execute(scores) if rows else ()
     return Thinned(
-        responses=[_response(row, prompt) for row, prompt in rows],
+        responses=[response_record(row, prompt) for row, prompt in rows],
         scores=[
             (where[number], name, version, role, score)
             for number, name, version, role, score in found
@@ -112,7 +112,7 @@ def thinned_scores(session: Session, run: str, per_temperature: int) -> Thinned:
     )
 
 
-def _response(row: Response, prompt: Prompt) -> ResponseRecord:
+def response_record(row: Response, prompt: Prompt) -> ResponseRecord:
     return ResponseRecord(
         run=row.run,
         prompt_id=prompt.prompt_id,

@@ -1,4 +1,11 @@
-// Draws the figures that came with the page. Pages read well without it.
+// Draws the figures of a page: those that came with it, and others once they come near the screen.
+// It stands before plotly.js in the page, so that figures are on their way while that is read.
+const ready = new Promise((done) => {
+  if (document.readyState === "complete") done();
+  else addEventListener("DOMContentLoaded", done);
+});
+const drawn = new Map();  // figure element -> {data, layout}
+
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
 // Figures come without fonts and background; those follow the page, in light and in dark.
@@ -19,7 +26,7 @@ function themed(layout) {
 }
 
 function draw(figure) {
-  const { data, layout } = JSON.parse(document.getElementById(figure.dataset.figure).textContent);
+  const { data, layout } = drawn.get(figure);
   const canvas = figure.querySelector(".canvas");
   const dressed = { ...themed(layout), showlegend: false };
   const legendRoom = layout.meta?.legend ?? 0;  // which goes, for the legend stands below
@@ -60,6 +67,62 @@ function legend(canvas, data) {
   });
 }
 
-const figures = document.querySelectorAll("[data-figure]");
-figures.forEach(draw);
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => figures.forEach(draw));
+function element(tag, className, text = "") {
+  const made = document.createElement(tag);
+  made.className = className;
+  made.textContent = text;
+  return made;
+}
+
+// One drawing of a section: the first takes the heading that is there, each further one brings its own.
+function place(section, drawing, first) {
+  const heading = first ? section.querySelector("h2") : section.insertBefore(element("h2", ""), section.querySelector(".waiting"));
+  if (heading && section.dataset.heading !== "fixed") heading.textContent = drawing.title;
+  const figure = element("figure", "figure");
+  const canvas = element("div", "canvas");
+  canvas.setAttribute("role", "img");
+  canvas.setAttribute("aria-label", `${drawing.title}. ${drawing.caption}`);
+  figure.append(canvas, element("figcaption", "legend"));
+  const waiting = section.querySelector(".waiting");
+  section.insertBefore(element("p", "muted", drawing.caption), waiting);
+  section.insertBefore(figure, waiting);
+  drawn.set(figure, drawing.figure);
+  draw(figure);
+}
+
+async function load(section) {
+  const waiting = section.querySelector(".waiting");
+  waiting.replaceChildren();
+  section.setAttribute("aria-busy", "true");
+  try {
+    const answer = await fetch(section.dataset.figures);
+    if (!answer.ok) throw new Error(`${answer.status}`);
+    const { drawings } = await answer.json();
+    await ready;
+    if (drawings.length === 0) return section.remove();
+    drawings.forEach((drawing, index) => place(section, drawing, index === 0));
+    waiting.remove();
+  } catch (error) {
+    const again = element("button", "", "Try again");
+    again.type = "button";
+    again.addEventListener("click", () => load(section));
+    waiting.replaceChildren(`This figure did not come (${error.message}). `, again);
+  } finally {
+    section.removeAttribute("aria-busy");
+  }
+}
+
+const near = new IntersectionObserver((entries) => {
+  for (const { target, isIntersecting } of entries) {
+    if (!isIntersecting) continue;
+    near.unobserve(target);
+    load(target);
+  }
+}, { rootMargin: "700px 0px" });
+document.querySelectorAll("[data-figures]").forEach((section) => near.observe(section));
+
+ready.then(() => document.querySelectorAll("[data-figure]").forEach((figure) => {
+  drawn.set(figure, JSON.parse(document.getElementById(figure.dataset.figure).textContent));
+  draw(figure);
+}));
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => drawn.forEach((_, figure) => draw(figure)));

@@ -1,8 +1,10 @@
 """Stress tests with a few known numbers, and a browser without JavaScript to look at them."""
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from service.access import Identify
 from service.dashboard import pages
+from service.dashboard.drawn import Drawn
 from service.db.ids import new_id
 from service.db.ingest import ingest_run
 from service.db.session import writing
@@ -93,6 +96,72 @@ def measure(make_session: sessionmaker[Session], add_job: AddJob, tmp_path: Path
 
 
 @pytest.fixture
+def sample(make_session: sessionmaker[Session], add_job: AddJob, tmp_path: Path) -> Measure:
+    """Stores a finished stress test with responses: ``sample(rows)``, a dictionary for each response.
+
+    A row has ``prompt``, which is its id too, and ``scores`` by scorer; ``T``, ``text``, ``judge``, ``finish_reason``
+    and ``length`` as needed. ``correlations`` are lines as ``row`` makes them.
+    """
+
+    def store(rows: list[dict[str, Any]], correlations: list[dict[str, Any]] | None = None, **fields: Any) -> str:
+        run = add_job(**fields)
+        directory = tmp_path / run
+        directory.mkdir()
+        prompts = {
+            row["prompt"]: {"prompt_id": row["prompt"], "prompt": row.get("asked", row["prompt"])} for row in rows
+        }
+        responses, scores = [], []
+        for replicate, row in enumerate(rows):
+            cell = {"prompt_id": row["prompt"], "temperature": row.get("T", 1.0), "replicate": replicate}
+            known = {name: row[name] for name in ("finish_reason", "tokens") if name in row}
+            responses.append({**cell, "response": row.get("text", "some text"), **known})
+            said = {("scorer", name): value for name, value in row["scores"].items()}
+            said |= {("oracle", "judge"): row["judge"], ("control", "length"): row.get("length", 1.0)}
+            scores += [
+                {
+                    **cell,
+                    "role": role,
+                    "scorer": name,
+                    "scorer_version": 3 if role == "scorer" else None,
+                    "score": value,
+                }
+                for (role, name), value in said.items()
+            ]
+        lines = {
+            "prompts": prompts.values(),
+            "responses": responses,
+            "scores": scores,
+            "correlations": correlations or [],
+        }
+        for name, its in lines.items():
+            (directory / f"{name}.jsonl").write_text("".join(json.dumps(each) + "\n" for each in its))
+        (directory / "result.json").write_text(json.dumps({"status": "succeeded", "result": {"policy": "demo/policy"}}))
+        with writing(make_session) as session:
+            ingest_run(session, run, directory)
+        return run
+
+    return store
+
+
+def text_of(page: str) -> str:
+    """What a reader sees: no markup, entities read, white space folded."""
+    seen = re.sub(r"<(script|style).*?</\1>|<[^>]+>", " ", page, flags=re.DOTALL)
+    return " ".join(unescape(seen).split())
+
+
+@pytest.fixture
+def read(browser: TestClient) -> Callable[..., str]:
+    """``read(address)``: what somebody who opens a page sees."""
+
+    def reader(address: str, status: int = 200) -> str:
+        answer = browser.get(address)
+        assert answer.status_code == status, answer.text
+        return text_of(answer.text)
+
+    return reader
+
+
+@pytest.fixture
 def row() -> Callable[..., dict[str, Any]]:
     """``row(scorer, temperature, r, **fields)``: a line of correlations.jsonl."""
     return estimate
@@ -104,6 +173,7 @@ def app(make_session: sessionmaker[Session]) -> FastAPI:
     app = FastAPI(docs_url=None)
     app.state.sessions = make_session
     app.state.owner = True
+    app.state.drawn = Drawn()
     app.add_middleware(Identify)
     add_problem_handlers(app)
     app.include_router(pages.router)

@@ -3,7 +3,8 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from service.dashboard.views import scorer_table, verdict_of, worst_of_the_surest
+from service.dashboard.tables import scorers_by_statistic, scorers_by_temperature
+from service.dashboard.views import verdict_of
 from service.db.records import CorrelationRecord
 
 
@@ -21,32 +22,6 @@ def correlation(scorer: str, temperature: float | None, r: float | None, **field
     return CorrelationRecord(**{**defaults, **fields})
 
 
-def test_the_leading_scorer_is_the_one_whose_interval_starts_highest_where_it_is_weakest() -> None:
-    rows = [
-        correlation("steady", 0.5, 0.5),
-        correlation("steady", 2.0, 0.4),
-        correlation("brilliant", 0.5, 0.9),
-        correlation("brilliant", 2.0, 0.1),
-        correlation("length", 0.5, 0.95),  # a trivial control never leads
-        correlation("undefined", 0.5, None),
-        correlation("pooled", None, 0.99),  # all temperatures together hide the weakest
-        correlation("partial", 0.5, 0.99, stratum="untruncated"),
-    ]
-
-    worst = worst_of_the_surest(rows)
-    assert worst is not None
-    assert (worst.scorer, worst.temperature, worst.estimate) == ("steady", 2.0, 0.4)
-    assert worst_of_the_surest(rows[4:6]) is None
-
-
-def test_another_oracle_than_the_first_has_no_say_in_who_leads() -> None:
-    rows = [correlation("a", 1.0, 0.2), correlation("b", 1.0, 0.1), correlation("b", 1.0, 0.9, oracle="other")]
-
-    worst = worst_of_the_surest(rows)
-    assert worst is not None
-    assert worst.scorer == "a"
-
-
 def test_a_table_has_a_column_for_each_temperature_and_all_of_them_last() -> None:
     rows = [
         correlation("a", None, 0.3),
@@ -55,13 +30,27 @@ def test_a_table_has_a_column_for_each_temperature_and_all_of_them_last() -> Non
         correlation("length", 0.5, 0.1),
         correlation("a", 0.5, 0.7, oracle="other"),
     ]
-    table = scorer_table(rows, "pearson_within", "judge")
+    table = scorers_by_temperature(rows, "pearson_within", "judge")
 
-    assert table.temperatures == [0.5, 2.0, None]
+    assert table.headings == ["T = 0.5", "T = 2", "all T"]
     (learned,), (control,) = table.learned, table.controls
     assert [cell.estimate if cell else None for cell in learned.cells] == [0.4, 0.2, 0.3]
     assert learned.version == 3
     assert [cell.estimate if cell else None for cell in control.cells] == [0.1, None, None]
+
+
+def test_an_audit_s_table_has_a_column_for_each_statistic() -> None:
+    rows = [
+        correlation("a", None, 0.3),
+        correlation("a", None, 0.7, statistic="pearson_pooled"),
+        correlation("length", None, 0.1, statistic="pearson_pooled"),
+    ]
+    table = scorers_by_statistic(rows, ["pearson_within", "pearson_pooled"], "judge")
+
+    assert table.headings == ["r within prompts", "r pooled"]
+    (learned,), (control,) = table.learned, table.controls
+    assert [cell.estimate if cell else None for cell in learned.cells] == [0.3, 0.7]
+    assert [cell.estimate if cell else None for cell in control.cells] == [None, 0.1]
 
 
 def test_a_verdict_has_a_headline_what_qualifies_it_and_the_rest() -> None:

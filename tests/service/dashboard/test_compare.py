@@ -1,0 +1,88 @@
+"""Two runs, or two scorers of one, side by side: what differs, how surely, and on which prompts."""
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+Sample = Callable[..., str]
+JUDGED = [1.0, 2.0, 3.0]
+
+
+def rows(scores: dict[str, list[list[float]]], judged: list[list[float]] | None = None) -> list[dict[str, Any]]:
+    """Three responses to each prompt, with what each scorer said of them."""
+    n_prompts = len(next(iter(scores.values())))
+    return [
+        {
+            "prompt": f"p{prompt}",
+            "text": f"answer {prompt} {place}",
+            "scores": {name: values[prompt][place] for name, values in scores.items()},
+            "judge": (judged or [JUDGED] * n_prompts)[prompt][place],
+        }
+        for prompt in range(n_prompts)
+        for place in range(3)
+    ]
+
+
+def test_two_scorers_of_a_run_are_told_apart_with_the_prompts_on_which_they_part(
+    browser: TestClient, read: Callable[..., str], sample: Sample
+) -> None:
+    # good picks the judge's best, or its second on every fourth prompt; poor its worst, its second, or on p0 its best
+    good = [[1.0, 3.0, 2.0] if n % 4 == 3 else JUDGED for n in range(24)]
+    poor = [JUDGED, *([2.0, 3.0, 1.0] if n % 4 == 1 else [3.0, 2.0, 1.0] for n in range(1, 24))]
+    run = sample(rows({"good": good, "poor": poor}))
+    address = f"/compare?a={run}&b={run}&scorer_a=good&scorer_b=poor"
+
+    seen = read(address).replace("\xa0", " ")
+    assert "good agrees better with judge than poor: good minus poor is" in seen
+    assert "Of 24 prompts, judge prefers A’s pick on 23 and B’s on 0" in seen
+    assert "A: good 3.000 answer 2 2 B: poor 1.000 answer 2 0" in seen
+    assert seen.count("answer 0 ") == 0  # both pick the same there
+    (figure,) = re.findall(r'data-figures="([^"]+)"', browser.get(address).text)
+    (drawing,) = browser.get(figure.replace("&amp;", "&")).json()["drawings"]
+    assert drawing["figure"]["layout"]["yaxis"]["ticktext"] == ["all T", "T = 1"]
+
+
+def test_two_runs_are_compared_scorer_by_scorer_and_by_what_the_oracle_thinks_of_them(
+    read: Callable[..., str], sample: Sample
+) -> None:
+    scores = {"rm": [JUDGED] * 5 + [[1.0, 3.0, 2.0]], "other": [[2.0, 1.0, 3.0]] * 6}
+    one = sample(rows(scores), name="first")
+    # better by one on every prompt but p5, where it is worse by two
+    judged = [[2.0, 3.0, 4.0]] * 5 + [[-1.0, 0.0, 1.0]]
+    two = sample(rows(scores, judged), name="second")
+
+    seen = read(f"/compare?a={one}&b={two}").replace("\xa0", " ")
+    assert "Of 2 scorers, 0 agree better with judge on first, 0 on second; of 2 it is not resolved." in seen
+    # means: 2 for the first, and (5 * 3 + 0) / 6 for the second
+    assert "2.000 for A, 2.500 for B. Of 6 prompts A is ahead on 1, B on 5." in seen
+    assert "p5 A: first 2.000 B: second 0.000" in seen
+
+
+def test_what_is_still_to_be_chosen_is_asked_for(read: Callable[..., str], sample: Sample) -> None:
+    assert "There is no finished stress test to compare yet." in read("/compare")
+    assert "assay compare RUN_A RUN_B" in read("/compare")
+    run = sample(rows({"rm": [JUDGED] * 2}))
+    assert "choose a run" in read("/compare")
+    assert "Choose another run, or two scorers of this one." in read(f"/compare?a={run}")
+
+
+def test_what_cannot_be_compared_is_said_beside_the_form(
+    browser: TestClient, read: Callable[..., str], sample: Sample, measure: Callable[..., str], row: Callable[..., Any]
+) -> None:
+    run = sample(rows({"rm": [JUDGED] * 2}))
+    audit = measure({}, [row("rm", None, 0.5)], kind="audit")
+
+    assert "keeps no scores of single responses (audit, succeeded); compare stress tests" in read(
+        f"/compare?a={run}&b={audit}"
+    )
+    assert "has no scores of 'nobody'; it has rm" in read(f"/compare?a={run}&b={run}&scorer_a=rm&scorer_b=nobody")
+    assert "no run run_none" in read("/compare?a=run_none", 404)
+
+
+@pytest.mark.parametrize("b", ["", "run_none"])
+def test_a_forest_plot_of_nothing_is_not_found(browser: TestClient, sample: Sample, b: str) -> None:
+    run = sample(rows({"rm": [JUDGED] * 2}))
+    assert browser.get(f"/compare/figure.json?a={run}&b={b or run}&oracle=judge").status_code in {404, 422}

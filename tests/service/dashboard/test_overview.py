@@ -1,0 +1,74 @@
+"""The overview says which scorers are trusted now, from the latest run that measured each."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from fastapi.testclient import TestClient
+
+R = {"reward": {0.5: 0.6, 1.5: 0.4, 2.0: None}, "length": {0.5: 0.05, 1.5: 0.2, 2.0: 0.1}}
+
+
+def test_each_scorer_stands_where_it_is_weakest_in_its_latest_run(
+    read: Callable[..., str], measure: Callable[..., str]
+) -> None:
+    measure({"reward": {1.0: -0.5}, "old": {1.0: 0.05}}, created_at=datetime(2026, 1, 1, tzinfo=UTC))
+    measure(R, created_at=datetime(2026, 2, 1, tzinfo=UTC))
+
+    seen = read("/")
+    # of two learned scorers one has its lowest end above 0: reward at T = 1.5 [0.30, 0.50], of the later run
+    assert "1 of 2 scorers still agree with judge where they are weakest." in seen
+    assert "reward agrees 1.5 0.40 [0.30, 0.50]" in seen
+    assert "old not resolved 1 0.05 [\N{MINUS SIGN}0.05, 0.15]" in seen
+    assert "length agrees" not in seen  # a control is there to be beaten
+
+
+def test_a_scorer_without_any_interval_in_its_latest_run_is_told_so_and_not_by_an_older_one(
+    read: Callable[..., str], measure: Callable[..., str]
+) -> None:
+    measure({"reward": {1.0: 0.9}}, created_at=datetime(2026, 1, 1, tzinfo=UTC))
+    measure({"reward": {1.0: None}}, created_at=datetime(2026, 2, 1, tzinfo=UTC))
+
+    seen = read("/")
+    assert "reward is not shown to agree with judge where it is weakest" in seen
+    assert "reward undefined every score is the same" in seen
+
+
+def test_versions_and_oracles_are_told_apart(
+    read: Callable[..., str], measure: Callable[..., str], row: Callable[..., dict[str, object]]
+) -> None:
+    rows = [row("rm", 1.0, 0.5, scorer_version=version, oracle=oracle) for version in (1, 2) for oracle in ("a", "b")]
+    measure({}, rows)
+
+    seen = read("/")
+    assert "2 of 2 scorers still agree with a" in seen
+    assert "2 of 2 scorers still agree with b" in seen
+    assert seen.count("rm version 1 agrees") == seen.count("rm version 2 agrees") == 2
+
+
+def test_an_audit_without_temperatures_counts_and_a_stress_test_s_pooled_number_does_not(
+    read: Callable[..., str], measure: Callable[..., str], row: Callable[..., dict[str, object]]
+) -> None:
+    measure({}, [row("audited", None, 0.3)], kind="audit")
+    measure({}, [row("stressed", 1.0, 0.8), row("stressed", None, 0.2)])
+
+    seen = read("/")
+    assert "audited agrees all 0.30" in seen
+    assert "stressed agrees 1 0.80" in seen
+
+
+def test_the_latest_verdict_runs_and_what_is_under_way_are_there(
+    browser: TestClient, read: Callable[..., str], measure: Callable[..., str], add_job: Callable[..., str]
+) -> None:
+    latest = measure(R, name="latest")
+    progress = {"stage": "sample", "done": 1200, "total": 4800, "unit": "response", "rate": 10.0, "eta_seconds": 360.0}
+    running = add_job(name="big", status="running", progress=progress)
+    add_job("reward_model", "queued", name="waiting")
+    add_job(name="broken", status="failed", error_code="run_failed", error_detail="the judge does not answer")
+
+    page, seen = browser.get("/").text, read("/")
+    assert "reward orders responses to the same prompt as judge does" in seen
+    assert f'data-figures="/runs/{latest}/figures/agreement.json?oracle=judge"' in page
+    assert "sample 1,200 of 4,800 responses , about 6 min left" in seen
+    assert "queued, 1 in line" in seen
+    assert f'data-events="/v1/stress-tests/{running}/events' in page
+    assert "the judge does not answer" in seen
