@@ -1,12 +1,12 @@
-"""Every page of the dashboard, a file for each: they read and render; none writes."""
+"""Every page of the dashboard that reads and renders, a file for each; those that change something declare it."""
 
 from fastapi import APIRouter
 
 from service.access import anyone, needs
-from service.dashboard import docs, files_served, jobs, overview, run
+from service.dashboard import docs, files_served, overview, run
 
 router = APIRouter(include_in_schema=False, dependencies=[needs("read")])
-for page in (overview, run, jobs, docs):
+for page in (overview, run, docs):
     router.include_router(page.router)
 
 files = APIRouter(include_in_schema=False, dependencies=[anyone()])
