@@ -1,6 +1,7 @@
 """What an artifact was made from and what was made from it, laid out as a drawing from left to right."""
 
-from collections.abc import Iterable, Mapping
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from trainer.artifacts import Artifact
@@ -11,6 +12,11 @@ _ACROSS, _DOWN = 92, 18
 """Between boxes."""
 _LETTERS = 28
 """Of a name that fit into a box."""
+
+Edge = tuple[str, str]
+"""Parent and child."""
+Passage = tuple[str, str, int]
+"""Where the line of an edge passes a column between the two."""
 
 
 @dataclass(frozen=True)
@@ -65,28 +71,18 @@ def lineage(artifact: Artifact, everything: Iterable[Artifact]) -> Lineage | Non
     family = _reached(artifact.reference, parents) | _reached(artifact.reference, _inverted(parents))
     if len(family) == 1:
         return None
-    columns: dict[int, list[str]] = {}
     depths: dict[str, int] = {}
     for reference in sorted(family):
-        columns.setdefault(_depth(reference, parents, family, depths), []).append(reference)
-    places = _places(columns, parents)
+        _depth(reference, parents, family, depths)
+    edges = [(parent, child) for child in depths for parent in parents.get(child, {}) if parent in family]
+    places = _places(depths, edges)
     boxes = [
-        Box(
-            reference,
-            known[reference].manifest.kind if reference in known else "",
-            x,
-            y,
-            reference == artifact.reference,
-        )
-        for reference, (x, y) in places.items()
+        Box(name, known[name].manifest.kind if name in known else "", *places[name], here=name == artifact.reference)
+        for name in depths
     ]
-    lines = [
-        _line(places[parent], places[child], role)
-        for child in places
-        for parent, role in parents.get(child, {}).items()
-        if parent in places
-    ]
-    return Lineage(boxes, lines, max(box.x for box in boxes) + _WIDTH, max(box.y for box in boxes) + _HEIGHT)
+    lines = [_line(edge, edges, places, parents[edge[1]][edge[0]]) for edge in edges]
+    right, low = (max(place[axis] for place in places.values()) for axis in (0, 1))
+    return Lineage(boxes, lines, right + _WIDTH, low + _HEIGHT)
 
 
 def _parents(artifact: Artifact) -> dict[str, str]:
@@ -122,25 +118,49 @@ def _depth(reference: str, parents: Mapping[str, Mapping[str, str]], family: set
     return depths[reference]
 
 
-def _places(columns: Mapping[int, list[str]], parents: Mapping[str, Mapping[str, str]]) -> dict[str, tuple[int, int]]:
-    """Corner of each box; a column is ordered by where its parents stand, so that few lines cross."""
-    places: dict[str, tuple[int, int]] = {}
+def _places(depths: Mapping[str, int], edges: Sequence[Edge]) -> dict[str | Passage, tuple[int, int]]:
+    """Corner of each box, and of the gap that a line passes through where it leaves out a column. A column is ordered
+    by where its parents stand, so that few lines cross."""
+    columns: dict[int, list[str | Passage]] = {}
+    above: dict[str | Passage, list[str | Passage]] = {}
+    for name, depth in depths.items():
+        columns.setdefault(depth, []).append(name)
+    for parent, child in edges:
+        way: list[str | Passage] = [parent, *_passages(depths, parent, child), child]
+        for earlier, later in itertools.pairwise(way):
+            above.setdefault(later, []).append(earlier)
+        for step, passage in enumerate(way[1:-1], start=depths[parent] + 1):
+            columns[step].append(passage)
+    places: dict[str | Passage, tuple[int, int]] = {}
     tallest = max(map(len, columns.values()))
     for depth in sorted(columns):
 
-        def middle_of_parents(reference: str) -> float:
-            above = [places[parent][1] for parent in parents.get(reference, {}) if parent in places]
-            return sum(above) / len(above) if above else 0.0
+        def height_of_parents(name: str | Passage) -> float:
+            heights = [places[each][1] for each in above.get(name, [])]
+            return sum(heights) / len(heights) if heights else 0.0
 
-        ordered = sorted(columns[depth], key=middle_of_parents)
+        ordered = sorted(columns[depth], key=height_of_parents)
         top = (tallest - len(ordered)) * (_HEIGHT + _DOWN) // 2
-        for row, reference in enumerate(ordered):
-            places[reference] = depth * (_WIDTH + _ACROSS), top + row * (_HEIGHT + _DOWN)
+        for row, name in enumerate(ordered):
+            places[name] = depth * (_WIDTH + _ACROSS), top + row * (_HEIGHT + _DOWN)
     return places
 
 
-def _line(parent: tuple[int, int], child: tuple[int, int], role: str) -> Line:
-    x0, y0 = parent[0] + _WIDTH, parent[1] + _HEIGHT // 2
-    x1, y1 = child[0], child[1] + _HEIGHT // 2
-    bend = (x1 - x0) // 2
-    return Line(f"M{x0} {y0}C{x0 + bend} {y0} {x1 - bend} {y1} {x1} {y1}", role, x1 - 8, y1 - 6)
+def _passages(depths: Mapping[str, int], parent: str, child: str) -> list[Passage]:
+    return [(parent, child, depth) for depth in range(depths[parent] + 1, depths[child])]
+
+
+def _line(edge: Edge, edges: Sequence[Edge], places: Mapping[str | Passage, tuple[int, int]], role: str) -> Line:
+    """From box to box, straight through the gaps between; lines to one box end below each other."""
+    parent, child = edge
+    incoming = sorted((each for each in edges if each[1] == child), key=lambda each: places[each[0]][1])
+    x, y = places[parent][0] + _WIDTH, places[parent][1] + _HEIGHT // 2
+    path = f"M{x} {y}"
+    gaps = sorted(name for name in places if isinstance(name, tuple) and name[:2] == edge)
+    end = places[child][1] + _HEIGHT * (incoming.index(edge) + 1) // (len(incoming) + 1)
+    for x1, y1, across in [*((*places[gap], _WIDTH) for gap in gaps), (places[child][0], end, 0)]:
+        to = y1 + _HEIGHT // 2 if across else y1
+        bend = (x1 - x) // 2
+        path += f"C{x + bend} {y} {x1 - bend} {to} {x1} {to}" + (f"H{x1 + across}" if across else "")
+        x, y = x1 + across, to
+    return Line(path, role, x - 8, y - 5)

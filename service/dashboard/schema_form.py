@@ -31,8 +31,8 @@ NONE = "none"
 SET = "set"
 """What an object that may be null is when it is there, and is one thing only."""
 
-_LAST = ("seed", "labels", "launch")
-"""Fields of every recipe that are seldom changed; they come last."""
+_FIRST, _LAST = ("name", "policy", "backbone", "reward_model", "data"), ("seed", "labels", "launch")
+"""Fields of a recipe that say what it is about, and those that are seldom changed."""
 
 Path = tuple[str | int, ...]
 InputKind = Literal["text", "choice", "switch", "lines", "yaml"]
@@ -92,7 +92,8 @@ Member = Input | Group | Entries
 def form_of(schema: Schema, content: Mapping[str, Any]) -> list[Member]:
     """The form for the recipe of ``schema`` that ``content`` begins: what must be said first, groups after fields."""
     made = _members(Schemas(schema), schema, (), content, {})
-    return sorted(made, key=lambda member: _LAST.index(name) + 1 if (name := member.pointer[1:]) in _LAST else 0)
+    order = {name: place - len(_FIRST) for place, name in enumerate(_FIRST)} | dict.fromkeys(_LAST, 1)
+    return sorted(made, key=lambda member: order.get(member.pointer[1:], 0))
 
 
 def pointers(members: list[Member]) -> Iterator[str]:

@@ -36,7 +36,7 @@ class Schemas:
         """The objects with fields that a value may be; none where it may be something else."""
         inner = self.inner(node)
         options = [self.resolved(option) for option in inner.get("oneOf") or inner.get("anyOf") or [inner]]
-        return options if all(members_of(option) for option in options) else []
+        return options if all("properties" in option for option in options) else []
 
     def item(self, node: Schema) -> Schema | None:
         """What a list is of; None for what is no list."""

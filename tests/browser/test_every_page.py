@@ -37,7 +37,9 @@ SERIOUS = """async () => {
 }"""
 
 FOCUSED = """() => {
-    const at = document.activeElement, style = getComputedStyle(at);
+    const at = document.activeElement;
+    if (at === document.body) return "the browser's own";  // after the last and before the first
+    const style = getComputedStyle(at);
     const shown = style.outlineStyle !== "none" && parseFloat(style.outlineWidth) > 0;
     return shown ? `${at.tagName} ${at.textContent.trim().slice(0, 40)}` : `no outline: ${at.outerHTML.slice(0, 150)}`;
 }"""

@@ -29,11 +29,14 @@ def test_ancestors_stand_left_and_descendants_right_and_strangers_nowhere(tmp_pa
     drawn = lineage(model, store.all())
     assert drawn is not None
     places = {box.reference: (box.x, box.y) for box in drawn.boxes}
-    # boxes are 232 wide with 92 between: the child is two steps from the policy although it is its parent too
-    assert places == {"policy@1": (0, 0), "model@1": (324, 0), "child@1": (648, 0)}
+    # boxes are 232 wide with 92 between: the child is two steps from the policy although it is its parent too, and the
+    # line from one to the other has a row of its own, 46 high after 18 between, past the model
+    assert places == {"policy@1": (0, 32), "model@1": (324, 0), "child@1": (648, 32)}
+    past = next(line for line in drawn.lines if line.role == "policy")
+    assert "H556" in past.path  # 324 + 232: straight along the model's column
     assert [box.reference for box in drawn.boxes if box.here] == ["model@1"]
     assert sorted(line.role for line in drawn.lines) == ["backbone", "policy", "reward model"]
-    assert (drawn.width, drawn.height) == (648 + 232, 46)
+    assert (drawn.width, drawn.height) == (648 + 232, 64 + 46)
     assert child.reference in places
 
 
