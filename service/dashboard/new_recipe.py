@@ -101,7 +101,9 @@ def _changed(request: Request, what: What, fields: dict[str, str]) -> Response:
             if verb == "check":
                 draft = Draft(what, draft.content, report=_report(request, accepted))
         except AssayError as error:
-            draft = Draft(what, draft.content, complaints=_complaints(error, draft.content), status=_status(error))
+            # what is wrong is the answer that a check asks for
+            status = outcome_of(error).status if verb == "submit" else 200
+            draft = Draft(what, draft.content, complaints=_complaints(error, draft.content), status=status)
     return _page(request, draft, token)
 
 
@@ -138,10 +140,10 @@ def _pasted(what: What, text: str) -> Draft:
         content = yaml.safe_load(text)
     except (ValueError, RecursionError, yaml.YAMLError) as error:
         complaint = Complaint("", f"not YAML: {' '.join(str(error).split())}")
-        return Draft(what, {"kind": kinds[0]}, text, (complaint,), status=422)
+        return Draft(what, {"kind": kinds[0]}, text, (complaint,))
     if not isinstance(content, dict) or content.get("kind") not in kinds:
         complaint = Complaint("/kind", f"a recipe here is a mapping with kind: {' | '.join(kinds)}")
-        return Draft(what, {"kind": kinds[0]}, text, (complaint,), status=422)
+        return Draft(what, {"kind": kinds[0]}, text, (complaint,))
     return Draft(what, {str(name): value for name, value in content.items()}, text)
 
 
@@ -175,10 +177,6 @@ def _words(item: Any) -> str:  # noqa: ANN401 - pydantic's dictionary
         return "no such field; remove it or check its spelling"
     said: str = item["msg"].removeprefix("Value error, ")
     return said[:1].lower() + said[1:]
-
-
-def _status(error: AssayError) -> int:
-    return outcome_of(error).status
 
 
 def _page(request: Request, draft: Draft, token: str) -> Response:

@@ -93,7 +93,7 @@ class Visit:
         """Note an error, but not that the page itself is one that says so."""
         itself = said.text.startswith("Failed to load resource") and said.location.get("url") == self.page.url
         if said.type == "error" and not itself:
-            self.wrong.append(said.text)
+            self.wrong.append(f"{said.text} ({said.location.get('url')})")
 
     def go(self, address: str, status: int = 200) -> None:
         """Open ``address`` and wait until it is at rest."""

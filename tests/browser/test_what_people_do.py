@@ -121,7 +121,7 @@ def test_responses_are_scored_and_ranked_by_every_chosen_scorer(
     visited = visit()
     visited.go(f"{seeds.url}/try")
     page = visited.page
-    page.get_by_label("Prompt").fill("product mug | color red")
+    page.get_by_label("Prompt", exact=True).fill("product mug | color red")
     page.get_by_label("Response 1").fill("the color is red .")
     page.get_by_label("Response 2").fill("the color is blue .")
     page.get_by_role("button", name="Another response").click()
@@ -156,7 +156,7 @@ def test_an_alias_moves_and_probe_pairs_are_scored_again(
     visited.go(f"{seeds.url}/artifacts/helpful")
     page = visited.page
     page.get_by_label("Alias", exact=True).fill("challenger")
-    page.get_by_label("Version").select_option("1")
+    page.locator("select[name=version]").select_option("1")
     page.get_by_role("button", name="Point it there").click()
     expect(page.locator(".aliases")).to_contain_text("challenger means version 1")
 

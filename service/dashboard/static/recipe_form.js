@@ -6,7 +6,8 @@ async function ask(action) {
   const form = where();
   const body = new URLSearchParams(new FormData(form));
   body.set("action", action);
-  const answer = await fetch(form.action, { method: "POST", body, headers: { accept: "text/html" } });
+  // not form.action: its buttons are called so
+  const answer = await fetch(form.getAttribute("action"), { method: "POST", body, headers: { accept: "text/html" } });
   const page = new DOMParser().parseFromString(await answer.text(), "text/html");
   return page.querySelector("[data-recipe]") ?? Promise.reject(new Error("no form came back"));
 }
