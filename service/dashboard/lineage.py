@@ -136,13 +136,13 @@ def _places(depths: Mapping[str, int], edges: Sequence[Edge]) -> dict[str | Pass
     for depth in sorted(columns):
 
         def height_of_parents(name: str | Passage) -> float:
-            heights = [places[each][1] for each in above.get(name, [])]
+            heights = [places[parent][1] for parent in above.get(name, [])]
             return sum(heights) / len(heights) if heights else 0.0
 
         ordered = sorted(columns[depth], key=height_of_parents)
         top = (tallest - len(ordered)) * (_HEIGHT + _DOWN) // 2
-        for row, name in enumerate(ordered):
-            places[name] = depth * (_WIDTH + _ACROSS), top + row * (_HEIGHT + _DOWN)
+        for row, each in enumerate(ordered):
+            places[each] = depth * (_WIDTH + _ACROSS), top + row * (_HEIGHT + _DOWN)
     return places
 
 

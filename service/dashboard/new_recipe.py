@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 from urllib.parse import parse_qs
 
 import yaml
@@ -22,9 +22,13 @@ from service.errors import outcome_of
 from service.imports import heavy_imports
 from service.jobs.kinds import STRESS_KINDS, TRAINING_KINDS
 from service.submission import accept, planned, queue
+from service.wording import size
 from trainer.errors import AssayError, InvalidInput, NotFound
 from trainer.json_pointer import error_pointer
 from trainer.recipe import Recipe, read_recipe
+
+if TYPE_CHECKING:
+    from trainer.dry_run.check import DryRun
 
 router = APIRouter(prefix="/new", include_in_schema=False, dependencies=[needs("read", changes="train")])
 
@@ -52,8 +56,10 @@ class Draft:
     text: str | None = None
     """The YAML as it was pasted, where it could not be read."""
     complaints: tuple[Complaint, ...] = ()
-    report: dict[str, Any] | None = None
-    """What a check found, where it found nothing wrong; empty for recipes that tell nothing before they run."""
+    checked: bool = False
+    """Whether a check found nothing wrong."""
+    plan: "DryRun | None" = None
+    """What it found besides; recipes that evaluate tell nothing before they run."""
     status: int = 200
 
 
@@ -99,7 +105,8 @@ def _changed(request: Request, what: What, fields: dict[str, str]) -> Response:
                 job_id = queue(request.app.state, accepted, f"{token}-{accepted.digest()[:16]}" if token else None)
                 return back_to(request, f"/jobs/{job_id}")
             if verb == "check":
-                draft = Draft(what, draft.content, report=_report(request, accepted))
+                plan = planned(request.app.state, accepted) if what == "training-job" else None
+                draft = Draft(what, draft.content, checked=True, plan=plan)
         except AssayError as error:
             # what is wrong is the answer that a check asks for
             status = outcome_of(error).status if verb == "submit" else 200
@@ -151,12 +158,22 @@ def _accepted(request: Request, draft: Draft) -> Recipe:
     return accept(request.app.state, draft.content, _KINDS[draft.what])
 
 
-def _report(request: Request, recipe: Recipe) -> dict[str, Any]:
-    """What the API's dry run tells, without what the page shows anyway."""
-    if recipe.model_dump()["kind"] not in TRAINING_KINDS:
-        return {}
-    found = planned(request.app.state, recipe).model_dump(mode="json", exclude_none=True)
-    return {name: value for name, value in found.items() if name not in {"kind", "name", "recipe_digest"}}
+def _facts(plan: "DryRun") -> list[tuple[str, str]]:
+    """What somebody wants to know before they start a job."""
+    found = []
+    if plan.data is not None and plan.data.rows is not None:
+        held_out = f", {plan.data.held_out_rows:,} held out" if plan.data.held_out_rows else ""
+        found.append(("Rows", f"{plan.data.rows:,}{held_out}"))
+    if plan.steps is not None:
+        found.append(("Steps", f"{plan.steps:,}"))
+    if plan.network is not None:
+        trained = plan.network.trained
+        found.append(("Parameters", f"{plan.network.parameters:,}"))
+        if trained != plan.network.parameters:
+            found.append(("Of these trained", f"{trained:,}"))
+    if plan.memory:
+        found.append(("Memory a process", size(min(each.total for each in plan.memory))))
+    return found
 
 
 def _complaints(error: AssayError, content: dict[str, Any]) -> tuple[Complaint, ...]:
@@ -200,7 +217,9 @@ def _page(request: Request, draft: Draft, token: str) -> Response:
         complaints=draft.complaints,
         at=at,
         known=known,
-        report=draft.report,
+        checked=draft.checked,
+        facts=_facts(draft.plan) if draft.plan else [],
+        plan=draft.plan.model_dump(mode="json", exclude_none=True) if draft.plan else {},
         text=draft.text if draft.text is not None and draft.complaints else _yaml(draft.content),
         token=token,
         ready=[name for name, _ in _ready(draft.what)],

@@ -118,9 +118,14 @@ def _prose(text: str) -> Markup:
     )
 
 
+_SPELT = {"simpo": "SimPO", "llm_judge": "LLM judge", "ifeval": "IFEval"} | {
+    name: name.upper() for name in ("sft", "ganpo", "gapo", "ppo", "dpo", "ipo", "kto", "orpo", "mlp", "mse")
+}
+
+
 def _words(name: str) -> str:
-    """``product world`` for ``product_world``, ``sampled policy`` for ``SampledPolicy``."""
-    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).replace("_", " ").lower()
+    """``product world`` for ``product_world``, ``sampled policy`` for ``SampledPolicy``, ``SFT`` for ``sft``."""
+    return _SPELT.get(name) or re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).replace("_", " ").lower()
 
 
 @cache

@@ -50,7 +50,7 @@ def test_a_job_is_started_from_the_form_and_watched_to_its_end(
     expect(page.locator("[id='field:/policy/scratch/hidden_size']")).to_have_value("16")
     page.get_by_role("button", name="Check").click()
     expect(page.locator("#checked")).to_contain_text("Nothing is wrong with it")
-    expect(page.locator("#checked")).to_contain_text("steps: 40")
+    expect(page.locator("#checked")).to_contain_text("Steps40")
     keep(page, "new-training-job-checked")
 
     page.get_by_role("button", name="Start the job").click()

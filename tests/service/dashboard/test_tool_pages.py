@@ -233,7 +233,7 @@ def test_every_mistake_of_a_recipe_stands_at_its_field(served: TestClient) -> No
 def test_a_check_reads_the_data_and_tells_the_steps_and_queues_nothing(served: TestClient) -> None:
     page = text_of(served.post("/new/training-job", data={**SFT, "action": "check"}).text)
     assert "Nothing is wrong with it" in page
-    assert "steps: 3" in page
+    assert "Rows 64, 400 held out Steps 3 Parameters" in page
     assert served.get("/v1/training-jobs").json()["data"] == []
 
 
