@@ -9,7 +9,7 @@ export OMP_NUM_THREADS ?= 1
 export OMP_WAIT_POLICY ?= PASSIVE
 PORT ?= 8000
 
-.PHONY: demo test lint types layers migrations pytest slow soak chaos rehearsal study study-gapo clean
+.PHONY: demo test lint types layers migrations browser pytest slow soak chaos rehearsal study study-gapo clean
 
 demo: .venv/ready
 	$(BIN)/python -m service.demo --directory $(DEMO) --port $(PORT) $(if $(filter 0,$(SERVE)),--no-serve)
@@ -34,7 +34,7 @@ migrations: .venv/ready
 	$(BIN)/alembic downgrade base
 	rm -f .migrations.db
 
-pytest: .venv/ready
+pytest: .venv/ready browser
 	$(BIN)/python -W error -m pytest -m "not slow and not gpu and not soak and not chaos"
 
 slow: .venv/ready
@@ -59,6 +59,12 @@ study: .venv/ready
 # An hour and a half on two cores that did much else meanwhile; it continues likewise.
 study-gapo: .venv/ready
 	$(BIN)/python -m benchmarks.gapo_study --document docs/study-gapo.md
+
+# For the tests of the pages; where it can be neither found nor installed they are skipped, and say so.
+browser:
+	@command -v chromium chromium-browser google-chrome >/dev/null || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && \
+	  { apt-get install -y --no-install-recommends chromium || { apt-get update && apt-get install -y --no-install-recommends chromium; }; }; } \
+	  || echo "no Chromium, and none can be installed here: the tests of the pages are skipped"
 
 # The marker file is written last, so an interrupted set-up starts over instead of half-working.
 .venv/ready: pyproject.toml constraints.txt

@@ -12,6 +12,7 @@ import ipaddress
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 from fastapi import Depends, Request
 from fastapi.security import APIKeyHeader, HTTPBearer
@@ -125,6 +126,14 @@ def _from_elsewhere(request: Request) -> Forbidden | None:
     return Forbidden("a page of another site may not change anything here; make a key and send it")
 
 
+def _from_our_page(request: Request) -> bool:
+    """Whether a browser says that a page of this very server sent the request, and nothing beside it."""
+    if (site := request.headers.get("sec-fetch-site")) is not None:
+        return site == "same-origin"
+    # over plain HTTP to another machine it is left out; the origin is sent with every change
+    return urlsplit(request.headers.get("origin", "")).netloc == request.headers.get("host")
+
+
 def _without_keys(request: Request) -> Caller:
     """Somebody who needs no key, unless a page of another site sent them through a browser of this machine."""
     if (refusal := _from_elsewhere(request)) is not None:
@@ -171,8 +180,8 @@ class Access:
         if caller.key is None:
             raise Unauthenticated(_HOW)
         scopes = self.reading if request.method in _SAFE else self.changing
-        if caller.by_session and (request.method not in _SAFE or "read" not in scopes):
-            raise Forbidden("a session of the dashboard only reads; send the key itself")
+        if caller.by_session and request.method not in _SAFE and not _from_our_page(request):
+            raise Forbidden("a session of the dashboard changes something from its own pages only; send the key itself")
         if not any(caller.key.allows(scope) for scope in scopes):
             has = ", ".join(scope for scope in SCOPES if scope in caller.key.scopes)
             raise Forbidden(f"this needs scope {' or '.join(scopes)}, and key {caller.key.prefix} has {has}")
@@ -199,6 +208,12 @@ def needs(*scopes: Scope, changes: Scope | None = None, or_local: bool = False) 
 def anyone() -> Any:  # noqa: ANN401 - as Depends
     """For ``dependencies=[...]`` of a route that needs no key."""
     return Depends(Anyone())
+
+
+def may(request: Request, scope: Scope) -> bool:
+    """Whether who asks would be let in where ``scope`` is needed: pages offer only what works."""
+    caller = caller_of(request)
+    return caller.free or (caller.key is not None and caller.key.allows(scope))
 
 
 def caller_of(request: Request) -> Caller:

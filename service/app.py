@@ -12,7 +12,9 @@ from fastapi.middleware.cors import CORSMiddleware
 
 from service.access import Identify
 from service.bodies import Bodies
-from service.dashboard import login, pages
+from service.dashboard import artifacts as artifact_pages
+from service.dashboard import jobs as job_pages
+from service.dashboard import login, new_recipe, pages, try_it
 from service.dashboard.drawn import Drawn
 from service.db.aliases import resolver
 from service.db.schema import check
@@ -24,7 +26,7 @@ from service.jobs.kinds import ParseRecipe, parse_any_recipe
 from service.keyring import Keyring
 from service.logs import log_request
 from service.metrics import EngineMetrics, Metrics
-from service.middleware import Deadline, RequestContext
+from service.middleware import Deadline, Prefix, RequestContext
 from service.openapi import describe
 from service.pinned import Pinned
 from service.problems import PROBLEM_RESPONSES, add_problem_handlers, timed_out
@@ -71,6 +73,11 @@ ROUTERS = (
     description.router,
     pages.router,
     pages.files,
+    job_pages.router,
+    artifact_pages.router,
+    artifact_pages.scoring_router,
+    try_it.router,
+    new_recipe.router,
     login.router,
 )
 
@@ -170,6 +177,8 @@ def _add_middleware(app: FastAPI, settings: Settings) -> None:
     app.add_middleware(RequestContext, finished=(app.state.metrics.requests.observe, log_request, *named))
     if tracing:
         app.add_middleware(tracing.around)
+    if settings.root_path:
+        app.add_middleware(Prefix, root_path=settings.root_path)
 
 
 @asynccontextmanager

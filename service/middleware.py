@@ -105,3 +105,19 @@ class Deadline:
             if begun or not limit.expired():
                 raise
             await self._answer(Request(scope))(scope, receive, send)
+
+
+class Prefix:
+    """Serves the application below a path, whether or not the proxy in front has taken it off."""
+
+    def __init__(self, app: ASGIApp, root_path: str) -> None:
+        self._app = app
+        self._root_path = root_path
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            path: str = scope["path"]
+            if not f"{path}/".startswith(f"{self._root_path}/"):
+                path = self._root_path + path
+            scope = {**scope, "path": path, "root_path": self._root_path}
+        await self._app(scope, receive, send)

@@ -38,6 +38,9 @@ class Settings(BaseSettings):
     port: int = Field(8000, ge=0, le=65535)
     """Port to listen on; 0 lets the system choose."""
 
+    root_path: str = Field("", pattern=r"^(/[A-Za-z0-9._~-]+)*$")
+    """Path below which a proxy shows this server, such as ``/assay``, whether or not the proxy takes it off."""
+
     executor: Literal["local"] = "local"
     """What carries out jobs: child processes of this machine."""
 

@@ -1,4 +1,4 @@
-"""Logging in to the dashboard: a key is exchanged for a cookie that lets a browser read."""
+"""Logging in to the dashboard: a key is exchanged for a cookie that stands for it in a browser."""
 
 from typing import Annotated
 from urllib.parse import parse_qs

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 from fastapi import Request, Response
-from fastapi.responses import HTMLResponse
+from fastapi.responses import HTMLResponse, RedirectResponse
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from sqlalchemy.orm import Session
@@ -19,7 +19,7 @@ from evaluation.wording import chance, interval, label, number, unbroken
 from service.dashboard.texts import visible
 from service.dashboard.views import api_path
 from service.errors import outcome_of
-from service.wording import ago, count, duration
+from service.wording import ago, count, duration, size
 from trainer.artifacts import code_version
 from trainer.errors import AssayError
 
@@ -57,8 +57,19 @@ def answer(request: Request, page: Callable[[Session], Response]) -> Response:
         with request.app.state.sessions() as session:
             return page(session)
     except AssayError as error:
-        outcome = outcome_of(error)
-        return render(request, "error.html", status=outcome.status, title=outcome.title, detail=error.detail)
+        return failed(request, error)
+
+
+def failed(request: Request, error: AssayError) -> Response:
+    """The page that says what went wrong."""
+    outcome = outcome_of(error)
+    return render(request, "error.html", status=outcome.status, title=outcome.title, detail=error.detail)
+
+
+def back_to(request: Request, path: str) -> Response:
+    """After a change: the browser reads ``path`` of this server, so that reloading repeats nothing."""
+    root = str(request.scope.get("root_path", "")).rstrip("/")
+    return RedirectResponse(root + path, status_code=303)
 
 
 def static_directory() -> Path:
@@ -86,6 +97,8 @@ def _environment() -> Environment:
         "number": number,
         "duration": duration,
         "prose": _prose,
+        "size": size,
+        "words": _words,
         "unbroken": unbroken,
         "visible": visible,
         "yaml": lambda value: yaml.safe_dump(value, sort_keys=False, allow_unicode=True),
@@ -106,6 +119,16 @@ def _prose(text: str) -> Markup:
     return Markup("").join(
         Markup("<code>{}</code>").format(part) if index % 2 else part for index, part in enumerate(parts)
     )
+
+
+_SPELT = {"simpo": "SimPO", "llm_judge": "LLM judge", "ifeval": "IFEval"} | {
+    name: name.upper() for name in ("sft", "ganpo", "gapo", "ppo", "dpo", "ipo", "kto", "orpo", "mlp", "mse")
+}
+
+
+def _words(name: str) -> str:
+    """``product world`` for ``product_world``, ``sampled policy`` for ``SampledPolicy``, ``SFT`` for ``sft``."""
+    return _SPELT.get(name) or re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).replace("_", " ").lower()
 
 
 @cache

@@ -1,4 +1,4 @@
-"""A run directory made ready for the next attempt of its job, whatever the attempts before left of it, and where."""
+"""A run directory made ready for the next attempt of its job, whatever the attempts before left of it; and its log."""
 
 import json
 from pathlib import Path
@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from service.db.tables import Job, JobEvent
 from trainer.files import drop_torn_line, write_atomically
 from trainer.reporting import EVENTS_FILE
-from trainer.run import RECIPE_FILE, RESULT_FILE
+from trainer.run import LOG_FILE, RECIPE_FILE, RESULT_FILE
 
 
 def prepare(session: Session, job: Job, directory: Path) -> None:
@@ -24,6 +24,16 @@ def prepare(session: Session, job: Job, directory: Path) -> None:
     if _last_sequence(directory) < job.events_seen:
         # numbered from 1 again, the new events would pass for ones already stored
         _restore_events(session, job, directory)
+
+
+def log_tail(directory: Path, size: int) -> str:
+    """The last ``size`` bytes of what the job's process wrote; empty where it wrote nothing yet."""
+    path = directory / LOG_FILE
+    if not path.is_file():
+        return ""
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - size))
+        return file.read(size).decode("utf-8", "replace")
 
 
 def _last_sequence(directory: Path) -> int:

@@ -6,6 +6,7 @@ process died.
 
 import re
 import shutil
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -94,6 +95,17 @@ def check_label(key: str) -> str:
     if not _LABEL.fullmatch(key):
         raise InvalidInput(f"label {key!r}: a key is 1 to 64 letters, digits, '.', '_', '-' or '/'", pointer="/labels")
     return key
+
+
+def read_labels(texts: Iterable[str]) -> dict[str, str]:
+    """Labels from ``key=value`` texts. Raises InvalidInput for what is written otherwise."""
+    labels = {}
+    for text in texts:
+        key, separator, value = text.partition("=")
+        if not separator:
+            raise InvalidInput(f"label {text!r}: write key=value")
+        labels[check_label(key)] = value
+    return labels
 
 
 def add_with_directory(session: Session, job: Job, recipe: Recipe, settings: Settings) -> None:

@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Annotated, Any
 
 import anyio
@@ -12,17 +11,15 @@ from pydantic import AfterValidator, BaseModel, ConfigDict
 from sqlalchemy.orm import Session, sessionmaker
 from starlette.datastructures import State
 
+from service import submission
 from service.db.pages import DEFAULT_LIMIT, MAX_LIMIT
-from service.db.queries import JobFilter, find_job, get_job, list_events, list_metrics, names_under_way
+from service.db.queries import JobFilter, find_job, get_job, list_events, list_metrics
 from service.db.records import TERMINAL, EventRecord, JobRecord, JobStatus, MetricSeries, Page
-from service.db.session import writing
-from service.jobs import cancel, resume, submit
-from service.jobs.kinds import require_kind
-from service.jobs.queue import check_label
+from service.jobs.directory import log_tail
+from service.jobs.queue import read_labels
 from service.settings import Settings
+from service.submission import accept, queue
 from trainer.errors import InvalidInput
-from trainer.recipe import Recipe
-from trainer.run import LOG_FILE
 
 _KEEP_ALIVE_SECONDS = 15.0
 
@@ -67,18 +64,12 @@ class ListFilters(BaseModel):
     limit: Limit = DEFAULT_LIMIT
 
     def job_filter(self, kinds: tuple[str, ...]) -> JobFilter:
-        """The same, for queries. Raises InvalidInput for a label without ``=``."""
-        labels = {}
-        for label in self.label:
-            key, separator, value = label.partition("=")
-            if not separator:
-                raise InvalidInput(f"label {label!r}: write key=value")
-            labels[check_label(key)] = value
+        """The same, for queries. Raises as ``read_labels``."""
         return JobFilter(
             kinds=kinds,
             status=self.status,
             name=self.name,
-            labels=labels,
+            labels=read_labels(self.label),
             created_after=self.created_after,
             created_before=self.created_before,
         )
@@ -93,27 +84,13 @@ def submit_body(
     dry_run: bool,
 ) -> str | Validated:
     """Validate a recipe and, unless it is a dry run, queue it: the id of its job, with status 202 and Location."""
-    require_kind(content, kinds)
-    recipe = request.app.state.parse_recipe(content)
-    _check_places(request.app.state, recipe)
+    recipe = accept(request.app.state, content, kinds)
     if dry_run:
         response.status_code = 200
         return Validated(recipe=recipe.model_dump(mode="json"), recipe_digest=recipe.digest())
-    job_id = submit(request.app.state.sessions, recipe, request.app.state.settings, idempotency_key=key)
-    request.app.state.dispatcher.wake()
+    job_id = queue(request.app.state, recipe, key)
     response.headers["Location"] = f"{request.url.path}/{job_id}"
     return job_id
-
-
-def _check_places(state: State, recipe: Recipe) -> None:
-    """Refuse a recipe that names what it may not, or what does not exist, before a job is made of it."""
-    if state.owner:
-        return
-    from service.places import Places  # brings the statistics
-
-    with state.sessions() as session:
-        expected = names_under_way(session)
-    Places(state.settings, state.scoring.artifacts, expected).check(recipe)
 
 
 def lifecycle_router(kinds: tuple[str, ...]) -> APIRouter:
@@ -123,20 +100,13 @@ def lifecycle_router(kinds: tuple[str, ...]) -> APIRouter:
     @router.post("/{job_id}/cancel", status_code=202)
     def cancel_job(job_id: str, request: Request) -> JobRecord:
         """Cancel a waiting job, or ask a running one to save a checkpoint and stop."""
-        with writing(request.app.state.sessions) as session:
-            cancel(session, job_id, kinds)
-        request.app.state.dispatcher.wake()
+        submission.cancel_job(request.app.state, job_id, kinds)
         return _job(request, job_id)
 
     @router.post("/{job_id}/resume", status_code=202)
     def resume_job(job_id: str, request: Request) -> JobRecord:
         """Queue a cancelled, failed or lost job again; it continues from its last checkpoint."""
-        with request.app.state.sessions() as session:
-            recipe = find_job(session, job_id, kinds).recipe
-        request.app.state.parse_recipe(recipe)  # recipes outlive the code that wrote them
-        with writing(request.app.state.sessions) as session:
-            resume(session, job_id, kinds)
-        request.app.state.dispatcher.wake()
+        submission.resume_job(request.app.state, job_id, kinds)
         return _job(request, job_id)
 
     @router.get("/{job_id}/events", response_model=Page[EventRecord], responses=_EVENT_STREAM)
@@ -149,7 +119,8 @@ def lifecycle_router(kinds: tuple[str, ...]) -> APIRouter:
     ) -> Page[EventRecord] | Response:
         """What happened, oldest first: a page, or with `Accept: text/event-stream` a stream that follows the job."""
         sessions: sessionmaker[Session] = request.app.state.sessions
-        seen = _sequence(last_event_id) if after is None else after
+        # a browser that reconnects sends what it saw last, to the address it began with
+        seen = _sequence(last_event_id) if last_event_id is not None else after or 0
         with sessions() as session:
             status = find_job(session, job_id, kinds).status
             events = list_events(session, job_id, after=seen, limit=limit)
@@ -180,7 +151,7 @@ def lifecycle_router(kinds: tuple[str, ...]) -> APIRouter:
         with request.app.state.sessions() as session:
             find_job(session, job_id, kinds)
         settings: Settings = request.app.state.settings
-        return PlainTextResponse(_tail(settings.runs_dir / job_id / LOG_FILE, tail_bytes))
+        return PlainTextResponse(log_tail(settings.runs_dir / job_id, tail_bytes))
 
     return router
 
@@ -196,9 +167,7 @@ def _job(request: Request, job_id: str) -> JobRecord:
         return get_job(session, job_id)
 
 
-def _sequence(last_event_id: str | None) -> int:
-    if last_event_id is None:
-        return 0
+def _sequence(last_event_id: str) -> int:
     if not last_event_id.isdecimal() or len(last_event_id) > 18:
         raise InvalidInput("Last-Event-ID: send back the id of an event of this stream")
     return int(last_event_id)
@@ -234,11 +203,3 @@ async def _follow(state: State, job_id: str, after: int) -> AsyncIterator[str]:
             yield ": nothing new\n\n"
         silent += poll_seconds
         await anyio.sleep(poll_seconds)
-
-
-def _tail(path: Path, size: int) -> str:
-    if not path.is_file():
-        return ""
-    with path.open("rb") as file:
-        file.seek(max(0, path.stat().st_size - size))
-        return file.read(size).decode("utf-8", "replace")

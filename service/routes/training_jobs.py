@@ -10,7 +10,7 @@ from service.db.queries import get_job, list_jobs
 from service.db.records import JobRecord, Page
 from service.jobs.kinds import TRAINING_KINDS, require_kind
 from service.routes.lifecycle import DryRun, IdempotencyKey, ListFilters, Validated, lifecycle_router, submit_body
-from trainer.artifacts import ArtifactStore
+from service.submission import planned
 
 router = APIRouter(prefix="/v1/training-jobs", tags=["training jobs"], dependencies=[needs("read", changes="train")])
 
@@ -32,10 +32,7 @@ def post_training_job(
     """Queue a training recipe. A dry run reads its files and says how many steps and how much memory it needs."""
     answer = submit_body(request, response, content, TRAINING_KINDS, idempotency_key, dry_run)
     if isinstance(answer, Validated):
-        from trainer.dry_run import check
-
-        recipe = request.app.state.parse_recipe(content)
-        report = check.dry_run(recipe, ArtifactStore(request.app.state.settings.artifact_dir))
+        report = planned(request.app.state, request.app.state.parse_recipe(content))
         return Planned(**answer.model_dump(), report=report.model_dump(mode="json"))
     with request.app.state.sessions() as session:
         return get_job(session, answer)

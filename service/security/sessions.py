@@ -1,7 +1,8 @@
 """The dashboard's session: a cookie that a key's owner gets for the key, so that a browser need not keep the key.
 
 It is signed with the key's digest, so that every process that knows the key can check it, a restart ends no session,
-and revoking the key ends them all. It lets its holder read, whatever else the key allows.
+and revoking the key ends them all. It lets its holder do what the key allows, and change something only from the
+dashboard's own pages: ``service.access`` asks the browser which page a request came from.
 """
 
 import hashlib

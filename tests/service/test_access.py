@@ -183,7 +183,7 @@ def test_this_machine_reads_metrics_without_a_key_unless_it_asks_for_others(app:
         assert here.get("/v1/artifacts").status_code == 401
 
 
-def test_a_browser_logs_in_and_only_reads(client: TestClient, make_key: MakeKey) -> None:
+def test_a_browser_logs_in_and_a_stranger_cannot_use_its_session(client: TestClient, make_key: MakeKey) -> None:
     key = make_key("admin")
     page = {"accept": "text/html,application/xhtml+xml"}
     sent = client.get("/jobs?cursor=x", headers=page, follow_redirects=False)
@@ -201,9 +201,47 @@ def test_a_browser_logs_in_and_only_reads(client: TestClient, make_key: MakeKey)
     assert client.get("/v1/training-jobs").status_code == 200
     assert client.delete("/v1/artifacts/a@1").status_code == 403
     assert client.post("/v1/scores", json={}).status_code == 403
+    ours = {"sec-fetch-site": "same-origin"}
+    assert client.delete("/v1/artifacts/a@1", headers=ours).status_code == 404
+    assert client.post("/v1/scores", json={}, headers=ours).status_code == 422
     client.post("/logout", follow_redirects=False)
     assert COOKIE not in client.cookies
     assert client.get("/jobs").status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 403),
+        ({"sec-fetch-site": "none"}, 403),
+        ({"sec-fetch-site": "same-site"}, 403),
+        ({"sec-fetch-site": "cross-site", "origin": "http://testserver"}, 403),
+        ({"sec-fetch-site": "same-origin"}, 404),
+        ({"origin": "http://evil.example"}, 403),
+        ({"origin": "http://testserver:81"}, 403),
+        ({"origin": "null"}, 403),
+        ({"origin": "http://testserver"}, 404),  # over plain HTTP there is no more to go by
+    ],
+)
+def test_a_session_changes_something_only_from_a_page_of_this_server(
+    client: TestClient, make_key: MakeKey, headers: dict[str, str], status: int
+) -> None:
+    client.post("/login", data={"key": make_key("admin")})
+    assert client.delete("/v1/artifacts/a@1", headers=headers).status_code == status
+
+
+def test_a_session_allows_no_more_than_its_key(client: TestClient, make_key: MakeKey) -> None:
+    client.post("/login", data={"key": make_key("read")})
+    ours = {"sec-fetch-site": "same-origin"}
+    for path in (
+        "/v1/training-jobs",
+        "/v1/scores",
+        "/jobs/x/cancel",
+        "/new/stress-test",
+        "/try",
+        "/artifacts/a/aliases",
+    ):
+        assert client.post(path, headers=ours, content="").status_code == 403, path
 
 
 @pytest.mark.parametrize(("scopes", "status"), [(None, 401), (["score"], 403)])

@@ -14,14 +14,19 @@ from fastapi.testclient import TestClient
 from sqlalchemy.orm import Session, sessionmaker
 
 from service.access import Identify
-from service.dashboard import pages
+from service.dashboard import artifacts, jobs, new_recipe, pages, try_it
 from service.dashboard.drawn import Drawn
 from service.db.ids import new_id
 from service.db.ingest import ingest_run
 from service.db.session import writing
 from service.db.tables import Job
 from service.jobs.kinds import id_prefix
+from service.keyring import Keyring
+from service.metrics import Metrics
 from service.problems import add_problem_handlers
+from service.scoring import ScoringService
+from service.settings import Settings
+from trainer.artifacts import ArtifactStore
 
 AddJob = Callable[..., str]
 Measure = Callable[..., str]
@@ -168,16 +173,22 @@ def row() -> Callable[..., dict[str, Any]]:
 
 
 @pytest.fixture
-def app(make_session: sessionmaker[Session]) -> FastAPI:
+def app(make_session: sessionmaker[Session], settings: Settings) -> FastAPI:
     """The pages over a database."""
     app = FastAPI(docs_url=None)
+    app.state.settings = settings
     app.state.sessions = make_session
     app.state.owner = True
     app.state.drawn = Drawn()
+    app.state.scoring = ScoringService(ArtifactStore(settings.artifact_dir))
+    app.state.keyring = Keyring(make_session)
+    app.state.metrics = Metrics(make_session)
     app.add_middleware(Identify)
     add_problem_handlers(app)
     app.include_router(pages.router)
     app.include_router(pages.files)
+    for module in (jobs, artifacts, try_it, new_recipe):
+        app.include_router(module.router)
     return app
 
 

@@ -220,6 +220,8 @@ def test_a_stream_follows_the_job_to_its_end_and_can_be_taken_up_again(busy: Tes
     assert events[-1]["data"] == '{"status": "succeeded"}'
     rest = read_stream(busy, f"{path}/events", **{"last-event-id": events[2]["id"]})
     assert rest == events[3:]
+    # a browser comes back to the address it began with
+    assert read_stream(busy, f"{path}/events?after=1", **{"last-event-id": events[2]["id"]}) == rest
 
 
 def test_a_stream_ends_with_its_server_and_without_the_job(make_app: Callable[..., FastAPI]) -> None:

@@ -1,0 +1,139 @@
+"""From a filled-in form to the recipe that it says, as somebody would write it: without what equals a default."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import yaml
+
+from service.dashboard.schema_form import NONE, SET, Group, Input, Member, Path, input_kind
+from service.dashboard.schema_nodes import (
+    ABSENT,
+    Schema,
+    Schemas,
+    chosen,
+    kind_of,
+    members_of,
+    name_of,
+    nullable,
+    own_defaults,
+    required_of,
+    words_of,
+)
+from trainer.json_pointer import json_pointer
+
+VARIANT, ENTRY = "variant:", "entry:"
+"""Before a pointer: what a group is to be, and that an entry of a list is there."""
+
+Fields = Mapping[str, str]
+"""The inputs of a form by name: the JSON pointer of the field, or one of the above before it."""
+
+
+def read_form(schema: Schema, fields: Fields) -> dict[str, Any]:
+    """The recipe of ``schema`` that ``fields`` say. What is not of its field's type stays as it was typed, for the
+    recipe's own validation to complain about."""
+    return _members(Schemas(schema), schema, (), fields, {})
+
+
+def fields_of(members: Sequence[Member]) -> dict[str, str]:
+    """What a browser sends of a form that nobody has touched."""
+    fields: dict[str, str] = {}
+    for member in members:
+        if isinstance(member, Input):
+            chooses = member.kind in {"choice", "switch"}
+            fields[member.pointer] = member.value or (member.default if chooses else "")
+        elif isinstance(member, Group):
+            if member.variants:
+                fields[f"{VARIANT}{member.pointer}"] = member.variant
+            if member.entry:
+                fields[f"{ENTRY}{member.pointer}"] = ""
+            fields |= fields_of(member.members)
+        else:
+            fields |= fields_of(member.groups)
+    return fields
+
+
+def _members(schemas: Schemas, variant: Schema, path: Path, fields: Fields, default: Any) -> dict[str, Any]:  # noqa: ANN401
+    shown = schemas.defaults(variant, default)
+    found = {
+        name: _member(schemas, node, (*path, name), fields, shown[name], name in required_of(variant))
+        for name, node in members_of(variant).items()
+    }
+    return {name: value for name, value in found.items() if value is not ABSENT}
+
+
+def _member(schemas: Schemas, node: Schema, path: Path, fields: Fields, default: Any, required: bool) -> Any:  # noqa: ANN401
+    item = schemas.item(node)
+    if schemas.variants(node):
+        return _group(schemas, node, path, fields, default, required)
+    if item is not None and schemas.variants(item):
+        return _entries(schemas, item, path, fields, default)
+    text = fields.get(json_pointer(path), "").replace("\r\n", "\n").strip()
+    value = _value(schemas.inner(node), item, nullable(schemas.resolved(node)), text)
+    return ABSENT if value == default else value
+
+
+def _value(inner: Schema, item: Schema | None, may_be_null: bool, text: str) -> Any:  # noqa: ANN401 - any JSON
+    if not text:
+        return ABSENT
+    if may_be_null and text in {NONE, "null"}:
+        return None
+    value: Any
+    match input_kind(inner, item):
+        case "choice":
+            value = next((word for word in words_of(inner) if str(word) == text), text)
+        case "switch":
+            value = {"true": True, "false": False}.get(text, text)
+        case "lines":
+            value = [line.strip() for line in text.splitlines() if line.strip()]
+        case "yaml":
+            value = _yaml(text)
+        case "text" if item is not None:
+            value = [_scalar(item, part.strip()) for part in text.split(",") if part.strip()]
+        case "text":
+            value = _scalar(inner, text)
+    return value
+
+
+def _scalar(schema: Schema, text: str) -> Any:  # noqa: ANN401 - number or text
+    for kind, parse in (("integer", int), ("number", int), ("number", float)):
+        if schema.get("type") == kind:
+            try:
+                return parse(text)
+            except ValueError:
+                continue
+    return text
+
+
+def _yaml(text: str) -> Any:  # noqa: ANN401 - any JSON
+    try:
+        return yaml.safe_load(text)
+    except (ValueError, RecursionError, yaml.YAMLError):
+        return text
+
+
+def _group(schemas: Schemas, node: Schema, path: Path, fields: Fields, default: Any, required: bool) -> Any:  # noqa: ANN401
+    """What is said of an object; ABSENT where that is what holds anyway."""
+    variants = schemas.variants(node)
+    usual = NONE if default is None else "" if default is ABSENT else name_of(chosen(variants, default))
+    name = fields.get(f"{VARIANT}{json_pointer(path)}", "")
+    if name == NONE:
+        return ABSENT if usual in {NONE, ""} else None
+    variant = next((each for each in variants if name_of(each) == name), None) or chosen(variants, default)
+    held = _members(schemas, variant, path, fields, default)
+    if not held and not required and name in {"", SET if usual not in {NONE, ""} else usual, usual}:
+        return ABSENT
+    own, shown = own_defaults(variant), schemas.defaults(variant, default)
+    held = {**{each: shown[each] for each in own if shown[each] not in (own[each], ABSENT)}, **held}
+    if len(variants) > 1:
+        if (kind := kind_of(variant)) is not ABSENT:
+            return {"kind": kind, **held}
+        missing = {each: "" for each in required_of(variant) if each not in held}
+        return {**missing, **held}  # its fields alone tell what it is
+    return held
+
+
+def _entries(schemas: Schemas, item: Schema, path: Path, fields: Fields, default: Any) -> Any:  # noqa: ANN401
+    before = f"{ENTRY}{json_pointer(path)}/"
+    places = sorted(int(name.removeprefix(before)) for name in fields if name.startswith(before))
+    found = [_group(schemas, item, (*path, place), fields, ABSENT, required=True) for place in places]
+    return ABSENT if found == ([] if default is ABSENT else default) else found

@@ -1,0 +1,266 @@
+"""New stress test, new training job: a form made from the recipe's schema, checked as the API checks, then queued."""
+
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+from urllib.parse import parse_qs
+
+import yaml
+from fastapi import APIRouter, Query, Request, Response
+from fastapi.concurrency import run_in_threadpool
+from pydantic import TypeAdapter, ValidationError
+
+from service.access import may, needs
+from service.dashboard.form_reading import ENTRY, fields_of, read_form
+from service.dashboard.rendering import back_to, failed, render
+from service.dashboard.schema_form import form_of, pointers
+from service.db.queries import find_job
+from service.errors import outcome_of
+from service.imports import heavy_imports
+from service.jobs.kinds import STRESS_KINDS, TRAINING_KINDS
+from service.submission import accept, planned, queue
+from service.wording import size
+from trainer.errors import AssayError, InvalidInput, NotFound
+from trainer.json_pointer import error_pointer
+from trainer.recipe import Recipe, read_recipe
+
+if TYPE_CHECKING:
+    from trainer.dry_run.check import DryRun
+
+router = APIRouter(prefix="/new", include_in_schema=False, dependencies=[needs("read", changes="train")])
+
+READY = Path(__file__).parents[2] / "recipes"
+"""Recipes that come with the source; an installation without it offers none."""
+
+What = Literal["stress-test", "training-job"]
+_KINDS: dict[What, tuple[str, ...]] = {"stress-test": STRESS_KINDS, "training-job": TRAINING_KINDS}
+
+
+@dataclass(frozen=True)
+class Complaint:
+    """Something wrong with the recipe; ``pointer`` is empty where it is about no field of the form."""
+
+    pointer: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A recipe in the making."""
+
+    what: What
+    content: dict[str, Any]
+    text: str | None = None
+    """The YAML as it was pasted, where it could not be read."""
+    complaints: tuple[Complaint, ...] = ()
+    checked: bool = False
+    """Whether a check found nothing wrong."""
+    plan: "DryRun | None" = None
+    """What it found besides; recipes that evaluate tell nothing before they run."""
+    status: int = 200
+
+
+@router.get("/{what}")
+def new(
+    request: Request,
+    what: What,
+    kind: Annotated[str, Query()] = "",
+    recipe: Annotated[str, Query()] = "",
+    job: Annotated[str, Query()] = "",
+) -> Response:
+    """The form, empty or begun with a ready recipe or with that of a job."""
+    try:
+        return _page(request, _begun(request, what, kind, recipe, job), uuid.uuid4().hex)
+    except AssayError as error:
+        return failed(request, error)
+
+
+@router.post("/{what}")
+async def change(request: Request, what: What) -> Response:
+    """What a button of the form asks for: draw it again, read pasted YAML, check, or queue the job."""
+    posted = parse_qs((await request.body()).decode("utf-8", "replace"), keep_blank_values=True)
+    # of a switch both states are sent, the one that holds last
+    return await run_in_threadpool(_changed, request, what, {name: values[-1] for name, values in posted.items()})
+
+
+def _changed(request: Request, what: What, fields: dict[str, str]) -> Response:
+    action, token = fields.get("action", "check"), fields.get("token", "")
+    verb, _, pointer = action.partition(":")
+    if verb == "remove":
+        fields.pop(f"{ENTRY}{pointer}", None)
+    elif verb == "add":
+        taken = [int(name.rpartition("/")[2]) for name in fields if name.startswith(f"{ENTRY}{pointer}/")]
+        fields[f"{ENTRY}{pointer}/{max(taken, default=-1) + 1}"] = ""
+    try:
+        draft = _pasted(what, fields.get("yaml", "")) if verb == "read" else _filled_in(what, fields)
+    except AssayError as error:
+        return failed(request, error)
+    if verb in {"check", "submit", "read"} and not draft.complaints:
+        try:
+            accepted = _accepted(request, draft)
+            if verb == "submit":
+                job_id = queue(request.app.state, accepted, f"{token}-{accepted.digest()[:16]}" if token else None)
+                return back_to(request, f"/jobs/{job_id}")
+            if verb == "check":
+                plan = planned(request.app.state, accepted) if what == "training-job" else None
+                draft = Draft(what, draft.content, checked=True, plan=plan)
+        except AssayError as error:
+            # what is wrong is the answer that a check asks for
+            status = outcome_of(error).status if verb == "submit" else 200
+            draft = Draft(what, draft.content, complaints=_complaints(error, draft.content), status=status)
+    return _page(request, draft, token)
+
+
+def _begun(request: Request, what: What, kind: str, recipe: str, job: str) -> Draft:
+    if job:
+        with request.app.state.sessions() as session:
+            stored = dict(find_job(session, job, _KINDS[what]).recipe)
+        return Draft(what, _without_defaults(stored))
+    if recipe:
+        path = dict(_ready(what)).get(recipe)
+        if path is None:
+            raise NotFound(f"no ready recipe {recipe!r}")
+        return Draft(what, read_recipe(path))
+    kind = kind or _KINDS[what][0]
+    _check_kind(what, kind)
+    return Draft(what, {"kind": kind})
+
+
+def _filled_in(what: What, fields: dict[str, str]) -> Draft:
+    kind = fields.get("kind", _KINDS[what][0])
+    _check_kind(what, kind)
+    return Draft(what, {"kind": kind, **read_form(schema_of(kind), fields)})
+
+
+def _without_defaults(stored: dict[str, Any]) -> dict[str, Any]:
+    """As somebody would write it: a stored recipe has every default spelled out."""
+    kind = str(stored["kind"])
+    return {"kind": kind, **read_form(schema_of(kind), fields_of(form_of(schema_of(kind), stored)))}
+
+
+def _pasted(what: What, text: str) -> Draft:
+    kinds = _KINDS[what]
+    try:
+        content = yaml.safe_load(text)
+    except (ValueError, RecursionError, yaml.YAMLError) as error:
+        complaint = Complaint("", f"not YAML: {' '.join(str(error).split())}")
+        return Draft(what, {"kind": kinds[0]}, text, (complaint,))
+    if not isinstance(content, dict) or content.get("kind") not in kinds:
+        complaint = Complaint("/kind", f"a recipe here is a mapping with kind: {' | '.join(kinds)}")
+        return Draft(what, {"kind": kinds[0]}, text, (complaint,))
+    return Draft(what, {str(name): value for name, value in content.items()}, text)
+
+
+def _accepted(request: Request, draft: Draft) -> Recipe:
+    return accept(request.app.state, draft.content, _KINDS[draft.what])
+
+
+def _facts(plan: "DryRun") -> list[tuple[str, str]]:
+    """What somebody wants to know before they start a job."""
+    found = []
+    if plan.data is not None and plan.data.rows is not None:
+        held_out = f", {plan.data.held_out_rows:,} held out" if plan.data.held_out_rows else ""
+        found.append(("Rows", f"{plan.data.rows:,}{held_out}"))
+    if plan.steps is not None:
+        found.append(("Steps", f"{plan.steps:,}"))
+    if plan.network is not None:
+        trained = plan.network.trained
+        found.append(("Parameters", f"{plan.network.parameters:,}"))
+        if trained != plan.network.parameters:
+            found.append(("Of these trained", f"{trained:,}"))
+    if plan.memory:
+        found.append(("Memory a process", size(min(each.total for each in plan.memory))))
+    return found
+
+
+def _complaints(error: AssayError, content: dict[str, Any]) -> tuple[Complaint, ...]:
+    """Everything that is wrong; the error tells of the first thing only."""
+    if isinstance(error.__cause__, ValidationError):
+        return tuple(
+            Complaint(error_pointer(each, content), _words(each))
+            for each in error.__cause__.errors(include_url=False, include_input=False)
+        )
+    return (Complaint(error.pointer or "", error.detail),)
+
+
+def _words(item: Any) -> str:  # noqa: ANN401 - pydantic's dictionary
+    """Pydantic's complaint as somebody who fills in a form reads it."""
+    if item["type"] in {"missing", "union_tag_not_found"}:
+        return "has to be filled in"
+    if item["type"] == "extra_forbidden":
+        return "no such field; remove it or check its spelling"
+    said: str = item["msg"].removeprefix("Value error, ")
+    return said[:1].lower() + said[1:]
+
+
+def _page(request: Request, draft: Draft, token: str) -> Response:
+    kind = str(draft.content.get("kind"))
+    form = form_of(schema_of(kind), draft.content)
+    at: dict[str, list[str]] = {}
+    known = set(pointers(form))
+    for complaint in draft.complaints:
+        at.setdefault(_nearest(complaint.pointer, known), []).append(complaint.detail)
+    state = request.app.state
+    return render(
+        request,
+        "new_recipe.html",
+        draft.status,
+        here="jobs",
+        what=draft.what,
+        title={"stress-test": "New stress test", "training-job": "New training job"}[draft.what],
+        kinds=_KINDS[draft.what],
+        kind=kind,
+        form=form,
+        complaints=draft.complaints,
+        at=at,
+        known=known,
+        checked=draft.checked,
+        facts=_facts(draft.plan) if draft.plan else [],
+        plan=draft.plan.model_dump(mode="json", exclude_none=True) if draft.plan else {},
+        text=draft.text if draft.text is not None and draft.complaints else _yaml(draft.content),
+        token=token,
+        ready=[name for name, _ in _ready(draft.what)],
+        artifacts=[each.reference for each in state.scoring.artifacts.all()],
+        may_train=may(request, "train"),
+    )
+
+
+def _nearest(pointer: str, known: set[str]) -> str:
+    """Where on the form an error is shown: at its field, or at the group or list around it."""
+    while pointer and pointer not in known:
+        pointer = pointer.rpartition("/")[0]
+    return pointer
+
+
+def _yaml(content: dict[str, Any]) -> str:
+    return yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=72)
+
+
+def _check_kind(what: What, kind: str) -> None:
+    if kind not in _KINDS[what]:
+        raise InvalidInput(f"kind {kind!r}: use {' | '.join(_KINDS[what])}")
+
+
+def _ready(what: What) -> Iterator[tuple[str, Path]]:
+    """Ready recipes of this sort, by folder and name."""
+    for path in sorted(READY.glob("*/*.yaml")):
+        if read_recipe(path).get("kind") in _KINDS[what]:
+            yield path.relative_to(READY).with_suffix("").as_posix(), path
+
+
+@cache
+def schema_of(kind: str) -> dict[str, Any]:
+    """The JSON schema of a kind of recipe. The first call imports the recipes, and torch with them."""
+    with heavy_imports():
+        from evaluation.recipes.stress_test import StressTestRecipe
+        from trainer.recipes import AnyTrainingRecipe
+
+    if kind in STRESS_KINDS:
+        return StressTestRecipe.model_json_schema()
+    union = TypeAdapter(AnyTrainingRecipe).json_schema()
+    reference = union["discriminator"]["mapping"][kind]
+    schema: dict[str, Any] = union["$defs"][reference.rpartition("/")[2]]
+    return {**schema, "$defs": union["$defs"]}

@@ -1,0 +1,42 @@
+// Draws a recipe's form again on the server where a choice changes its fields, and its YAML as it is filled in.
+// Without it every such choice has a button.
+const where = () => document.querySelector("[data-recipe]");
+
+async function ask(action) {
+  const form = where();
+  const body = new URLSearchParams(new FormData(form));
+  body.set("action", action);
+  // not form.action: its buttons are called so
+  const answer = await fetch(form.getAttribute("action"), { method: "POST", body, headers: { accept: "text/html" } });
+  const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+  return page.querySelector("[data-recipe]") ?? Promise.reject(new Error("no form came back"));
+}
+
+async function redrawForm(action, focus) {
+  const now = await ask(action);
+  const opened = [...where().querySelectorAll("details[open]")].map((each) => each.id);
+  where().replaceChildren(...now.childNodes);
+  opened.forEach((id) => document.getElementById(id)?.setAttribute("open", ""));
+  document.getElementById(focus)?.focus();
+}
+
+// The fields stay as they are: somebody is filling them in.
+async function redrawYaml() {
+  const text = document.getElementById("yaml");
+  const now = await ask("draw");
+  if (document.activeElement !== text) text.value = now.querySelector("#yaml").value;
+}
+
+where().addEventListener("click", (event) => {
+  const button = event.target.closest("button[data-redraws]");
+  if (!button) return;
+  event.preventDefault();
+  const settled = ["check", "read"].includes(button.value) ? "checked" : button.id;
+  redrawForm(button.value, settled).catch(() => where().requestSubmit(button));
+});
+
+where().addEventListener("change", (event) => {
+  if (event.target.id === "yaml") return;
+  if (event.target.matches("select[data-redraws]")) redrawForm("draw", event.target.id).catch(() => where().submit());
+  else redrawYaml().catch(() => {});
+});

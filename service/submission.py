@@ -1,0 +1,69 @@
+"""What routes and pages do with jobs on somebody's behalf: take a recipe, queue it, cancel a job, resume one."""
+
+from typing import TYPE_CHECKING, Any
+
+from starlette.datastructures import State
+
+from service.db.queries import find_job, names_under_way
+from service.db.session import writing
+from service.jobs import cancel, resume, submit
+from service.jobs.kinds import require_kind
+from trainer.artifacts import ArtifactStore
+from trainer.recipe import Recipe
+
+if TYPE_CHECKING:
+    from trainer.dry_run.check import DryRun
+
+
+def accept(state: State, content: dict[str, Any], kinds: tuple[str, ...]) -> Recipe:
+    """The recipe that ``content`` describes, of one of ``kinds``.
+
+    Raises InvalidInput for what it says wrongly, Forbidden for a place that the operator does not list, both with a
+    pointer to the field.
+    """
+    require_kind(content, kinds)
+    recipe: Recipe = state.parse_recipe(content)
+    _check_places(state, recipe)
+    return recipe
+
+
+def planned(state: State, recipe: Recipe) -> "DryRun":
+    """What a training recipe would do: its rows are read, its steps and memory worked out, nothing is trained."""
+    from trainer.dry_run import check
+
+    return check.dry_run(recipe, ArtifactStore(state.settings.artifact_dir))
+
+
+def queue(state: State, recipe: Recipe, idempotency_key: str | None = None) -> str:
+    """The id of the recipe's new job. Raises as ``jobs.submit``."""
+    job_id = submit(state.sessions, recipe, state.settings, idempotency_key=idempotency_key)
+    state.dispatcher.wake()
+    return job_id
+
+
+def cancel_job(state: State, job_id: str, kinds: tuple[str, ...] | None = None) -> None:
+    """Cancel a waiting job, or ask a running one to save a checkpoint and stop. Raises NotFound, Conflict."""
+    with writing(state.sessions) as session:
+        cancel(session, job_id, kinds)
+    state.dispatcher.wake()
+
+
+def resume_job(state: State, job_id: str, kinds: tuple[str, ...] | None = None) -> None:
+    """Queue a job that did not succeed again. Raises NotFound, Conflict, InvalidInput for a recipe of older code."""
+    with state.sessions() as session:
+        recipe = find_job(session, job_id, kinds).recipe
+    state.parse_recipe(recipe)  # recipes outlive the code that wrote them
+    with writing(state.sessions) as session:
+        resume(session, job_id, kinds)
+    state.dispatcher.wake()
+
+
+def _check_places(state: State, recipe: Recipe) -> None:
+    """Refuse a recipe that names what it may not, or what does not exist, before a job is made of it."""
+    if state.owner:
+        return
+    from service.places import Places  # brings the statistics
+
+    with state.sessions() as session:
+        expected = names_under_way(session)
+    Places(state.settings, state.scoring.artifacts, expected).check(recipe)

@@ -1,0 +1,211 @@
+"""What people come for: start a job and watch it, stop it, try a scorer, move an alias. Through the pages alone."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI
+from playwright.sync_api import expect
+
+from service.app import create_app
+from service.db.keys import create_key
+from service.db.schema import upgrade
+from service.db.session import make_engine, sessions, writing
+from service.settings import Settings
+
+TINY = """kind: sft
+name: from-the-browser
+policy: {scratch: {hidden_size: 16, layers: 1, heads: 2, max_tokens: 128}}
+data: {kind: product_world, size: 64, validation_size: 8}
+batch: {size: 8}
+max_steps: 40
+"""
+
+
+def test_a_job_is_started_from_the_form_and_watched_to_its_end(
+    visit: Callable[..., Any], seeds: Any, keep: Callable[..., None]
+) -> None:
+    visited = visit()
+    visited.go(f"{seeds.url}/new/training-job")
+    page = visited.page
+
+    # what has to be said is asked for, at its place
+    page.get_by_role("button", name="Check").click()
+    expect(page.locator("#checked")).to_contain_text("to put right")
+    expect(page.locator("[id='complaint:/name']")).to_have_text("has to be filled in")
+    page.get_by_role("link", name="/name").click()
+    expect(page.locator("[id='field:/name']")).to_be_focused()
+    keep(page, "new-training-job-wrong")
+
+    # another kind of recipe has other fields, and what was typed stays
+    page.get_by_label("name", exact=False).first.fill("kept")
+    page.get_by_label("kind", exact=True).select_option("reward_model")
+    expect(page.locator("[id='field:/loss']")).to_be_visible()
+    expect(page.locator("[id='field:/name']")).to_have_value("kept")
+
+    # YAML is read into the form
+    page.get_by_label("As YAML").fill(TINY)
+    page.get_by_role("button", name="Read it into the form").click()
+    expect(page.locator("[id='field:/policy/scratch/hidden_size']")).to_have_value("16")
+    page.get_by_role("button", name="Check").click()
+    expect(page.locator("#checked")).to_contain_text("Nothing is wrong with it")
+    expect(page.locator("#checked")).to_contain_text("Steps40")
+    keep(page, "new-training-job-checked")
+
+    page.get_by_role("button", name="Start the job").click()
+    page.wait_for_url(re.compile(r"/assay/jobs/job_"))
+    keep(page, "job-queued")
+    status = page.locator(".eyebrow .status")
+    # by events and without anybody's help: it runs, its curves grow, and it ends
+    expect(page.locator("#metrics tbody tr").first).to_be_visible(timeout=60_000)
+    keep(page, "job-live")
+    expect(status).to_have_text("succeeded", timeout=60_000)
+    expect(page.locator("#figures [data-figure]").first).to_be_visible()
+    page.get_by_role("link", name="from-the-browser@1").click()
+    expect(page.get_by_role("heading", level=1)).to_contain_text("from-the-browser@1")
+    keep(page, "version-from-the-browser")
+    assert visited.wrong == []
+
+
+def test_a_running_job_is_cancelled_and_resumed(visit: Callable[..., Any], seeds: Any) -> None:
+    visited = visit()
+    visited.go(f"{seeds.url}/new/training-job")
+    page = visited.page
+    page.get_by_label("As YAML").fill(TINY.replace("max_steps: 40", "max_steps: 100000").replace("from-", "long-from-"))
+    page.get_by_role("button", name="Read it into the form").click()
+    expect(page.locator("[id='field:/max_steps']")).to_have_value("100000")
+    page.get_by_role("button", name="Start the job").click()
+    expect(page.locator(".eyebrow .status")).to_have_text("running", timeout=60_000)
+
+    page.get_by_role("button", name="Cancel").click()
+    expect(page.locator(".eyebrow .status")).to_have_text("cancelled", timeout=60_000)
+    page.get_by_role("button", name="Resume").click()
+    expect(page.locator(".eyebrow .status")).to_have_text(re.compile("queued|running"), timeout=60_000)
+    page.get_by_role("button", name="Cancel").click()
+    expect(page.locator(".eyebrow .status")).to_have_text("cancelled", timeout=60_000)
+
+    page.get_by_role("link", name="Use as a draft").click()
+    # a stored recipe has every default spelled out; the draft says what somebody would write
+    text = page.get_by_label("As YAML").input_value()
+    assert "max_steps: 100000" in text
+    assert "optimizer" not in text
+    assert visited.wrong == []
+
+
+def test_a_form_is_drawn_again_where_a_choice_changes_it(visit: Callable[..., Any], seeds: Any) -> None:
+    visited = visit()
+    visited.go(f"{seeds.url}/new/stress-test")
+    page = visited.page
+    page.locator("[id='field:/name']").fill("mine")
+    page.locator("[id='variant:/oracles/0']").select_option("llm_judge")
+    expect(page.locator("[id='field:/oracles/0/model']")).to_be_visible()
+    page.get_by_role("button", name="Add to oracles").click()
+    expect(page.locator("[id='variant:/oracles/1']")).to_have_value("product_world")
+    page.get_by_role("button", name="Remove oracles 1").click()
+    expect(page.locator("[id='variant:/oracles/1']")).to_have_count(0)
+    expect(page.locator("[id='variant:/oracles/0']")).to_have_value("product_world")
+
+    temperatures = page.locator("[id='field:/temperatures']")
+    temperatures.fill("0, 1, 3")
+    page.get_by_role("button", name="Check").click()
+    expect(page.locator("[id='complaint:/temperatures']")).to_contain_text("less than or equal to 2")
+    expect(temperatures).to_have_value("0, 1, 3")
+    expect(page.locator("[id='field:/name']")).to_have_value("mine")
+    assert "name: mine" in page.get_by_label("As YAML").input_value()
+
+
+def test_responses_are_scored_and_ranked_by_every_chosen_scorer(
+    visit: Callable[..., Any], seeds: Any, keep: Callable[..., None]
+) -> None:
+    visited = visit()
+    visited.go(f"{seeds.url}/try")
+    page = visited.page
+    page.get_by_label("Prompt", exact=True).fill("product mug | color red")
+    page.get_by_label("Response 1").fill("the color is red .")
+    page.get_by_label("Response 2").fill("the color is blue .")
+    page.get_by_role("button", name="Another response").click()
+    expect(page.get_by_label("Response 3")).to_be_focused()
+    page.get_by_label("Response 3").fill("red " * 200)  # longer than the model's window of 48 tokens
+    for box in page.get_by_role("checkbox", name=re.compile("helpful|a-name")).all():
+        box.check()
+    page.get_by_role("button", name="Score", exact=True).click()
+
+    table = page.locator(".ranked")
+    expect(table.locator("tbody tr")).to_have_count(3)
+    first = [
+        float(cell.replace("\N{MINUS SIGN}", "-"))
+        for cell in table.locator("tr td:nth-child(2) strong").all_inner_texts()[:2]
+    ]
+    assert first == sorted(first, reverse=True)
+    expect(table.locator("tbody tr").nth(2)).to_contain_text("overlong input")
+    expect(table).to_contain_text("p = 0.")
+    page.get_by_text("The same from a shell").click()
+    expect(page.locator("pre").first).to_contain_text(f"{seeds.url}/v1/scores")
+    keep(page, "try-scored")
+    page.set_viewport_size({"width": 390, "height": 844})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    keep(page, "try-scored-390")
+    assert visited.wrong == []
+
+
+def test_an_alias_moves_and_probe_pairs_are_scored_again(
+    visit: Callable[..., Any], seeds: Any, keep: Callable[..., None]
+) -> None:
+    visited = visit()
+    visited.go(f"{seeds.url}/artifacts/helpful")
+    page = visited.page
+    page.get_by_label("Alias", exact=True).fill("challenger")
+    page.locator("select[name=version]").select_option("1")
+    page.get_by_role("button", name="Point it there").click()
+    expect(page.locator(".aliases")).to_contain_text("challenger means version 1")
+
+    page.get_by_role("link", name="version 2").click()
+    page.get_by_role("button", name="Score them again now").click()
+    told = page.get_by_text("The largest difference is")
+    expect(told).to_be_visible()
+    assert float(told.locator("strong").inner_text()) < 1e-4
+    expect(page.locator("svg.lineage")).to_contain_text("helpful@1")
+    keep(page, "version-parity")
+    assert visited.wrong == []
+
+
+def test_a_session_changes_what_its_key_allows_from_these_pages_only(
+    visit: Callable[..., Any], serve_app: Callable[[FastAPI], str], tmp_path: Path
+) -> None:
+    settings = Settings(
+        database_url=f"sqlite:///{tmp_path / 'assay.db'}",
+        artifact_dir=tmp_path / "artifacts",
+        runs_dir=tmp_path / "runs",
+        job_slots=0,
+    )
+    engine = make_engine(settings.database_url)
+    upgrade(engine)
+    with writing(sessions(engine)) as session:
+        reading, _ = create_key(session, "reader", ["read"])
+        training, _ = create_key(session, "trainer", ["read", "train"])
+    engine.dispose()
+    url = serve_app(create_app(settings))
+
+    visited = visit()
+    page = visited.page
+    visited.go(f"{url}/jobs")
+    assert "/login" in page.url
+    page.get_by_label("Key").fill(training)
+    page.get_by_role("button", name="Log in").click()
+    page.get_by_role("link", name="New training job").click()
+    page.get_by_label("As YAML").fill(TINY)
+    page.get_by_role("button", name="Read it into the form").click()
+    expect(page.locator("[id='field:/name']")).to_have_value("from-the-browser")
+    page.get_by_role("button", name="Start the job").click()
+    expect(page.locator(".eyebrow .status")).to_have_text(re.compile("queued"))
+    page.get_by_role("button", name="Cancel").click()
+    expect(page.locator(".eyebrow .status")).to_have_text("cancelled")
+
+    job = page.url
+    visited.go(f"{url}/login")
+    page.get_by_label("Key").fill(reading)
+    page.get_by_role("button", name="Log in").click()
+    visited.go(job)
+    expect(page.get_by_role("button", name="Resume")).to_have_count(0)
+    assert page.evaluate("fetch(location.href + '/resume', { method: 'POST' }).then((answer) => answer.status)") == 403

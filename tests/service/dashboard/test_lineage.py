@@ -1,0 +1,73 @@
+"""A lineage is drawn from left to right, parents before what was made of them."""
+
+from pathlib import Path
+
+from service.dashboard.lineage import lineage
+from trainer.artifacts import Artifact, ArtifactStore, Contents, Parent
+
+
+def publish(store: ArtifactStore, name: str, *parents: Parent) -> Artifact:
+    contents = Contents("policy", {}, "0" * 64, {}, {}, [], list(parents))
+    return store.publish(name, contents, lambda directory: (directory / "config.json").write_text("{}") and None)
+
+
+def test_an_artifact_alone_has_no_lineage(tmp_path: Path) -> None:
+    store = ArtifactStore(tmp_path)
+    alone, _ = publish(store, "alone"), publish(store, "other")
+
+    assert lineage(alone, store.all()) is None
+
+
+def test_ancestors_stand_left_and_descendants_right_and_strangers_nowhere(tmp_path: Path) -> None:
+    store = ArtifactStore(tmp_path)
+    policy = publish(store, "policy")
+    model = publish(store, "model", policy.as_parent("backbone"))
+    child = publish(store, "child", model.as_parent("reward_model"), policy.as_parent("policy"))
+    publish(store, "sibling", policy.as_parent("policy"))
+    publish(store, "stranger")
+
+    drawn = lineage(model, store.all())
+    assert drawn is not None
+    places = {box.reference: (box.x, box.y) for box in drawn.boxes}
+    # boxes are 232 wide with 92 between: the child is two steps from the policy although it is its parent too, and the
+    # line from one to the other has a row of its own, 46 high after 18 between, past the model
+    assert places == {"policy@1": (0, 32), "model@1": (324, 0), "child@1": (648, 32)}
+    past = next(line for line in drawn.lines if line.role == "policy")
+    assert "H556" in past.path  # 324 + 232: straight along the model's column
+    assert [box.reference for box in drawn.boxes if box.here] == ["model@1"]
+    assert sorted(line.role for line in drawn.lines) == ["backbone", "policy", "reward model"]
+    assert (drawn.width, drawn.height) == (648 + 232, 64 + 46)
+    assert child.reference in places
+
+
+def test_a_parent_that_is_not_here_any_more_has_its_place(tmp_path: Path) -> None:
+    store = ArtifactStore(tmp_path)
+    orphan = publish(store, "orphan", Parent(role="reference", name="gone", version=3, digest="0" * 64))
+
+    drawn = lineage(orphan, store.all())
+    assert drawn is not None
+    assert [(box.reference, box.kind) for box in drawn.boxes] == [("gone@3", ""), ("orphan@1", "policy")]
+
+
+def test_a_parent_in_two_ways_is_one_line_and_two_children_stand_below_each_other(tmp_path: Path) -> None:
+    store = ArtifactStore(tmp_path)
+    policy = publish(store, "policy")
+    publish(store, "a", policy.as_parent("policy"), policy.as_parent("reference"))
+    publish(store, "b", policy.as_parent("policy"))
+
+    drawn = lineage(policy, store.all())
+    assert drawn is not None
+    places = {box.reference: (box.x, box.y) for box in drawn.boxes}
+    # two rows of 46 with 18 between; the parent stands in the middle of them
+    assert places == {"policy@1": (0, 32), "a@1": (324, 0), "b@1": (324, 64)}
+    assert sorted(line.role for line in drawn.lines) == ["policy", "policy, reference"]
+
+
+def test_the_end_of_a_long_name_is_what_is_shown(tmp_path: Path) -> None:
+    store = ArtifactStore(tmp_path)
+    long = publish(store, "x" * 40 + "-end", Parent(role="r", name="gone", version=1, digest="0" * 64))
+    drawn = lineage(long, store.all())
+    assert drawn is not None
+    (box,) = [box for box in drawn.boxes if box.here]
+    assert box.short == "…" + "x" * 21 + "-end@1"
+    assert len(box.short) == 28

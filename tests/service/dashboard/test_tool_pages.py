@@ -1,0 +1,288 @@
+"""Jobs, artifacts, trying scorers and new jobs: what their pages say and do, without a browser."""
+
+import re
+from collections.abc import Callable, Iterator
+from html import unescape
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from fastapi.testclient import TestClient
+
+from evaluation.recipes import parse_recipe
+from service.app import create_app
+from service.settings import Settings
+from trainer.artifacts import Artifact, ArtifactStore
+
+AddJob = Callable[..., str]
+EVIL = "<script>alert(1)</script>"
+
+SFT = {
+    "kind": "sft", "/name": "tried", "variant:/policy/scratch": "set", "variant:/data": "product_world",
+    "/data/size": "64", "/max_steps": "3",
+}  # fmt: skip
+
+
+def text_of(page: str) -> str:
+    """What a reader sees: no markup, entities read, white space folded."""
+    seen = re.sub(r"<(script|style).*?</\1>|<[^>]+>", " ", page, flags=re.DOTALL)
+    return " ".join(unescape(seen).split())
+
+
+@pytest.fixture
+def settings(settings: Settings) -> Settings:
+    return settings.model_copy(update={"job_slots": 0})
+
+
+@pytest.fixture
+def served(settings: Settings) -> Iterator[TestClient]:
+    """The whole application, which runs no jobs."""
+    with TestClient(create_app(settings)) as client:
+        yield client
+
+
+@pytest.fixture
+def models(settings: Settings, publisher: Callable[..., Artifact]) -> ArtifactStore:
+    """``tiny@1`` and, made of it and calibrated, ``tiny@2``."""
+    store = ArtifactStore(settings.artifact_dir)
+    first = publisher(store, "tiny", seed=1)
+    publisher(store, "tiny", seed=2, temperature=2.0, parents=[first.as_parent("backbone")])
+    return store
+
+
+def test_jobs_are_found_by_status_kind_and_label(served: TestClient, add_job: AddJob) -> None:
+    add_job("sft", "failed", name="alpha", labels={"study": "one"})
+    add_job("ganpo", name="beta", labels={"study": "two & more"})
+
+    def names(query: str) -> list[str]:
+        return re.findall(r'<th scope="row"><a [^>]*>(\w+)<', served.get(f"/jobs{query}").text)
+
+    assert names("") == ["beta", "alpha"]
+    assert names("?status=failed&kind=&label=") == ["alpha"]
+    assert names("?kind=ganpo") == ["beta"]
+    assert names("?label=study%3Dtwo%20%26%20more") == ["beta"]
+    assert names("?status=lost") == []
+    assert "No job fits" in served.get("/jobs?status=lost").text
+    for wrong in ("status=asleep", "kind=magic", "label=nothing"):
+        assert served.get(f"/jobs?{wrong}").status_code == 422
+
+
+def test_older_jobs_are_of_the_same_filter(served: TestClient, add_job: AddJob) -> None:
+    for _ in range(51):
+        add_job("sft", labels={"a": "b"})
+    (older,) = re.findall(r'href="/jobs\?([^"]*cursor[^"]*)"', served.get("/jobs?kind=sft&label=a=b").text)
+    assert "kind=sft&amp;label=a%3Db&amp;cursor=" in older
+    assert served.get(f"/jobs?{unescape(older)}").text.count('<th scope="row">') == 1
+
+
+def test_a_job_shows_the_end_of_its_log_escaped(served: TestClient, add_job: AddJob, settings: Settings) -> None:
+    job = add_job("sft", "failed", error_code="run_failed", error_detail="the loss is not finite")
+    directory = settings.runs_dir / job
+    directory.mkdir(parents=True)
+    lines = [f"line {number} {EVIL}" for number in range(2000)]
+    (directory / "log.txt").write_text("\n".join(lines) + "\n 10%\r 50%\r100%\n")
+
+    page = served.get(f"/jobs/{job}").text
+    assert EVIL not in page
+    log = unescape(re.findall(r'<pre class="log".*?>(.*?)</pre>', page, re.DOTALL)[0])
+    assert len(log) < 16_384
+    assert log.splitlines()[0].startswith("line ")
+    assert log.splitlines()[-2:] == [lines[-1], "100%"]
+
+
+def test_a_job_is_cancelled_and_resumed_from_its_page(served: TestClient, add_job: AddJob) -> None:
+    job = add_job("sft", "queued", started_at=None, recipe={"kind": "sft", "name": "x"})
+    page = f"/jobs/{job}"
+    assert f'action="{page}/cancel"' in served.get(page).text
+
+    answer = served.post(f"{page}/cancel", follow_redirects=False)
+    assert (answer.status_code, answer.headers["location"]) == (303, page)
+    assert "cancelled" in text_of(served.get(page).text)
+    refused = served.post(f"{page}/cancel")
+    assert (refused.status_code, "has been cancelled already" in refused.text) == (409, True)
+    # a recipe of older code says what is wrong with it instead of running
+    assert served.post(f"{page}/resume").status_code == 422
+    assert served.post("/jobs/job_none/cancel").status_code == 404
+
+
+def test_artifacts_tell_versions_aliases_lineage_and_what_was_measured(
+    served: TestClient, models: ArtifactStore
+) -> None:
+    listed = text_of(served.get("/artifacts").text)
+    assert "tiny newest just now reward model accuracy 0.5000" in listed
+    moved = served.post("/artifacts/tiny/aliases", data={"alias": "champion", "version": "2"}, follow_redirects=False)
+    assert (moved.status_code, moved.headers["location"]) == (303, "/artifacts/tiny")
+    name = text_of(served.get("/artifacts/tiny").text)
+    assert "champion means version 2" in name
+    assert "tiny@2 champion 0.5000" in name
+
+    for reference in ("tiny@2", "tiny@champion"):
+        page = served.get(f"/artifacts/{reference}").text
+        seen = text_of(page)
+        assert "a probability is sigmoid(score / 2.0000)" in seen
+        assert "backbone" in seen
+        assert 'href="/artifacts/tiny@1"' in page
+        assert "The lamp is red ." in seen
+    assert "none fitted" in text_of(served.get("/artifacts/tiny@1").text)
+    assert served.get("/artifacts?kind=policy").status_code == 200
+    for missing in ("none", "tiny@3", "tiny@second"):
+        assert served.get(f"/artifacts/{missing}").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("alias", "version", "status"), [("9", "1", 422), ("a", "x", 422), ("a", "7", 404), ("", "", 422)]
+)
+def test_an_alias_that_cannot_be_is_refused(
+    served: TestClient, models: ArtifactStore, alias: str, version: str, status: int
+) -> None:
+    answer = served.post("/artifacts/tiny/aliases", data={"alias": alias, "version": version})
+    assert answer.status_code == status
+    assert answer.headers["content-type"].startswith("text/html")
+
+
+def test_probe_pairs_are_scored_again_and_the_difference_is_told(served: TestClient, models: ArtifactStore) -> None:
+    seen = text_of(served.post("/artifacts/tiny@2/parity").text)
+    found = re.search(r"The largest difference is (\S+) \.", seen)
+    assert found is not None
+    assert float(found[1]) < 1e-4
+    assert served.post("/artifacts/tiny@9/parity").status_code == 404
+
+
+def test_responses_are_ranked_and_each_failure_stays_in_its_cell(served: TestClient, models: ArtifactStore) -> None:
+    form = {
+        "prompt": "product lamp", "response": ["The lamp is red .", " ", "blue " * 100, "A lamp"],
+        "scorer": ["tiny"], "others": "tiny@1",
+    }  # fmt: skip
+    answer = served.post("/try", data=form)
+    seen = text_of(answer.text)
+    asked = {"scorers": ["tiny", "tiny@1"], "items": [{"prompt": "product lamp", "responses": form["response"]}]}
+    api = served.post("/v1/scores", json=asked).json()["items"][0]["scores"]
+
+    assert answer.status_code == 200
+    rows = re.findall(r"<tr>(.*?)</tr>", answer.text.partition('class="grid ranked"')[2], re.DOTALL)[1:]
+    scores = {text: api[place]["tiny"]["score"] for place, text in ((0, "The lamp is red ."), (3, "A lamp"))}
+    best_first = sorted(scores, key=lambda text: -scores[text])
+    assert [next(text for text in scores if text in row) for row in rows[:2]] == best_first
+    assert "overlong input" in text_of(rows[2])
+    assert f"{scores[best_first[0]]:.3f}".replace("-", "\N{MINUS SIGN}") in text_of(rows[0])
+    assert "curl -s http://testserver/v1/scores" in seen
+    # the empty field in between was none
+    assert len(rows) == 3
+
+
+def test_the_shell_command_says_what_the_form_says_whatever_is_in_it(served: TestClient, models: ArtifactStore) -> None:
+    import json
+    import shlex
+
+    evil = 'it\'s $(rm -rf ~) `x` \\ "q"\n' + EVIL
+    page = served.post("/try", data={"prompt": "product lamp", "response": [evil], "scorer": ["tiny"]}).text
+    assert EVIL not in page
+    shown = unescape(re.findall(r"<pre>(curl.*?)</pre>", page, re.DOTALL)[0])
+    words = shlex.split(shown.replace("\\\n", " "))
+    assert words[:3] == ["curl", "-s", "http://testserver/v1/scores"]
+    assert json.loads(words[-1])["items"] == [{"prompt": "product lamp", "responses": [evil]}]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"prompt": " "}, "paste a prompt"),
+        ({"response": [" "]}, "paste at least one response"),
+        ({"scorer": []}, "choose at least one scorer"),
+        ({"scorer": ["none"]}, "no artifact none"),
+        ({"form": "conversation"}, "a conversation is a JSON list"),
+        ({"form": "conversation", "prompt": '[{"role": "user"}]'}, "Field required"),
+    ],
+)
+def test_what_cannot_be_scored_is_said_and_nothing_typed_is_lost(
+    served: TestClient, models: ArtifactStore, change: dict[str, Any], said: str
+) -> None:
+    form = {"prompt": "product lamp", "response": ["kept as it was"], "scorer": ["tiny"], **change}
+    answer = served.post("/try", data=form)
+    assert answer.status_code in {404, 422}
+    assert said in text_of(answer.text)
+    assert form["response"][0] in answer.text
+
+
+def test_a_conversation_is_scored(served: TestClient, models: ArtifactStore) -> None:
+    prompt = '[{"role": "user", "content": "product lamp"}]'
+    form = {"form": "conversation", "prompt": prompt, "response": ["A lamp"], "scorer": ["tiny"]}
+    assert "tokens" in text_of(served.post("/try", data=form).text)
+
+
+def test_without_artifacts_the_pages_say_how_to_get_one(served: TestClient) -> None:
+    assert "assay artifacts import" in served.get("/artifacts").text
+    assert "assay artifacts import" in served.get("/try").text
+
+
+def test_every_mistake_of_a_recipe_stands_at_its_field(served: TestClient) -> None:
+    wrong = {**SFT, "/name": "", "/max_steps": "-1", "/seed": "many"}
+    page = served.post("/new/training-job", data={**wrong, "action": "check"})
+
+    assert page.status_code == 200
+    assert served.post("/new/training-job", data={**wrong, "action": "submit"}).status_code == 422
+    told = dict(re.findall(r'id="complaint:([^"]+)">([^<]+)<', page.text))
+    assert set(told) == {"/name", "/max_steps", "/seed"}
+    assert told["/name"] == "has to be filled in"
+    assert 'value="many"' in page.text
+    assert page.text.count('aria-invalid="true"') == 3
+    assert "3 things to put right" in text_of(page.text)
+
+
+def test_a_check_reads_the_data_and_tells_the_steps_and_queues_nothing(served: TestClient) -> None:
+    page = text_of(served.post("/new/training-job", data={**SFT, "action": "check"}).text)
+    assert "Nothing is wrong with it" in page
+    assert "Rows 64, 400 held out Steps 3 Parameters" in page
+    assert served.get("/v1/training-jobs").json()["data"] == []
+
+
+def test_a_recipe_is_queued_once_however_often_it_is_sent(served: TestClient) -> None:
+    form = {**SFT, "action": "submit", "token": "abc"}
+    first, again = (served.post("/new/training-job", data=form, follow_redirects=False) for _ in range(2))
+    other = served.post("/new/training-job", data={**form, "/seed": "7"}, follow_redirects=False)
+
+    assert first.status_code == 303
+    assert first.headers["location"] == again.headers["location"] != other.headers["location"]
+    job = served.get(f"/v1/training-jobs/{first.headers['location'].rpartition('/')[2]}").json()
+    assert (job["status"], job["name"], job["recipe"]["max_steps"]) == ("queued", "tried", 3)
+
+
+def test_a_recipe_may_name_from_a_form_no_more_than_over_the_api(served: TestClient, tmp_path: Path) -> None:
+    form = {**SFT, "variant:/data": "file", "/data/path": str(tmp_path / "rows.jsonl"), "action": "submit"}
+    page = served.post("/new/training-job", data=form)
+    assert page.status_code == 403
+    assert "may not be read here" in text_of(page.text)
+    assert 'id="complaint:/data/path"' in page.text
+
+
+@pytest.mark.parametrize(
+    ("pasted", "said"),
+    [
+        ("kind: [", "not YAML"),
+        ("- a", "a recipe here is a mapping"),
+        ("kind: sft", "a recipe here is a mapping with kind: stress_test"),
+        ("kind: stress_test\nnane: x", "no such field"),
+    ],
+)
+def test_pasted_yaml_that_is_no_recipe_stays_as_it_is(served: TestClient, pasted: str, said: str) -> None:
+    page = served.post("/new/stress-test", data={"action": "read", "yaml": pasted})
+    assert said in text_of(page.text)
+    assert pasted in unescape(page.text)
+
+
+def test_a_form_begins_with_a_ready_recipe_or_that_of_a_job(served: TestClient, add_job: AddJob) -> None:
+    ready = served.get("/new/training-job?recipe=demo/1-policy").text
+    assert 'value="demo-policy"' in ready
+    assert "<option>demo/2-ganpo</option>" in ready
+    assert "3-stress-test" not in ready
+    said = {"kind": "sft", "name": "again", "policy": {"path": "tiny"}, "data": {"path": "rows.jsonl"}, "seed": 3}
+    job = add_job("sft", recipe=parse_recipe(said).model_dump(mode="json"))
+    (text,) = re.findall(
+        r'<textarea id="yaml".*?>(.*?)</textarea>', served.get(f"/new/training-job?job={job}").text, re.S
+    )
+    assert parse_recipe(yaml.safe_load(text)) == parse_recipe(said)
+    assert len(text.splitlines()) < 10
+    for wrong in ("recipe=../etc", "job=job_none"):
+        assert served.get(f"/new/training-job?{wrong}").status_code == 404
+    assert served.get("/new/training-job?kind=magic").status_code == 422
