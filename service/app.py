@@ -12,6 +12,7 @@ from fastapi.middleware.cors import CORSMiddleware
 
 from service.access import Identify
 from service.bodies import Bodies
+from service.dashboard import history as history_page
 from service.dashboard import login, pages
 from service.db.aliases import resolver
 from service.db.schema import check
@@ -36,6 +37,7 @@ from service.routes import (
     compat,
     description,
     health,
+    history,
     metrics,
     reports,
     run_comparisons,
@@ -63,11 +65,13 @@ ROUTERS = (
     training_jobs.router,
     stress_tests.router,
     audits.router,
+    history.router,
     *compat.ROUTERS,
     health.router,
     metrics.router,
     description.router,
     pages.router,
+    history_page.router,
     pages.files,
     login.router,
 )

@@ -272,6 +272,9 @@ class Correlation(_Estimated, Table):
         Index(None, "run", "statistic", "temperature"),
         Index(None, "scorer", "statistic", "created_at"),
         Index(None, "policy", "statistic", "created_at"),
+        # the history asks for one of each of these, and lists what there is to choose below the choices before
+        Index("ix_correlations_asked", "statistic", "oracle", "stratum", "temperature", "scorer", "created_at"),
+        Index("ix_correlations_newest", "created_at", "run", "number"),
     )
 
 
