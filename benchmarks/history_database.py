@@ -127,6 +127,7 @@ def _run(number: int, size: Size) -> dict[str, Any]:
         "executor": "local",
         "attempts": 1,
         "max_attempts": 3,
+        "events_seen": 0,
         "code_version": "benchmark",
         "created_at": at,
         "started_at": at,
@@ -203,7 +204,7 @@ FROM jobs CROSS JOIN counted ORDER BY jobs.id, i
 _SCORES = """
 INSERT INTO scores (run, number, response, scorer, scorer_version, role, score, tokens, truncated_tokens)
 {count}
-SELECT jobs.id, i, 1 + (i - 1) % {each}, 'scorer-' || (i - 1) / {each}, 1,
+SELECT jobs.id, i, 1 + (i - 1) % {each}, 'scorer-' || ((i - 1) / {each}), 1,
     CASE (i - 1) / {each} WHEN 0 THEN 'oracle' WHEN 1 THEN 'control' ELSE 'scorer' END,
     (i * 7919 % 10007) / 10007.0, 75, 0
 FROM jobs CROSS JOIN counted ORDER BY jobs.id, i
