@@ -12,7 +12,6 @@ from fastapi.middleware.cors import CORSMiddleware
 
 from service.access import Identify
 from service.bodies import Bodies
-from service.dashboard import history as history_page
 from service.dashboard import login, pages
 from service.db.aliases import resolver
 from service.db.schema import check
@@ -71,7 +70,6 @@ ROUTERS = (
     metrics.router,
     description.router,
     pages.router,
-    history_page.router,
     pages.files,
     login.router,
 )

@@ -1,14 +1,14 @@
-"""The page of the history: one statistic over time, by scorer, by version or by policy."""
+"""/history: one statistic over time, by scorer, by version or by policy."""
 
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
+from sqlalchemy.orm import Session
 
-from service.access import needs
 from service.dashboard.history_view import Asked, history_view
-from service.dashboard.rendering import render
+from service.dashboard.rendering import answer, render
 
-router = APIRouter(include_in_schema=False, dependencies=[needs("read")])
+router = APIRouter()
 
 _SHOWN_ROWS = 100
 
@@ -26,6 +26,8 @@ def history(
 ) -> Response:
     """A figure of it, the numbers beneath, and where a program gets the same."""
     asked = Asked(statistic, oracle, stratum, temperature, tuple(scorer), by, every)
-    with request.app.state.sessions() as session:
-        view = history_view(session, asked)
-    return render(request, "history.html", here="history", view=view, most=_SHOWN_ROWS)
+
+    def page(session: Session) -> Response:
+        return render(request, "history.html", here="history", view=history_view(session, asked), most=_SHOWN_ROWS)
+
+    return answer(request, page)

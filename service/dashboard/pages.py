@@ -3,10 +3,10 @@
 from fastapi import APIRouter
 
 from service.access import anyone, needs
-from service.dashboard import docs, files_served, jobs, overview, run
+from service.dashboard import docs, files_served, history, jobs, overview, run
 
 router = APIRouter(include_in_schema=False, dependencies=[needs("read")])
-for page in (overview, run, jobs, docs):
+for page in (overview, run, history, jobs, docs):
     router.include_router(page.router)
 
 files = APIRouter(include_in_schema=False, dependencies=[anyone()])

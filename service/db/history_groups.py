@@ -3,9 +3,13 @@
 SQL sums or picks, and ``evaluation.statistics.combining`` says what the sums mean.
 """
 
+import math
+import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import Any, Literal
 
 import sqlalchemy as sa
@@ -135,10 +139,25 @@ def stream_groups(session: Session, where: HistoryFilter, grouping: Grouping) ->
 def _query(session: Session, where: HistoryFilter, grouping: Grouping) -> "tuple[Select[*tuple[Any, ...]], list[By]]":
     check_grouping(grouping, where.values.get("statistic", ()))
     dialect = session.get_bind().dialect.name
+    if dialect == "sqlite" and not _sqlite_has_atanh():
+        driver = session.connection().connection.driver_connection
+        assert isinstance(driver, sqlite3.Connection)
+        driver.create_function("atanh", 1, math.atanh, deterministic=True)
     dimensions = [_dimension(name, dialect).label(_GROUP + name) for name in grouping.by]
     base = select(*dimensions, *_TABLE.c).where(*restrictions(where)).subquery("base")
     query = _picked(base, grouping) if grouping.agg in _PICKED else _summed(base, grouping)
     return query, _order(query.selected_columns, grouping)
+
+
+@cache
+def _sqlite_has_atanh() -> bool:
+    """Whether this Python's SQLite was built with mathematical functions."""
+    with closing(sqlite3.connect(":memory:")) as connection:
+        try:
+            connection.execute("SELECT atanh(0)").close()
+        except sqlite3.OperationalError:
+            return False
+    return True
 
 
 def _order(columns: Any, grouping: Grouping) -> list[By]:  # noqa: ANN401 - a collection of columns

@@ -11,7 +11,6 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
-from service.dashboard import history
 from service.routes import history as api
 
 Correlate = Callable[..., str]
@@ -21,7 +20,6 @@ EVIL = "<script>alert(1)</script>"
 
 @pytest.fixture
 def browser(app: FastAPI) -> Iterator[TestClient]:
-    app.include_router(history.router)
     app.include_router(api.router)
     with TestClient(app) as client:
         yield client
@@ -65,7 +63,7 @@ def test_it_begins_with_learned_scorers_over_all_temperatures(browser: TestClien
 
     page = browser.get("/history").text
     seen = text_of(page)
-    assert "r within prompts with judge, over all T" in seen
+    assert "r within prompts of rm with judge, over all T" in seen
     line = drawn(page)
     assert line.keys() == {"rm"}
     assert line["rm"]["y"] == [0.5, 0.55]
@@ -112,7 +110,7 @@ def test_what_is_not_there_is_said_and_replaced(browser: TestClient, correlate: 
 
     seen = text_of(browser.get("/history?oracle=nobody&temperature=1.7&scorer=gone").text)
     assert "There is no oracle nobody, no temperature 1.7, no scorer gone; this is shown instead." in seen
-    assert "r within prompts with judge, over all T" in seen
+    assert "r within prompts of rm with judge, over all T" in seen
 
 
 def test_every_choice_leads_to_a_page_and_the_links_for_programs_to_the_same_numbers(

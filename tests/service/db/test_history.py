@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from evaluation.conditions import OF_ESTIMATES, parse_condition, parse_tree
 from evaluation.statistics.estimate import Estimate
+from service.db import history_groups
 from service.db.history import SORTS, Order, fingerprint, rows_page, stream_rows
 from service.db.history_choices import values_of
 from service.db.history_filter import FIELDS, HistoryFilter
@@ -213,6 +214,17 @@ def test_correlations_are_combined_on_the_scale_of_their_atanh(session: Session,
     assert group.upper == pytest.approx(math.tanh(z + 1.959964 * error))
     assert group.standard_error == pytest.approx(error * (1 - math.tanh(z) ** 2))
     assert "on the atanh scale" in group.method
+
+
+def test_a_sqlite_without_mathematical_functions_combines_the_same(
+    session: Session, correlate: Correlate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    correlate([{"estimate": 0.5}, {"estimate": 0.1}])
+    correlate([{"undefined_reason": "constant"}])
+    before = one(session, "combined")
+    monkeypatch.setattr(history_groups, "_sqlite_has_atanh", lambda: False)
+
+    assert one(session, "combined") == before
 
 
 def test_rows_of_one_run_move_together_so_that_more_of_them_are_not_surer(
