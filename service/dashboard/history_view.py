@@ -17,7 +17,8 @@ from service.dashboard.views import Shown
 from service.db.history import rows_page
 from service.db.history_choices import jobs_of, values_of
 from service.db.history_filter import HistoryFilter, Plain
-from service.db.history_groups import Dimension, Grouping, HistoryGroup, groups_page
+from service.db.history_groups import HistoryGroup, groups_page
+from service.db.history_sql import Dimension, Grouping
 from service.db.pages import MAX_LIMIT
 from service.db.records import CorrelationRecord
 from service.imports import heavy_imports

@@ -10,11 +10,12 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from evaluation.conditions import OF_ESTIMATES, parse_condition, parse_tree
 from evaluation.statistics.estimate import Estimate
-from service.db import history_groups
+from service.db import history_sql
 from service.db.history import SORTS, Order, fingerprint, rows_page, stream_rows
 from service.db.history_choices import values_of
 from service.db.history_filter import FIELDS, HistoryFilter
-from service.db.history_groups import Grouping, HistoryGroup, groups_page, stream_groups
+from service.db.history_groups import HistoryGroup, groups_page, stream_groups
+from service.db.history_sql import Grouping
 from service.db.records import CorrelationRecord
 from trainer.errors import InvalidInput
 
@@ -222,7 +223,7 @@ def test_a_sqlite_without_mathematical_functions_combines_the_same(
     correlate([{"estimate": 0.5}, {"estimate": 0.1}])
     correlate([{"undefined_reason": "constant"}])
     before = one(session, "combined")
-    monkeypatch.setattr(history_groups, "_sqlite_has_atanh", lambda: False)
+    monkeypatch.setattr(history_sql, "_sqlite_has_atanh", lambda: False)
 
     assert one(session, "combined") == before
 
