@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 import runpy
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -15,6 +16,7 @@ from fastapi import FastAPI
 from starlette.testclient import TestClient
 
 from service.db.records import CorrelationRecord
+from service.routes.history import HistoryQuery
 
 Correlate = Callable[..., str]
 THURSDAY = datetime(2026, 11, 26, 9, 30, tzinfo=UTC)
@@ -187,6 +189,20 @@ def test_a_text_that_no_database_can_hold_is_a_problem_in_every_format(idle: Tes
         answer = idle.get("/v1/history", params={"scorer": "a\x00b", "format": kind})
         assert answer.status_code in {200, 422}
         assert answer.status_code == 200 or answer.headers["content-type"] == "application/problem+json"
+
+
+def test_what_the_documentation_asks_for_is_answered(idle: TestClient, correlate: Correlate) -> None:
+    correlate([{"scorer": "demo-encoder", "temperature": t} for t in (None, 2.0)], THURSDAY)
+    text = (EXAMPLES.parent / "history.md").read_text()
+
+    addresses = re.findall(r"http://127\.0\.0\.1:8000(/v1/history[^']*)'", text)
+    assert len(addresses) == 2
+    for address in addresses:
+        assert len(idle.get(address).json()["data"]) == 1, address
+    [condition] = re.findall(r"^    where=(.+)$", text, re.MULTILINE)
+    assert idle.get("/v1/history", params={"where": condition}).status_code == 200
+    dimensions = HistoryQuery.model_fields.keys() - {"format", "cursor", "limit", "sort", "group_by", "agg"}
+    assert [name for name in dimensions if f"`{name}" not in text] == []
 
 
 def grafana() -> dict[str, Any]:
