@@ -8,8 +8,14 @@ branch_labels = None
 depends_on = None
 
 INDEXES = {
-    "ix_correlations_asked": ["statistic", "oracle", "stratum", "temperature", "scorer", "created_at"],
+    "ix_correlations_asked": [
+        *("statistic", "oracle", "stratum", "temperature"),
+        *("created_at", "run", "number", "scorer", "estimate"),
+    ],
     "ix_correlations_newest": ["created_at", "run", "number"],
+    "ix_correlations_newest_of_statistic": ["statistic", "created_at", "run", "number"],
+    "ix_correlations_newest_of_scorer": ["scorer", "created_at", "run", "number"],
+    "ix_correlations_newest_of_policy": ["policy", "created_at", "run", "number"],
 }
 
 

@@ -15,7 +15,7 @@ from evaluation.statistics.estimate import Estimated
 from evaluation.wording import CORRELATIONS, label
 from service.dashboard.views import Shown
 from service.db.history import rows_page
-from service.db.history_choices import jobs_of, values_of
+from service.db.history_choices import jobs_of, scorers_of, values_of
 from service.db.history_filter import HistoryFilter, Plain
 from service.db.history_groups import HistoryGroup, groups_page
 from service.db.history_sql import Dimension, Grouping
@@ -137,7 +137,7 @@ class _Settled:
             values = there[name] = values_of(session, name, **self.chosen)
             wanted = _temperature(asked.temperature) if name == "temperature" else getattr(asked, name)
             self._settle(name, wanted, values, _preferred(name, values))
-        scorers = values_of(session, "scorer", **self.chosen)
+        scorers = scorers_of(session, **self.chosen)
         scorers.sort(key=is_control)
         lines = [name for name in asked.scorer if name in scorers]
         self.replaced += [f"no scorer {name}" for name in asked.scorer if name not in scorers]

@@ -1,7 +1,7 @@
 """What there is to choose from in the history, without reading all of it.
 
-The index begins with statistic, oracle, stratum, temperature and scorer, so that each list is asked for below the
-choices before it: the least value, then the least above that one, and so on, each by one look into the index.
+The index begins with statistic, oracle, stratum and temperature, so that each list is asked for below the choices
+before it: the least value, then the least above that one, and so on, each by one look into the index.
 """
 
 from typing import Any
@@ -24,6 +24,12 @@ def values_of(session: Session, name: str, **chosen: str | float | None) -> list
     if Correlation.__table__.c[name].nullable and session.scalar(select(exists().where(*below, missing))):
         found.append(None)
     return found
+
+
+def scorers_of(session: Session, **chosen: str | float | None) -> list[str]:
+    """The scorers below choices of all the columns before, in their order: read from the index alone."""
+    below = [_is(Correlation.__table__.c[field], value) for field, value in chosen.items()]
+    return sorted(session.scalars(select(Correlation.scorer).where(*below).distinct()))
 
 
 def jobs_of(session: Session, runs: set[str]) -> dict[str, tuple[str, str]]:

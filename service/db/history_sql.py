@@ -77,7 +77,12 @@ def grouped(session: Session, where: HistoryFilter, grouping: Grouping) -> "tupl
         driver.create_function("atanh", 1, math.atanh, deterministic=True)
     dimensions = [_dimension(name, dialect).label(GROUP + name) for name in grouping.by]
     base = select(*dimensions, *_TABLE.c).where(*restrictions(where)).subquery("base")
-    query = _picked(base, grouping) if grouping.agg in PICKED else _summed(base, grouping)
+    if grouping.agg == "latest":
+        query = _latest(base)
+    elif grouping.agg in PICKED:
+        query = _extreme(base, grouping.agg)
+    else:
+        query = _summed(base, grouping)
     return query, _order(query.selected_columns, grouping)
 
 
@@ -135,24 +140,49 @@ def _groups(of: Subquery) -> list[ColumnElement[Any]]:
     return [column for column in of.c if column.key.startswith(GROUP)]
 
 
-def _picked(base: Subquery, grouping: Grouping) -> "Select[*tuple[Any, ...]]":
-    """One row of each group, with what is counted over all of them."""
-    newest = [base.c[name].desc() for name in ("created_at", "run", "number")]
-    by_estimate = {"min": base.c.estimate.asc(), "max": base.c.estimate.desc()}
-    chosen = [by_estimate[grouping.agg].nulls_last(), *newest] if grouping.agg in by_estimate else newest
+def _latest(base: Subquery) -> "Select[*tuple[Any, ...]]":
+    """The row of each group that was stored last: of the few that were stored at its last moment."""
     groups = _groups(base)
-    over_all = {
-        "n_rows": func.count(),
-        "n_defined": func.count(base.c.estimate),
-        "first_at": func.min(base.c.created_at),
-        "last_at": func.max(base.c.created_at),
+    counted = select(*groups, *_counts(base)).group_by(*groups).subquery("counted")
+    # the moment comes first, for databases join by equals, and by equals that may be missing only row against row
+    ours = [base.c.created_at == counted.c.last_at]
+    both = zip(groups, _groups(counted), strict=True)
+    ours += [one.is_not_distinct_from(other) for one, other in both]
+    last = [base.c.run.desc(), base.c.number.desc()]
+    place = func.row_number().over(partition_by=_groups(counted), order_by=last).label("place")
+    at_last = select(*counted.c, base.c.run, base.c.number, place).join_from(counted, base, sa.and_(*ours))
+    return _first_of(at_last.subquery("ranked"))
+
+
+def _extreme(base: Subquery, agg: Agg) -> "Select[*tuple[Any, ...]]":
+    """The row of each group with the least or the greatest estimate; the latest of equals."""
+    groups = _groups(base)
+    by_estimate = base.c.estimate.asc() if agg == "min" else base.c.estimate.desc()
+    newest = [base.c[name].desc() for name in ("created_at", "run", "number")]
+    # one window for all of them is one sort and one pass
+    window: dict[str, Any] = {
+        **{"partition_by": groups, "order_by": [by_estimate.nulls_last(), *newest]},
+        "rows": (None, None),
     }
-    ranked = select(
-        *base.c,
-        *(counted.over(partition_by=groups).label(name) for name, counted in over_all.items()),
-        func.row_number().over(partition_by=groups, order_by=chosen).label("place"),
-    ).subquery("ranked")
-    return select(*(column for column in ranked.c if column.key != "place")).where(ranked.c.place == 1)
+    counts = (each.element.over(**window).label(each.name) for each in _counts(base))
+    place = func.row_number().over(**window).label("place")
+    return _first_of(select(*groups, base.c.run, base.c.number, *counts, place).subquery("ranked"))
+
+
+def _counts(base: Subquery) -> list[sa.Label[Any]]:
+    return [
+        func.count().label("n_rows"),
+        func.count(base.c.estimate).label("n_defined"),
+        func.min(base.c.created_at).label("first_at"),
+        func.max(base.c.created_at).label("last_at"),
+    ]
+
+
+def _first_of(ranked: Subquery) -> "Select[*tuple[Any, ...]]":
+    """Only what decides was sorted; the rest of the row is looked up."""
+    own = [column for column in ranked.c if column.key not in ("run", "number", "place")]
+    its_row = sa.and_(_TABLE.c.run == ranked.c.run, _TABLE.c.number == ranked.c.number)
+    return select(*own, *_TABLE.c).join_from(ranked, _TABLE, its_row).where(ranked.c.place == 1)
 
 
 def _summed(base: Subquery, grouping: Grouping) -> "Select[*tuple[Any, ...]]":

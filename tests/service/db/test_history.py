@@ -12,7 +12,7 @@ from evaluation.conditions import OF_ESTIMATES, parse_condition, parse_tree
 from evaluation.statistics.estimate import Estimate
 from service.db import history_sql
 from service.db.history import SORTS, Order, fingerprint, rows_page, stream_rows
-from service.db.history_choices import values_of
+from service.db.history_choices import scorers_of, values_of
 from service.db.history_filter import FIELDS, HistoryFilter
 from service.db.history_groups import HistoryGroup, groups_page, stream_groups
 from service.db.history_sql import Grouping
@@ -369,5 +369,5 @@ def test_what_there_is_to_choose_is_listed_below_the_choices_before(session: Ses
     assert values_of(session, "oracle", statistic="pearson_within") == ["judge"]
     below = {"statistic": "pearson_within", "oracle": "judge", "stratum": "all"}
     assert values_of(session, "temperature", **below) == [0.5, 2.0, None]
-    assert values_of(session, "scorer", **below, temperature=None) == ["rm"]
-    assert values_of(session, "scorer", **below, temperature=1.0) == []
+    assert scorers_of(session, **below, temperature=None) == ["rm"]
+    assert scorers_of(session, **below, temperature=1.0) == []
