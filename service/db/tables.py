@@ -272,6 +272,17 @@ class Correlation(_Estimated, Table):
         Index(None, "run", "statistic", "temperature"),
         Index(None, "scorer", "statistic", "created_at"),
         Index(None, "policy", "statistic", "created_at"),
+        # the history asks for one of each of the first four, lists what there is to choose below the choices before,
+        # and picks the latest of each scorer without reading rows; else it asks for the newest, of all or of one thing
+        Index(
+            "ix_correlations_asked",
+            *("statistic", "oracle", "stratum", "temperature"),
+            *("created_at", "run", "number", "scorer", "estimate"),
+        ),
+        Index("ix_correlations_newest", "created_at", "run", "number"),
+        Index("ix_correlations_newest_of_statistic", "statistic", "created_at", "run", "number"),
+        Index("ix_correlations_newest_of_scorer", "scorer", "created_at", "run", "number"),
+        Index("ix_correlations_newest_of_policy", "policy", "created_at", "run", "number"),
     )
 
 

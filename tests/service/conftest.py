@@ -11,6 +11,7 @@ import threading
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from datetime import UTC, datetime
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Protocol
@@ -21,10 +22,11 @@ from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.orm import Session, sessionmaker
 
+from service.db.ids import new_id
 from service.db.keys import create_key
 from service.db.schema import upgrade
 from service.db.session import make_engine, sessions, writing
-from service.db.tables import Table
+from service.db.tables import Correlation, Job, Table
 from service.jobs.executors.local_process import LocalExecutor
 from service.settings import Settings
 from trainer.recipe import Recipe
@@ -149,6 +151,36 @@ def engine(database_url: str) -> Iterator[Engine]:
 @pytest.fixture
 def make_session(engine: Engine) -> sessionmaker[Session]:
     return sessions(engine)
+
+
+@pytest.fixture
+def correlate(make_session: sessionmaker[Session]) -> Callable[..., str]:
+    """``correlate([{...}, ...], at=time, **job)``: a run with these correlations, plain otherwise; returns its id."""
+
+    def store(rows: list[dict[str, Any]], at: datetime | None = None, **job: Any) -> str:
+        created = at or datetime.now(UTC)
+        plain = {
+            **{"policy": "p@1", "scorer": "rm", "scorer_version": 1, "oracle": "judge", "temperature": 1.0},
+            **{"stratum": "all", "statistic": "pearson_within", "estimate": 0.5, "lower": 0.4, "upper": 0.6},
+            **{"standard_error": 0.075, "n_prompts": 10, "n_responses": 40, "n_dropped": 1},
+            **{"method": "by hand", "undefined_reason": None, "code_version": "0"},
+        }
+        nothing = {"estimate": None, "lower": None, "upper": None, "standard_error": None}
+        facts: dict[str, Any] = {
+            **{"id": new_id("run"), "kind": "stress_test", "name": "nightly", "status": "succeeded", "recipe": {}},
+            **{"recipe_digest": "0", "labels": {}, "executor": "local", "max_attempts": 1, "code_version": "0"},
+            **{"created_at": created, **job},
+        }
+        with writing(make_session) as session:
+            session.add(Job(**facts))
+            session.flush()
+            for number, row in enumerate(rows, 1):
+                undefined = nothing if "undefined_reason" in row else {}
+                place = {"run": facts["id"], "number": number, "created_at": created}
+                session.add(Correlation(**{**plain, **undefined, **place, **row}))
+        return str(facts["id"])
+
+    return store
 
 
 @pytest.fixture

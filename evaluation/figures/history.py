@@ -1,0 +1,60 @@
+"""One statistic over time: what became of scorers, version by version, or of policies."""
+
+from collections.abc import Container, Mapping, Sequence
+from datetime import datetime
+
+import plotly.graph_objects as go
+
+from evaluation.figures.drawing import Drawing, file_stem
+from evaluation.figures.paths import arms, hover
+from evaluation.figures.style import COLOURS, DASHES, GREY, SYMBOLS, blank, correlation_range, room_for_legend
+from evaluation.statistics.combining import CORRELATIONS
+from evaluation.statistics.estimate import Estimated
+from evaluation.wording import chance, label
+
+Course = Sequence[tuple[datetime, Estimated]]
+"""When, oldest first, and what was measured then."""
+
+
+def history(courses: Mapping[str, Course], statistic: str, oracle: str, controls: Container[str] = ()) -> Drawing:
+    """A line for each name, every number with its interval, broken where there is none; those of ``controls`` grey."""
+    figure = blank()
+    learned = [name for name in courses if name not in controls]
+    for name in [*learned, *(name for name in courses if name in controls)]:
+        _add(figure, name, courses[name], learned.index(name) if name in learned else None)
+    level = chance(statistic)
+    figure.add_hline(y=level, line={"color": GREY, "width": 1})
+    figure.update_xaxes(type="date")
+    figure.update_yaxes(title_text=label(statistic))
+    if statistic in CORRELATIONS or level:
+        rows = [each for course in courses.values() for _, each in course]
+        figure.update_yaxes(range=correlation_range(rows, level))
+    return Drawing(
+        file_stem("history", oracle, statistic),
+        f"{label(statistic)} with {oracle} over time",
+        "Each number with its interval, at the time it was measured. Two whose intervals overlap much are not shown to "
+        f"differ; an interval that reaches {level:g}, what chance gives, shows no agreement.",
+        room_for_legend(figure),
+        oracle,
+    )
+
+
+def _add(figure: go.Figure, name: str, course: Course, place: int | None) -> None:
+    """``place`` among the learned scorers or policies gives colour, symbol and dash; None is a control."""
+    colour = GREY if place is None else COLOURS[place % len(COLOURS)]
+    dash = "dot" if place is None else DASHES[place // len(COLOURS) % len(DASHES)]
+    rows = [each for _, each in course]
+    figure.add_scatter(
+        name=name,
+        x=[at for at, _ in course],
+        y=[each.estimate for each in rows],
+        mode="lines+markers",
+        line={"color": colour, "dash": dash, "width": 1.5},
+        marker={"symbol": "circle" if place is None else SYMBOLS[place % len(SYMBOLS)], "size": 7},
+        error_y={**arms(rows), "thickness": 1.2, "color": colour},
+        connectgaps=False,
+        legendgroup=name,
+        legendrank=2000 if place is None else 1000,
+        text=[f"{name}, {at:%Y-%m-%d %H:%M}<br>{hover(each)}" for at, each in course],
+        hovertemplate="%{text}<extra></extra>",
+    )

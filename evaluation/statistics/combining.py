@@ -1,0 +1,99 @@
+"""Estimates of several runs as one, from sums over them: what the history makes of a group of rows.
+
+A run's rows, at several temperatures or by several scorers, stand on the same prompts, so they count as moving
+together: their errors are added, the most that any dependence allows. Errors of different runs count as independent.
+"""
+
+import math
+from dataclasses import dataclass
+from statistics import NormalDist
+
+CONFIDENCE = 0.95
+_QUANTILE = NormalDist().inv_cdf(0.5 + CONFIDENCE / 2)
+
+CORRELATIONS = (
+    "pearson_within",
+    "pearson_pooled",
+    "pearson_between",
+    "spearman_pooled",
+    "kendall_pooled",
+    "pearson_within_partial_length",
+    "pearson_within_scorer_length",
+    "pearson_within_oracle_length",
+    "pearson_within_range_corrected",
+)
+"""Statistics that are combined, or have their intervals, on the scale of z = atanh r (Fisher 1921)."""
+
+
+@dataclass(frozen=True)
+class Sums:
+    """Over rows i of runs R, y_i being the number on its scale, s_i its standard error there, w_i its weight."""
+
+    n: int
+    """Rows with a weight."""
+
+    n_runs: int
+    weight: float
+    """sum w_i"""
+
+    weighted: float
+    """sum w_i y_i"""
+
+    squares: float
+    """sum w_i y_i^2"""
+
+    spread: float | None
+    """sum over R of (sum over i of R of w_i s_i)^2; None where a standard error is missing."""
+
+
+@dataclass(frozen=True)
+class Combined:
+    """One number for several, its interval and its standard error in the statistic's own unit."""
+
+    estimate: float
+    lower: float | None
+    upper: float | None
+    standard_error: float | None
+    heterogeneity: float | None = None
+
+
+def mean(sums: Sums, correlation: bool) -> Combined:
+    """The plain mean, w_i = 1 and y_i in its own unit; a correlation's interval is taken at atanh of the mean."""
+    estimate = sums.weighted / sums.weight
+    if sums.spread is None:
+        return Combined(estimate, None, None, None)
+    error = math.sqrt(sums.spread) / sums.weight
+    lower, upper = _ends(estimate, error, correlation)
+    return Combined(estimate, lower, upper, error)
+
+
+def inverse_variance(sums: Sums, correlation: bool) -> Combined:
+    """The mean weighted by w_i = 1 / s_i^2, on the scale of z = atanh r for correlations (s_i = error / (1 - r^2)).
+
+    It estimates the weighted average of what each run would find without error, alike or not (Rice, Higgins and Lumley
+    2018, J. R. Stat. Soc. A 181:205, fixed effects in the plural). How unlike they are is ``heterogeneity``, I^2 =
+    (Q - k + 1) / Q at 0 or above (Higgins and Thompson 2002, Stat. Med. 21:1539): the share of the differences between
+    runs that their errors do not explain. None of a single run, or where a run has several rows.
+    """
+    y = sums.weighted / sums.weight
+    assert sums.spread is not None, "a row without a standard error has no weight"
+    error = math.sqrt(sums.spread) / sums.weight
+    heterogeneity = None
+    if sums.n == sums.n_runs > 1:
+        q = sums.squares - sums.weighted * y
+        heterogeneity = max(0.0, 1 - (sums.n - 1) / q) if q > 0 else 0.0
+    if correlation:
+        y = math.tanh(y)
+        error *= 1 - y * y
+    lower, upper = _ends(y, error, correlation)
+    return Combined(y, lower, upper, error, heterogeneity)
+
+
+def _ends(estimate: float, error: float, correlation: bool) -> tuple[float, float] | tuple[None, None]:
+    """The interval's ends; none for a correlation of 1, which has no atanh."""
+    if not correlation:
+        return estimate - _QUANTILE * error, estimate + _QUANTILE * error
+    if abs(estimate) >= 1:
+        return None, None
+    z, error = math.atanh(estimate), error / (1 - estimate * estimate)
+    return math.tanh(z - _QUANTILE * error), math.tanh(z + _QUANTILE * error)

@@ -1,0 +1,240 @@
+"""The SQL of groups: one row of each picked, or sums over its rows, the same on both databases."""
+
+import math
+import sqlite3
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Literal
+
+import sqlalchemy as sa
+from sqlalchemy import ColumnElement, Select, Subquery, func, select
+from sqlalchemy.orm import Session
+
+from evaluation.statistics.combining import CORRELATIONS
+from service.db.history import kind_of
+from service.db.history_filter import HistoryFilter, Plain, restrictions
+from service.db.keyset import By
+from service.db.tables import Correlation, Job
+from trainer.errors import InvalidInput
+
+Dimension = Literal[
+    "run",
+    "name",
+    "policy",
+    "scorer",
+    "scorer_version",
+    "oracle",
+    "temperature",
+    "stratum",
+    "statistic",
+    "day",
+    "week",
+    "month",
+]
+"""``name`` is the job's; ``day``, ``week`` (its Monday) and ``month`` (its first) are of created_at, in UTC."""
+
+Agg = Literal["latest", "min", "max", "mean", "combined", "count"]
+
+_TABLE = Correlation.__table__
+GROUP = "group_"
+PICKED = ("latest", "min", "max")
+COUNTS = ("n_prompts", "n_responses", "n_dropped")
+_SMALLEST_ERROR = 1e-9
+"""A smaller standard error is rounding, and its inverse square no weight."""
+
+
+@dataclass(frozen=True)
+class Grouping:
+    """What to group by, and what to make of each group."""
+
+    by: Sequence[Dimension]
+    agg: Agg = "latest"
+    first: str | None = None
+    """The dimension that groups are sorted by first; the others follow in their order."""
+    descending: bool = False
+    """Whether that one comes from its end."""
+
+
+def check_grouping(grouping: Grouping, statistics: Sequence[Plain]) -> None:
+    """Raises InvalidInput where groups would mix statistics: r and a regret have no mean and no least."""
+    if grouping.agg != "count" and "statistic" not in grouping.by and len(set(statistics)) != 1:
+        raise InvalidInput("a group would mix statistics: name one, as statistic=pearson_within, or group by it too")
+    if len(set(grouping.by)) != len(grouping.by):
+        raise InvalidInput("a dimension is named twice")
+    if grouping.first is not None and grouping.first not in grouping.by:
+        raise InvalidInput(f"groups are sorted by what they are grouped by: {', '.join(grouping.by)}")
+
+
+def grouped(session: Session, where: HistoryFilter, grouping: Grouping) -> "tuple[Select[*tuple[Any, ...]], list[By]]":
+    """The query, and the order that tells its groups apart. Raises InvalidInput, as ``check_grouping`` does."""
+    check_grouping(grouping, where.values.get("statistic", ()))
+    dialect = session.get_bind().dialect.name
+    if dialect == "sqlite" and not _sqlite_has_atanh():
+        driver = session.connection().connection.driver_connection
+        assert isinstance(driver, sqlite3.Connection)
+        driver.create_function("atanh", 1, math.atanh, deterministic=True)
+    dimensions = [_dimension(name, dialect).label(GROUP + name) for name in grouping.by]
+    base = select(*dimensions, *_TABLE.c).where(*restrictions(where)).subquery("base")
+    if grouping.agg == "latest":
+        query = _latest(base)
+    elif grouping.agg in PICKED:
+        query = _extreme(base, grouping.agg)
+    else:
+        query = _summed(base, grouping)
+    return query, _order(query.selected_columns, grouping)
+
+
+@cache
+def _sqlite_has_atanh() -> bool:
+    """Whether this Python's SQLite was built with mathematical functions."""
+    with closing(sqlite3.connect(":memory:")) as connection:
+        try:
+            connection.execute("SELECT atanh(0)").close()
+        except sqlite3.OperationalError:
+            return False
+    return True
+
+
+def _order(columns: Any, grouping: Grouping) -> list[By]:  # noqa: ANN401 - a collection of columns
+    first = [] if grouping.first is None else [grouping.first]
+    names = [*first, *(name for name in grouping.by if name not in first)]
+    return [
+        By(
+            GROUP + name,
+            columns[GROUP + name],
+            dimension_kind(name),
+            descending=grouping.descending and name == grouping.first,
+            nullable=name in _TABLE.c and bool(_TABLE.c[name].nullable),
+        )
+        for name in names
+    ]
+
+
+def dimension_kind(name: str) -> Any:  # noqa: ANN401 - str, int or float
+    """The Python type of a dimension's values."""
+    return kind_of(_TABLE.c[name]) if name in _TABLE.c else str
+
+
+_PERIODS: Mapping[str, Sequence[str]] = {
+    "day": (),
+    "week": ("weekday 0", "-6 days"),  # on to Sunday, back to Monday
+    "month": ("start of month",),
+}
+"""By what SQLite's date() takes a time to the first day of its period."""
+
+
+def _dimension(name: Dimension, dialect: str) -> ColumnElement[Any]:
+    if name == "name":
+        return select(Job.name).where(Job.id == Correlation.run).scalar_subquery()
+    if name not in _PERIODS:
+        return _TABLE.c[name]
+    if dialect == "sqlite":
+        return sa.type_coerce(func.date(Correlation.created_at, *_PERIODS[name]), sa.Text)
+    day = func.date_trunc(name, func.timezone("UTC", Correlation.created_at))
+    return sa.type_coerce(func.to_char(day, "YYYY-MM-DD"), sa.Text)
+
+
+def _groups(of: Subquery) -> list[ColumnElement[Any]]:
+    return [column for column in of.c if column.key.startswith(GROUP)]
+
+
+def _latest(base: Subquery) -> "Select[*tuple[Any, ...]]":
+    """The row of each group that was stored last: of the few that were stored at its last moment."""
+    groups = _groups(base)
+    counted = select(*groups, *_counts(base)).group_by(*groups).subquery("counted")
+    # the moment comes first, for databases join by equals, and by equals that may be missing only row against row
+    ours = [base.c.created_at == counted.c.last_at]
+    both = zip(groups, _groups(counted), strict=True)
+    ours += [one.is_not_distinct_from(other) for one, other in both]
+    last = [base.c.run.desc(), base.c.number.desc()]
+    place = func.row_number().over(partition_by=_groups(counted), order_by=last).label("place")
+    at_last = select(*counted.c, base.c.run, base.c.number, place).join_from(counted, base, sa.and_(*ours))
+    return _first_of(at_last.subquery("ranked"))
+
+
+def _extreme(base: Subquery, agg: Agg) -> "Select[*tuple[Any, ...]]":
+    """The row of each group with the least or the greatest estimate; the latest of equals."""
+    groups = _groups(base)
+    by_estimate = base.c.estimate.asc() if agg == "min" else base.c.estimate.desc()
+    newest = [base.c[name].desc() for name in ("created_at", "run", "number")]
+    # one window for all of them is one sort and one pass
+    window: dict[str, Any] = {
+        **{"partition_by": groups, "order_by": [by_estimate.nulls_last(), *newest]},
+        "rows": (None, None),
+    }
+    counts = (each.element.over(**window).label(each.name) for each in _counts(base))
+    place = func.row_number().over(**window).label("place")
+    return _first_of(select(*groups, base.c.run, base.c.number, *counts, place).subquery("ranked"))
+
+
+def _counts(base: Subquery) -> list[sa.Label[Any]]:
+    return [
+        func.count().label("n_rows"),
+        func.count(base.c.estimate).label("n_defined"),
+        func.min(base.c.created_at).label("first_at"),
+        func.max(base.c.created_at).label("last_at"),
+    ]
+
+
+def _first_of(ranked: Subquery) -> "Select[*tuple[Any, ...]]":
+    """Only what decides was sorted; the rest of the row is looked up."""
+    own = [column for column in ranked.c if column.key not in ("run", "number", "place")]
+    its_row = sa.and_(_TABLE.c.run == ranked.c.run, _TABLE.c.number == ranked.c.number)
+    return select(*own, *_TABLE.c).join_from(ranked, _TABLE, its_row).where(ranked.c.place == 1)
+
+
+def _summed(base: Subquery, grouping: Grouping) -> "Select[*tuple[Any, ...]]":
+    """The sums of ``combining.Sums`` for each group: within a run first, then over runs."""
+    usable, y, s, w = _terms(base, grouping.agg)
+
+    def of_usable(value: ColumnElement[Any]) -> ColumnElement[Any]:
+        return sa.case((usable, value))
+
+    groups = _groups(base)
+    within = (
+        select(
+            *groups,
+            func.count().label("n_rows"),
+            func.count(base.c.estimate).label("n_defined"),
+            func.count(of_usable(base.c.number)).label("n_used"),
+            func.count(of_usable(s)).label("n_errors"),
+            func.sum(of_usable(w)).label("weight"),
+            func.sum(of_usable(w * y)).label("weighted"),
+            func.sum(of_usable(w * y * y)).label("squares"),
+            func.sum(of_usable(w * s)).label("moved"),
+            *(func.max(of_usable(base.c[name])).label(name) for name in COUNTS),
+            func.min(base.c.created_at).label("first_at"),
+            func.max(base.c.created_at).label("last_at"),
+        )
+        .group_by(*groups, base.c.run)
+        .subquery("within")
+    )
+    added = ("n_rows", "n_defined", "n_used", "n_errors", *COUNTS)
+    return select(
+        *_groups(within),
+        *(sa.cast(func.coalesce(func.sum(within.c[name]), 0), sa.BigInteger).label(name) for name in added),
+        func.count(sa.case((within.c.n_used > 0, 1))).label("n_runs"),
+        *(func.sum(within.c[name]).label(name) for name in ("weight", "weighted", "squares")),
+        func.sum(within.c.moved * within.c.moved).label("spread"),
+        func.min(within.c.first_at).label("first_at"),
+        func.max(within.c.last_at).label("last_at"),
+    ).group_by(*_groups(within))
+
+
+def _terms(base: Subquery, agg: Agg) -> tuple[ColumnElement[Any], ...]:
+    """Which rows count, and y, s and w of ``combining.Sums`` for them."""
+    r, error = base.c.estimate, base.c.standard_error
+    one = sa.literal(1.0, sa.Double)
+    if agg == "count":
+        return sa.true(), r, error, one
+    if agg == "mean":
+        return r.is_not(None), r, error, one
+    correlation = base.c.statistic.in_(CORRELATIONS)
+    usable = sa.and_(r.is_not(None), error > _SMALLEST_ERROR, sa.or_(sa.not_(correlation), func.abs(r) < 1))
+    # guarded once more, for a database may compute it for rows that are not usable
+    inside = sa.and_(correlation, func.abs(r) < 1)
+    y = sa.case((inside, func.atanh(r, type_=sa.Double)), else_=r)
+    s = sa.case((inside, error / (1 - r * r)), else_=error)
+    return usable, y, s, 1 / (s * s)

@@ -1,0 +1,82 @@
+"""Several runs as one: formulas by hand, and intervals that hold what they claim to hold."""
+
+import math
+
+import numpy as np
+import pytest
+
+from evaluation.statistics.combining import Sums, inverse_variance, mean
+
+
+def sums(y: list[float], s: list[float], runs: list[int] | None = None, *, weighted: bool) -> Sums:
+    """As the database makes them."""
+    runs = list(range(len(y))) if runs is None else runs
+    w = [1 / each**2 for each in s] if weighted else [1.0] * len(y)
+    moved: dict[int, float] = {}
+    for run, weight, error in zip(runs, w, s, strict=True):
+        moved[run] = moved.get(run, 0.0) + weight * error
+    return Sums(
+        n=len(y),
+        n_runs=len(moved),
+        weight=sum(w),
+        weighted=sum(a * b for a, b in zip(w, y, strict=True)),
+        squares=sum(a * b * b for a, b in zip(w, y, strict=True)),
+        spread=sum(each**2 for each in moved.values()),
+    )
+
+
+def test_two_plain_numbers() -> None:
+    found = inverse_variance(sums([1.0, 2.0], [0.1, 0.2], weighted=True), correlation=False)
+
+    assert found.estimate == pytest.approx(1.2)  # (100 * 1 + 25 * 2) / 125
+    assert found.standard_error == pytest.approx(1 / math.sqrt(125))
+    assert found.upper == pytest.approx(1.2 + 1.959964 / math.sqrt(125))
+    assert found.heterogeneity == pytest.approx(0.95)  # Q = 20 of 1 degree of freedom
+
+
+def test_numbers_alike_are_not_heterogeneous_and_one_alone_says_nothing_of_it() -> None:
+    assert inverse_variance(sums([0.3, 0.3], [0.1, 0.1], weighted=True), False).heterogeneity == 0.0
+    assert inverse_variance(sums([0.3], [0.1], weighted=True), False).heterogeneity is None
+    assert inverse_variance(sums([0.3, 0.5], [0.1, 0.1], [7, 7], weighted=True), False).heterogeneity is None
+
+
+def test_errors_of_one_run_are_added_and_of_two_are_not() -> None:
+    together = mean(sums([0.2, 0.4], [0.1, 0.1], [1, 1], weighted=False), correlation=False)
+    apart = mean(sums([0.2, 0.4], [0.1, 0.1], weighted=False), correlation=False)
+
+    assert together.standard_error == pytest.approx(0.1)
+    assert apart.standard_error == pytest.approx(0.1 / math.sqrt(2))
+
+
+def test_a_correlation_stays_inside_its_range() -> None:
+    near = inverse_variance(sums([math.atanh(0.99)], [0.5], weighted=True), correlation=True)
+    assert near.lower is not None
+    assert near.upper is not None
+    assert 0.9 < near.lower < near.estimate < near.upper < 1
+    assert near.standard_error == pytest.approx(0.5 * (1 - 0.99**2))
+    certain = mean(sums([1.0], [0.1], weighted=False), correlation=True)
+    assert (certain.estimate, certain.lower, certain.upper) == (1.0, None, None)
+
+
+def test_the_interval_holds_the_runs_weighted_average_whether_or_not_they_are_alike() -> None:
+    made = np.random.default_rng(0)
+    s = np.array([0.05, 0.1, 0.1, 0.2])
+    for truth in (np.full(4, 0.4), np.array([0.1, 0.9, 0.3, 0.6])):
+        target = np.average(truth, weights=1 / s**2)
+        held = 0
+        for y in made.normal(truth, s, size=(2000, 4)):
+            found = inverse_variance(sums(list(y), list(s), weighted=True), correlation=False)
+            assert found.lower is not None
+            assert found.upper is not None
+            held += found.lower <= target <= found.upper
+        assert held / 2000 == pytest.approx(0.95, abs=0.015)  # three standard errors
+
+
+def test_the_interval_holds_at_least_as_often_however_a_runs_rows_depend_on_each_other() -> None:
+    made = np.random.default_rng(1)
+    for shared in (0.0, 0.5, 1.0):
+        common, own = made.normal(size=(2000, 1)), made.normal(size=(2000, 3))
+        y = 0.1 * (math.sqrt(shared) * common + math.sqrt(1 - shared) * own)
+        found = [mean(sums(list(each), [0.1] * 3, [1, 1, 1], weighted=False), False) for each in y]
+        held = np.mean([each.lower <= 0 <= each.upper for each in found])  # type: ignore[operator]
+        assert held >= 0.935

@@ -1,0 +1,373 @@
+"""The history finds, orders and combines the same on both databases, and says what it is not sure of."""
+
+import math
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy.orm import Session, sessionmaker
+
+from evaluation.conditions import OF_ESTIMATES, parse_condition, parse_tree
+from evaluation.statistics.estimate import Estimate
+from service.db import history_sql
+from service.db.history import SORTS, Order, fingerprint, rows_page, stream_rows
+from service.db.history_choices import scorers_of, values_of
+from service.db.history_filter import FIELDS, HistoryFilter
+from service.db.history_groups import HistoryGroup, groups_page, stream_groups
+from service.db.history_sql import Grouping
+from service.db.records import CorrelationRecord
+from trainer.errors import InvalidInput
+
+Correlate = Callable[..., str]
+
+THURSDAY = datetime(2026, 11, 26, 9, 30, tzinfo=UTC)
+DAY = timedelta(days=1)
+EVERYTHING, NEWEST = HistoryFilter(), Order()
+
+
+@pytest.fixture
+def session(make_session: sessionmaker[Session]) -> Iterator[Session]:
+    with make_session() as session:
+        yield session
+
+
+def where(condition: str) -> HistoryFilter:
+    return HistoryFilter(where=parse_tree(condition, FIELDS))
+
+
+def found(session: Session, filter_: HistoryFilter = EVERYTHING, order: Order = NEWEST) -> list[Any]:
+    """Estimates of all that fit, read two at a time."""
+    seen: list[CorrelationRecord] = []
+    cursor = None
+    while True:
+        page = rows_page(session, filter_, order, cursor=cursor, limit=2)
+        assert len(page.data) <= 2
+        seen += page.data
+        cursor = page.next
+        if cursor is None:
+            return [row.estimate for row in seen]
+
+
+def one(session: Session, agg: Any, filter_: HistoryFilter | None = None) -> HistoryGroup:
+    """The only group there is by statistic."""
+    [group] = groups_page(session, filter_ or HistoryFilter(), Grouping(["statistic"], agg)).data
+    return group
+
+
+def test_newest_first_and_rows_of_one_moment_in_the_order_of_runs_and_files(
+    session: Session, correlate: Correlate
+) -> None:
+    correlate([{"estimate": 0.1}, {"estimate": 0.2}, {"estimate": 0.3}], THURSDAY, id="run_a")
+    correlate([{"estimate": 0.4}, {"estimate": 0.5}], THURSDAY, id="run_b")
+    correlate([{"estimate": 0.6}], THURSDAY + timedelta(microseconds=1), id="run_0")
+
+    assert found(session) == [0.6, 0.5, 0.4, 0.3, 0.2, 0.1]
+    assert found(session, order=Order("created_at", descending=False)) == [0.1, 0.2, 0.3, 0.4, 0.5, 0.6]
+
+
+@pytest.mark.parametrize("descending", [False, True])
+def test_what_is_missing_comes_last_in_either_direction_and_no_page_loses_it(
+    session: Session, correlate: Correlate, descending: bool
+) -> None:
+    values = [0.3, None, 0.1, None, 0.3, None, 0.2]
+    correlate([{"estimate": each} if each else {"undefined_reason": "constant"} for each in values])
+
+    known = sorted((each for each in values if each), reverse=descending)
+    assert found(session, order=Order("estimate", descending)) == [*known, None, None, None]
+
+
+@pytest.mark.parametrize("name", SORTS)
+def test_every_column_sorts_all_rows_once(session: Session, correlate: Correlate, name: str) -> None:
+    for day in range(3):
+        rows = [{"estimate": 0.1 * n, "temperature": t} for n, t in enumerate((0.5, None, 1.0), 3 * day)]
+        correlate(rows, THURSDAY + day * DAY, id=f"run_{day}")
+
+    for descending in (False, True):
+        assert len({*found(session, order=Order(name, descending))}) == 9
+
+
+def test_filters_all_hold_and_any_value_of_each(session: Session, correlate: Correlate) -> None:
+    correlate([{"scorer": "a", "estimate": 0.1}, {"scorer": "b", "estimate": 0.2}], THURSDAY, labels={"team": "x"})
+    correlate(
+        [
+            {"scorer": "a", "estimate": 0.3, "temperature": None},
+            {"scorer": "c", "scorer_version": None, "estimate": 0.4, "temperature": 2.0, "policy": None},
+        ],
+        THURSDAY + DAY,
+        name="weekly",
+        labels={"team": "y", "area": "chat"},
+    )
+
+    def those(**fields: Any) -> list[Any]:
+        return sorted(found(session, HistoryFilter(**fields)))
+
+    assert those() == [0.1, 0.2, 0.3, 0.4]
+    assert those(values={"scorer": ["a", "b"]}) == [0.1, 0.2, 0.3]
+    assert those(values={"scorer": ["a", "c"], "temperature": [None, 2.0]}) == [0.3, 0.4]
+    assert those(values={"temperature": [None]}) == [0.3]
+    assert those(values={"scorer_version": [None]}) == [0.4]
+    assert those(values={"name": ["weekly"]}) == [0.3, 0.4]
+    assert those(labels={"team": ["x", "y"]}) == [0.1, 0.2, 0.3, 0.4]
+    assert those(labels={"team": ["y"], "area": ["search"]}) == []
+    assert those(temperature_min=1.0, temperature_max=1.5) == [0.1, 0.2]
+    assert those(created_after=THURSDAY + DAY) == [0.3, 0.4]
+    assert those(created_before=THURSDAY + DAY) == [0.1, 0.2]
+
+
+CONDITIONS = [
+    "temperature >= 1.5 or scorer == 'b'",
+    "not temperature >= 1.5",
+    "temperature == null",
+    "temperature != 2",
+    "not (scorer == a and temperature != null)",
+    "scorer == a and (temperature < 2 or estimate > 0.25) and n_prompts >= 10",
+    "lower == null or estimate <= 0.25",
+    "not not estimate < 0.25",
+]
+
+
+@pytest.mark.parametrize("condition", CONDITIONS)
+def test_a_condition_means_what_the_gate_means_by_it(session: Session, correlate: Correlate, condition: str) -> None:
+    correlate(
+        [
+            {"scorer": scorer, "temperature": temperature, **numbers}
+            for scorer in "ab"
+            for temperature in (None, 1.0, 2.0)
+            for numbers in ({"estimate": 0.2}, {"estimate": 0.3}, {"undefined_reason": "constant"})
+        ]
+    )
+    holds = parse_condition(condition)
+    fields = set(Estimate.model_fields)
+    everything = rows_page(session, HistoryFilter(), limit=100).data
+    expected = [row for row in everything if holds(Estimate.model_validate(row.model_dump(include=fields)))]
+
+    assert rows_page(session, where(condition), limit=100).data == expected
+    assert 0 < len(expected) < len(everything)
+
+
+def test_a_condition_reaches_times_jobs_and_labels(session: Session, correlate: Correlate) -> None:
+    correlate([{"estimate": 0.1}], THURSDAY, labels={"team": "x"})
+    correlate([{"estimate": 0.2, "scorer_version": 3}], THURSDAY + DAY, name="weekly", labels={"team": "y"})
+    correlate([{"estimate": 0.3}], THURSDAY + 2 * DAY)
+
+    def those(condition: str) -> list[Any]:
+        return sorted(found(session, where(condition)))
+
+    assert those("created_at >= 2026-11-27") == [0.2, 0.3]
+    assert those("created_at < '2026-11-26T10:30:01+01:00'") == [0.1]
+    assert those("label.team == x or name == weekly") == [0.1, 0.2]
+    assert those("label.team == null") == [0.3]
+    assert those("not label.team != y") == [0.2]
+    assert those("scorer_version == 3 and name != nightly") == [0.2]
+    for wrong in ("created_at > yesterday", "label. == x", "team == x", "name > a"):
+        with pytest.raises(InvalidInput, match="condition"):
+            parse_tree(wrong, FIELDS)
+    assert OF_ESTIMATES.kind("label.team") is None
+
+
+def test_the_latest_is_told_even_where_it_is_undefined(session: Session, correlate: Correlate) -> None:
+    correlate([{"estimate": 0.5}], THURSDAY)
+    last = correlate([{"undefined_reason": "every score is the same"}], THURSDAY + DAY)
+
+    group = one(session, "latest")
+    assert (group.estimate, group.undefined_reason, group.chosen_run) == (None, "every score is the same", last)
+    assert (group.n_rows, group.n_undefined, group.n_used) == (2, 1, 0)
+    assert (group.first_at, group.last_at) == (THURSDAY, THURSDAY + DAY)
+
+
+def test_the_least_and_the_greatest_are_rows_with_their_own_intervals_and_say_they_were_chosen(
+    session: Session, correlate: Correlate
+) -> None:
+    least = correlate([{"estimate": 0.2, "lower": 0.1, "upper": 0.3}], THURSDAY)
+    greatest = correlate([{"estimate": 0.7, "lower": 0.6, "upper": 0.8}, {"undefined_reason": "constant"}], THURSDAY)
+
+    low, high = one(session, "min"), one(session, "max")
+    assert (low.estimate, low.lower, low.upper, low.chosen_run) == (0.2, 0.1, 0.3, least)
+    assert (high.estimate, high.lower, high.upper, high.chosen_run) == (0.7, 0.6, 0.8, greatest)
+    assert low.method == "by hand; the least of 2, its interval not widened for the choice"
+
+
+def test_runs_are_combined_by_the_inverse_of_their_variance(session: Session, correlate: Correlate) -> None:
+    regret = {"statistic": "best_of_n_regret", "temperature": 1.0}
+    correlate([{**regret, "estimate": 1.0, "standard_error": 0.1}])
+    correlate([{**regret, "estimate": 2.0, "standard_error": 0.2, "n_prompts": 7, "n_responses": 20}])
+
+    group = one(session, "combined")
+    # weights 100 and 25: (100 + 50) / 125, error 1 / sqrt(125); Q = 200 - 150^2 / 125 = 20 of one degree of freedom
+    assert group.estimate == pytest.approx(1.2)
+    assert group.standard_error == pytest.approx(0.0894427)
+    assert (group.lower, group.upper) == (pytest.approx(1.2 - 0.1753045), pytest.approx(1.2 + 0.1753045))
+    assert group.heterogeneity == pytest.approx(0.95)
+    assert (group.n_rows, group.n_used, group.n_runs, group.n_prompts, group.n_responses) == (2, 2, 2, 17, 60)
+    assert "inverse-variance mean of 2 estimates of 2 runs, 95 % interval; runs as independent" in group.method
+
+
+def test_correlations_are_combined_on_the_scale_of_their_atanh(session: Session, correlate: Correlate) -> None:
+    # an error of 0.075 at r = 0.5 is 0.075 / (1 - 0.25) = 0.1 at atanh r; with r = 0 it is 0.1 as well
+    correlate([{"estimate": 0.5, "standard_error": 0.075}])
+    correlate([{"estimate": 0.0, "standard_error": 0.1}])
+    z, error = math.atanh(0.5) / 2, 0.1 / math.sqrt(2)
+
+    group = one(session, "combined")
+    assert group.estimate == pytest.approx(math.tanh(z))
+    assert group.lower == pytest.approx(math.tanh(z - 1.959964 * error))
+    assert group.upper == pytest.approx(math.tanh(z + 1.959964 * error))
+    assert group.standard_error == pytest.approx(error * (1 - math.tanh(z) ** 2))
+    assert "on the atanh scale" in group.method
+
+
+def test_a_sqlite_without_mathematical_functions_combines_the_same(
+    session: Session, correlate: Correlate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    correlate([{"estimate": 0.5}, {"estimate": 0.1}])
+    correlate([{"undefined_reason": "constant"}])
+    before = one(session, "combined")
+    monkeypatch.setattr(history_sql, "_sqlite_has_atanh", lambda: False)
+
+    assert one(session, "combined") == before
+
+
+def test_rows_of_one_run_move_together_so_that_more_of_them_are_not_surer(
+    session: Session, correlate: Correlate
+) -> None:
+    correlate([{"estimate": 0.5, "standard_error": 0.075, "temperature": t} for t in (0.5, 1.0, 1.5)])
+
+    group = one(session, "combined")
+    assert group.estimate == pytest.approx(0.5)
+    assert group.standard_error == pytest.approx(0.075)
+    assert one(session, "mean").standard_error == pytest.approx(0.075)
+    assert group.heterogeneity is None
+    assert (group.n_used, group.n_runs, group.n_prompts) == (3, 1, 10)
+
+
+def test_a_mean_counts_every_estimate_alike(session: Session, correlate: Correlate) -> None:
+    correlate([{"estimate": 0.2, "standard_error": 0.1}])
+    correlate([{"estimate": 0.6, "standard_error": 0.2}])
+    correlate([{"undefined_reason": "constant"}])
+
+    group = one(session, "mean")
+    error = math.sqrt(0.1**2 + 0.2**2) / 2
+    assert group.estimate == pytest.approx(0.4)
+    assert group.standard_error == pytest.approx(error)
+    assert group.lower == pytest.approx(math.tanh(math.atanh(0.4) - 1.959964 * error / (1 - 0.16)))
+    assert (group.n_rows, group.n_undefined, group.n_used, group.n_prompts) == (3, 1, 2, 20)
+
+
+def test_what_has_no_error_has_no_weight_and_a_mean_with_it_no_interval(session: Session, correlate: Correlate) -> None:
+    bare = {"lower": None, "upper": None, "standard_error": None}
+    correlate([{"estimate": 0.5, "standard_error": 0.075}])
+    correlate([{**bare, "estimate": 1.0}])  # of r = 1 there is no atanh either
+
+    mean = one(session, "mean")
+    assert (mean.estimate, mean.lower, mean.standard_error) == (0.75, None, None)
+    assert mean.undefined_reason == "1 of them without a standard error"
+    combined = one(session, "combined")
+    assert (combined.estimate, combined.n_used) == (pytest.approx(0.5), 1)
+    alone = one(session, "combined", HistoryFilter(values={"run": [one(session, "max").chosen_run]}))
+    assert (alone.estimate, alone.undefined_reason) == (None, "no row has an estimate with a standard error")
+    assert (alone.n_rows, alone.n_used, alone.n_prompts) == (1, 0, 0)
+
+
+def test_a_count_estimates_nothing_and_may_mix_statistics(session: Session, correlate: Correlate) -> None:
+    correlate([{"statistic": "mean"}, {}, {"undefined_reason": "constant"}])
+
+    [group] = groups_page(session, HistoryFilter(), Grouping(["policy"], "count")).data
+    assert (group.n_rows, group.n_undefined, group.n_runs, group.n_prompts) == (3, 1, 1, 10)
+    assert (group.estimate, group.undefined_reason) == (None, "agg=count counts and estimates nothing")
+    for agg in ("latest", "min", "mean", "combined"):
+        with pytest.raises(InvalidInput, match="mix statistics"):
+            groups_page(session, HistoryFilter(), Grouping(["policy"], agg))
+
+
+def test_days_weeks_and_months_begin_in_utc(session: Session, correlate: Correlate) -> None:
+    for at in ("2026-11-22T23:59:59+00:00", "2026-11-23T00:00:00+00:00", "2026-11-30T01:00:00+02:00"):
+        correlate([{}], datetime.fromisoformat(at))
+
+    def periods(name: Any) -> list[tuple[Any, int]]:
+        page = groups_page(session, HistoryFilter(), Grouping([name], "count"))
+        return [(group.group[name], group.n_rows) for group in page.data]
+
+    assert periods("day") == [("2026-11-22", 1), ("2026-11-23", 1), ("2026-11-29", 1)]
+    assert periods("week") == [("2026-11-16", 1), ("2026-11-23", 2)]
+    assert periods("month") == [("2026-11-01", 3)]
+
+
+@pytest.mark.parametrize("agg", ["latest", "min", "max", "mean", "combined", "count"])
+@pytest.mark.parametrize("descending", [False, True])
+def test_groups_come_once_each_in_order_page_by_page(
+    session: Session, correlate: Correlate, agg: Any, descending: bool
+) -> None:
+    correlate([{"scorer": scorer, "temperature": t} for scorer in "ba" for t in (1.0, None, 0.5)], name="n")
+    correlate([{"scorer": "a", "temperature": 1.0, "policy": None}])
+    filter_ = HistoryFilter(values={"statistic": ["pearson_within"]})
+    grouping = Grouping(["name", "scorer", "temperature", "policy"], agg, first="scorer", descending=descending)
+
+    seen, cursor = [], None
+    while True:
+        page = groups_page(session, filter_, grouping, cursor=cursor, limit=2)
+        seen += [(each.group["scorer"], each.group["name"], each.group["temperature"]) for each in page.data]
+        cursor = page.next
+        if cursor is None:
+            break
+    a = [("a", "n", 0.5), ("a", "n", 1.0), ("a", "n", None), ("a", "nightly", 1.0)]
+    b = [("b", "n", 0.5), ("b", "n", 1.0), ("b", "n", None)]
+    assert seen == (b + a if descending else a + b)
+    assert len(list(stream_groups(session, filter_, grouping))) == 7
+
+
+def test_a_cursor_of_another_list_or_of_none_is_refused(session: Session, correlate: Correlate) -> None:
+    correlate([{"scorer": "a"}, {"scorer": "b"}, {"scorer": "c"}])
+    cursor = rows_page(session, HistoryFilter(), limit=1).next
+    assert cursor is not None
+
+    for order, sent in (
+        (Order("estimate"), cursor),
+        (Order(descending=False), cursor),
+        (Order(), "e30"),
+        (Order(), "?"),
+    ):
+        with pytest.raises(InvalidInput, match="cursor"):
+            rows_page(session, HistoryFilter(), order, cursor=sent)
+    with pytest.raises(InvalidInput, match="cursor"):
+        groups_page(session, HistoryFilter(), Grouping(["statistic"], "count"), cursor=cursor)
+    with pytest.raises(InvalidInput, match="limit"):
+        rows_page(session, HistoryFilter(), limit=501)
+
+
+def test_a_stream_gives_all_in_order_and_the_fingerprint_changes_with_them(
+    session: Session, correlate: Correlate
+) -> None:
+    correlate([{"estimate": 0.001 * n} for n in range(700)], THURSDAY, id="run_a")
+    filter_ = HistoryFilter(values={"scorer": ["rm"]})
+
+    rows = list(stream_rows(session, filter_, Order("estimate", descending=False)))
+    assert [row["estimate"] for row in rows] == [0.001 * n for n in range(700)]
+    assert CorrelationRecord(**rows[0]).run == "run_a"
+    before = fingerprint(session, filter_)
+    session.rollback()
+    correlate([{"scorer": "other"}], THURSDAY + DAY)
+    assert fingerprint(session, filter_) == before
+    session.rollback()
+    correlate([{}], THURSDAY - DAY)  # by a clock that is behind
+    assert fingerprint(session, filter_) != before
+
+
+def test_what_there_is_to_choose_is_listed_below_the_choices_before(session: Session, correlate: Correlate) -> None:
+    assert values_of(session, "statistic") == []
+    correlate(
+        [
+            {"statistic": "pearson_within", "oracle": "judge", "temperature": 2.0},
+            {"statistic": "pearson_within", "oracle": "judge", "temperature": None},
+            {"statistic": "pearson_within", "oracle": "judge", "temperature": 0.5},
+            {"statistic": "mean", "oracle": "rm", "temperature": 1.0},
+        ]
+    )
+    session.rollback()
+
+    assert values_of(session, "statistic") == ["mean", "pearson_within"]
+    assert values_of(session, "oracle", statistic="pearson_within") == ["judge"]
+    below = {"statistic": "pearson_within", "oracle": "judge", "stratum": "all"}
+    assert values_of(session, "temperature", **below) == [0.5, 2.0, None]
+    assert scorers_of(session, **below, temperature=None) == ["rm"]
+    assert scorers_of(session, **below, temperature=1.0) == []
