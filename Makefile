@@ -35,7 +35,7 @@ migrations: .venv/ready
 	rm -f .migrations.db
 
 pytest: .venv/ready browser
-	$(BIN)/python -W error -m pytest -m "not slow and not gpu and not soak and not chaos"
+	$(BIN)/python -W error -m pytest -n auto --maxprocesses 4 --dist loadfile -m "not slow and not gpu and not soak and not chaos"
 
 slow: .venv/ready
 	$(BIN)/python -W error -m pytest -m "slow"
