@@ -62,14 +62,12 @@ def contents_of(session: Session, run: str) -> Contents:
     own, graded = Correlation.scorer == Correlation.oracle, Correlation.temperature.is_not(None)
     seen = select(Correlation.statistic, Correlation.oracle, own, graded)
     seen = seen.where(Correlation.run == run, Correlation.stratum == "all").distinct()
-    rows = session.execute(seen).tuples().all()
+    rows = [(str(statistic), str(oracle), bool(its), bool(at)) for statistic, oracle, its, at in session.execute(seen)]
     oracles = select(Correlation.oracle).where(Correlation.run == run, ~own).group_by(Correlation.oracle)
     curves = select(Curve.curve).where(Curve.run == run).distinct()
     return Contents(
-        agreements=frozenset((statistic, oracle, bool(at)) for statistic, oracle, its_own, at in rows if not its_own),
-        averaged=frozenset(
-            (oracle, bool(at)) for statistic, oracle, its_own, at in rows if its_own and statistic == MEAN
-        ),
+        agreements=frozenset((statistic, oracle, at) for statistic, oracle, its_own, at in rows if not its_own),
+        averaged=frozenset((oracle, at) for statistic, oracle, its_own, at in rows if its_own and statistic == MEAN),
         oracles=tuple(session.scalars(oracles.order_by(func.min(Correlation.number)))),
         curves=frozenset(session.scalars(curves)),
         comparisons=bool(session.scalar(select(exists().where(Comparison.run_a == run, Comparison.run_b == run)))),
