@@ -11,6 +11,8 @@ from evaluation.figures.style import BLUE, GREY, ORANGE, blank, room_for_legend,
 from evaluation.statistics.estimate import Comparison
 
 _READINGS = {"better": (BLUE, "circle"), "worse": (ORANGE, "square"), "not resolved": (GREY, "circle-open")}
+_NARROW = 20
+"""Characters of names that leave room for the intervals on any screen."""
 _MOST = 45
 """Rows; beyond them only the largest differences are drawn, and the caption says so."""
 
@@ -103,5 +105,6 @@ def _forest(rows: Sequence[Comparison], names: Sequence[str]) -> go.Figure:
         showgrid=False,
         tickfont={"size": 11},
     )
-    figure.update_layout(height=120 + 22 * len(rows), meta={"min_width": 620})
+    long = any(len(name) > _NARROW for name in names)
+    figure.update_layout(height=120 + 22 * len(rows), meta={"min_width": 620} if long else {})
     return room_for_legend(figure)

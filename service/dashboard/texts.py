@@ -2,15 +2,16 @@
 
 import re
 import unicodedata
+from itertools import islice
 
 from markupsafe import Markup, escape
 
 from evaluation.statistics.degeneration import DEGENERATE, measure_text
 
-_UNSEEN = re.compile(
-    "([\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e007f])\\1*"
-)
+_SIGNS = "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e007f]"
 """Control characters, and what turns the direction of text or has no width; joiners, which scripts need, stay."""
+
+_SAME, _ANY = re.compile(f"({_SIGNS})\\1*"), re.compile(f"{_SIGNS}+")
 
 _MOST_MARKS = 2_000
 """In one text; beyond them they are left out, so that a page is not made of marks alone."""
@@ -20,12 +21,10 @@ def visible(text: str) -> Markup:
     """The text escaped, with every character that cannot be seen told by its code."""
     parts: list[Markup] = []
     end = 0
-    for count, match in enumerate(_UNSEEN.finditer(text)):
-        parts.append(escape(text[end : match.start()]))
-        if count < _MOST_MARKS:
-            parts.append(_mark(match[1], len(match[0])))
+    for match in islice(_SAME.finditer(text), _MOST_MARKS):
+        parts += [escape(text[end : match.start()]), _mark(match[1], len(match[0]))]
         end = match.end()
-    parts.append(escape(text[end:]))
+    parts.append(escape(_ANY.sub("", text[end:])))
     return Markup("").join(parts)
 
 
