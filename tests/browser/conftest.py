@@ -140,7 +140,7 @@ def keep() -> Callable[[Page, str], None]:
     """``keep(page, name)``: a screenshot of all of it, for people to look at; git ignores the folder."""
 
     def take(page: Page, name: str) -> None:
-        page.screenshot(path=SCREENSHOTS / f"{name}.jpg", type="jpeg", quality=85, full_page=True)
+        page.screenshot(path=SCREENSHOTS / f"{name}.png", full_page=True)
 
     return take
 
