@@ -1,12 +1,13 @@
 """What people come for: start a job and watch it, stop it, try a scorer, move an alias. Through the pages alone."""
 
 import re
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI
-from playwright.sync_api import expect
+from playwright.sync_api import Page, expect
 
 from service.app import create_app
 from service.db.keys import create_key
@@ -21,6 +22,16 @@ data: {kind: product_world, size: 64, validation_size: 8}
 batch: {size: 8}
 max_steps: 40
 """
+
+LAST_STEP = "(document.querySelector('.canvas')?.data?.[0].x.at(-1) ?? 0)"
+
+
+def wait_until(page: Page, condition: str) -> None:
+    """As Playwright's own, which the pages' content security policy forbids."""
+    deadline = time.monotonic() + 60
+    while not page.evaluate(condition):
+        assert time.monotonic() < deadline, condition
+        page.wait_for_timeout(200)
 
 
 def test_a_job_is_started_from_the_form_and_watched_to_its_end(
@@ -68,7 +79,7 @@ def test_a_job_is_started_from_the_form_and_watched_to_its_end(
     assert visited.wrong == []
 
 
-def test_a_running_job_is_cancelled_and_resumed(visit: Callable[..., Any], seeds: Any) -> None:
+def test_a_running_job_is_watched_cancelled_and_resumed(visit: Callable[..., Any], seeds: Any) -> None:
     visited = visit()
     visited.go(f"{seeds.url}/new/training-job")
     page = visited.page
@@ -77,6 +88,12 @@ def test_a_running_job_is_cancelled_and_resumed(visit: Callable[..., Any], seeds
     expect(page.locator("[id='field:/max_steps']")).to_have_value("100000")
     page.get_by_role("button", name="Start the job").click()
     expect(page.locator(".eyebrow .status")).to_have_text("running", timeout=60_000)
+    # its curves, its table and its log move on, on one and the same page
+    wait_until(page, f"{LAST_STEP} > 0")
+    page.evaluate(f"window.before = [{LAST_STEP}, document.querySelector('#log').textContent]")
+    wait_until(
+        page, f"window.before && {LAST_STEP} > before[0] && document.querySelector('#log').textContent !== before[1]"
+    )
 
     page.get_by_role("button", name="Cancel").click()
     expect(page.locator(".eyebrow .status")).to_have_text("cancelled", timeout=60_000)
