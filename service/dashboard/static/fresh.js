@@ -49,10 +49,10 @@ const log = document.querySelector("[data-end]");
 if (log) log.scrollTop = log.scrollHeight;
 const pause = 1000 * (document.querySelector("[data-refresh]")?.dataset.refresh ?? 0);
 
-// One after another, and resting thirty times as long as the answer took: who watches costs a busy server little.
+// One after another, and resting fifteen times as long as the answer took: who watches costs a busy server little.
 async function again() {
   const begun = performance.now();
   await refresh().catch(() => {});
-  setTimeout(again, Math.max(pause, 30 * (performance.now() - begun)));
+  setTimeout(again, Math.max(pause, 15 * (performance.now() - begun)));
 }
 if (pause) setTimeout(again, pause);
