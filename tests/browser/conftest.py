@@ -20,7 +20,7 @@ import httpx
 import pytest
 import uvicorn
 from fastapi import FastAPI
-from playwright.sync_api import Browser, ConsoleMessage, Page, Playwright, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, Playwright, expect, sync_playwright
 
 from service.db.aliases import point
 from service.db.artifacts import record_artifact
@@ -37,6 +37,8 @@ PREFIX = "/assay"
 SCREENSHOTS = ROOT / "screenshots"
 
 LONG = "a-name-as-long-as-people-make-them-when-a-sweep-writes-its-settings-into-it"
+expect.set_options(timeout=60_000)  # busy cores are slow, not wrong
+
 EVIL = "<script>document.title = 'taken'</script><img src=x onerror=\"document.title='taken'\">"
 
 
@@ -115,7 +117,7 @@ def visit(browser: Browser) -> Iterator[Callable[..., Visit]]:
             reduced_motion="reduce",
         )
         contexts.append(context)
-        context.set_default_timeout(20_000)
+        context.set_default_timeout(60_000)
         page = context.new_page()
         visited = Visit(page)
         page.on("console", visited.hear)
@@ -140,7 +142,7 @@ def keep() -> Callable[[Page, str], None]:
     """``keep(page, name)``: a screenshot of all of it, for people to look at; git ignores the folder."""
 
     def take(page: Page, name: str) -> None:
-        page.screenshot(path=SCREENSHOTS / f"{name}.jpg", type="jpeg", quality=85, full_page=True)
+        page.screenshot(path=SCREENSHOTS / f"{name}.png", full_page=True)
 
     return take
 

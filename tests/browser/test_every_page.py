@@ -4,7 +4,6 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
-import httpx
 import pytest
 
 PAGES = {
@@ -30,7 +29,6 @@ PAGES = {
     "login": "/login",
     "missing": "/jobs/job_none",
 }
-COMING = {"runs", "responses", "compare", "compared", "history"}
 WAYS = [(1280, "light"), (390, "dark")]
 
 WIDER_THAN_THE_WINDOW = """() => [...document.querySelectorAll("body *")]
@@ -71,8 +69,6 @@ def test_a_page_is_whole_and_used_by_everybody(
     width: int,
     scheme: str,
 ) -> None:
-    if name in COMING and httpx.get(address(seeds, name)).status_code == 404:
-        pytest.skip(f"there is no page {name} yet")
     visited = visit(width=width, scheme=scheme)
     visited.go(address(seeds, name), 404 if name == "missing" else 200)
     page = visited.page

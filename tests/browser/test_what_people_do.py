@@ -1,12 +1,15 @@
 """What people come for: start a job and watch it, stop it, try a scorer, move an alias. Through the pages alone."""
 
 import re
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import pytest
 from fastapi import FastAPI
-from playwright.sync_api import expect
+from playwright.sync_api import Error, Page, expect
 
 from service.app import create_app
 from service.db.keys import create_key
@@ -21,6 +24,19 @@ data: {kind: product_world, size: 64, validation_size: 8}
 batch: {size: 8}
 max_steps: 40
 """
+
+LAST_STEP = "(document.querySelector('.canvas')?.data?.[0].x.at(-1) ?? 0)"
+
+
+def wait_until(page: Page, condition: str) -> None:
+    """As Playwright's own, which the pages' content security policy forbids."""
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        with suppress(Error):  # of a page that is just being read again
+            if page.evaluate(condition):
+                return
+        page.wait_for_timeout(200)
+    pytest.fail(f"this did not come about: {condition}")
 
 
 def test_a_job_is_started_from_the_form_and_watched_to_its_end(
@@ -58,9 +74,9 @@ def test_a_job_is_started_from_the_form_and_watched_to_its_end(
     keep(page, "job-queued")
     status = page.locator(".eyebrow .status")
     # by events and without anybody's help: it runs, its curves grow, and it ends
-    expect(page.locator("#metrics tbody tr").first).to_be_visible(timeout=60_000)
+    expect(page.locator("#metrics tbody tr").first).to_be_visible(timeout=120_000)
     keep(page, "job-live")
-    expect(status).to_have_text("succeeded", timeout=60_000)
+    expect(status).to_have_text("succeeded", timeout=120_000)
     expect(page.locator("#figures [data-figure]").first).to_be_visible()
     page.get_by_role("link", name="from-the-browser@1").click()
     expect(page.get_by_role("heading", level=1)).to_contain_text("from-the-browser@1")
@@ -68,7 +84,7 @@ def test_a_job_is_started_from_the_form_and_watched_to_its_end(
     assert visited.wrong == []
 
 
-def test_a_running_job_is_cancelled_and_resumed(visit: Callable[..., Any], seeds: Any) -> None:
+def test_a_running_job_is_watched_cancelled_and_resumed(visit: Callable[..., Any], seeds: Any) -> None:
     visited = visit()
     visited.go(f"{seeds.url}/new/training-job")
     page = visited.page
@@ -76,14 +92,20 @@ def test_a_running_job_is_cancelled_and_resumed(visit: Callable[..., Any], seeds
     page.get_by_role("button", name="Read it into the form").click()
     expect(page.locator("[id='field:/max_steps']")).to_have_value("100000")
     page.get_by_role("button", name="Start the job").click()
-    expect(page.locator(".eyebrow .status")).to_have_text("running", timeout=60_000)
+    expect(page.locator(".eyebrow .status")).to_have_text("running", timeout=120_000)
+    # its curves, its table and its log move on, on one and the same page
+    wait_until(page, f"{LAST_STEP} > 0")
+    page.evaluate(f"window.before = [{LAST_STEP}, document.querySelector('#log').textContent]")
+    wait_until(
+        page, f"window.before && {LAST_STEP} > before[0] && document.querySelector('#log').textContent !== before[1]"
+    )
 
     page.get_by_role("button", name="Cancel").click()
-    expect(page.locator(".eyebrow .status")).to_have_text("cancelled", timeout=60_000)
+    expect(page.locator(".eyebrow .status")).to_have_text("cancelled", timeout=120_000)
     page.get_by_role("button", name="Resume").click()
-    expect(page.locator(".eyebrow .status")).to_have_text(re.compile("queued|running"), timeout=60_000)
+    expect(page.locator(".eyebrow .status")).to_have_text(re.compile("queued|running"), timeout=120_000)
     page.get_by_role("button", name="Cancel").click()
-    expect(page.locator(".eyebrow .status")).to_have_text("cancelled", timeout=60_000)
+    expect(page.locator(".eyebrow .status")).to_have_text("cancelled", timeout=120_000)
 
     page.get_by_role("link", name="Use as a draft").click()
     # a stored recipe has every default spelled out; the draft says what somebody would write

@@ -47,6 +47,12 @@ function redraw(figures, now) {
 
 const log = document.querySelector("[data-end]");
 if (log) log.scrollTop = log.scrollHeight;
-const pause = document.querySelector("[data-refresh]")?.dataset.refresh;
-const again = () => setTimeout(() => refresh().catch(() => {}).finally(again), 1000 * pause);
-if (pause) again();  // one after another: a slow server is asked no faster than it answers
+const pause = 1000 * (document.querySelector("[data-refresh]")?.dataset.refresh ?? 0);
+
+// One after another, and resting fifteen times as long as the answer took: who watches costs a busy server little.
+async function again() {
+  const begun = performance.now();
+  await refresh().catch(() => {});
+  setTimeout(again, Math.max(pause, 15 * (performance.now() - begun)));
+}
+if (pause) setTimeout(again, pause);
