@@ -20,7 +20,7 @@ from sqlalchemy.orm import Session
 from service.db.bulk import insert_rows
 from service.db.schema import upgrade
 from service.db.session import make_engine, sessions, writing
-from service.db.tables import Correlation, Job, Prompt, StressTest, Table
+from service.db.tables import Correlation, Job, Prompt, Score, StressTest, Table
 
 TEMPERATURES = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0)
 STATISTICS = (
@@ -105,7 +105,13 @@ def make(engine: Engine, size: Size) -> None:
             insert_rows(session, Table.metadata.tables[table.__tablename__], rows)
         if engine.dialect.name == "postgresql":
             session.execute(text("SET LOCAL session_replication_role = replica"))  # the keys hold by construction
+            session.execute(text("SET LOCAL maintenance_work_mem = '1GB'"))
+        scores = Table.metadata.tables[Score.__tablename__]
+        for index in scores.indexes:  # quicker made once over all rows
+            index.drop(session.connection())
         _insert_inside(session, size)
+        for index in scores.indexes:
+            index.create(session.connection())
     if engine.dialect.name == "postgresql":  # autovacuum would, minutes later
         with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             connection.execute(text("VACUUM ANALYZE"))
