@@ -85,12 +85,11 @@ class Wanted:
 def voices_of(session: Session, run: str) -> list[Voice]:
     """Who said something of the run's first response, oracles first; untrained networks, a dozen alike, apart."""
     first = select(func.min(Response.number)).where(Response.run == run).scalar_subquery()
-    rows = session.execute(
-        select(Score.role, Score.scorer, Score.scorer_version)
-        .where(Score.run == run, Score.response == first)
-        .order_by(Score.number)
-    )
-    found = [Voice(role, name, version) for role, name, version in rows if family(name) == name]
+    columns = (Score.number, Score.role, Score.scorer, Score.scorer_version)
+    # sorted here: a database that is asked to may read the whole run in that order
+    rows = session.execute(select(*columns).where(Score.run == run, Score.response == first)).all()
+    in_file_order = sorted(rows, key=lambda row: row.number)
+    found = [Voice(role, name, version) for _, role, name, version in in_file_order if family(name) == name]
     return sorted(found, key=lambda each: ("oracle", "scorer", "control").index(each.role))
 
 
@@ -223,11 +222,12 @@ def _of(score: type[Score], voice: Voice) -> ColumnElement[bool]:
 def _seen(session: Session, run: str, rows: Sequence[Any]) -> list[Seen]:
     said: dict[int, list[Said]] = {row.number: [] for row in rows}
     columns = (
-        *(Score.response, Score.role, Score.scorer, Score.scorer_version, Score.score),
+        *(Score.number, Score.response, Score.role, Score.scorer, Score.scorer_version, Score.score),
         *(Score.tokens, Score.truncated_tokens, Score.error_code, Score.error_detail),
     )
-    scores = select(*columns).where(Score.run == run, Score.response.in_(said)).order_by(Score.number)
-    for response, role, name, version, score, tokens, truncated, code, detail in session.execute(scores):
+    scores = session.execute(select(*columns).where(Score.run == run, Score.response.in_(said))).all()
+    by_number = sorted(scores, key=lambda row: row.number)  # not by the database, as in voices_of
+    for _, response, role, name, version, score, tokens, truncated, code, detail in by_number:
         error = None if code is None else JobError(code=code, detail=detail or "")
         said[response].append(Said(Voice(role, name, version), score, tokens, truncated, error))
     same = ("number", "prompt_id", "temperature", "replicate", "text", "characters", "tokens", "finish_reason")
