@@ -9,8 +9,8 @@ from markupsafe import Markup, escape
 from evaluation.statistics.degeneration import DEGENERATE, measure_text
 
 _SIGNS = (
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f"
-    "\ufeff\ufff9-\ufffb\U000e0000-\U000e007f]"
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u202a-\u202e"
+    "\u2060-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e007f]"
 )
 """Control characters, and what turns the direction of text or has no width; joiners, which scripts need, stay."""
 

@@ -1,7 +1,7 @@
 """Responses of a run with everything that was said of them, to be read by people: plain functions of a session."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import ColumnElement, Double, Select, Subquery, and_, cast, func, or_, select, tuple_
@@ -85,12 +85,11 @@ class Wanted:
 def voices_of(session: Session, run: str) -> list[Voice]:
     """Who said something of the run's first response, oracles first; untrained networks, a dozen alike, apart."""
     first = select(func.min(Response.number)).where(Response.run == run).scalar_subquery()
-    rows = session.execute(
-        select(Score.role, Score.scorer, Score.scorer_version)
-        .where(Score.run == run, Score.response == first)
-        .order_by(Score.number)
-    )
-    found = [Voice(role, name, version) for role, name, version in rows if family(name) == name]
+    columns = (Score.number, Score.role, Score.scorer, Score.scorer_version)
+    # sorted here: a database that is asked to may read the whole run in that order
+    rows = session.execute(select(*columns).where(Score.run == run, Score.response == first)).all()
+    in_file_order = sorted(rows, key=lambda row: row.number)
+    found = [Voice(role, name, version) for _, role, name, version in in_file_order if family(name) == name]
     return sorted(found, key=lambda each: ("oracle", "scorer", "control").index(each.role))
 
 
@@ -117,9 +116,7 @@ def in_order(session: Session, run: str, wanted: Wanted, *, cursor: str | None =
         temperature = -1.0 if row.temperature is None else row.temperature
         return [repr(row.prompt), repr(temperature), repr(row.replicate)]
 
-    return Page(
-        data=_seen(session, run, rows[:limit]), next=encode_cursor(key(rows[limit - 1])) if len(rows) > limit else None
-    )
+    return Page(data=_seen(session, run, rows[:limit]), next=_next(rows, limit, key))
 
 
 def by_disagreement(
@@ -139,16 +136,17 @@ def by_disagreement(
     """
     ranked = _placed(run, wanted, scorer, oracle)
     gap = func.abs(ranked.c.by_scorer - ranked.c.by_oracle) / (ranked.c.of - 1)
-    query = _responses(run, Wanted()).add_columns(ranked.c.by_scorer, ranked.c.by_oracle, ranked.c.of, gap.label("gap"))
-    query = query.join(ranked, ranked.c.number == Response.number).where(ranked.c.of > 1)
+    query = select(ranked, gap.label("gap")).where(ranked.c.of > 1)
     if cursor is not None:
         farthest, number = _numbers(cursor, 2)
-        query = query.where(or_(gap < farthest, and_(gap == farthest, Response.number > int(number))))
-    rows = session.execute(query.order_by(gap.desc(), Response.number).limit(check_limit(limit) + 1)).all()
-    following = (
-        encode_cursor([repr(float(rows[limit - 1].gap)), repr(rows[limit - 1].number)]) if len(rows) > limit else None
-    )
-    return Page(data=_seen(session, run, rows[:limit]), next=following)
+        query = query.where(or_(gap < farthest, and_(gap == farthest, ranked.c.number > int(number))))
+    rows = session.execute(query.order_by(gap.desc(), ranked.c.number).limit(check_limit(limit) + 1)).all()
+    # texts only of those that are shown: the order needs none
+    places = {row.number: Places(float(row.by_scorer), float(row.by_oracle), row.of) for row in rows[:limit]}
+    texts = session.execute(_responses(run, Wanted()).where(Response.number.in_(places))).all()
+    seen = {each.number: each for each in _seen(session, run, texts)}
+    shown = [replace(seen[number], places=its) for number, its in places.items()]
+    return Page(data=shown, next=_next(rows, limit, lambda row: [repr(float(row.gap)), repr(row.number)]))
 
 
 def whole_response(session: Session, run: str, number: int) -> Seen:
@@ -223,21 +221,24 @@ def _of(score: type[Score], voice: Voice) -> ColumnElement[bool]:
 
 def _seen(session: Session, run: str, rows: Sequence[Any]) -> list[Seen]:
     said: dict[int, list[Said]] = {row.number: [] for row in rows}
-    scores = select(Score).where(Score.run == run, Score.response.in_(said)).order_by(Score.number)
-    for score in session.scalars(scores):
-        error = None if score.error_code is None else JobError(code=score.error_code, detail=score.error_detail or "")
-        voice = Voice(score.role, score.scorer, score.scorer_version)
-        said[score.response].append(Said(voice, score.score, score.tokens, score.truncated_tokens, error))
+    columns = (
+        *(Score.number, Score.response, Score.role, Score.scorer, Score.scorer_version, Score.score),
+        *(Score.tokens, Score.truncated_tokens, Score.error_code, Score.error_detail),
+    )
+    scores = session.execute(select(*columns).where(Score.run == run, Score.response.in_(said))).all()
+    by_number = sorted(scores, key=lambda row: row.number)  # not by the database, as in voices_of
+    for _, response, role, name, version, score, tokens, truncated, code, detail in by_number:
+        error = None if code is None else JobError(code=code, detail=detail or "")
+        said[response].append(Said(Voice(role, name, version), score, tokens, truncated, error))
     same = ("number", "prompt_id", "temperature", "replicate", "text", "characters", "tokens", "finish_reason")
     return [
-        Seen(
-            **{name: getattr(row, name) for name in same},
-            prompt=row.content,
-            said=said[row.number],
-            places=Places(float(row.by_scorer), float(row.by_oracle), row.of) if hasattr(row, "of") else None,
-        )
-        for row in rows
+        Seen(**{name: getattr(row, name) for name in same}, prompt=row.content, said=said[row.number]) for row in rows
     ]
+
+
+def _next(rows: Sequence[Any], limit: int, key: Callable[[Any], Key]) -> str | None:
+    """The cursor after the last row shown, where there is one more."""
+    return encode_cursor(key(rows[limit - 1])) if len(rows) > limit else None
 
 
 def _numbers(cursor: str, count: int) -> list[float]:
