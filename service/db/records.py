@@ -54,6 +54,8 @@ class JobRecord(_Record):
     status: JobStatus
     queue_position: int | None
     """1 is next; None unless queued."""
+    waiting_reason: str | None = None
+    """Why a queued job does not run yet, where there is more to say than its position."""
     cancel_requested: bool
     progress: Progress | None
     attempts: int

@@ -7,8 +7,8 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from service.db.tables import Job, JobEvent
-from trainer.files import drop_torn_line, write_atomically
-from trainer.reporting import EVENTS_FILE
+from trainer.files import write_atomically
+from trainer.reporting import EVENTS_FILE, last_sequence
 from trainer.run import RECIPE_FILE, RESULT_FILE
 
 
@@ -21,15 +21,9 @@ def prepare(session: Session, job: Job, directory: Path) -> None:
     if not (directory / RECIPE_FILE).exists():  # submitted to, or begun on, a machine with another disk
         write_atomically(directory / RECIPE_FILE, json.dumps(job.recipe, indent=2) + "\n")
     (directory / RESULT_FILE).unlink(missing_ok=True)
-    if _last_sequence(directory) < job.events_seen:
+    if last_sequence(directory) < job.events_seen:
         # numbered from 1 again, the new events would pass for ones already stored
         _restore_events(session, job, directory)
-
-
-def _last_sequence(directory: Path) -> int:
-    path = directory / EVENTS_FILE
-    lines = drop_torn_line(path).splitlines() if path.exists() else []
-    return int(json.loads(lines[-1])["sequence"]) if lines else 0
 
 
 def _restore_events(session: Session, job: Job, directory: Path) -> None:

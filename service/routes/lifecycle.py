@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Annotated, Any
 
 import anyio
@@ -17,12 +16,14 @@ from service.db.queries import JobFilter, find_job, get_job, list_events, list_m
 from service.db.records import TERMINAL, EventRecord, JobRecord, JobStatus, MetricSeries, Page
 from service.db.session import writing
 from service.jobs import cancel, resume, submit
-from service.jobs.kinds import require_kind
+from service.jobs.kinds import estimate_memory, require_kind
 from service.jobs.queue import check_label
 from service.settings import Settings
 from trainer.errors import InvalidInput
+from trainer.object_storage import Bucket
 from trainer.recipe import Recipe
 from trainer.run import LOG_FILE
+from trainer.run_mirror import stored_file
 
 _KEEP_ALIVE_SECONDS = 15.0
 
@@ -99,7 +100,9 @@ def submit_body(
     if dry_run:
         response.status_code = 200
         return Validated(recipe=recipe.model_dump(mode="json"), recipe_digest=recipe.digest())
-    job_id = submit(request.app.state.sessions, recipe, request.app.state.settings, idempotency_key=key)
+    state = request.app.state
+    memory = estimate_memory(recipe, state.scoring.artifacts) if state.settings.check_memory else None
+    job_id = submit(state.sessions, recipe, state.settings, idempotency_key=key, memory_bytes=memory)
     request.app.state.dispatcher.wake()
     response.headers["Location"] = f"{request.url.path}/{job_id}"
     return job_id
@@ -180,7 +183,7 @@ def lifecycle_router(kinds: tuple[str, ...]) -> APIRouter:
         with request.app.state.sessions() as session:
             find_job(session, job_id, kinds)
         settings: Settings = request.app.state.settings
-        return PlainTextResponse(_tail(settings.runs_dir / job_id / LOG_FILE, tail_bytes))
+        return PlainTextResponse(_log(settings, job_id, tail_bytes))
 
     return router
 
@@ -236,9 +239,12 @@ async def _follow(state: State, job_id: str, after: int) -> AsyncIterator[str]:
         await anyio.sleep(poll_seconds)
 
 
-def _tail(path: Path, size: int) -> str:
+def _log(settings: Settings, job_id: str, size: int) -> str:
+    """The end of a job's log; of one that ran on another machine, as it was stored last."""
+    path = settings.runs_dir / job_id / LOG_FILE
     if not path.is_file():
-        return ""
+        stored = None if settings.storage_url is None else stored_file(Bucket(settings.storage_url), job_id, LOG_FILE)
+        return (stored or b"")[-size:].decode("utf-8", "replace")
     with path.open("rb") as file:
         file.seek(max(0, path.stat().st_size - size))
         return file.read(size).decode("utf-8", "replace")

@@ -10,7 +10,6 @@ from service.db.queries import get_job, list_jobs
 from service.db.records import JobRecord, Page
 from service.jobs.kinds import TRAINING_KINDS, require_kind
 from service.routes.lifecycle import DryRun, IdempotencyKey, ListFilters, Validated, lifecycle_router, submit_body
-from trainer.artifacts import ArtifactStore
 
 router = APIRouter(prefix="/v1/training-jobs", tags=["training jobs"], dependencies=[needs("read", changes="train")])
 
@@ -35,7 +34,7 @@ def post_training_job(
         from trainer.dry_run import check
 
         recipe = request.app.state.parse_recipe(content)
-        report = check.dry_run(recipe, ArtifactStore(request.app.state.settings.artifact_dir))
+        report = check.dry_run(recipe, request.app.state.settings.open_artifacts())
         return Planned(**answer.model_dump(), report=report.model_dump(mode="json"))
     with request.app.state.sessions() as session:
         return get_job(session, answer)
