@@ -222,14 +222,13 @@ class _Facts:
 
     def of(self, job: Job) -> dict[str, Any]:
         """The fields of a JobRecord."""
-        position = self._positions.get(job.id)
         return {
             "id": job.id,
             "kind": job.kind,
             "name": job.name,
             "status": job.status,
-            "queue_position": position,
-            "waiting_reason": self._waiting.reason(job, position) if self._waiting and position else None,
+            "queue_position": self._positions.get(job.id),
+            "waiting_reason": self._waiting.reason(job) if self._waiting and job.status == "queued" else None,
             "cancel_requested": job.cancel_requested_at is not None,
             "progress": None if job.progress is None else Progress.model_validate(job.progress),
             "attempts": job.attempts,

@@ -55,7 +55,7 @@ class JobRecord(_Record):
     queue_position: int | None
     """1 is next; None unless queued."""
     waiting_reason: str | None = None
-    """Why a queued job does not run yet, where there is more to say than its position."""
+    """What a queued job waits for; None if it is only for its turn."""
     cancel_requested: bool
     progress: Progress | None
     attempts: int

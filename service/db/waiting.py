@@ -22,11 +22,11 @@ class Waiting:
         reasons = [never(need, machine) for machine in self._machines.values()]
         return reasons[0] if reasons and all(reasons) else None
 
-    def reason(self, job: Job, position: int) -> str | None:
-        """Why a queued job does not run yet; None if it is about to start."""
+    def reason(self, job: Job) -> str | None:
+        """What a queued job waits for; None if it is only for its turn."""
         need = Need.of(job.recipe.get("launch", {}), job.memory_bytes)
         if not self._machines:
-            return "no server that carries out jobs was heard of lately"
+            return "no server carries out jobs at present"
         if reason := self.refusal(need):
             return f"no server can carry it out: {reason}"
         reasons = [
@@ -34,9 +34,7 @@ class Waiting:
             for owner, machine in self._machines.items()
             if never(need, machine) is None
         ]
-        if all(reasons):
-            return reasons[0]
-        return None if position == 1 else f"{position - 1} in front of it"
+        return reasons[0] if all(reasons) else None
 
 
 def _taken(session: Session, machines: Mapping[str, Machine]) -> dict[str, Taken]:
