@@ -9,7 +9,7 @@ set -eu
 port=${ASSAY_PORT:-8000}
 case ${1:-api} in
     api) shift $(($# > 0)); ASSAY_JOB_SLOTS=0 exec assay serve --host 0.0.0.0 --port "$port" "$@" ;;
-    worker) shift; exec assay serve --host 127.0.0.1 --port "$port" "$@" ;;
+    worker) shift; ASSAY_SCORES_ON_GPU=${ASSAY_SCORES_ON_GPU:-false} exec assay serve --host 127.0.0.1 --port "$port" "$@" ;;
     all) shift; exec assay serve --host 0.0.0.0 --port "$port" "$@" ;;
     migrate) exec assay db upgrade ;;
     *) exec assay "$@" ;;

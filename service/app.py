@@ -127,18 +127,22 @@ def create_app(
         tracing=state.tracing,
     )
     stage = state.tracing.stage if state.tracing else unnamed
-    state.scoring = ScoringService(ArtifactStore(settings.artifact_dir), opener, stage)
+    state.scoring = ScoringService(settings.open_artifacts(), opener, stage)
     state.owner = owner
     state.local_only = local_only
     state.keyring = Keyring(state.sessions)
     state.pinned = Pinned(state.scoring, settings.pinned)
-    state.dispatcher = Dispatcher(settings, state.sessions, executor or LocalExecutor(settings.artifact_dir))
+    state.dispatcher = Dispatcher(settings, state.sessions, executor or _executor(settings))
     _add_middleware(app, settings)
     add_problem_handlers(app)
     for router in ROUTERS:
         app.include_router(router)
     app.openapi = partial(describe, app)  # type: ignore[method-assign]
     return app
+
+
+def _executor(settings: Settings) -> Executor:
+    return LocalExecutor(settings.artifact_dir, storage_url=settings.storage_url)
 
 
 def _open_engine(
@@ -156,6 +160,7 @@ def _open_engine(
         max_waiting_pairs=settings.max_waiting_pairs,
         max_bytes=settings.model_memory_bytes,
         deterministic=settings.deterministic,
+        on_gpu=settings.scores_on_gpu,
     )
     metrics.watch_line(lambda: engine.waiting)
     return engine

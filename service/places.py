@@ -16,9 +16,6 @@ from trainer.artifacts import ArtifactStore, names_directory
 from trainer.errors import AssayError, Forbidden, InvalidInput
 from trainer.outside import Place, outside
 
-UPLOADS = "uploads"
-"""Below the runs' directory: rows that came in a request. Any recipe may name them."""
-
 _HUB_ID = re.compile(r"([\w.-]+/[\w.-]+)(@[0-9a-f]+)?")
 _FILES = (".jsonl", ".gz", ".parquet", ".json")
 """What the readers of rows take for a file, whatever else it looks like."""
@@ -30,8 +27,7 @@ class Places:
     """What recipes may name. ``expected`` are names that jobs under way will publish something under."""
 
     def __init__(self, settings: Settings, artifacts: ArtifactStore, expected: Collection[str] = ()) -> None:
-        uploads = settings.runs_dir / UPLOADS
-        self._roots = [root.expanduser().resolve() for root in (*settings.allowed_roots, uploads)]
+        self._roots = [root.expanduser().resolve() for root in (*settings.allowed_roots, settings.uploads_dir)]
         self._hub_ids = settings.allowed_hub_ids
         self._urls = settings.allowed_urls
         self._artifacts = artifacts

@@ -47,9 +47,12 @@ def open_engine(
     max_waiting_pairs: int = 8192,
     max_bytes: int | None = None,
     deterministic: bool = False,
+    on_gpu: bool = True,
 ) -> "ScoringEngine":
-    """The scoring engine over ``artifacts``, silent about the loading of weights."""
+    """The scoring engine over ``artifacts``, on the first GPU if there is one and it may; silent about the loading of
+    weights."""
     with heavy_imports():
+        import torch
         from transformers.utils import logging as transformers_logging
 
         from evaluation.engine.scoring import ScoringEngine
@@ -57,6 +60,7 @@ def open_engine(
     transformers_logging.disable_progress_bar()
     return ScoringEngine(
         artifacts,
+        None if on_gpu else torch.device("cpu"),
         resolve_alias=resolve_alias,
         meter=meter,
         max_waiting_pairs=max_waiting_pairs,

@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+import os
 import socket
 import sys
 from types import FrameType
@@ -24,6 +25,9 @@ def run_server(settings: Settings, *, insecure: bool = False) -> None:
     Beyond this machine it serves only where a key exists, or where ``insecure`` says that nobody needs one.
     Raises InvalidInput where the address cannot be used, WrongSchema for a database at another migration.
     """
+    os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")  # as the driver's tool counts, whoever counts
+    if settings.gpus:
+        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(gpu.name for gpu in settings.gpus)
     with _listen(settings.host, settings.port) as listener:
         with open_database(settings) as engine, sessions(engine)() as session:  # before the address is announced
             keys_exist = any_key(session)

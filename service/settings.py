@@ -6,11 +6,20 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BeforeValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from service.slots import Gpu
+from trainer.artifacts import ArtifactStore
 from trainer.errors import InvalidInput
+from trainer.shared_artifacts import open_artifacts
 
 
 def _words(value: object) -> object:
     return [word.strip() for word in value.split(",") if word.strip()] if isinstance(value, str) else value
+
+
+def _gpus(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    return () if value.strip() == "none" else tuple(Gpu.parse(word) for word in value.split(","))
 
 
 _Word = TypeVar("_Word")
@@ -28,6 +37,10 @@ class Settings(BaseSettings):
 
     artifact_dir: Path = Path("artifacts")
     """Root of the published artifacts."""
+
+    storage_url: str | None = None
+    """Object storage that machines share (``s3://BUCKET/PREFIX``, ``gs://`` or ``file://``): artifacts are published
+    there, run directories kept there, and the directories here hold copies."""
 
     runs_dir: Path = Path("runs")
     """Where each job keeps its run directory, named after its id."""
@@ -54,7 +67,24 @@ class Settings(BaseSettings):
     """Pairs that wait for their scores, beyond which requests are answered with 503."""
 
     job_slots: int = Field(1, ge=0, le=256)
-    """Jobs this server runs at once; 0 makes it a server that only accepts and shows them."""
+    """Jobs without a GPU that this server runs at once, beside those on its GPUs; 0 makes it a server that only accepts
+    and shows jobs."""
+
+    gpus: Annotated[tuple[Gpu, ...] | None, NoDecode, BeforeValidator(_gpus)] = None
+    """GPUs that this server and its jobs may use, with their memory: ``0:80GiB,1:80GiB``, or ``none``; what the driver
+    shows unless set. Jobs on others than NVIDIA's need it."""
+
+    scores_on_gpu: bool = True
+    """Answer requests on the first GPU, where there is one, which is then no job's."""
+
+    share_gpu: bool = False
+    """Let jobs have the GPU that answers requests too."""
+
+    memory_bytes: int | None = Field(None, ge=1)
+    """Memory for jobs without a GPU, together; the machine's or container's unless set."""
+
+    check_memory: bool = True
+    """Estimate the memory of a job when it is submitted: what no server has is refused, what is taken waited for."""
 
     max_queued_jobs: int = Field(1000, ge=1)
     """Waiting jobs beyond which submissions are answered with 503."""
@@ -119,6 +149,15 @@ class Settings(BaseSettings):
 
     compat_scorer: str | None = Field(None, max_length=300, pattern=r"^[!-~]+$")
     """Scorer behind the routes of other servers' formats where a request names none."""
+
+    @property
+    def uploads_dir(self) -> Path:
+        """Rows that came in requests. Any recipe may name them."""
+        return self.runs_dir / "uploads"
+
+    def open_artifacts(self) -> ArtifactStore:
+        """The artifacts, wherever they are. Raises InvalidInput where the directory holds others than the storage."""
+        return open_artifacts(self.artifact_dir, self.storage_url)
 
 
 def load_settings(**overrides: Any) -> Settings:  # noqa: ANN401 - as wide as the fields are

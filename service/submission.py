@@ -7,8 +7,7 @@ from starlette.datastructures import State
 from service.db.queries import find_job, names_under_way
 from service.db.session import writing
 from service.jobs import cancel, resume, submit
-from service.jobs.kinds import require_kind
-from trainer.artifacts import ArtifactStore
+from service.jobs.kinds import estimate_memory, require_kind
 from trainer.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -31,12 +30,13 @@ def planned(state: State, recipe: Recipe) -> "DryRun":
     """What a training recipe would do: its rows are read, its steps and memory worked out, nothing is trained."""
     from trainer.dry_run import check
 
-    return check.dry_run(recipe, ArtifactStore(state.settings.artifact_dir))
+    return check.dry_run(recipe, state.settings.open_artifacts())
 
 
 def queue(state: State, recipe: Recipe, idempotency_key: str | None = None) -> str:
     """The id of the recipe's new job. Raises as ``jobs.submit``."""
-    job_id = submit(state.sessions, recipe, state.settings, idempotency_key=idempotency_key)
+    memory = estimate_memory(recipe, state.scoring.artifacts) if state.settings.check_memory else None
+    job_id = submit(state.sessions, recipe, state.settings, idempotency_key=idempotency_key, memory_bytes=memory)
     state.dispatcher.wake()
     return job_id
 

@@ -1,8 +1,12 @@
 """Real reward models, far too small to know anything, published where a server finds them."""
 
+import importlib.util
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from functools import partial
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -146,3 +150,26 @@ def client_of() -> Iterator[Callable[[ArtifactStore], TestClient]]:
             return stack.enter_context(TestClient(app))
 
         yield open_client
+
+
+@pytest.fixture(scope="session")
+def object_store() -> ModuleType:
+    """tests/object_store.py"""
+    spec = importlib.util.spec_from_file_location("object_store", Path(__file__).with_name("object_store.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def s3(object_store: ModuleType) -> Iterator[str]:
+    """The address of a real S3-compatible server, which this process and its children find by their environment."""
+    for package in ("s3fs", "moto", "flask_cors"):
+        pytest.importorskip(package)
+    with pytest.MonkeyPatch.context() as patch, object_store.run_s3() as address:
+        for name, value in object_store.environment(address).items():
+            patch.setenv(name, value)
+        yield address

@@ -7,7 +7,6 @@ from typing import Any
 
 from rich.console import Console
 
-from trainer.artifacts import ArtifactStore
 from trainer.dry_run.check import dry_run
 from trainer.dry_run.table import print_dry_run
 from trainer.errors import AssayError, InvalidInput, Stopped
@@ -16,6 +15,7 @@ from trainer.processes import is_first, leave
 from trainer.recipe import apply_overrides, read_recipe
 from trainer.recipes import parse_recipe
 from trainer.run import run_recipe
+from trainer.shared_artifacts import open_artifacts
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -25,16 +25,18 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("overrides", nargs="*", metavar="dotted.key=value")
     parser.add_argument("--run-dir", type=Path, help="default: runs/NAME; run again to continue")
     parser.add_argument("--artifact-dir", type=Path, default=Path("artifacts"))
+    parser.add_argument("--storage-url", help="object storage (s3://...) of which the artifact directory holds copies")
     parser.add_argument("--dry-run", action="store_true", help="check data, steps and memory per GPU; write nothing")
     options = parser.parse_intermixed_args(arguments)
     try:
         recipe = parse_recipe(apply_overrides(read_recipe(options.recipe), options.overrides))
+        artifacts = open_artifacts(options.artifact_dir, options.storage_url)
         if options.dry_run:
-            print_dry_run(dry_run(recipe, ArtifactStore(options.artifact_dir)), Console(highlight=False, markup=False))
+            print_dry_run(dry_run(recipe, artifacts), Console(highlight=False, markup=False))
             return 0
         directory = options.run_dir or Path("runs") / recipe.name.replace("/", "-")
         launch_together(recipe.launch, "trainer", sys.argv[1:] if arguments is None else arguments)
-        result = run_recipe(recipe, directory, ArtifactStore(options.artifact_dir))
+        result = run_recipe(recipe, directory, artifacts)
     except Stopped as stop:
         return _say(stop, 3)
     except InvalidInput as error:

@@ -7,12 +7,11 @@ staging directory on the same disk, flushes it, writes the manifest last and ren
 import hashlib
 import json
 import re
-import shutil
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
@@ -21,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from trainer.errors import BrokenArtifact, Conflict, InvalidInput, NotFound
 from trainer.files import storage_errors, sync_directory, sync_tree
+from trainer.staging import staged
 
 ArtifactKind = Literal["policy", "reward_model", "discriminator"]
 Contrast = Literal["prompts", "responses"]
@@ -94,14 +94,36 @@ class Manifest(_Stored):
     probes: list[Probe]
     files: dict[str, str]
     """Relative path to sha256, for every file but the manifest itself."""
+    size_bytes: int | None = None
+    """Of all these files together; None in manifests older than this field."""
 
 
 @dataclass(frozen=True)
 class Artifact:
     """A published artifact whose manifest was read; call ``verify`` before trusting its files."""
 
-    path: Path
+    directory: Path
     manifest: Manifest
+    digest: str
+    """sha256 of the manifest, which in turn holds the sha256 of every file."""
+    fetch: Callable[[], None] | None = field(default=None, compare=False, repr=False)
+    """Brings the files into ``directory``, for an artifact of which only the manifest may be here."""
+
+    fetch_one: Callable[[str], Path] | None = field(default=None, compare=False, repr=False)
+    """Brings one file, and says in which directory."""
+
+    def directory_with(self, relative: str) -> Path:
+        """A directory with this file, and perhaps without the others."""
+        if self.fetch_one is not None and not self.directory.is_dir():
+            return self.fetch_one(relative)
+        return self.path
+
+    @property
+    def path(self) -> Path:
+        """The directory with its files, which are fetched first where they are not here yet."""
+        if self.fetch is not None:
+            self.fetch()
+        return self.directory
 
     @property
     def name(self) -> str:
@@ -116,26 +138,23 @@ class Artifact:
         """``name@version``, which names this very artifact for ever."""
         return f"{self.name}@{self.version}"
 
-    @cached_property
-    def digest(self) -> str:
-        """sha256 of the manifest, which in turn holds the sha256 of every file."""
-        return hashlib.sha256((self.path / MANIFEST_FILE).read_bytes()).hexdigest()
-
     @property
     def size_bytes(self) -> int:
-        """Size of its files on disk."""
-        return sum(file.stat().st_size for file in _files(self.path))
+        """Size of its files; of those here where its manifest is too old to say."""
+        told = self.manifest.size_bytes
+        return sum(file.stat().st_size for file in _files(self.directory)) if told is None else told
 
     def as_parent(self, role: str) -> Parent:
         return Parent(role=role, name=self.name, version=self.version, digest=self.digest)
 
     def verify(self) -> None:
         """Check every file against the manifest; raises BrokenArtifact naming the first that differs."""
-        present = {str(file.relative_to(self.path)) for file in _files(self.path)}
+        path = self.path
+        present = {str(file.relative_to(path)) for file in _files(path)}
         for relative, expected in self.manifest.files.items():
             if relative not in present:
                 raise BrokenArtifact(f"{self.reference}: {relative} is missing; publish or import it again")
-            if _sha256(self.path / relative) != expected:
+            if sha256_of(path / relative) != expected:
                 raise BrokenArtifact(f"{self.reference}: {relative} was changed after publishing; import it again")
         if extra := present - self.manifest.files.keys():
             raise BrokenArtifact(f"{self.reference}: {min(extra)} is not in its manifest; remove it")
@@ -182,40 +201,42 @@ class ArtifactStore:
             for existing in self.versions(name):
                 if existing.manifest.job == contents.job:
                     return existing
-        staging = self.root / STAGING_DIRECTORY / uuid.uuid4().hex
-        with storage_errors(self.root):
-            staging.mkdir(parents=True)
-            try:
-                _write(write, staging)
-                _refuse_pickles(staging)
-                files = {str(file.relative_to(staging)): _sha256(file) for file in _files(staging)}
-                return self._rename_into_place(staging, name, contents, files)
-            finally:
-                shutil.rmtree(staging, ignore_errors=True)
+        with storage_errors(self.root), staged(self.root / STAGING_DIRECTORY) as staging:
+            _write(write, staging)
+            _refuse_pickles(staging)
+            files = {str(file.relative_to(staging)): sha256_of(file) for file in _files(staging)}
+            size = sum(file.stat().st_size for file in _files(staging))
+            while True:  # until no other process publishes the same number first
+                number = self._next_number(name)
+                manifest = Manifest(
+                    name=name,
+                    version=number,
+                    created_at=datetime.now(UTC),
+                    code_version=code_version(),
+                    files=files,
+                    size_bytes=size,
+                    **{name: getattr(contents, name) for name in Contents.__dataclass_fields__},
+                )
+                (staging / MANIFEST_FILE).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
+                sync_tree(staging)
+                if self._place(staging, manifest):
+                    return self._read(name, number)
 
-    def _rename_into_place(self, staging: Path, name: str, contents: Contents, files: dict[str, str]) -> Artifact:
-        while True:
-            number = max(self._version_numbers(name), default=0) + 1
-            manifest = Manifest(
-                name=name,
-                version=number,
-                created_at=datetime.now(UTC),
-                code_version=code_version(),
-                files=files,
-                **{name: getattr(contents, name) for name in Contents.__dataclass_fields__},
-            )
-            (staging / MANIFEST_FILE).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
-            sync_tree(staging)
-            target = self.root / name / str(number)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                staging.rename(target)
-            except OSError:
-                if target.exists():  # another process published this number first; take the next
-                    continue
-                raise
-            sync_directory(target.parent)
-            return Artifact(target, manifest)
+    def _next_number(self, name: str) -> int:
+        return max(self._version_numbers(name), default=0) + 1
+
+    def _place(self, staging: Path, manifest: Manifest) -> bool:
+        """Make a complete directory the version its manifest names; False where that number is taken."""
+        target = self._directory(manifest.name, manifest.version)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            staging.rename(target)
+        except OSError:
+            if target.exists():
+                return False
+            raise
+        sync_directory(target.parent)
+        return True
 
     def open(self, reference: str) -> Artifact:
         """The artifact ``NAME`` (its highest version) or ``NAME@VERSION``.
@@ -230,39 +251,41 @@ class ArtifactStore:
         if separator:
             if not re.fullmatch(r"[1-9]\d{0,8}", number):
                 raise InvalidInput(f"artifact {reference!r}: a version is a positive number, as in {name}@1")
-            path = self.root / name / number
-            if not path.is_dir():
+            if not self._has(name, int(number)):
                 raise NotFound(f"no artifact {reference}; `assay artifacts list` shows what exists")
-            return read_artifact(path)
+            return self._read(name, int(number))
         versions = self._version_numbers(name)
         if not versions:
             raise NotFound(f"no artifact {reference}; `assay artifacts list` shows what exists")
-        return read_artifact(self.root / name / str(max(versions)))
+        return self._read(name, max(versions))
+
+    def bring(self, artifact: Artifact) -> None:
+        """Have the files of an artifact and of those it was made with here, so that opening them does not wait."""
 
     def versions(self, name: str) -> list[Artifact]:
         """All readable versions of ``name``, oldest first."""
         artifacts = []
         for number in sorted(self._version_numbers(name)):
             try:
-                artifacts.append(read_artifact(self.root / name / str(number)))
-            except BrokenArtifact:  # `verify` and `open` report it; it must not block a new version
+                artifacts.append(self._read(name, number))
+            except (BrokenArtifact, NotFound):  # `open` reports it; it must not block a new version
                 continue
         return artifacts
 
     def unreadable(self) -> list[BrokenArtifact]:
         """What is wrong with every version whose manifest cannot be read; `versions` and `all` leave those out."""
         broken = []
-        for name in self._names():
+        for name in self.names():
             for number in sorted(self._version_numbers(name)):
                 try:
-                    read_artifact(self.root / name / str(number))
+                    self._read(name, number)
                 except BrokenArtifact as error:
                     broken.append(error)
         return broken
 
     def all(self) -> list[Artifact]:
         """Every readable artifact, by name and version."""
-        return [artifact for name in self._names() for artifact in self.versions(name)]
+        return [artifact for name in self.names() for artifact in self.versions(name)]
 
     def delete(self, reference: str) -> None:
         """Remove one version for good. Raises InvalidInput without a version, Conflict while others descend from it."""
@@ -274,11 +297,20 @@ class ArtifactStore:
                 (parent.name, parent.version) == (artifact.name, artifact.version) for parent in other.manifest.parents
             ):
                 raise Conflict(f"{reference} is a parent of {other.reference}; delete that first")
-        with storage_errors(self.root):
-            grave = self.root / STAGING_DIRECTORY / uuid.uuid4().hex
-            grave.parent.mkdir(parents=True, exist_ok=True)
-            artifact.path.rename(grave)
-            shutil.rmtree(grave)
+        self._remove(artifact)
+
+    def _remove(self, artifact: Artifact) -> None:
+        with storage_errors(self.root), staged(self.root / STAGING_DIRECTORY) as grave:
+            artifact.directory.rename(grave)
+
+    def _directory(self, name: str, number: int) -> Path:
+        return self.root / name / str(number)
+
+    def _has(self, name: str, number: int) -> bool:
+        return self._directory(name, number).is_dir()
+
+    def _read(self, name: str, number: int) -> Artifact:
+        return read_artifact(self._directory(name, number))
 
     def _version_numbers(self, name: str) -> list[int]:
         directory = self.root / name
@@ -286,13 +318,14 @@ class ArtifactStore:
             return []
         return [int(child.name) for child in directory.iterdir() if child.is_dir() and child.name.isdigit()]
 
-    def _names(self) -> list[str]:
+    def names(self) -> list[str]:
+        """Every name something is published under, sorted."""
         if not self.root.is_dir():
             return []
         found = set()
         for manifest in self.root.glob(f"*/**/{MANIFEST_FILE}"):
             relative = manifest.parent.relative_to(self.root)
-            if relative.parts[0] != STAGING_DIRECTORY and relative.name.isdigit():
+            if not relative.parts[0].startswith(".") and relative.name.isdigit():
                 found.add(str(relative.parent))
         return sorted(found)
 
@@ -314,7 +347,8 @@ def _read(path: Path, state: tuple[int, int, int]) -> Artifact:
     """The artifact in ``path``; ``state`` differs where its manifest was put in the place of another."""
     file = path / MANIFEST_FILE
     try:
-        return Artifact(path, Manifest.model_validate(json.loads(file.read_bytes())))
+        content = file.read_bytes()
+        return Artifact(path, Manifest.model_validate(json.loads(content)), hashlib.sha256(content).hexdigest())
     except (ValidationError, ValueError) as error:
         first = str(error).splitlines()[0]
         raise BrokenArtifact(f"{file} is not a manifest of this format ({first}); import the artifact again") from error
@@ -333,7 +367,8 @@ def _files(path: Path) -> Iterator[Path]:
     return (file for file in sorted(path.rglob("*")) if file.is_file() and file.name != MANIFEST_FILE)
 
 
-def _sha256(file: Path) -> str:
+def sha256_of(file: Path) -> str:
+    """Of a file's content, in hexadecimal digits."""
     with file.open("rb") as content:
         return hashlib.file_digest(content, "sha256").hexdigest()
 

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from trainer.files import storage_errors, sync_directory, sync_tree
+from trainer.staging import CHECKPOINT_STAGING
 
 STATE_FILE = "state.pt"
 KEPT = 2
@@ -22,7 +23,7 @@ class Checkpoints:
         """Write ``state`` as the checkpoint of ``step``. Raises StorageFailure and keeps the previous one."""
         with storage_errors(self.directory):
             self.directory.mkdir(parents=True, exist_ok=True)
-            staging = self.directory / ".staging"
+            staging = self.directory.parent / CHECKPOINT_STAGING
             shutil.rmtree(staging, ignore_errors=True)
             try:
                 staging.mkdir()

@@ -17,7 +17,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -51,6 +51,13 @@ def read_events(directory: Path, after: int = 0) -> list[dict[str, Any]]:
     return events
 
 
+def last_sequence(directory: Path) -> int:
+    """Number of the last event of a run directory, 0 before the first; cuts off what a kill left of a line."""
+    path = directory / EVENTS_FILE
+    lines = drop_torn_line(path).splitlines() if path.exists() else []
+    return int(json.loads(lines[-1])["sequence"]) if lines else 0
+
+
 class Tracker(Protocol):
     """An experiment tracker that has been started."""
 
@@ -79,6 +86,8 @@ class Reporter:
         self._quiet = quiet or not recording
         self._recording = recording
         self.trackers: Sequence[Tracker] = ()
+        self.pulse: Callable[[], None] | None = None
+        """Called between two steps by the thread that works, whenever it tells how far it is."""
         self._part = ""
         self._console = Console(file=stream or sys.stderr, highlight=False)
         self._bar: Progress | None = None
@@ -90,7 +99,7 @@ class Reporter:
         self._previous_handlers: dict[int, Any] = {}
         with storage_errors(directory):
             directory.mkdir(parents=True, exist_ok=True)
-            self._sequence = self._last_sequence() if recording else 0
+            self._sequence = last_sequence(directory) if recording else 0
             self._events = (directory / EVENTS_FILE).open("a", encoding="utf-8")
 
     def __enter__(self) -> Self:
@@ -169,6 +178,8 @@ class Reporter:
             (self.directory / HEARTBEAT_FILE).touch()
             self.event("progress", stage=stage, done=done, total=total, unit=unit, rate=rate, eta_seconds=eta)
         self._show(stage, done, total, unit, note, rate, now)
+        if self.pulse is not None:
+            self.pulse()
 
     def stop_requested(self) -> bool:
         """Whether somebody asked this run to stop, by signal or by a ``stop`` file in its directory."""
@@ -183,11 +194,6 @@ class Reporter:
         if self._stop.is_set():  # asked twice: the impatient get their way, checkpoints are atomic
             raise KeyboardInterrupt
         self._stop.set()
-
-    def _last_sequence(self) -> int:
-        path = self.directory / EVENTS_FILE
-        lines = drop_torn_line(path).splitlines() if path.exists() else []
-        return int(json.loads(lines[-1])["sequence"]) if lines else 0
 
     def _say(self, text: str) -> None:
         if not self._quiet:

@@ -9,7 +9,7 @@ import sys
 import traceback
 import uuid
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from trainer.errors import AssayError, Conflict, Stopped, StorageFailure
 from trainer.files import write_atomically
 from trainer.recipe import Recipe, Run
 from trainer.reporting import STOP_FILE, Reporter, read_events
+from trainer.run_mirror import RunMirror, mirror_of
 from trainer.trackers import start_trackers
 
 RECIPE_FILE = "recipe.json"
@@ -36,17 +37,22 @@ def run_recipe(
     *,
     run_id: str | None = None,
     quiet: bool = False,
+    mirror: RunMirror | None = None,
 ) -> dict[str, Any]:
     """Run ``recipe`` in ``directory``, continuing from its checkpoints if it has run there before.
 
     ``run_id`` identifies the run for ever; by itself the directory makes one up and keeps it, for another directory
-    of that name may have published before. Returns the recipe's summary. Raises what the recipe raised, after
+    of that name may have published before. With a ``mirror`` the run goes on from what that has, where it has more, and
+    stores its directory there while it works. Returns the recipe's summary. Raises what the recipe raised, after
     recording it; Conflict if the directory belongs to another recipe. A directory whose run succeeded returns its
     stored summary without working again. Of several processes that run it together the first records what happens.
     """
     from trainer.processes import is_first, this_process
 
     with this_process().main_process_first():
+        mirror = mirror if is_first() else None
+        if mirror is not None:
+            mirror.restore()
         previous = read_result(directory)
         _claim(recipe, directory)
         run_id = run_id or _identity(directory)
@@ -56,8 +62,14 @@ def run_recipe(
         if is_first():
             (directory / RESULT_FILE).unlink(missing_ok=True)
             (directory / STOP_FILE).unlink(missing_ok=True)
+            if mirror is not None:
+                mirror.start()
     _prepare_libraries(recipe.launch.threads)
-    with Reporter(directory, title=recipe.name, quiet=quiet, recording=is_first()) as reporter:
+    with (
+        nullcontext() if mirror is None else closing(mirror),
+        Reporter(directory, title=recipe.name, quiet=quiet, recording=is_first()) as reporter,
+    ):
+        reporter.pulse = None if mirror is None else mirror.pulse
         attempt = 1 + sum(event["type"] == "started" for event in read_events(directory))
         reporter.event("started", attempt=attempt)
         run = Run(run_id, directory, artifacts, reporter)
@@ -103,7 +115,7 @@ def run_as_child(recipe: Recipe, directory: Path, artifacts: ArtifactStore) -> i
     Returns the process's exit status.
     """
     try:
-        run_recipe(recipe, directory, artifacts, run_id=directory.name)
+        run_recipe(recipe, directory, artifacts, run_id=directory.name, mirror=mirror_of(artifacts, directory))
     except Stopped:
         return 3
     except StorageFailure as error:

@@ -208,7 +208,11 @@ class ScoringEngine:
         return self._store.open(aliased), name.reference
 
     def _loaded(self, artifact: Artifact) -> LoadedModel:
-        return self._models.find(artifact) or self._owner.call(lambda: self._models.load(artifact))
+        found = self._models.find(artifact)
+        if found is None:
+            self._store.bring(artifact)  # on the caller's thread: the device does not wait for downloads
+            found = self._owner.call(lambda: self._models.load(artifact))
+        return found
 
 
 def outcome(future: Future[Scored]) -> Scored | AssayError:

@@ -5,12 +5,13 @@ from typing import Annotated, Literal
 
 import typer
 
-from service.cli.options import ArtifactDir, AsJson, DatabaseUrl
+from service.cli.options import ArtifactDir, AsJson, DatabaseUrl, StorageUrl
 from service.cli.printing import note, print_json, print_table, say
 from service.settings import load_settings
 from service.wording import ago, size
 from trainer.artifacts import Artifact, ArtifactKind, ArtifactStore, check_name
 from trainer.errors import BrokenArtifact, InvalidInput
+from trainer.shared_artifacts import share
 
 Reference = Annotated[str, typer.Argument(metavar="NAME[@VERSION]", help="The highest version unless said.")]
 
@@ -24,6 +25,7 @@ def make_family() -> typer.Typer:
     family.command("import")(import_model)
     family.command()(delete)
     family.command()(alias)
+    family.command("share")(share_artifacts)
     return family
 
 
@@ -124,7 +126,7 @@ def delete(
 
     settings = load_settings(artifact_dir=artifact_dir, database_url=database_url)
     with open_database(settings) as engine:
-        delete_version(ArtifactStore(settings.artifact_dir), sessions(engine), reference)
+        delete_version(settings.open_artifacts(), sessions(engine), reference)
     say(f"{reference} is deleted")
 
 
@@ -150,7 +152,7 @@ def alias(
         make_session = sessions(engine)
         if aliased is not None and version is not None:
             name, label = aliases.split_alias(aliased)
-            artifact = ArtifactStore(settings.artifact_dir).open(f"{name}@{version}")
+            artifact = settings.open_artifacts().open(f"{name}@{version}")
             artifact.verify()
             found = [aliases.point(make_session, artifact, label)]
         elif aliased is not None:
@@ -167,8 +169,19 @@ def alias(
         say(f"{record.name}@{record.alias} means {record.reference} since {ago(record.updated_at)}")
 
 
+def share_artifacts(storage_url: StorageUrl = None, artifact_dir: ArtifactDir = None) -> None:
+    """Send what is published in the directory to object storage; from then on the directory holds copies."""
+    if storage_url is None:
+        raise InvalidInput("write --storage-url URL, or set ASSAY_STORAGE_URL")
+    root = load_settings(artifact_dir=artifact_dir).artifact_dir
+    sent = share(root, storage_url)
+    for reference in sent:
+        say(reference)
+    note(f"{len(sent)} sent to {storage_url}; servers and commands find them with ASSAY_STORAGE_URL={storage_url}")
+
+
 def _store(artifact_dir: Path | None) -> ArtifactStore:
-    return ArtifactStore(load_settings(artifact_dir=artifact_dir).artifact_dir)
+    return load_settings(artifact_dir=artifact_dir).open_artifacts()
 
 
 def _problem(artifact: Artifact) -> str | None:

@@ -114,7 +114,8 @@ def _tell(job: JobRecord, as_json: bool) -> None:
 def _state(job: JobRecord) -> str:
     """Status with what there is to add in few words."""
     if job.status == "queued" and job.queue_position is not None:
-        return f"queued, {job.queue_position} in line"
+        reason = f": {job.waiting_reason}" if job.waiting_reason else ""
+        return f"queued, {job.queue_position} in line{reason}"
     if job.status == "running" and job.cancel_requested:
         return "running, stopping"
     if job.status == "running" and job.progress is not None:

@@ -113,12 +113,11 @@ def _run(content: dict[str, Any], settings: Settings) -> dict[str, Any]:
 
 
 def _dry_run(content: dict[str, Any], settings: Settings, as_json: bool) -> None:
-    from trainer.artifacts import ArtifactStore
     from trainer.dry_run.check import dry_run
     from trainer.dry_run.table import print_dry_run
     from trainer.recipes import parse_recipe
 
-    report = dry_run(parse_recipe(content), ArtifactStore(settings.artifact_dir))
+    report = dry_run(parse_recipe(content), settings.open_artifacts())
     if as_json:
         print_json(report)
     else:

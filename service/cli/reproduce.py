@@ -13,7 +13,6 @@ import typer
 from service.cli.options import ArtifactDir, AsJson, DatabaseUrl
 from service.cli.printing import print_json, say
 from service.settings import Settings, load_settings
-from trainer.artifacts import ArtifactStore
 from trainer.errors import InvalidInput
 from trainer.files import write_atomically
 
@@ -81,7 +80,7 @@ def _reproduced(
     result = RESULTS[name]
     worlds = _worlds(result, scale, seeds, data, settings)
     if scale == "paper":
-        store = ArtifactStore(settings.artifact_dir)
+        store = settings.open_artifacts()
         lacking = [what for each in worlds for what in missing(steps(result, each), data, store)]
         if lacking:
             raise InvalidInput(
@@ -127,7 +126,7 @@ def _plan(result: "Result", worlds: "Sequence[World]", data: Path, settings: Set
     from evaluation.reproduction.plan import plan
     from evaluation.reproduction.result import steps
 
-    return plan(steps(result, worlds), data, ArtifactStore(settings.artifact_dir))
+    return plan(steps(result, worlds), data, settings.open_artifacts())
 
 
 def _print_plan(

@@ -98,9 +98,8 @@ def local_engine(artifact_dir: Path | None) -> Iterator[Ask]:
     """Score with the artifacts of a directory."""
     from service.scoring import answer, open_engine, queue_request
     from service.settings import load_settings
-    from trainer.artifacts import ArtifactStore
 
-    with open_engine(ArtifactStore(load_settings(artifact_dir=artifact_dir).artifact_dir)) as engine:
+    with open_engine(load_settings(artifact_dir=artifact_dir).open_artifacts()) as engine:
         yield lambda request: answer(queue_request(engine, request))
 
 

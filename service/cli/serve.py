@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from service.cli.options import ArtifactDir, DatabaseUrl
+from service.cli.options import ArtifactDir, DatabaseUrl, StorageUrl
 
 
 def serve(
@@ -12,6 +12,7 @@ def serve(
     port: Annotated[int | None, typer.Option(help="Port; 0 takes a free one. [default: 8000]")] = None,
     database_url: DatabaseUrl = None,
     artifact_dir: ArtifactDir = None,
+    storage_url: StorageUrl = None,
     executor: Annotated[Literal["local", "ray"] | None, typer.Option(help="What carries out jobs.")] = None,
     log_format: Annotated[
         Literal["text", "json"] | None,
@@ -30,6 +31,7 @@ def serve(
         port=port,
         database_url=database_url,
         artifact_dir=artifact_dir,
+        storage_url=storage_url,
         executor=executor,
         log_format=log_format,
     )

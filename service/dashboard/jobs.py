@@ -75,7 +75,7 @@ def job(request: Request, job_id: str) -> Response:
             taken=seconds_taken(record),
             metrics=rows,
             figures=training_figures(session, job_id) if rows else [],
-            log=_lines(log_tail(state.settings.runs_dir / record.id, _LOG_BYTES)),
+            log=_lines(log_tail(state.settings, record.id, _LOG_BYTES)),
             trains=record.kind in TRAINING_KINDS,
             repeatable=record.kind in (*TRAINING_KINDS, *STRESS_KINDS),
             may_train=may(request, "train"),

@@ -24,6 +24,7 @@ from service.db.records import (
     StressTestRecord,
 )
 from service.db.tables import ArtifactRow, Correlation, Job, JobEvent, JobMetric, StressTest
+from service.db.waiting import Waiting
 from trainer.errors import InvalidInput, NotFound
 
 
@@ -221,6 +222,7 @@ class _Facts:
         self._positions: dict[str, int] = (
             dict(session.execute(select(waiting).where(waiting.c.id.in_(queued))).all()) if queued else {}
         )
+        self._waiting = Waiting(session) if queued else None
 
     def of(self, job: Job) -> dict[str, Any]:
         """The fields of a JobRecord."""
@@ -230,6 +232,7 @@ class _Facts:
             "name": job.name,
             "status": job.status,
             "queue_position": self._positions.get(job.id),
+            "waiting_reason": self._waiting.reason(job) if self._waiting and job.status == "queued" else None,
             "cancel_requested": job.cancel_requested_at is not None,
             "progress": None if job.progress is None else Progress.model_validate(job.progress),
             "attempts": job.attempts,

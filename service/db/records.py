@@ -54,6 +54,8 @@ class JobRecord(_Record):
     status: JobStatus
     queue_position: int | None
     """1 is next; None unless queued."""
+    waiting_reason: str | None = None
+    """What a queued job waits for; None if it is only for its turn."""
     cancel_requested: bool
     progress: Progress | None
     attempts: int

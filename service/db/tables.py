@@ -80,6 +80,8 @@ class Job(Table):
     process: Mapped[dict[str, Any] | None]
     """What the executor needs to find the process again."""
     cancel_requested_at: Mapped[datetime | None]
+    memory_bytes: Mapped[int | None]
+    """That each of its processes is estimated to need."""
 
     events_seen: Mapped[int] = mapped_column(default=0)
     """Sequence number of the last event stored."""
@@ -101,6 +103,17 @@ class Job(Table):
         Index(None, "created_at", "id"),
         Index(None, "recipe_digest"),
     )
+
+
+class Worker(Table):
+    """A server that carries out jobs, and when it last said so."""
+
+    __tablename__ = "workers"
+
+    owner: Mapped[str] = mapped_column(primary_key=True)
+    """As in ``jobs.lease_owner``."""
+    machine: Mapped[dict[str, Any]]
+    seen_at: Mapped[datetime]
 
 
 class JobEvent(Table):

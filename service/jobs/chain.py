@@ -67,6 +67,8 @@ class Recorded:
         write_atomically(file, recipe.model_dump_json(indent=2) + "\n")
         command = [sys.executable, "-m", "trainer", str(file), "--run-dir", str(directory)]
         command += ["--artifact-dir", str(self.settings.artifact_dir)]
+        if self.settings.storage_url is not None:
+            command += ["--storage-url", self.settings.storage_url]
         # its progress is said on standard error; standard output is for what was asked for
         ended = subprocess.run(command, stdout=subprocess.DEVNULL, check=False)
         if ended.returncode:

@@ -7,9 +7,12 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from service.db.tables import Job, JobEvent
-from trainer.files import drop_torn_line, write_atomically
-from trainer.reporting import EVENTS_FILE
+from service.settings import Settings
+from trainer.files import write_atomically
+from trainer.object_storage import Bucket
+from trainer.reporting import EVENTS_FILE, last_sequence
 from trainer.run import LOG_FILE, RECIPE_FILE, RESULT_FILE
+from trainer.run_mirror import stored_file
 
 
 def prepare(session: Session, job: Job, directory: Path) -> None:
@@ -21,25 +24,20 @@ def prepare(session: Session, job: Job, directory: Path) -> None:
     if not (directory / RECIPE_FILE).exists():  # submitted to, or begun on, a machine with another disk
         write_atomically(directory / RECIPE_FILE, json.dumps(job.recipe, indent=2) + "\n")
     (directory / RESULT_FILE).unlink(missing_ok=True)
-    if _last_sequence(directory) < job.events_seen:
+    if last_sequence(directory) < job.events_seen:
         # numbered from 1 again, the new events would pass for ones already stored
         _restore_events(session, job, directory)
 
 
-def log_tail(directory: Path, size: int) -> str:
-    """The last ``size`` bytes of what the job's process wrote; empty where it wrote nothing yet."""
-    path = directory / LOG_FILE
+def log_tail(settings: Settings, job_id: str, size: int) -> str:
+    """The last ``size`` bytes of what the job's process wrote; of one on another machine, as they were stored last."""
+    path = settings.runs_dir / job_id / LOG_FILE
     if not path.is_file():
-        return ""
+        stored = None if settings.storage_url is None else stored_file(Bucket(settings.storage_url), job_id, LOG_FILE)
+        return (stored or b"")[-size:].decode("utf-8", "replace")
     with path.open("rb") as file:
         file.seek(max(0, path.stat().st_size - size))
         return file.read(size).decode("utf-8", "replace")
-
-
-def _last_sequence(directory: Path) -> int:
-    path = directory / EVENTS_FILE
-    lines = drop_torn_line(path).splitlines() if path.exists() else []
-    return int(json.loads(lines[-1])["sequence"]) if lines else 0
 
 
 def _restore_events(session: Session, job: Job, directory: Path) -> None:

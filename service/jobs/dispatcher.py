@@ -6,22 +6,26 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import replace
+from typing import Any
 
-from sqlalchemy import select
 from sqlalchemy.orm import Session, sessionmaker
 
 from service.db.session import writing
 from service.db.tables import Job
+from service.db.workers import register, unregister
+from service.jobs.devices import gpus_at_work, machine_of
 from service.jobs.directory import prepare
 from service.jobs.executors import Executor, Process
-from service.jobs.leases import Lease, Silence, claim, owned, release, signs, take_over
+from service.jobs.leases import Lease, Silence, claim, owned, release, signs, take_over, waiting
+from service.jobs.leftovers import tidy
 from service.jobs.queue import end
 from service.jobs.retention import forget
 from service.jobs.strays import end_if_stray
 from service.jobs.watch import Watch
 from service.settings import Settings
-from trainer.artifacts import ArtifactStore
+from service.slots import Need, Taken, never, not_now, pick
 from trainer.errors import AssayError
 
 _LONGEST_PAUSE_SECONDS = 10.0
@@ -40,11 +44,14 @@ class Dispatcher:
         self._settings = settings
         self._make_session = make_session
         self._executor = executor
-        self._artifacts = ArtifactStore(settings.artifact_dir)
+        self._artifacts = settings.open_artifacts()
         self._lease = Lease(new_owner(), settings.lease_seconds)
         self._silence = Silence(self._lease)
         self._watched: dict[str, Watch] = {}
-        self._swept = self._forgot = float("-inf")
+        self._held: dict[str, tuple[Need, tuple[str, ...]]] = {}
+        """What each watched job has of the machine."""
+        self._machine = machine_of(settings)
+        self._swept = self._forgot = self._registered = float("-inf")
         self._wake = threading.Event()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="dispatcher", daemon=True)
@@ -76,7 +83,8 @@ class Dispatcher:
             outcomes = [self._guard(self._look, watch) for watch in list(self._watched.values())]
             if self._settings.job_slots:
                 outcomes += [
-                    self._guard(step) for step in (self._adopt, self._sweep, self._start_waiting, self._forget)
+                    self._guard(step)
+                    for step in (self._register, self._adopt, self._sweep, self._start_waiting, self._forget)
                 ]
             # what fails, such as a database that is away, is tried more and more rarely
             pause = self._settings.poll_seconds if all(outcomes) else min(2 * pause, _LONGEST_PAUSE_SECONDS)
@@ -95,7 +103,8 @@ class Dispatcher:
     def _look(self, watch: Watch) -> None:
         if watch.look():
             self._watched.pop(watch.job_id, None)
-            self._wake.set()  # a slot is free
+            self._held.pop(watch.job_id, None)
+            self._wake.set()  # what it had is free
 
     def _adopt(self) -> None:
         """Take over running jobs whose server is gone; whether their process still lives shows at the next look."""
@@ -109,7 +118,7 @@ class Dispatcher:
                     continue
                 if process.is_running():
                     job.process = process.record()
-            self._watch(job_id, process)
+            self._watch(job, process, process.record().get("gpus", ()))
 
     def _sweep(self) -> None:
         """Now and then end processes whose job another machine took over while this one was away."""
@@ -121,44 +130,72 @@ class Dispatcher:
         self._swept = time.monotonic()
 
     def _forget(self) -> None:
-        """Now and then delete what the settings no longer keep."""
+        """At the start and now and then delete what the settings no longer keep, and what nobody needs."""
         if time.monotonic() - self._forgot >= _SECONDS_BETWEEN_FORGETTING:
             forget(self._make_session, self._settings)
+            tidy(self._make_session, self._settings)
             self._forgot = time.monotonic()
 
     def _start_waiting(self) -> None:
-        while len(self._watched) < self._settings.job_slots and not self._stopping.is_set():
-            with self._make_session() as session:
-                if not session.scalars(select(Job.id).where(Job.status == "queued").limit(1)).first():
-                    return
+        tried: set[str] = set()
+        while not self._stopping.is_set() and (found := self._next(tried)) is not None:
+            job_id, gpus = found
+            tried.add(job_id)
             with writing(self._make_session) as session:
-                job = claim(session, self._lease)
-                if job is None:
-                    return
+                job = claim(session, self._lease, job_id)
+                if job is None:  # another server was faster
+                    continue
                 try:
                     prepare(session, job, self._settings.runs_dir / job.id)
                 except (AssayError, OSError, ValueError) as error:
                     _end_unstarted(job, error)
             if job.status == "running":
-                self._start(job)
+                self._start(job, gpus)
 
-    def _start(self, job: Job) -> None:
+    def _next(self, tried: Collection[str]) -> tuple[str, tuple[str, ...]] | None:
+        """The job to start now and the GPUs it gets, if there is one.
+
+        Jobs with and without GPUs stand in two lines. In each nobody passes one that waits for what this server has,
+        or large jobs would wait for ever.
+        """
+        taken = Taken.by((self._held[job_id] for job_id in self._watched), self._machine.gpus is not None)
+        blocked = set()
+        looked = False
+        with self._make_session() as session:
+            for job_id, need in waiting(session):
+                line = need.gpus > 0 and self._machine.gpus is not None
+                if line in blocked or job_id in tried or never(need, self._machine):
+                    continue
+                if line and not looked:  # another server's are not free, nor those of a job not taken over yet
+                    taken, looked = replace(taken, gpus=taken.gpus | gpus_at_work()), True
+                if not_now(need, self._machine, taken) is None:
+                    return job_id, pick(need, self._machine, taken)
+                blocked.add(line)
+                if len(blocked) == 2:
+                    break
+        return None
+
+    def _start(self, job: Job, gpus: tuple[str, ...]) -> None:
+        launch: dict[str, Any] = dict(job.recipe.get("launch", {}))
+        if self._machine.gpus or self._machine.withheld:
+            launch["gpus"] = gpus
         try:
-            process = self._executor.start(self._settings.runs_dir / job.id, job.recipe.get("launch", {}))
+            process = self._executor.start(self._settings.runs_dir / job.id, launch)
         except (AssayError, OSError) as error:
             with writing(self._make_session) as session:
                 if ours := owned(session, job.id, self._lease):
                     _end_unstarted(ours, error)
             return
-        self._watch(job.id, process)
+        self._watch(job, process, gpus)
         with writing(self._make_session) as session:
             if ours := owned(session, job.id, self._lease):
                 ours.process = process.record()
 
-    def _watch(self, job_id: str, process: Process) -> None:
-        self._watched[job_id] = Watch(
-            job_id,
-            self._settings.runs_dir / job_id,
+    def _watch(self, job: Job, process: Process, gpus: Iterable[str]) -> None:
+        self._held[job.id] = (Need.of(job.recipe.get("launch", {}), job.memory_bytes), tuple(gpus))
+        self._watched[job.id] = Watch(
+            job.id,
+            self._settings.runs_dir / job.id,
             process,
             make_session=self._make_session,
             lease=self._lease,
@@ -166,9 +203,17 @@ class Dispatcher:
             cancel_grace_seconds=self._settings.cancel_grace_seconds,
         )
 
+    def _register(self) -> None:
+        """Now and then say what there is for jobs here."""
+        if time.monotonic() - self._registered >= self._lease.seconds / 3:
+            with writing(self._make_session) as session:
+                register(session, self._lease.owner, self._machine)
+            self._registered = time.monotonic()
+
     def _release(self) -> None:
         with writing(self._make_session) as session:
             release(session, self._lease)
+            unregister(session, self._lease.owner)
 
 
 def _end_unstarted(job: Job, error: Exception) -> None:

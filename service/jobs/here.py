@@ -28,6 +28,7 @@ from trainer.artifacts import ArtifactStore
 from trainer.errors import AssayError, Conflict, InvalidInput, RunFailed, Stopped
 from trainer.recipe import Recipe
 from trainer.run import run_recipe
+from trainer.run_mirror import mirror_of
 
 
 def run_here(recipe: Recipe, settings: Settings, *, quiet: bool = False) -> dict[str, Any]:
@@ -44,13 +45,14 @@ def run_here(recipe: Recipe, settings: Settings, *, quiet: bool = False) -> dict
         )
     with open_database(settings) as engine:
         make_session = sessions(engine)
-        artifacts = ArtifactStore(settings.artifact_dir)
+        artifacts = settings.open_artifacts()
         lease = Lease(new_owner(), settings.lease_seconds)
         job_id, lock = _begin(recipe, settings, make_session, lease)
         directory = settings.runs_dir / job_id
         try:
             with _watched(job_id, directory, settings, make_session, lease, artifacts):
-                run_recipe(recipe, directory, artifacts, run_id=job_id, quiet=quiet)
+                mirror = mirror_of(artifacts, directory)
+                run_recipe(recipe, directory, artifacts, run_id=job_id, quiet=quiet, mirror=mirror)
         finally:
             os.close(lock)
         with make_session() as session:
@@ -62,7 +64,7 @@ def run_here(recipe: Recipe, settings: Settings, *, quiet: bool = False) -> dict
 
 def find_done(recipe: Recipe, settings: Settings) -> str | None:
     """Id of the newest job that has done this very work and whose artifacts are still there."""
-    artifacts = ArtifactStore(settings.artifact_dir)
+    artifacts = settings.open_artifacts()
     with open_database(settings) as engine, sessions(engine)() as session:
         for job in session.scalars(_same_work(recipe).where(Job.status == "succeeded")):
             rows = session.scalars(select(ArtifactRow).where(ArtifactRow.job == job.id))

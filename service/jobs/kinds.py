@@ -4,7 +4,8 @@ from collections.abc import Callable
 from typing import Any
 
 from service.imports import heavy_imports
-from trainer.errors import InvalidInput
+from trainer.artifacts import ArtifactStore
+from trainer.errors import AssayError, InvalidInput
 from trainer.recipe import Recipe
 
 TRAINING_KINDS = ("sft", "preference", "ganpo", "reward_model", "discriminator", "ppo", "gapo")
@@ -25,6 +26,18 @@ def parse_any_recipe(content: dict[str, Any]) -> Recipe:
         from evaluation.recipes import parse_recipe
 
     return parse_recipe(content)
+
+
+def estimate_memory(recipe: Recipe, artifacts: ArtifactStore) -> int | None:
+    """Bytes that each process of a training recipe needs; None of what nobody estimates, or cannot here and now."""
+    if not type(recipe).__module__.startswith("trainer."):
+        return None
+    from trainer.dry_run.check import memory_needed
+
+    try:
+        return memory_needed(recipe, artifacts)
+    except AssayError:  # the run will say it, should it still be so
+        return None
 
 
 def require_kind(content: dict[str, Any], kinds: tuple[str, ...]) -> None:

@@ -6,7 +6,7 @@ clocks differ nor a clock that jumps can make two owners believe that a job is t
 """
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -15,6 +15,7 @@ from sqlalchemy import CursorResult, func, select, update
 from sqlalchemy.orm import Session
 
 from service.db.tables import Job
+from service.slots import Need
 
 
 @dataclass(frozen=True)
@@ -71,11 +72,18 @@ class Silence:
         }
 
 
-def claim(session: Session, lease: Lease) -> Job | None:
-    """Take the job that has waited longest, if any waits."""
+def waiting(session: Session) -> Iterator[tuple[str, Need]]:
+    """Who waits, longest first, and for what."""
+    query = select(Job.id, Job.recipe["launch"], Job.memory_bytes).where(Job.status == "queued")
+    for job_id, launch, memory_bytes in session.execute(query.order_by(Job.created_at, Job.id)):
+        yield job_id, Need.of(launch or {}, memory_bytes)
+
+
+def claim(session: Session, lease: Lease, job_id: str | None = None) -> Job | None:
+    """Take a job that waits, the one that has waited longest unless said; None if it does no longer."""
     first = (
         select(Job.id)
-        .where(Job.status == "queued")
+        .where(Job.status == "queued", *([] if job_id is None else [Job.id == job_id]))
         .order_by(Job.created_at, Job.id)
         .limit(1)
         .with_for_update(skip_locked=True)  # PostgreSQL; SQLite has one writer at a time anyway

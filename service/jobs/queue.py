@@ -20,8 +20,10 @@ from service.db.queries import find_job
 from service.db.records import TERMINAL
 from service.db.session import writing
 from service.db.tables import Job
+from service.db.waiting import Waiting
 from service.jobs.kinds import SEVERAL_PROCESSES, id_prefix
 from service.settings import Settings
+from service.slots import Need
 from trainer.artifacts import code_version
 from trainer.errors import Conflict, InvalidInput, Overloaded
 from trainer.files import write_atomically
@@ -33,20 +35,32 @@ _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
 
 def submit(
-    make_session: sessionmaker[Session], recipe: Recipe, settings: Settings, *, idempotency_key: str | None = None
+    make_session: sessionmaker[Session],
+    recipe: Recipe,
+    settings: Settings,
+    *,
+    idempotency_key: str | None = None,
+    memory_bytes: int | None = None,
 ) -> str:
     """Queue a recipe and return its job's id; the same key with the same recipe returns the job it made before.
 
-    Raises Conflict for the same key with another recipe, Overloaded past the limit of waiting jobs, StorageFailure
-    where the run directory cannot be made: no job exists then.
+    ``memory_bytes`` is what each of its processes is estimated to need. Raises Conflict for the same key with another
+    recipe, InvalidInput for what no server that was heard of lately can carry out, Overloaded past the limit of waiting
+    jobs, StorageFailure where the run directory cannot be made: no job exists then.
     """
     if idempotency_key is not None and not _KEY.fullmatch(idempotency_key):
         raise InvalidInput("Idempotency-Key: use 1 to 255 printable ASCII characters without spaces")
-    job = new_job(recipe, settings, status="queued", idempotency_key=idempotency_key)
+    job = new_job(recipe, settings, status="queued", idempotency_key=idempotency_key, memory_bytes=memory_bytes)
     try:
         with writing(make_session) as session:
             if known := _known(session, job):
                 return known
+            if reason := Waiting(session).refusal(Need.of(job.recipe["launch"], memory_bytes)):
+                raise InvalidInput(
+                    f"no server can carry this out: it {reason}; ask for less in launch, or for memory in batch.micro"
+                    " and the limits on tokens",
+                    pointer="/launch",
+                )
             waiting = session.scalars(select(func.count()).select_from(Job).where(Job.status == "queued")).one()
             if waiting >= settings.max_queued_jobs:
                 raise Overloaded(f"{waiting} jobs are waiting already; try again when some have run")

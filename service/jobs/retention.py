@@ -1,7 +1,7 @@
 """Forgetting: run directories and rows of jobs that ended long ago. Artifacts are never touched.
 
 A directory is moved out of sight in the transaction that checks that the job may go, and emptied afterwards: what is
-killed in between is finished by the next round.
+killed in between is finished by the next round. What object storage has of a run goes first, for the same reason.
 """
 
 import shutil
@@ -16,6 +16,8 @@ from service.db.records import TERMINAL
 from service.db.session import writing
 from service.db.tables import Job
 from service.settings import Settings
+from trainer.object_storage import Bucket
+from trainer.run_mirror import forget_run, stored_runs
 
 _DELETED = ".deleted-"
 _JOBS_AT_ONCE = 100
@@ -24,11 +26,13 @@ _JOBS_AT_ONCE = 100
 def forget(make_session: sessionmaker[Session], settings: Settings) -> int:
     """Delete what the settings no longer keep; return how many jobs lost their directory or their rows."""
     count = 0
+    bucket = None if settings.storage_url is None else Bucket(settings.storage_url)
     if settings.keep_jobs_days is not None:
-        while ids := _forget_jobs(make_session, settings.runs_dir, _before(settings.keep_jobs_days)):
+        while ids := _forget_jobs(make_session, settings.runs_dir, bucket, _before(settings.keep_jobs_days)):
             count += len(ids)
     if settings.keep_run_directories_days is not None:
-        count += _forget_directories(make_session, settings.runs_dir, _before(settings.keep_run_directories_days))
+        before = _before(settings.keep_run_directories_days)
+        count += _forget_directories(make_session, settings.runs_dir, bucket, before)
     if settings.runs_dir.is_dir():
         for grave in settings.runs_dir.glob(f"{_DELETED}*"):
             shutil.rmtree(grave, ignore_errors=True)
@@ -39,32 +43,38 @@ def _before(days: float) -> datetime:
     return datetime.now(UTC) - timedelta(days=days)
 
 
-def _forget_jobs(make_session: sessionmaker[Session], runs_dir: Path, before: datetime) -> Sequence[str]:
+def _forget_jobs(
+    make_session: sessionmaker[Session], runs_dir: Path, bucket: Bucket | None, before: datetime
+) -> Sequence[str]:
     """Up to a hundred jobs with all that hangs below them."""
     ended = select(Job.id).where(Job.status.in_(TERMINAL), Job.finished_at < before).order_by(Job.finished_at)
     with writing(make_session) as session:
         ids = session.scalars(ended.limit(_JOBS_AT_ONCE).with_for_update(skip_locked=True)).all()
         for job_id in ids:
-            _hide(runs_dir / job_id)
+            _hide(runs_dir / job_id, bucket)
         session.execute(delete(Job).where(Job.id.in_(ids)))
     return ids
 
 
-def _forget_directories(make_session: sessionmaker[Session], runs_dir: Path, before: datetime) -> int:
-    here = [path for path in runs_dir.iterdir() if path.is_dir()] if runs_dir.is_dir() else []
+def _forget_directories(
+    make_session: sessionmaker[Session], runs_dir: Path, bucket: Bucket | None, before: datetime
+) -> int:
+    here = {path.name for path in runs_dir.iterdir() if path.is_dir()} if runs_dir.is_dir() else set()
     count = 0
-    for path in here:
-        ended = select(Job.id).where(Job.id == path.name, Job.status.in_(TERMINAL), Job.finished_at < before)
+    for name in sorted(here | (set() if bucket is None else stored_runs(bucket))):
+        ended = select(Job.id).where(Job.id == name, Job.status.in_(TERMINAL), Job.finished_at < before)
         with make_session() as session:
             if session.scalar(ended) is None:
                 continue
         with writing(make_session) as session:
             if session.scalar(ended.with_for_update()) is not None:  # not resumed meanwhile
-                _hide(path)
+                _hide(runs_dir / name, bucket)
                 count += 1
     return count
 
 
-def _hide(directory: Path) -> None:
+def _hide(directory: Path, bucket: Bucket | None) -> None:
+    if bucket is not None:
+        forget_run(bucket, directory.name)
     if directory.is_dir():
         directory.rename(directory.with_name(f"{_DELETED}{directory.name}"))

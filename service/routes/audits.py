@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -77,16 +78,17 @@ def _with_rows_kept(content: dict[str, Any], settings: Settings, dry_run: bool) 
             raise InvalidInput(f"recipe at {pointer}: {first['msg']}", pointer=pointer) from error
     text = "".join(json.dumps(row) + "\n" for row in rows)
     path = _upload(settings, text)
-    if not dry_run and not path.exists():
-        write_atomically(path, text)
+    if not dry_run:
+        try:
+            os.utime(path)  # so that it is not taken for a leftover
+        except FileNotFoundError:
+            write_atomically(path, text)
     return {name: value for name, value in content.items() if name != "rows"} | {"path": str(path)}
 
 
 def _upload(settings: Settings, text: str) -> Path:
     name = hashlib.sha256(text.encode()).hexdigest()
-    from service.places import UPLOADS
-
-    return settings.runs_dir.absolute() / UPLOADS / f"{name}.jsonl"
+    return settings.uploads_dir.absolute() / f"{name}.jsonl"
 
 
 router.include_router(lifecycle_router(AUDIT_KINDS))

@@ -151,7 +151,7 @@ def lifecycle_router(kinds: tuple[str, ...]) -> APIRouter:
         with request.app.state.sessions() as session:
             find_job(session, job_id, kinds)
         settings: Settings = request.app.state.settings
-        return PlainTextResponse(log_tail(settings.runs_dir / job_id, tail_bytes))
+        return PlainTextResponse(log_tail(settings, job_id, tail_bytes))
 
     return router
 

@@ -17,10 +17,12 @@ from typing import Any, Literal
 
 from pydantic import TypeAdapter, ValidationError
 
-from trainer.artifacts import ArtifactStore, Contents
+from trainer import run_mirror
+from trainer.artifacts import Contents
 from trainer.errors import InvalidInput, RunFailed, Stopped
 from trainer.recipe import Recipe, Run
 from trainer.run import run_as_child, stored_recipe
+from trainer.shared_artifacts import open_artifacts
 
 POLICY = "my-policy@1"
 
@@ -160,6 +162,9 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--run-dir", type=Path)
     parser.add_argument("--artifact-dir", type=Path)
+    parser.add_argument("--storage-url")
     arguments = parser.parse_args()
     recipe = stored_recipe(parse, arguments.run_dir)
-    sys.exit(run_as_child(recipe, arguments.run_dir, ArtifactStore(arguments.artifact_dir)))
+    run_mirror.SECONDS_BETWEEN = 0.05
+    artifacts = open_artifacts(arguments.artifact_dir, arguments.storage_url)
+    sys.exit(run_as_child(recipe, arguments.run_dir, artifacts))

@@ -102,26 +102,50 @@ def dry_run(recipe: Recipe, store: ArtifactStore) -> DryRun:
     if not isinstance(recipe, TrainingRecipe):
         return report.model_copy(update={"unchecked": (f"data, steps and memory of kind {report.kind}",)})
     data, unchecked, _ = _check_data(recipe)
-    processes = recipe.launch.processes
-    rows = min(recipe.batch.micro or recipe.batch.size, math.ceil(recipe.batch.size / processes))
     found: dict[str, object] = {
         "data": data,
         "steps": _steps(recipe, data.rows),
         "batch_size": recipe.batch.size,
-        "rows_per_pass": rows,
+        "rows_per_pass": _rows_per_pass(recipe),
         "tokens_per_row": recipe.data.longest[1],
     }
     if isinstance(recipe, SFT | PreferenceTraining | RewardModelRecipe):
-        origin = recipe.backbone if isinstance(recipe, RewardModelRecipe) else recipe.policy
+        origin = _origin(recipe)
         config = origin.shape(store)
         if config is None:
             unchecked.append(_unknown_shape(origin))
         else:
-            passes = _passes(recipe, config, rows, processes)
+            passes = _passes(recipe, config)
             found["network"], found["memory"] = _describe(origin, passes), tuple(estimate_memory(passes))
     else:
         unchecked.append(f"memory: no estimate for kind {report.kind}")
     return report.model_copy(update={**found, "unchecked": tuple(unchecked)})
+
+
+def memory_needed(recipe: Recipe, store: ArtifactStore) -> int | None:
+    """Bytes that each process needs where nothing is sharded, every text being as long as the recipe allows.
+
+    None of what is not estimated, or of a network whose shape is not known here. Raises as ``dry_run`` for what is not
+    there; reads no rows.
+    """
+    if isinstance(recipe, RoundsRecipe):
+        config = recipe.policy.shape(store)
+        if config is None:
+            return None
+        scorer, _ = find_scorer(recipe, store)
+        return estimate_rounds(recipe, policy_passes(recipe, config), scorer).total
+    if isinstance(recipe, SFT | PreferenceTraining | RewardModelRecipe):
+        config = _origin(recipe).shape(store)
+        return None if config is None else estimate_memory(_passes(recipe, config))[0].total
+    return None
+
+
+def _origin(recipe: SFT | PreferenceTraining | RewardModelRecipe) -> TrainedPolicy | BackboneOrigin:
+    return recipe.backbone if isinstance(recipe, RewardModelRecipe) else recipe.policy
+
+
+def _rows_per_pass(recipe: TrainingRecipe) -> int:
+    return min(recipe.batch.micro or recipe.batch.size, math.ceil(recipe.batch.size / recipe.launch.processes))
 
 
 def _steps(recipe: TrainingRecipe, rows: int | None) -> int | None:
@@ -212,10 +236,9 @@ def _read(recipe: TrainingRecipe | RoundsRecipe, data: DataSource, said: list[Sk
     return rows
 
 
-def _passes(
-    recipe: SFT | PreferenceTraining | RewardModelRecipe, config: PretrainedConfig, rows: int, processes: int
-) -> Passes:
+def _passes(recipe: SFT | PreferenceTraining | RewardModelRecipe, config: PretrainedConfig) -> Passes:
     """What one step computes on one process."""
+    rows = _rows_per_pass(recipe)
     response, tokens = recipe.data.longest
     adversarial: Adversarial | None = recipe.adversarial if isinstance(recipe, GANPO) else None
     lora = None if isinstance(recipe, RewardModelRecipe) else recipe.policy.lora
@@ -251,8 +274,8 @@ def _passes(
         copied_reference=compares and copied,
         adversarial=adversarial,
         recomputes=recipe.gradient_checkpointing,
-        accumulates=rows * processes < recipe.batch.size,
-        processes=processes,
+        accumulates=rows * recipe.launch.processes < recipe.batch.size,
+        processes=recipe.launch.processes,
         global_tokens=global_tokens,
     )
 

@@ -90,7 +90,7 @@ class _Origin(Model):
             if cached is None:
                 return known_config(self.path)
             found = cached.parent
-        directory = found.path if isinstance(found, Artifact) else found
+        directory = found.directory_with("config.json") if isinstance(found, Artifact) else found
         try:
             return cast(PretrainedConfig, AutoConfig.from_pretrained(directory, local_files_only=True))
         except (OSError, ValueError) as error:

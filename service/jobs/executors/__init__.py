@@ -23,7 +23,8 @@ class Process(Protocol):
         """
 
     def record(self) -> dict[str, Any]:
-        """What tells this process from any other of the job, here or elsewhere, before or after."""
+        """What tells this process from any other of the job, here or elsewhere, before or after; under ``gpus``, which
+        it was given."""
 
 
 class Executor(Protocol):
@@ -32,7 +33,8 @@ class Executor(Protocol):
     name: str
 
     def start(self, directory: Path, launch: dict[str, Any]) -> Process:
-        """Run ``directory/recipe.json``; ``launch`` is the recipe's.
+        """Run ``directory/recipe.json``; ``launch`` is the recipe's, and under ``gpus`` has the names of those that the
+        job was given, where the server gives any out.
 
         Raises Conflict if a process works there already and StorageFailure where the disk refuses.
         """

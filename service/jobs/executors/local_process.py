@@ -17,6 +17,7 @@ from typing import Any
 import psutil
 
 from service.jobs import run_lock
+from service.jobs.devices import GIVEN_GPUS
 from trainer.errors import RunFailed
 from trainer.files import storage_errors
 from trainer.run import LOG_FILE
@@ -31,12 +32,18 @@ class LocalProcess:
     """A child of this server, or one that an earlier server left running."""
 
     def __init__(
-        self, directory: Path, child: subprocess.Popen[bytes] | None = None, *, launcher: bool = False
+        self,
+        directory: Path,
+        child: subprocess.Popen[bytes] | None = None,
+        *,
+        launcher: bool = False,
+        gpus: list[str] | None = None,
     ) -> None:
         self._directory = directory
         self._child = child
         self._launcher = launcher
         self._pid = None if child is None else child.pid
+        self._given = gpus
 
     def is_running(self) -> bool:
         return run_lock.is_held(self._directory) if self._child is None else self._child.poll() is None
@@ -64,7 +71,16 @@ class LocalProcess:
             time.sleep(0.01)
 
     def record(self) -> dict[str, Any]:
-        return {"host": socket.gethostname(), "pid": self._leader()}
+        gpus = {} if not self._gpus() else {"gpus": self._gpus()}
+        return {"host": socket.gethostname(), "pid": self._leader(), **gpus}
+
+    def _gpus(self) -> list[str]:
+        """As its environment says."""
+        if self._given is None and (pid := self._leader()) is not None:
+            with contextlib.suppress(psutil.Error, OSError):
+                said = psutil.Process(pid).environ().get(GIVEN_GPUS, "")
+                self._given = [name for name in said.split(",") if name]
+        return self._given or []
 
     def _all(self) -> list[psutil.Process]:
         own = str(self._directory.absolute())
@@ -78,12 +94,15 @@ class LocalProcess:
 
 
 class LocalExecutor:
-    """Runs ``command --run-dir D --artifact-dir A`` per job; output goes to the run's ``log.txt``."""
+    """Runs ``command --run-dir D --artifact-dir A [--storage-url U]`` per job; output goes to the run's ``log.txt``."""
 
     name = "local"
 
-    def __init__(self, artifact_dir: Path, command: Sequence[str] = RUN_A_RECIPE) -> None:
+    def __init__(
+        self, artifact_dir: Path, command: Sequence[str] = RUN_A_RECIPE, *, storage_url: str | None = None
+    ) -> None:
         self._artifact_dir = artifact_dir
+        self._storage = [] if storage_url is None else ["--storage-url", storage_url]
         self.command = command
 
     def start(self, directory: Path, launch: dict[str, Any]) -> LocalProcess:
@@ -93,17 +112,18 @@ class LocalExecutor:
         try:
             with storage_errors(directory), (directory / LOG_FILE).open("ab") as log:
                 child = subprocess.Popen(
-                    [*self.command, *arguments],
+                    [*self.command, *arguments, *self._storage],
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=subprocess.STDOUT,
-                    env=_environment(directory, int(launch.get("threads", 1))),
+                    env=_environment(directory, int(launch.get("threads", 1)), launch.get("gpus")),
                     start_new_session=True,
                     pass_fds=(lock,),
                 )
         finally:
             os.close(lock)
-        return LocalProcess(directory, child, launcher=launch.get("processes", 1) > 1)
+        launcher = launch.get("processes", 1) > 1
+        return LocalProcess(directory, child, launcher=launcher, gpus=list(launch.get("gpus") or ()))
 
     def find(self, directory: Path) -> LocalProcess:
         """See Executor."""
@@ -115,9 +135,13 @@ class LocalExecutor:
         return {Path(directory).name for _, directory in _processes() if Path(directory).parent == root}
 
 
-def _environment(directory: Path, threads: int) -> dict[str, str]:
-    """The server's environment, with the job's share of the processors and without the database's password."""
+def _environment(directory: Path, threads: int, gpus: Sequence[str] | None) -> dict[str, str]:
+    """The server's environment, with the job's share of the processors and, where they are given out, of the GPUs,
+    and without the database's password."""
     inherited = {name: value for name, value in os.environ.items() if name != "ASSAY_DATABASE_URL"}
+    if gpus is not None:
+        names = ",".join(gpus)
+        inherited |= {GIVEN_GPUS: names, "CUDA_VISIBLE_DEVICES": names, "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
     return {
         **inherited,
         _RUN_VARIABLE: str(directory.absolute()),

@@ -70,7 +70,10 @@ def test_a_job_is_submitted_seen_cancelled_and_resumed(recipe: Path, capsys: Sai
     assert (job["status"], job["recipe"]["epochs"]) == ("queued", 2)
 
     assert main(["jobs", "list"]) == 0
-    assert re.search(rf"{job['id']} +sft +patient +queued, \d+ in line +just now", capsys.readouterr().out)
+    assert re.search(
+        rf"{job['id']} +sft +patient +queued, \d+ in line: no server carries out jobs at present +just now",
+        capsys.readouterr().out,
+    )
     assert main(["jobs", "list", "--status", "failed", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == {"data": []}
 

@@ -17,6 +17,8 @@ from service.db.keys import create_key
 from service.db.parquet import MARKER_FILE, export_database, import_database
 from service.db.session import make_engine, writing
 from service.db.tables import Alias, ArtifactRow, Comparison, Curve, JobEvent, JobMetric, Table
+from service.db.workers import register
+from service.slots import Machine
 from trainer.errors import BrokenArtifact, Conflict, InvalidInput
 
 AT = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
@@ -38,6 +40,7 @@ def filled(make_session: sessionmaker[Session], add_job: Callable[..., str], str
         session.flush()
         session.add(Alias(name="a/b", alias="champion", version=2, updated_at=AT))
         create_key(session, "root", ["admin"])
+        register(session, "server", Machine(places=1, gpus=None))
         estimate = dict.fromkeys(("estimate", "lower", "upper", "standard_error"), 0.1)
         counted = {"n_prompts": 2, "n_responses": 6, "n_dropped": 0, "method": "m", "code_version": "1"}
         shared = {**estimate, **counted, "oracle": "judge", "stratum": "all", "created_at": AT}

@@ -10,7 +10,7 @@ from service.jobs.executors.local_process import LocalExecutor
 from service.settings import Settings
 
 settings = Settings.model_validate_json(sys.argv[1])
-executor = LocalExecutor(settings.artifact_dir, json.loads(sys.argv[2]))
+executor = LocalExecutor(settings.artifact_dir, json.loads(sys.argv[2]), storage_url=settings.storage_url)
 dispatcher = Dispatcher(settings, sessions(make_engine(settings.database_url)), executor)
 signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
 dispatcher.start()

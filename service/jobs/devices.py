@@ -1,0 +1,69 @@
+"""What this machine has for jobs, as the operator says or as it shows itself."""
+
+import contextlib
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import psutil
+
+from service.settings import Settings
+from service.slots import Gpu, Machine
+
+GIVEN_GPUS = "ASSAY_GIVEN_GPUS"
+"""The variable by which every process of a job carries the GPUs it was given."""
+
+_ASK_SECONDS = 30.0
+_CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
+
+
+def machine_of(settings: Settings) -> Machine:
+    """The machine under ``settings``; of a cluster, which counts its devices itself, the places only."""
+    executor: str = settings.executor
+    if executor != "local":
+        return Machine(places=settings.job_slots, gpus=None)
+    gpus = visible_gpus() if settings.gpus is None else settings.gpus
+    withheld = 1 if gpus and settings.scores_on_gpu and not settings.share_gpu else 0
+    memory = settings.memory_bytes or _memory()
+    return Machine(places=settings.job_slots, gpus=gpus[withheld:], memory_bytes=memory, withheld=withheld)
+
+
+def visible_gpus() -> tuple[Gpu, ...]:
+    """NVIDIA's GPUs that this process may use, in the order of their bus; none where the driver's tool is missing."""
+    tool = shutil.which("nvidia-smi")
+    if tool is None:
+        return ()
+    query = [tool, "--query-gpu=index,uuid,memory.total", "--format=csv,noheader,nounits"]
+    try:
+        said = subprocess.run(query, capture_output=True, text=True, timeout=_ASK_SECONDS, check=True).stdout
+    except (OSError, subprocess.SubprocessError):
+        return ()
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    names = None if visible is None else [name.strip() for name in visible.split(",") if name.strip()]
+    found = []
+    for line in said.splitlines():
+        index, uuid, mebibytes = (part.strip() for part in line.split(","))
+        if names is None or any(name == index or (name and uuid.startswith(name)) for name in names):
+            found.append(Gpu(name=index, memory_bytes=int(mebibytes) * 2**20 if mebibytes.isdigit() else None))
+    return tuple(found)
+
+
+def gpus_at_work() -> frozenset[str]:
+    """GPUs that processes of any job on this machine have, whoever started them and whether or not he still lives."""
+    names: set[str] = set()
+    for process in psutil.process_iter():
+        # one that has ended, or that belongs to somebody else
+        with contextlib.suppress(psutil.Error, OSError):
+            names.update(process.environ().get(GIVEN_GPUS, "").split(","))
+    return frozenset(names - {""})
+
+
+def _memory() -> int:
+    """Bytes of this machine, or of the container that this is."""
+    total: int = psutil.virtual_memory().total
+    try:
+        limit = _CGROUP_LIMIT.read_text().strip()
+    except OSError:
+        return total
+    return min(total, int(limit)) if limit.isdigit() else total

@@ -1,0 +1,277 @@
+"""What a run had when its machine was lost is what another machine goes on from, and no mixture of two moments."""
+
+import json
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from trainer import run_mirror
+from trainer.errors import BrokenArtifact, StorageFailure
+from trainer.object_storage import Bucket
+from trainer.run_mirror import RunMirror, forget_run, stored_file, stored_runs
+
+Mirror = Callable[[str], RunMirror]
+
+
+@pytest.fixture(autouse=True)
+def in_a_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run_mirror, "SECONDS_BETWEEN", 0.0)
+
+
+@pytest.fixture
+def on(url: str, tmp_path: Path) -> Mirror:
+    """``on(machine)``: the mirror of ``job_1`` as a process on that machine has it."""
+    return lambda machine: RunMirror(Bucket(url), directory(tmp_path, machine))
+
+
+def directory(tmp_path: Path, machine: str) -> Path:
+    found = tmp_path / machine / "job_1"
+    found.mkdir(parents=True, exist_ok=True)
+    return found
+
+
+def write(run: Path, step: int, *, events: int | None = None) -> None:
+    """As a run is after ``step`` steps."""
+    (run / "recipe.json").write_text("{}")
+    checkpoint = run / "checkpoints" / f"step-{step}"
+    checkpoint.mkdir(parents=True)
+    (checkpoint / "state.pt").write_text(str(step))
+    for old in (run / "checkpoints").iterdir():
+        if old != checkpoint:
+            (old / "state.pt").unlink()
+            old.rmdir()
+    lines = [json.dumps({"sequence": number + 1}) for number in range(step if events is None else events)]
+    (run / "events.jsonl").write_text("".join(f"{line}\n" for line in lines))
+    (run / "rows.jsonl").write_text("row\n" * step)
+    (run / "log.txt").write_text(f"log of {step}\n")
+
+
+def names(run: Path) -> list[str]:
+    return sorted(str(path.relative_to(run)) for path in run.rglob("*") if path.is_file())
+
+
+def test_another_machine_goes_on_from_what_was_stored(on: Mirror, tmp_path: Path) -> None:
+    one, two = directory(tmp_path, "one"), directory(tmp_path, "two")
+    mirror = on("one")
+    assert mirror.restore() is False
+    mirror.start()
+    write(one, 1)
+    mirror.pulse()
+    mirror.close()
+    write(one, 2)  # what comes after the last copy is lost with the machine
+    (two / "recipe.json").write_text("{ }")
+    (two / "log.txt").write_text("starting on two\n")
+    (two / "lock").touch()
+
+    assert on("two").restore() is True
+
+    assert (two / "checkpoints/step-1/state.pt").read_text() == "1"
+    assert (two / "rows.jsonl").read_text() == "row\n"
+    assert (two / "recipe.json").read_text() == "{ }"
+    assert (two / "log.txt").read_text() == "log of 1\nstarting on two\n"
+    assert len((two / "events.jsonl").read_text().splitlines()) == 1
+    assert on("two").restore() is False
+
+
+def test_a_machine_that_has_the_last_state_keeps_its_own(on: Mirror, tmp_path: Path) -> None:
+    one = directory(tmp_path, "one")
+    mirror = on("one")
+    mirror.start()
+    write(one, 1)
+    mirror.close()
+    write(one, 2)
+    assert on("one").restore() is False
+    assert (one / "checkpoints/step-2/state.pt").is_file()
+
+
+def test_what_a_machine_has_of_an_attempt_before_another_one_elsewhere_is_replaced(on: Mirror, tmp_path: Path) -> None:
+    one, two = directory(tmp_path, "one"), directory(tmp_path, "two")
+    first = on("one")
+    first.start()
+    write(one, 1)
+    first.close()
+    second = on("two")
+    second.restore()
+    second.start()
+    write(two, 5)
+    second.close()
+    (one / "stale").touch()
+
+    assert on("one").restore() is True
+
+    assert (one / "checkpoints/step-5/state.pt").is_file()
+    assert not (one / "checkpoints/step-1").exists()
+    assert not (one / "stale").exists()
+    assert len((one / "events.jsonl").read_text().splitlines()) == 5
+
+
+def test_events_that_the_database_restored_are_kept_where_they_are_more(on: Mirror, tmp_path: Path) -> None:
+    one, two = directory(tmp_path, "one"), directory(tmp_path, "two")
+    mirror = on("one")
+    mirror.start()
+    write(one, 3)
+    mirror.close()
+    (two / "events.jsonl").write_text("".join(f'{{"sequence": {number + 1}}}\n' for number in range(7)))
+    on("two").restore()
+    assert len((two / "events.jsonl").read_text().splitlines()) == 7
+
+
+def test_a_run_that_was_given_up_and_still_writes_harms_nobody(on: Mirror, url: str, tmp_path: Path) -> None:
+    one, two = directory(tmp_path, "one"), directory(tmp_path, "two")
+    given_up = on("one")
+    given_up.start()
+    write(one, 1)
+    given_up.close()
+    successor = on("two")
+    successor.restore()
+    successor.start()
+    write(two, 4)
+    successor.close()
+    write(one, 2)
+    given_up.close()
+
+    three = directory(tmp_path, "three")
+    assert on("three").restore() is True
+    assert (three / "checkpoints/step-4/state.pt").is_file()
+    assert {key.split("/")[2] for key in Bucket(url).find("runs/job_1")} <= {"1", "2"}
+
+
+def test_what_is_stored_is_of_one_moment_though_the_run_goes_on(
+    on: Mirror, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two = directory(tmp_path, "one"), directory(tmp_path, "two")
+    go_on = threading.Event()
+    upload = Bucket.upload
+
+    def wait(self: Bucket, file: Path, key: str) -> None:
+        go_on.wait(10)
+        upload(self, file, key)
+
+    monkeypatch.setattr(Bucket, "upload", wait)
+    mirror = on("one")
+    mirror.start()
+    write(one, 1)
+    mirror.pulse()
+    write(one, 2)
+    mirror.pulse()  # the first is under way: the run does not wait for it
+    go_on.set()
+    assert mirror._sending is not None
+    mirror._sending.join()
+    on("two").restore()
+    assert names(two / "checkpoints") == ["step-1/state.pt"]
+    assert (two / "rows.jsonl").read_text() == "row\n"
+
+
+def test_only_what_changed_is_sent_and_what_no_copy_names_goes(
+    on: Mirror, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = directory(tmp_path, "one")
+    sent: list[str] = []
+    upload = Bucket.upload
+    monkeypatch.setattr(Bucket, "upload", lambda self, file, key: sent.append(file.name) or upload(self, file, key))
+    mirror = on("one")
+    mirror.start()
+    write(one, 1)
+    mirror.close()
+    assert sorted(sent) == ["events.jsonl", "log.txt", "recipe.json", "rows.jsonl", "state.pt"]
+    sent.clear()
+    (one / "rows.jsonl").write_text("row\nrow\n")
+    mirror.close()
+    assert sent == ["rows.jsonl"]
+    assert len([key for key in Bucket(url).find("runs/job_1") if "/files/" in key]) == 5
+    assert names(one) == sorted(
+        [".mirror-number", "checkpoints/step-1/state.pt", "events.jsonl", "log.txt", "recipe.json", "rows.jsonl"]
+    )
+
+
+def test_a_copy_that_breaks_off_leaves_the_one_before(
+    on: Mirror, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    one, two = directory(tmp_path, "one"), directory(tmp_path, "two")
+    mirror = on("one")
+    mirror.start()
+    write(one, 1)
+    mirror.close()
+    upload = Bucket.upload
+
+    def refuse(self: Bucket, file: Path, key: str) -> None:
+        if file.name == "rows.jsonl":
+            raise StorageFailure("the connection broke")
+        upload(self, file, key)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Bucket, "upload", refuse)
+        write(one, 2)
+        mirror.pulse()
+        mirror.close()
+    assert "the connection broke" in caplog.text
+    on("two").restore()
+    assert (two / "checkpoints/step-1/state.pt").is_file()
+    mirror.close()
+    third = directory(tmp_path, "three")
+    on("three").restore()
+    assert (third / "checkpoints/step-2/state.pt").is_file()
+
+
+def test_a_copy_that_is_damaged_is_not_gone_on_from(on: Mirror, url: str, tmp_path: Path) -> None:
+    one, two = directory(tmp_path, "one"), directory(tmp_path, "two")
+    mirror = on("one")
+    mirror.start()
+    write(one, 1)
+    mirror.close()
+    bucket = Bucket(url)
+    for key in bucket.find("runs/job_1"):
+        if "/files/" in key:
+            bucket.replace(key, b"?")
+    with pytest.raises(BrokenArtifact, match="not what its digest says"):
+        on("two").restore()
+    assert [name for name in names(two) if not name.startswith(".")] == []
+
+
+def test_only_a_result_that_is_a_success_is_taken_over(on: Mirror, tmp_path: Path) -> None:
+    one, two, three = (directory(tmp_path, name) for name in ("one", "two", "three"))
+    mirror = on("one")
+    mirror.start()
+    write(one, 1)
+    (one / "result.json").write_text('{"status": "failed"}')
+    mirror.close()
+    on("two").restore()
+    assert not (two / "result.json").exists()
+    (one / "result.json").write_text('{"status": "succeeded"}')
+    mirror.close()
+    on("three").restore()
+    assert (three / "result.json").exists()
+
+
+def test_what_is_stored_can_be_read_listed_and_forgotten(on: Mirror, url: str, tmp_path: Path) -> None:
+    bucket = Bucket(url)
+    assert stored_file(bucket, "job_1", "log.txt") is None
+    mirror = on("one")
+    mirror.start()
+    write(directory(tmp_path, "one"), 1)
+    mirror.close()
+    assert stored_file(bucket, "job_1", "log.txt") == b"log of 1\n"
+    assert stored_file(bucket, "job_1", "nothing") is None
+    assert stored_runs(bucket) == {"job_1"}
+    forget_run(bucket, "job_1")
+    assert stored_runs(bucket) == set()
+
+
+def test_checkpoints_are_linked_rather_than_copied(on: Mirror, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = directory(tmp_path, "one")
+    links: list[int] = []
+    upload = Bucket.upload
+
+    def look(self: Bucket, file: Path, key: str) -> None:
+        if file.name == "state.pt":
+            links.append(file.stat().st_nlink)
+        upload(self, file, key)
+
+    monkeypatch.setattr(Bucket, "upload", look)
+    mirror = on("one")
+    mirror.start()
+    write(one, 1)
+    mirror.close()
+    assert links == [2]

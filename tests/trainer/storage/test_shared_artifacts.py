@@ -1,0 +1,430 @@
+"""Artifacts in object storage appear whole or not at all on every machine, and no number means two things."""
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from trainer import shared_artifacts
+from trainer.artifacts import ArtifactStore, Contents
+from trainer.errors import BrokenArtifact, Conflict, InvalidInput, NotFound, StorageFailure
+from trainer.object_storage import Bucket
+from trainer.shared_artifacts import SharedArtifactStore, open_artifacts, share
+
+Machine = Callable[[str], SharedArtifactStore]
+
+
+def contents(job: str | None = None, **fields: Any) -> Contents:
+    plain = {"recipe": {}, "recipe_digest": "0", "metrics": {}, "details": {}, "probes": [], "parents": []}
+    return Contents(kind="policy", job=job, **{**plain, **fields})
+
+
+def write(path: Path, weights: bytes = b"weights") -> None:
+    (path / "model.safetensors").write_bytes(weights)
+    (path / "config.json").write_text("{}")
+    (path / "tokenizer").mkdir()
+    (path / "tokenizer" / "vocabulary.txt").write_text("a b c")
+
+
+def test_what_one_machine_publishes_another_opens_and_finds_unchanged(machine: Machine) -> None:
+    published = machine("one").publish("family/a", contents(), write)
+    found = machine("two").open("family/a")
+    assert (found.reference, found.digest) == ("family/a@1", published.digest)
+    assert found.size_bytes == 7 + 2 + 5
+    found.verify()
+    assert (found.path / "tokenizer/vocabulary.txt").read_text() == "a b c"
+    assert sorted(path.name for path in (machine("two").root / ".staging").iterdir()) == []
+
+
+def test_a_list_and_a_manifest_fetch_no_weights(machine: Machine) -> None:
+    machine("one").publish("a", contents(), write)
+    two = machine("two")
+    assert [artifact.reference for artifact in two.all()] == ["a@1"]
+    assert two.open("a@1").manifest.kind == "policy"
+    assert (two.open("a").directory_with("config.json") / "config.json").read_text() == "{}"
+    assert not list(two.root.rglob("model.safetensors"))
+
+
+def test_versions_count_up_over_machines_and_no_number_is_given_twice(machine: Machine) -> None:
+    one, two = machine("one"), machine("two")
+    assert one.publish("a", contents(), write).version == 1
+    assert two.publish("a", contents(), write).version == 2
+    two.delete("a@2")
+    assert one.publish("a", contents(), write).version == 3
+    assert [artifact.version for artifact in machine("three").versions("a")] == [1, 3]
+
+
+def test_publishers_at_the_same_moment_never_share_a_version(machine: Machine) -> None:
+    stores = [machine(f"machine-{number}") for number in range(4)]
+
+    def publish(number: int) -> tuple[int, bytes]:
+        weights = bytes([number])
+        return stores[number % 4].publish("a", contents(), lambda path: write(path, weights)).version, weights
+
+    with ThreadPoolExecutor(4) as pool:
+        published = dict(pool.map(publish, range(12)))
+    assert sorted(published) == list(range(1, 13))
+    reader = machine("reader")
+    for version, weights in published.items():
+        assert (reader.open(f"a@{version}").path / "model.safetensors").read_bytes() == weights
+
+
+def test_a_resumed_job_gets_the_version_it_published_on_another_machine(machine: Machine) -> None:
+    assert machine("one").publish("a", contents("job_1"), write).version == 1
+    again = machine("two").publish("a", contents("job_1"), write)
+    assert again.version == 1
+    again.verify()
+    assert machine("two").publish("a", contents("job_2"), write).version == 2
+
+
+def test_files_that_several_versions_have_are_stored_once(machine: Machine) -> None:
+    one = machine("one")
+    for number in range(3):
+        weights = bytes([number])
+        one.publish("a", contents(), lambda path, weights=weights: write(path, weights))
+    assert len(one.bucket.find("files")) == 3 + 2
+
+
+def test_a_producer_that_fails_leaves_nothing_behind(machine: Machine) -> None:
+    def fail(path: Path) -> None:
+        write(path)
+        raise RuntimeError("killed half-way")
+
+    one = machine("one")
+    with pytest.raises(RuntimeError, match="half-way"):
+        one.publish("a", contents(), fail)
+    assert one.bucket.find("") == {}
+    assert list((one.root / ".staging").iterdir()) == []
+
+
+def test_a_version_exists_only_once_its_manifest_does(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = machine("one")
+    monkeypatch.setattr(Bucket, "create", lambda *_: pytest.fail("killed before the manifest was written"))
+    with pytest.raises(pytest.fail.Exception):
+        one.publish("a", contents(), write)
+    assert len(one.bucket.find("files")) == 3
+    assert machine("two").all() == []
+    with pytest.raises(NotFound):
+        machine("two").open("a@1")
+
+
+def test_what_is_deleted_is_gone_everywhere_with_its_copies(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shared_artifacts, "_FRESH_SECONDS", 0.0)
+    one, two = machine("one"), machine("two")
+    one.publish("a", contents(), write)
+    _ = two.open("a").path
+    one.delete("a@1")
+    assert two.all() == []
+    for store in (one, two, machine("three")):
+        with pytest.raises(NotFound):
+            store.open("a@1")
+        assert not (store.root / "a/1").exists()
+
+
+def test_a_parent_cannot_be_deleted_before_its_children_wherever_they_were_made(machine: Machine) -> None:
+    parent = machine("one").publish("parent", contents(), write)
+    machine("two").publish("child", contents(parents=[parent.as_parent("reference")]), write)
+    with pytest.raises(Conflict, match="parent of child@1"):
+        machine("one").delete("parent@1")
+
+
+def test_loading_brings_parents_too(machine: Machine) -> None:
+    parent = machine("one").publish("parent", contents(), write)
+    machine("one").publish("child", contents(parents=[parent.as_parent("reference")]), write)
+    two = machine("two")
+    two.bring(two.open("child"))
+    assert (two.root / "parent/1/model.safetensors").is_file()
+    assert (two.root / "child/1/model.safetensors").is_file()
+
+
+def test_a_changed_or_missing_file_is_found_before_anybody_loads_it(machine: Machine) -> None:
+    one = machine("one")
+    digest = one.publish("a", contents(), write).manifest.files["model.safetensors"]
+    one.bucket.replace(f"files/{digest}", b"WEIGHTS")
+    with pytest.raises(BrokenArtifact, match=r"a@1: .* which holds model\.safetensors, is not what its digest says"):
+        _ = machine("two").open("a").path
+    one.bucket.remove([f"files/{digest}"])
+    with pytest.raises(BrokenArtifact, match=r"model\.safetensors, is missing"):
+        _ = machine("two").open("a").path
+    assert not (machine("two").root / "a/1").exists()
+
+
+def test_a_download_that_broke_off_is_continued(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine("one").publish("a", contents(), write)
+    two = machine("two")
+    whole, asked = Bucket.download, []
+
+    def break_off(self: Bucket, key: str, file: Path) -> None:
+        asked.append(file.name)
+        if len(asked) == 3:
+            file.write_bytes(b"wei")
+            raise StorageFailure("the connection broke")
+        whole(self, key, file)
+
+    monkeypatch.setattr(Bucket, "download", break_off)
+    with pytest.raises(StorageFailure):
+        _ = two.open("a").path
+    two.open("a").verify()
+    assert len(asked) == 4  # the two that were complete were not asked for again
+
+
+def test_several_processes_of_a_machine_download_once(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine("one").publish("a", contents(), write)
+    whole, asked = Bucket.download, []
+
+    def count(self: Bucket, key: str, file: Path) -> None:
+        asked.append(file.name)
+        time.sleep(0.02)
+        whole(self, key, file)
+
+    monkeypatch.setattr(Bucket, "download", count)
+    with ThreadPoolExecutor(6) as pool:
+        paths = list(pool.map(lambda _: machine("two").open("a").path, range(6)))
+    assert len(set(paths)) == 1
+    assert len(asked) == 3
+
+
+def test_old_files_that_nothing_names_are_collected_and_no_others(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = machine("one")
+    kept = one.publish("a", contents(), write)
+    one.publish("b", contents(), lambda path: write(path, b"only of b"))
+    one.delete("b@1")
+    one.bucket.replace("files/" + "0" * 64, b"of an upload that broke off")
+    assert one.collect() == 0  # nothing is old
+    monkeypatch.setattr(shared_artifacts, "KEPT_UNNAMED", timedelta(seconds=-60))
+    assert machine("two").collect() == 2
+    assert len(one.bucket.find("files")) == 3
+    machine("three").open(kept.reference).verify()
+
+
+def test_an_upload_uses_a_file_that_is_there_only_while_it_is_young(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = machine("one")
+    one.publish("a", contents(), write)
+    sent: list[str] = []
+    upload = Bucket.upload
+    monkeypatch.setattr(Bucket, "upload", lambda self, file, key: sent.append(file.name) or upload(self, file, key))
+    one.publish("a", contents(), write)
+    assert sent == []
+
+    passes: list[float] = []
+
+    def pass_slowly_once(*_: object, **__: object) -> None:
+        passes.append(time.monotonic())
+        time.sleep(0.06 if len(passes) == 1 else 0)
+
+    monkeypatch.setattr(shared_artifacts, "KEPT_UNNAMED", timedelta(seconds=0.1))
+    monkeypatch.setattr(shared_artifacts, "upload_files", pass_slowly_once)
+    assert one.publish("a", contents(), write).version == 3
+    assert len(passes) == 2  # what came first in a pass of more than half that time may have been collected
+
+
+def test_a_directory_is_of_one_place(url: str, tmp_path: Path) -> None:
+    own = tmp_path / "own"
+    ArtifactStore(own).publish("a", contents(), write)
+    with pytest.raises(InvalidInput, match="artifacts of its own: `assay artifacts share` sends them"):
+        open_artifacts(own, url)
+    copies = open_artifacts(tmp_path / "copies", url).root
+    with pytest.raises(InvalidInput, match="set ASSAY_STORAGE_URL"):
+        open_artifacts(copies, None)
+    with pytest.raises(InvalidInput, match="holds copies of"):
+        open_artifacts(copies, f"{url}-other")
+
+
+def test_what_a_directory_holds_is_shared_under_the_numbers_it_has(url: str, machine: Machine, tmp_path: Path) -> None:
+    own = ArtifactStore(tmp_path / "own")
+    first, second = (own.publish("a", contents(), write) for _ in range(2))
+    own.delete("a@1")
+    child = own.publish("b/c", contents(parents=[second.as_parent("reference")]), write)
+    assert share(own.root, url) == ["a@2", "b/c@1"]
+    assert share(own.root, url) == []  # again: nothing is left to do
+    for artifact in (second, child):
+        found = machine("two").open(artifact.reference)
+        assert found.digest == artifact.digest
+        found.verify()
+    assert open_artifacts(own.root, url).publish("a", contents(), write).version == 3
+    assert first.version == 1
+
+    other = ArtifactStore(tmp_path / "other")
+    other.publish("b/c", contents(), write)
+    with pytest.raises(Conflict, match=r"has another b/c@1"):
+        share(other.root, url)
+
+
+@pytest.mark.parametrize("text", ["s3:/x", "ftp://x", "/a/b", "s3://", "file:///"])
+def test_a_place_is_a_url_of_a_kind_that_is_known(text: str) -> None:
+    with pytest.raises(InvalidInput, match="s3://, gs://, file://"):
+        Bucket(text)
+
+
+PUBLISHER = """
+import sys, time
+from pathlib import Path
+from trainer.artifacts import Contents
+from trainer.shared_artifacts import open_artifacts
+
+root, url, job, seed = sys.argv[1:]
+store = open_artifacts(Path(root), url)
+def write(path):
+    for number in range(6):
+        (path / f"part-{number}.safetensors").write_bytes(bytes([number, int(seed)]) * 100_000)
+print("begins", flush=True)
+store.publish("a", Contents("policy", {}, "0", {}, {}, [], [], job=job), write)
+print("done", flush=True)
+"""
+
+
+def publish_elsewhere(root: Path, url: str, job: str, seed: int) -> "subprocess.Popen[str]":
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
+    command = [sys.executable, "-c", PUBLISHER, str(root), url, job, str(seed)]
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+
+
+def kill_at_random_moments(machine: Machine, url: str, tmp_path: Path, rounds: int) -> None:
+    """Each job is published by a process that is killed, then by one that is not, on another machine."""
+    reader = machine("reader")
+    shared_artifacts_seen: set[str] = set()
+    killed = 0
+    took = 0.3
+    for number in range(rounds):
+        with publish_elsewhere(tmp_path / f"machine-{number}", url, f"job_{number}", number % 250) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "begins\n"
+            began = time.monotonic()
+            time.sleep(random.Random(number).uniform(0, took))
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            if process.stdout.read() == "":
+                killed += 1
+            else:
+                took = (took + time.monotonic() - began) / 2
+        for artifact in SharedArtifactStore(reader.root, Bucket(url)).all():  # what is there is whole
+            artifact.verify()
+        with publish_elsewhere(tmp_path / "survivor", url, f"job_{number}", number % 250) as process:
+            assert process.wait() == 0
+        shutil.rmtree(tmp_path / f"machine-{number}", ignore_errors=True)
+        found = SharedArtifactStore(reader.root, Bucket(url)).versions("a")
+        assert [artifact.version for artifact in found] == list(range(1, number + 2))
+        assert [artifact.manifest.job for artifact in found] == [f"job_{i}" for i in range(number + 1)]
+        found[-1].verify()
+        shared_artifacts_seen.add(found[-1].digest)
+    assert len(shared_artifacts_seen) == rounds
+    assert killed >= rounds // 4
+
+
+@pytest.mark.timeout(120)
+def test_a_publisher_killed_at_any_moment_leaves_nothing_half_published(
+    machine: Machine, url: str, tmp_path: Path
+) -> None:
+    kill_at_random_moments(machine, url, tmp_path, rounds=2)
+
+
+@pytest.mark.chaos
+@pytest.mark.timeout(1800)
+def test_publishers_killed_at_a_hundred_moments_leave_nothing_half_published(
+    machine: Machine, url: str, tmp_path: Path
+) -> None:
+    kill_at_random_moments(machine, url, tmp_path, rounds=100)
+
+
+@pytest.fixture
+def line_to(
+    s3: str, s3_place: Callable[[], str], object_store: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Callable[..., Any]:
+    """``line_to(trouble)``: a place in a bucket behind a line with troubles, and how a machine behind it sees it."""
+
+    def make(trouble: Callable[[str, str], str | None]) -> Any:
+        url = s3_place()
+        line = object_store.BadLine(s3, trouble)
+        monkeypatch.setenv("AWS_ENDPOINT_URL", line.address)
+        import fsspec
+
+        fsspec.get_filesystem_class("s3").clear_instance_cache()
+        return line, url
+
+    yield make
+    import fsspec
+
+    fsspec.get_filesystem_class("s3").clear_instance_cache()
+
+
+def test_a_lost_answer_to_the_last_write_does_not_publish_twice(line_to: Callable[..., Any], tmp_path: Path) -> None:
+    lost: list[str] = []
+
+    def lose_first_manifest(method: str, path: str) -> str | None:
+        if method == "PUT" and path.endswith("/manifest.json") and not lost:
+            lost.append(path)
+            return "lose the answer"
+        return None
+
+    line, url = line_to(lose_first_manifest)
+    with line:
+        store = open_artifacts(tmp_path / "one", url)
+        assert store.publish("a", contents("job_1"), write).version == 1
+        assert [artifact.version for artifact in store.versions("a")] == [1]
+        manifests = [seen for seen in line.seen if seen[0] == "PUT" and seen[1].endswith("/manifest.json")]
+    assert lost
+    assert len(manifests) >= 2  # it was sent again, and refused because it was there
+
+
+def test_refusals_and_broken_connections_are_tried_again(line_to: Callable[..., Any], tmp_path: Path) -> None:
+    draw = random.Random(5)
+    troubles = {"refuse": 0, "cut": 0, "lose the answer": 0}
+
+    def now_and_then(method: str, path: str) -> str | None:
+        if draw.random() < 0.75:
+            return None
+        kind = draw.choice(sorted(troubles))
+        troubles[kind] += 1
+        return kind
+
+    line, url = line_to(now_and_then)
+    with line:
+        versions = [open_artifacts(tmp_path / "one", url).publish("a", contents(), write).version for _ in range(2)]
+        found = open_artifacts(tmp_path / "two", url).open("a@2")
+        found.verify()
+    assert versions == [1, 2]
+    assert sum(troubles.values()) >= 3
+
+
+def test_a_store_that_is_away_fails_the_publication_and_leaves_nothing(
+    line_to: Callable[..., Any], s3: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    away = True
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "2")
+    line, url = line_to(lambda method, path: "refuse" if away else None)
+    with line:
+        store = open_artifacts(tmp_path / "one", url)
+        with pytest.raises(StorageFailure, match="check the place, the credentials and the connection"):
+            store.publish("a", contents(), write)
+        assert list((store.root / ".staging").iterdir()) == []
+        away = False
+        assert store.publish("a", contents(), write).version == 1
+
+
+def test_a_store_that_lets_a_name_be_taken_twice_is_refused(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = machine("one")
+    one.check_writable()
+    assert one.bucket.find(".check") == {}
+
+    def ignore_the_condition(self: Bucket, key: str, content: bytes) -> bool:
+        self.replace(key, content)
+        return True
+
+    monkeypatch.setattr(Bucket, "create", ignore_the_condition)
+    with pytest.raises(StorageFailure, match="lets two writers take one name"):
+        one.check_writable()

@@ -1,0 +1,240 @@
+"""Artifacts in object storage, for machines that share no disk; a directory here holds copies of what was opened.
+
+    <url>/artifacts/<name>/<version>/manifest.json     written last, once: a version exists if and only if this does
+    <url>/artifacts/<name>/<version>/deleted           a number that was given is never given again
+    <url>/files/<sha256>                               what manifests name, whichever and however many
+
+Files are named by their content, so writers cannot harm each other, an upload that broke off is continued by the next
+one, and nothing of it is visible meanwhile. Files that no manifest names are removed once they are old (``collect``).
+"""
+
+import shutil
+import threading
+import time
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+
+from trainer.artifacts import (
+    MANIFEST_FILE,
+    STAGING_DIRECTORY,
+    Artifact,
+    ArtifactStore,
+    Manifest,
+    read_artifact,
+    sha256_of,
+)
+from trainer.errors import BrokenArtifact, Conflict, InvalidInput, NotFound
+from trainer.files import storage_errors, sync_tree, write_atomically
+from trainer.object_storage import Bucket, download_files, upload_files
+from trainer.staging import staged, staged_as
+
+MARKER_FILE = ".shared"
+"""In a directory of copies, says of what."""
+KEPT_UNNAMED = timedelta(days=7)
+"""How long a file is kept that no manifest names: an upload may be under way, or somebody reads what was deleted."""
+
+_MANIFESTS = ".manifests"
+_ARTIFACTS = "artifacts"
+_FILES = "files"
+_DELETED = "deleted"
+_FRESH_SECONDS = 2.0
+
+
+def open_artifacts(root: Path, url: str | None) -> ArtifactStore:
+    """The artifacts in ``root``, or with a ``url`` those of an object store, of which ``root`` holds copies.
+
+    Raises InvalidInput for a directory that holds other artifacts than those.
+    """
+    marker = root / MARKER_FILE
+    copied = marker.read_text(encoding="utf-8").strip() if marker.is_file() else None
+    if url is None:
+        if copied is not None:
+            raise InvalidInput(
+                f"{root} holds copies of {copied}: set ASSAY_STORAGE_URL to it, or use another directory"
+            )
+        return ArtifactStore(root)
+    bucket = Bucket(url)
+    if copied is None:
+        if ArtifactStore(root).names():
+            raise InvalidInput(
+                f"{root} holds artifacts of its own: `assay artifacts share` sends them to {url}; or use another one"
+            )
+        write_atomically(marker, f"{bucket.url}\n")
+    elif copied != bucket.url:
+        raise InvalidInput(f"{root} holds copies of {copied}; use another directory for those of {bucket.url}")
+    return SharedArtifactStore(root, bucket)
+
+
+def share(root: Path, url: str) -> list[str]:
+    """Send every artifact of ``root`` to an object store, under the version it has, and make ``root`` a directory of
+    copies; return the references that were not there yet.
+
+    Raises BrokenArtifact for files that were changed, Conflict where the store has another artifact under a number.
+    """
+    here, store = ArtifactStore(root), SharedArtifactStore(root, Bucket(url))
+    store.check_writable()
+    if broken := here.unreadable():
+        raise broken[0]
+    sent = []
+    for artifact in here.all():
+        artifact.verify()
+        if store.send(artifact.directory, artifact.manifest):
+            sent.append(artifact.reference)
+        elif not store.is_same(artifact.directory, artifact.manifest):
+            raise Conflict(f"{url} has another {artifact.reference}; import this one under another name")
+    write_atomically(root / MARKER_FILE, f"{store.bucket.url}\n")
+    return sent
+
+
+class SharedArtifactStore(ArtifactStore):
+    """Artifacts of an object store. What others publish or delete is seen within two seconds, but for one thing: an
+    exact version that is here opens without asking, also once it was deleted elsewhere, until the next list is made."""
+
+    def __init__(self, root: Path, bucket: Bucket) -> None:
+        super().__init__(root)
+        self.bucket = bucket
+        self._lock = threading.Lock()
+        self._listed: tuple[float, dict[str, dict[int, set[str]]]] | None = None
+
+    def check_writable(self) -> None:
+        """Raises StorageFailure now where the directory or the store takes nothing, or lets a number be taken twice."""
+        super().check_writable()
+        self.bucket.check()
+
+    def send(self, directory: Path, manifest: Manifest) -> bool:
+        """Upload a complete directory and let its manifest take its number; False where that is taken."""
+        wanted = {relative: manifest.files[relative] for relative in sorted(manifest.files)}
+        while True:
+            began = datetime.now(UTC)
+            upload_files(self.bucket, _FILES, directory, wanted, newer_than=began - KEPT_UNNAMED / 2)
+            if datetime.now(UTC) - began < KEPT_UNNAMED / 2:  # else what came first may have been collected
+                break
+        key = _key(manifest.name, manifest.version)
+        return self.bucket.create(key, (directory / MANIFEST_FILE).read_bytes())
+
+    def is_same(self, directory: Path, manifest: Manifest) -> bool:
+        """Whether the version that has this number is this very one."""
+        return self.bucket.read(_key(manifest.name, manifest.version)) == (directory / MANIFEST_FILE).read_bytes()
+
+    def bring(self, artifact: Artifact) -> None:
+        """See ArtifactStore."""
+        for parent in artifact.manifest.parents:
+            _ = self.open(f"{parent.name}@{parent.version}").path
+        _ = artifact.path
+
+    def collect(self) -> int:
+        """Remove files that are old and that no manifest names; return how many."""
+        before = datetime.now(UTC) - KEPT_UNNAMED
+        self.bucket.drop_broken_off(before)
+        old = {key for key, stored in self.bucket.find(_FILES).items() if stored.modified < before}
+        # the manifests after the files: who found a file young enough to use has published by now
+        for name, numbers in self._list(fresh=True).items():
+            for number in (number for number, objects in numbers.items() if MANIFEST_FILE in objects):
+                with suppress(NotFound):  # deleted meanwhile
+                    old -= {f"{_FILES}/{sha256}" for sha256 in self._read(name, number).manifest.files.values()}
+        self.bucket.remove(old)
+        return len(old)
+
+    def _next_number(self, name: str) -> int:
+        return max(self._list(fresh=True).get(name, {}), default=0) + 1
+
+    def _place(self, staging: Path, manifest: Manifest) -> bool:
+        if not self.send(staging, manifest) and not self.is_same(staging, manifest):
+            return False
+        self._listed = None
+        super()._place(staging, manifest)  # unless somebody here has fetched it already
+        return True
+
+    def _remove(self, artifact: Artifact) -> None:
+        key = _key(artifact.name, artifact.version)
+        self.bucket.create(key.replace(MANIFEST_FILE, _DELETED), b"")
+        self.bucket.remove([key])
+        self._listed = None
+        self._forget(artifact.name, artifact.version)
+
+    def _forget(self, name: str, number: int) -> None:
+        """Remove the copy of what was deleted."""
+        shutil.rmtree(self.root / _MANIFESTS / name / str(number), ignore_errors=True)
+        directory = self._directory(name, number)
+        if directory.is_dir():
+            with storage_errors(self.root), staged(self.root / STAGING_DIRECTORY) as grave:
+                directory.rename(grave)
+
+    def _has(self, name: str, number: int) -> bool:
+        if super()._has(name, number) or number in self._version_numbers(name):
+            return True
+        return self.bucket.stat(_key(name, number)) is not None  # published a moment ago
+
+    def _read(self, name: str, number: int) -> Artifact:
+        directory = self._directory(name, number)
+        if (directory / MANIFEST_FILE).is_file():
+            return read_artifact(directory)
+        alone = self.root / _MANIFESTS / name / str(number)
+        if not (alone / MANIFEST_FILE).is_file():
+            content = self.bucket.read(_key(name, number))
+            if content is None:
+                raise NotFound(f"no artifact {name}@{number}; `assay artifacts list` shows what exists")
+            write_atomically(alone / MANIFEST_FILE, content.decode("utf-8"))
+        found = read_artifact(alone)
+        fetch, fetch_one = partial(self._fetch, found), partial(self._fetch_one, found)
+        return Artifact(directory, found.manifest, found.digest, fetch, fetch_one)
+
+    def _fetch_one(self, found: Artifact, relative: str) -> Path:
+        """Download one file beside the manifest, for somebody who needs no more."""
+        if (sha256 := found.manifest.files.get(relative)) is not None:
+            with storage_errors(self.root), staged(self.root / STAGING_DIRECTORY) as staging:
+                download_files(self.bucket, _FILES, {relative: sha256}, staging, sha256_of)
+                (found.directory / relative).parent.mkdir(parents=True, exist_ok=True)
+                (staging / relative).replace(found.directory / relative)
+        return found.directory
+
+    def _fetch(self, found: Artifact) -> None:
+        """Download an artifact whose manifest is here, once, whoever else on this machine wants it too."""
+        target = self._directory(found.name, found.version)
+        if target.is_dir():
+            return
+        manifest = found.manifest
+        with storage_errors(self.root), staged_as(self.root / STAGING_DIRECTORY, f"fetch-{found.digest}") as staging:
+            if target.is_dir():
+                shutil.rmtree(staging)
+                return
+            try:
+                download_files(self.bucket, _FILES, manifest.files, staging, sha256_of)
+            except BrokenArtifact as error:
+                raise BrokenArtifact(f"{found.reference}: {error.detail}; publish it again") from error
+            shutil.copyfile(found.directory / MANIFEST_FILE, staging / MANIFEST_FILE)
+            sync_tree(staging)
+            super()._place(staging, manifest)
+
+    def _version_numbers(self, name: str) -> list[int]:
+        return [number for number, objects in self._list().get(name, {}).items() if MANIFEST_FILE in objects]
+
+    def names(self) -> list[str]:
+        """See ArtifactStore."""
+        return sorted(name for name in self._list() if self._version_numbers(name))
+
+    def _list(self, *, fresh: bool = False) -> dict[str, dict[int, set[str]]]:
+        """By name and number, which objects there are; as of two seconds ago at most."""
+        with self._lock:
+            if fresh or self._listed is None or time.monotonic() - self._listed[0] > _FRESH_SECONDS:
+                began = time.monotonic()
+                found: dict[str, dict[int, set[str]]] = {}
+                for key in self.bucket.find(_ARTIFACTS):
+                    _, *name, number, thing = key.split("/")
+                    if number.isdigit():
+                        found.setdefault("/".join(name), {}).setdefault(int(number), set()).add(thing)
+                self._drop_deleted(found)
+                self._listed = (began, found)
+            return self._listed[1]
+
+    def _drop_deleted(self, found: dict[str, dict[int, set[str]]]) -> None:
+        for name, numbers in found.items():
+            for number, objects in numbers.items():
+                if MANIFEST_FILE not in objects and super()._has(name, number):
+                    self._forget(name, number)
+
+
+def _key(name: str, number: int) -> str:
+    return f"{_ARTIFACTS}/{name}/{number}/{MANIFEST_FILE}"
