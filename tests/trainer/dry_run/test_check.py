@@ -10,7 +10,7 @@ from rich.console import Console
 
 from trainer.__main__ import main
 from trainer.artifacts import ArtifactStore
-from trainer.dry_run.check import DryRun, dry_run
+from trainer.dry_run.check import DryRun, dry_run, memory_needed
 from trainer.dry_run.table import print_dry_run
 from trainer.errors import InvalidInput, NotFound
 from trainer.models.starting_point import PolicyOrigin, Scratch
@@ -130,6 +130,19 @@ def test_every_kind_of_training_has_a_dry_run(fields: dict[str, Any], tmp_path: 
     assert report.steps == 3
     assert bool(report.memory) == (fields["kind"] != "discriminator")
     assert any(sentence.startswith("memory: no estimate") for sentence in report.unchecked) != bool(report.memory)
+
+
+@pytest.mark.parametrize("launch", [{}, {"processes": 2}])
+def test_what_a_job_needs_is_what_a_dry_run_says_and_no_row_is_read_for_it(
+    launch: dict[str, Any], tmp_path: Path, pairs: Path
+) -> None:
+    content = {"kind": "preference", "name": "mine", "policy": {"scratch": SHAPE}, "batch": {"size": 4}}
+    store = ArtifactStore(tmp_path / "artifacts")
+    report = check(tmp_path, data={"path": str(pairs)}, launch=launch)
+    absent = {**content, "data": {"path": str(tmp_path / "absent.jsonl")}, "launch": launch}
+    assert memory_needed(parse_recipe(absent), store) == report.memory[0].total > 0
+    unknown = {**absent, "policy": {"path": "owner/unknown"}}
+    assert memory_needed(parse_recipe(unknown), store) is None
 
 
 def test_a_reward_model_that_is_told_to_read_less_needs_less(tmp_path: Path) -> None:
