@@ -18,7 +18,7 @@ from service.db import queries
 from service.db.contents import Contents, contents_of
 from service.db.queries import CorrelationFilter
 from service.db.records import CorrelationRecord, RunRecord
-from service.db.runs import get_run
+from service.db.runs import get_run, notices_of
 from service.db.trust import WITHIN
 from service.jobs.kinds import EVALUATION_KINDS
 from service.wording import count, duration
@@ -56,6 +56,7 @@ def run(request: Request, run_id: str, statistic: str | None = None, oracle: str
             run=record,
             seen={run_id: record.events_seen},
             facts=_facts(record, found),
+            notices=notices_of(session, run_id),
             verdict=verdict_of(found, against),
             table=_table(found, shown, against, contents),
             main=next((each for each in later if each.name in {"agreement", "correlations"}), None),

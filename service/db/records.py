@@ -92,6 +92,8 @@ class RunRecord(_Record):
     name: str
     status: JobStatus
     queue_position: None = None
+    """The job's own page tells its place in line and why it waits."""
+    waiting_reason: None = None
     cancel_requested: bool
     progress: Progress | None
     attempts: int

@@ -142,6 +142,12 @@ def _record(job: Job, found: StressTest | None) -> RunRecord:
     )
 
 
+def notices_of(session: Session, run: str) -> list[str]:
+    """What a finished run said is missing or was done otherwise than asked, read out of its result by the database."""
+    found = session.scalar(select(Job.result["notices"]).where(Job.id == run))
+    return [str(each) for each in found or []]
+
+
 def names_measured(session: Session, most_runs: int = 200) -> dict[str, list[str]]:
     """Policies, scorers and oracles of the latest stress tests, to choose from."""
     rows = session.execute(

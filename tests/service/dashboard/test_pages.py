@@ -79,11 +79,13 @@ def test_pages_allow_no_script_but_their_own(browser: TestClient, measure: Calla
 
 
 def test_links_and_files_stay_below_the_prefix_a_proxy_serves_under(app: FastAPI, measure: Callable[..., str]) -> None:
-    measure(R)
+    run = measure(R)
     with TestClient(app, root_path="/assay") as browser:
-        addresses = re.findall(r'(?:href|src|data-events)="([^"]+)"', browser.get("/").text)
+        pages = [browser.get(page).text for page in ("/", "/runs", f"/runs/{run}", f"/compare?a={run}", "/runs/none")]
+    found = [re.findall(r'(?:href|src|action|data-events|data-figures)="([^"]+)"', page) for page in pages]
+    addresses = [address for its in found for address in its]
 
-    assert len(addresses) > 8
+    assert min(map(len, found)) > 8
     assert [address for address in addresses if not address.startswith(("/assay/", "#"))] == []
 
 

@@ -67,13 +67,19 @@ def test_an_audit_has_the_same_page_with_statistics_across(
         row("rm", None, value, statistic=statistic)
         for statistic, value in (("pearson_within", 0.5), ("pearson_pooled", 0.7))
     ]
-    run = measure({}, rows, kind="audit", recipe={"kind": "audit", "path": "/data/judged.jsonl"})
+    run = measure(
+        *({}, rows),
+        kind="audit",
+        recipe={"kind": "audit", "path": "/data/judged.jsonl"},
+        result={"notices": ["rm gave 3 of 9 rows no score"], "estimates": []},
+    )
     page, seen = browser.get(f"/runs/{run}").text, read(f"/runs/{run}")
 
     assert "rm orders responses to the same prompt as judge does: r = 0.50 [0.40, 0.60]." in seen.replace("\xa0", " ")
     assert "Scorer r within prompts r pooled" in seen
     assert "rm 0.50 [0.40, 0.60] 0.70 [0.60, 0.80]" in seen
     assert "judged.jsonl" in seen
+    assert "rm gave 3 of 9 rows no score" in seen
     assert figures(page) == ["correlations"]
     assert f'href="/v1/audits/{run}"' in page
     assert browser.get(f"/runs/{run}/figures/correlations.json").json()["drawings"]
