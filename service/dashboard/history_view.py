@@ -207,7 +207,7 @@ def _runs(session: Session, where: HistoryFilter, asked: Asked) -> tuple[list[Po
 
 def _of_run(row: CorrelationRecord, by: str, several: bool) -> Point:
     who = row.scorer if row.scorer_version is None else f"{row.scorer}@{row.scorer_version}"
-    estimate = Estimated.model_validate(row.model_dump(include=set(Estimated.model_fields)))
+    estimate = Estimated.model_validate(row, from_attributes=True)
     course = {"scorer": row.scorer, "version": who}.get(by) or _of_policy(row.policy, row.scorer, several)
     return Point(row.created_at, course, who, row.policy, is_control(row.scorer), estimate, row.run, 1)
 
