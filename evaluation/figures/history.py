@@ -1,7 +1,7 @@
 """One statistic over time: what became of scorers, version by version, or of policies."""
 
 from collections.abc import Container, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import plotly.graph_objects as go
 
@@ -24,7 +24,10 @@ def history(courses: Mapping[str, Course], statistic: str, oracle: str, controls
         _add(figure, name, courses[name], learned.index(name) if name in learned else None)
     level = chance(statistic)
     figure.add_hline(y=level, line={"color": GREY, "width": 1})
-    figure.update_xaxes(type="date")
+    times = [at for course in courses.values() for at, _ in course]
+    # a single run would be told to the microsecond
+    margin = max((max(times) - min(times)) * 0.03, timedelta(hours=12))
+    figure.update_xaxes(type="date", range=[min(times) - margin, max(times) + margin])
     figure.update_yaxes(title_text=label(statistic))
     if statistic in CORRELATIONS or level:
         rows = [each for course in courses.values() for _, each in course]

@@ -1,6 +1,5 @@
 """What the page of the history shows: choices as links, a course for each scorer or policy, and what it is made of."""
 
-import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -208,7 +207,7 @@ def _runs(session: Session, where: HistoryFilter, asked: Asked) -> tuple[list[Po
 
 def _of_run(row: CorrelationRecord, by: str, several: bool) -> Point:
     who = row.scorer if row.scorer_version is None else f"{row.scorer}@{row.scorer_version}"
-    estimate = Estimated.model_validate(row.model_dump(include=set(Estimated.model_fields)))
+    estimate = Estimated.model_validate(row, from_attributes=True)
     course = {"scorer": row.scorer, "version": who}.get(by) or _of_policy(row.policy, row.scorer, several)
     return Point(row.created_at, course, who, row.policy, is_control(row.scorer), estimate, row.run, 1)
 
@@ -260,5 +259,5 @@ def _figure(points: Sequence[Point], asked: Asked) -> Shown | None:
         courses.setdefault(point.course, []).append((point.at, point.estimate))
     controls = {point.course for point in points if point.control} if asked.by != "policy" else set()
     drawing = history(courses, str(asked.statistic), str(asked.oracle), controls)
-    content = json.loads(drawing.figure.to_json())
-    return Shown("history", drawing.title, drawing.caption, htmlsafe_json_dumps(content))
+    content = htmlsafe_json_dumps(drawing.figure, dumps=lambda figure: figure.to_json())
+    return Shown("history", drawing.title, drawing.caption, content)

@@ -7,7 +7,10 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, false, not_, or_, select
+from sqlalchemy import ColumnElement, String, and_, false, not_, or_, select
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
 
 from evaluation.conditions import Comparison, Every, Fields, Not, Some, Tree
 from service.db.tables import Correlation, Job
@@ -72,11 +75,31 @@ def _given(where: HistoryFilter) -> list[tuple[str, Sequence[Plain]]]:
 def _over(name: str, says: Callable[[ColumnElement[Any]], ColumnElement[bool]]) -> ColumnElement[bool]:
     """What ``says`` says of a field. Of a job's facts it is asked first which jobs it holds for: they are few."""
     if name == "name":
-        return Correlation.run.in_(select(Job.id).where(says(Job.__table__.c.name)))
+        return _Filtered(Correlation.run).in_(select(Job.id).where(says(Job.__table__.c.name)))
     if name.startswith(LABEL):
         label = Job.labels[name.removeprefix(LABEL)].as_string()
-        return Correlation.run.in_(select(Job.id).where(says(label)))
+        return _Filtered(Correlation.run).in_(select(Job.id).where(says(label)))
     return says(Correlation.__table__.c[name])
+
+
+class _Filtered(FunctionElement[str]):
+    """A column that SQLite looks at row by row and does not look up.
+
+    It does not know that many runs may have a job of one name, and would read and sort all their rows for the newest.
+    """
+
+    type = String()
+    inherit_cache = True
+
+
+@compiles(_Filtered)
+def _plain(element: _Filtered, compiler: SQLCompiler, **keywords: Any) -> str:  # noqa: ANN401 - the compiler's own
+    return compiler.process(element.clauses, **keywords)
+
+
+@compiles(_Filtered, "sqlite")
+def _without_index(element: _Filtered, compiler: SQLCompiler, **keywords: Any) -> str:  # noqa: ANN401
+    return f"+{_plain(element, compiler, **keywords)}"  # https://sqlite.org/optoverview.html#uplus
 
 
 def _any_of(values: Sequence[Plain], column: ColumnElement[Any]) -> ColumnElement[bool]:

@@ -48,6 +48,12 @@ def test_correlations_share_their_range_and_other_statistics_find_their_own() ->
     assert history({"rm": course(40.0)}, "best_of_n_regret", "judge").figure.layout.yaxis.range is None
 
 
+def test_a_single_run_stands_in_its_day() -> None:
+    first, last = history({"rm": course(0.5)}, "pearson_within", "judge").figure.layout.xaxis.range
+
+    assert (first, last) == (FIRST - timedelta(hours=12), FIRST + timedelta(hours=12))
+
+
 def test_many_names_are_told_apart() -> None:
     figure = history({f"policy-{n}": course(0.5) for n in range(12)}, "pearson_within", "judge").figure
 
