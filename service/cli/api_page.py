@@ -1,4 +1,4 @@
-"""docs/api.md: the operations of the API's own description, as a page, which ``python -m service.cli.api_page`` prints."""
+"""docs/api.md: the operations of the API's own description. ``python -m service.cli.api_page`` prints it."""
 
 import sys
 from collections.abc import Iterator
@@ -36,14 +36,14 @@ A body of a job is a [recipe](training.md).
 
 ## Keys
 
-No key is needed until there is one; then it is sent as `Authorization: Bearer KEY` or `x-api-key: KEY`, and needs one of
-the scopes in the table. `admin` may do everything. [Making keys.](operations.md#who-may-ask)
+No key is needed until there is one; then it is sent as `Authorization: Bearer KEY` or `x-api-key: KEY`, and needs one
+of the scopes in the table. `admin` may do everything. [Making keys.](operations.md#who-may-ask)
 
 ## Pages of a list
 
-A list answers `{{"data": [...], "next": CURSOR}}`, newest first where it is about time. `limit` is 1 to 500. Send `next` as
-`cursor` for the page after it; null is the end. A cursor names a place in the order, so what arrives meanwhile shifts
-nothing.
+A list answers `{{"data": [...], "next": CURSOR}}`, newest first where it is about time. `limit` is 1 to 500. Send
+`next` as `cursor` for the page after it; null is the end. A cursor names a place in the order, so what arrives
+meanwhile shifts nothing.
 
 ```sh
 curl -s --fail-with-body 'http://127.0.0.1:8000/v1/stress-tests?limit=1'
@@ -52,9 +52,9 @@ curl -s --fail-with-body 'http://127.0.0.1:8000/v1/stress-tests?limit=1'
 ## Problems
 
 Whatever is refused is answered in `application/problem+json` (RFC 9457), with the fields
-`type, title, status, detail, instance, code, errors, request_id`. `detail` says what to do, `errors` holds a JSON pointer
-to each field at fault, `request_id` is in the server's log. Formats of other servers answer failures in their original's
-form.
+`type, title, status, detail, instance, code, errors, request_id`. `detail` says what to do, `errors` holds a JSON
+pointer to each field at fault, `request_id` is in the server's log. Formats of other servers answer failures in their
+original's form.
 
 | status | `code` | when |
 |---|---|---|
@@ -74,13 +74,12 @@ def api_page(app: FastAPI) -> str:
 
 
 def _problems() -> Iterator[str]:
-    by_status = sorted(
-        (outcome.status, error.code, error) for error, outcome in OUTCOMES.items() if error.code != "failed"
-    )
-    for status, code, error in by_status:
+    kinds = [error for error in OUTCOMES if error is not AssayError]
+    for error in sorted(kinds, key=lambda kind: (OUTCOMES[kind].status, kind.code)):
+        outcome = OUTCOMES[error]
         said = " ".join((error.__doc__ or "").split("\n\n")[0].split())
-        again = OUTCOMES[error].retry_after_seconds
-        yield f"| {status} | `{code}` | {said}{' With `Retry-After`.' if again else ''} |"
+        again = " With `Retry-After`." if outcome.retry_after_seconds else ""
+        yield f"| {outcome.status} | `{error.code}` | {said}{again} |"
 
 
 def _tags(document: dict[str, Any]) -> list[str]:

@@ -1,9 +1,9 @@
 """Every command of the documentation is run, as somebody would who reads a page from its top.
 
 A page is one shell in one fresh directory, where the demonstration has been made, and ``http://127.0.0.1:8000`` is its
-server. Blocks of ``sh`` and ``python`` are run, and indented ones that begin with a program's name. A block of ``yaml`` whose first
-line is ``# NAME`` is written to that file; of a GitHub workflow the steps are run as well. A block of ``text`` after
-commands is what they print, ``...`` standing for anything.
+server. Blocks of ``sh`` and ``python`` are run, and indented ones that begin with a program's name. A block of ``yaml``
+whose first line is ``# NAME`` is written to that file; of a GitHub workflow the steps are run as well. A block of
+``text`` after commands is what they print, ``...`` standing for anything.
 
 Comments say what cannot be: ``<!-- not run: WHY -->`` before a block, ``<!-- not run on this page: WHY -->`` anywhere,
 ``<!-- ends with 1: WHY -->`` before commands that are to fail beside a small demonstration, and
