@@ -22,7 +22,9 @@ class Node:
     """``ray start --block``, in a session of its own."""
 
     def __init__(self, *options: str, cpus: int) -> None:
-        environment = {**os.environ, "PYTHONPATH": str(ROOT), "RAY_AUTH_MODE": "disabled", "OMP_NUM_THREADS": "1"}
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+        environment["RAY_AUTH_MODE"] = "disabled"
+        environment["RAY_worker_niceness"] = "0"  # on a machine that does much else, 15 is to stand still
         ray = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--disable-usage-stats"]
         self._process = subprocess.Popen(
             [*ray, "--node-ip-address=127.0.0.1", f"--num-cpus={cpus}", "--object-store-memory=100000000", *options],

@@ -4,7 +4,9 @@ Every node has this installation, and sees the artifacts and the files that a re
 """
 
 import logging
+import os
 import signal
+import socket
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
@@ -21,6 +23,7 @@ from trainer.run import prepare_libraries
 _SECONDS_BETWEEN_SIGNS = 1.0
 _SECONDS_WITHOUT_ROOM = 30.0
 """How long nobody may have begun before the run says what it waits for."""
+_REACH_SECONDS = 10.0
 _MOST_LOSSES = 3
 """Workers that one shard, or beginning, may cost: more are not the machines' fault."""
 
@@ -37,8 +40,9 @@ def connected(launch: SharedLaunch, tell: Callable[[str], None]) -> Iterator["Ra
         ) from error
     stop = signal.getsignal(signal.SIGTERM)
     try:
+        _reach(os.environ.get("RAY_ADDRESS", ""))
         ray.init(address="auto", log_to_driver=False, logging_level=logging.WARNING)
-    except (ConnectionError, RuntimeError) as error:
+    except (OSError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[0]
         raise RunFailed(
             f"no Ray cluster to share the work with ({reason}): run `ray start --head` here, set RAY_ADDRESS to a"
@@ -49,6 +53,13 @@ def connected(launch: SharedLaunch, tell: Callable[[str], None]) -> Iterator["Ra
         yield RayActors(ray, launch, tell)
     finally:
         ray.shutdown()
+
+
+def _reach(address: str) -> None:
+    """Raises OSError where nobody listens: Ray would go on trying for minutes."""
+    host, colon, port = address.rpartition(":")
+    if colon and port.isdecimal() and "/" not in host:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_REACH_SECONDS).close()
 
 
 class RayActors:

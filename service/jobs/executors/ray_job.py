@@ -27,6 +27,7 @@ from trainer.run import LOG_FILE
 _HTTP_SECONDS = 10.0
 _KILL_SECONDS = 15.0
 """Ray waits three between SIGTERM and SIGKILL, unless RAY_JOB_STOP_WAIT_TIME_S says otherwise on the nodes."""
+_SECONDS_BETWEEN_LOOKS = 0.2
 _AT_WORK = ("PENDING", "RUNNING")
 _DIRECTORY, _PROCESSES = "run_directory", "processes"
 
@@ -83,7 +84,7 @@ class RayJob:
         self._status: int | None = None
 
     def is_running(self) -> bool:
-        return self._state() in _AT_WORK
+        return self._state() is not None
 
     def exit_status(self) -> int | None:
         self._state()
@@ -96,14 +97,13 @@ class RayJob:
 
     def kill(self) -> None:
         deadline = time.monotonic() + _KILL_SECONDS
-        # one that still waits for room ends before it begins, whenever there is some
-        while self._submission is not None and self._state() in _AT_WORK:
+        while self._submission is not None and (state := self._state()) is not None:
             self._cluster.stop(self._submission)
-            if self._state() == "PENDING":
-                return
-            if time.monotonic() > deadline:
+            if state == "PENDING":
+                self._ended = True  # when there is room for it at last, it ends before it does anything
+            elif time.monotonic() > deadline:
                 raise RunFailed(f"Ray was told to stop {self._submission} of {self._directory} and it still runs")
-            time.sleep(0.2)
+            time.sleep(_SECONDS_BETWEEN_LOOKS)
 
     def record(self) -> dict[str, Any]:
         return {"ray": self._cluster.address, "job": self._submission}

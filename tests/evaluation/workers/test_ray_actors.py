@@ -21,16 +21,16 @@ RECIPE: dict[str, Any] = {
     "kind": "stress_test",
     "name": "shared",
     "policy": {"path": "policy"},
-    "prompts": {"kind": "product_world", "limit": 160},
-    "temperatures": [0, 1.0, 2.0],
-    "responses_per_prompt": 30,
-    "max_response_tokens": 24,
-    "scorers": ["rm", "policy/discriminator:difference"],
-    "oracles": [{"kind": "product_world"}, {"kind": "reward_model", "path": "policy/discriminator"}],
+    "prompts": {"kind": "product_world", "limit": 62},
+    "temperatures": [1.0],
+    "responses_per_prompt": 62,
+    "max_response_tokens": 48,
+    "scorers": ["rm"],
+    "oracles": [{"kind": "product_world"}],
     "bootstrap": {"draws": 100},
 }
-ROWS = 160 * 61
-SHARED = {"executor": {"ray_workers": 4}}
+ROWS = 62 * 62  # 4 batches of at most 1,280 to sample, 8 of at most 512 to score
+SHARED = {"executor": {"ray_workers": 2}}  # one on each node
 
 pytestmark = pytest.mark.ray
 
@@ -54,7 +54,7 @@ def alone(store: ArtifactStore, tmp_path_factory: pytest.TempPathFactory) -> Pat
 def test_a_killed_node_costs_its_unfinished_shards_and_no_row(
     ray_cluster: RayCluster, alone: Path, store: ArtifactStore, tmp_path: Path
 ) -> None:
-    node = ray_cluster.add_node(cpus=2)
+    node = ray_cluster.add_node(cpus=1)
     process = start(tmp_path, store, ray_cluster.address, **SHARED)
     wait_for_rows(tmp_path / "responses.jsonl", 1, process)
     node.kill()
@@ -64,7 +64,7 @@ def test_a_killed_node_costs_its_unfinished_shards_and_no_row(
     said = messages(tmp_path)
     assert 0 < len(kept) < ROWS
     assert set(kept) <= set(lines(tmp_path / "responses.jsonl"))
-    assert 1 <= sum("a worker was lost" in text for text in said) <= 2
+    assert sum("a worker was lost" in text for text in said) == 1
     for name in STORED:
         assert lines(tmp_path / name) == lines(alone / name), name
     assert read_result(tmp_path) == read_result(alone)
