@@ -30,7 +30,7 @@ from evaluation.generation.sampler import grid
 from evaluation.recipes.judging import Batch, ScorersAndControls
 from evaluation.recipes.row_log import RowLog
 from evaluation.recipes.sampled_policy import SampledPolicy, Sampling
-from evaluation.recipes.stored_rows import Row, response_row, score_row, stored_response
+from evaluation.recipes.stored_rows import response_row, score_row, stored_response
 from evaluation.scorers.scorer import Column, Judgement
 from evaluation.workers import Work, Worker
 from evaluation.workers.settings import RaySettings, SharedLaunch, open_workers
@@ -41,6 +41,9 @@ from trainer.generation.sampled import Cell, Sampled
 
 AT_ONCE = 512
 """Responses that are scored together, as in a stress test."""
+SHARDS = 8
+ROWS = SHARDS * 20 * AT_ONCE
+"""Rows that are made up."""
 
 
 def main() -> None:
@@ -159,37 +162,41 @@ class MadeUp:
 
 
 def tell_overhead(place: Path, rounds: int) -> None:
-    """Rows a second that the run's process takes from two workers, and stores."""
+    """What a row costs the run's process: to take it from one of two workers, and to store it."""
     facts = {"backend": "transformers", "dtype": "float32", "seed": 0, "top_p": 1.0, "torch": torch.__version__}
     text = "a response of some three hundred characters, as they are in the tables of docs/benchmarks.md. " * 3
     cells = [Cell(f"prompt-{i:05}", 1.0, i) for i in range(AT_ONCE)]
     responses = [response_row(Sampled(cell, text + str(i), 64, "stop", -1.5), facts) for i, cell in enumerate(cells)]
     judged = [(cell, Column("rm", 1, "scorer"), Judgement(0.123456789 + cell.replicate, 80, 0)) for cell in cells]
     for name, rows in (("responses", responses), ("scores", judged)):
-        taken, stored = [], []
-        lines: list[Row] = responses if name == "responses" else [score_row(*each) for each in judged]
-        for _ in range(rounds):
-            taken.append(rate_of(MadeUp(rows, 40), None))
-            stored.append(rate_of(MadeUp(rows, 40), RowLog(place / f"{name}.jsonl")))
-        size = (place / f"{name}.jsonl").stat().st_size / (rounds * 40 * 40 * AT_ONCE)
+        path = place / f"{name}.jsonl"
+        told = [cost_of(MadeUp(rows, 20), RowLog(path)) for _ in range(rounds)]
+        taken, stored, wall = zip(*told, strict=True)
+        size = path.stat().st_size / rounds / ROWS
         print(
-            f"{name}: {said(taken, 0)} rows/s taken from two workers, {said(stored, 0)} with each list of {len(lines)}"
-            f" stored; {size:.0f} bytes a row on disk, {len(pickle.dumps(rows)) / AT_ONCE:.0f} on the way;"
-            f" load {os.getloadavg()[0]:.1f}"
+            f"{name} in lists of {AT_ONCE}: {said(taken, 0)} rows taken and {said(stored, 0)} stored a processor"
+            f" second of the run's process, {said(wall, 0)} rows/s on the wall; {size:.0f} bytes a row on disk,"
+            f" {len(pickle.dumps(rows)) / AT_ONCE:.0f} on the way; load {os.getloadavg()[0]:.1f}"
         )
 
 
-def rate_of(work: MadeUp, log: RowLog | None) -> float:
+def cost_of(work: MadeUp, log: RowLog) -> tuple[float, float, float]:
+    """Rows a processor second taken and stored, and rows a second on the wall, from the first list on."""
     launch = SharedLaunch(executor=RaySettings(ray_workers=2))
-    rows = 0
+    storing, rows, begun = 0.0, 0, (0.0, 0.0)
     with open_workers(launch, print) as crew:
-        started = 0.0
-        for found in crew.over(range(40), work):
-            started = started or time.perf_counter()
-            if log is not None and found is not None:
-                log.append(each if isinstance(each, dict) else score_row(*each) for each in found)
-            rows += len(found or ())
-        return (rows - AT_ONCE) / (time.perf_counter() - started)
+        for found in crew.over(range(SHARDS), work):
+            if found is None:
+                continue
+            if not rows:
+                begun = time.process_time(), time.perf_counter()
+            before = time.process_time()
+            log.append(each if isinstance(each, dict) else score_row(*each) for each in found)
+            storing += time.process_time() - before
+            rows += len(found)
+        spent, wall = time.process_time() - begun[0], time.perf_counter() - begun[1]
+    assert rows == ROWS
+    return rows / (spent - storing), rows / storing, rows / wall
 
 
 def said(values: Sequence[float], digits: int = 1) -> str:
