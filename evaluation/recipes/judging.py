@@ -112,7 +112,7 @@ def judge_missing(
     """
     if not scorers:
         return []
-    done = {(cell_of(row), column_of(row)) for row in log.rows()}
+    done = {(cell_of(row), column_of(row)) for row in log}
     total = len(responses) * sum(len(scorer.columns) for scorer in scorers)
     lacking = list(_lacking(scorers, responses, done))
     left = sum(len(batch.responses) * len(scorers[index].columns) for batch in lacking for index in batch.scorers)

@@ -126,7 +126,7 @@ class StressTestRecipe(Recipe):
         """Every response of the grid, sampling those that are missing."""
         log = RowLog(run.directory / RESPONSES_FILE)
         cells = grid([each.prompt_id for each in prompts], self.temperatures, self.responses_per_prompt)
-        done = {cell_of(row) for row in log.rows()}
+        done = {cell_of(row) for row in log}
         if len(done) < len(cells):
             questions = [Question(each.prompt_id, each.prompt) for each in prompts]
             truncation = Truncation(top_k=self.top_k, top_p=self.top_p, min_p=self.min_p)
@@ -139,7 +139,7 @@ class StressTestRecipe(Recipe):
                 run.reporter.progress("sample", len(done), len(cells), unit="response")
                 run.reporter.raise_if_stopped()
         by_id = {each.prompt_id: each for each in prompts}
-        stored = {cell_of(row): stored_response(row, by_id) for row in log.rows()}
+        stored = {cell_of(row): stored_response(row, by_id) for row in log}
         responses = [stored[cell] for cell in cells]  # whatever the order they came in: they are scored in batches
         for remark in self.policy.remarks(responses):
             run.reporter.message(remark)
