@@ -9,7 +9,7 @@ export OMP_NUM_THREADS ?= 1
 export OMP_WAIT_POLICY ?= PASSIVE
 PORT ?= 8000
 
-.PHONY: demo test lint types layers migrations browser pytest slow soak chaos rehearsal study study-gapo clean
+.PHONY: demo test lint types layers migrations browser pytest slow soak chaos ray rehearsal study study-gapo clean
 
 demo: .venv/ready
 	$(BIN)/python -m service.demo --directory $(DEMO) --port $(PORT) $(if $(filter 0,$(SERVE)),--no-serve)
@@ -35,7 +35,7 @@ migrations: .venv/ready
 	rm -f .migrations.db
 
 pytest: .venv/ready browser
-	$(BIN)/python -W error -m pytest -n auto --maxprocesses 4 --dist loadfile -m "not slow and not gpu and not soak and not chaos"
+	$(BIN)/python -W error -m pytest -n auto --maxprocesses 4 --dist loadfile -m "not slow and not gpu and not soak and not chaos and not ray"
 
 slow: .venv/ready
 	$(BIN)/python -W error -m pytest -m "slow"
@@ -51,6 +51,11 @@ soak: .venv/ready
 # CHAOS_KILLS=300 on each kind of database; CHAOS_SEED=N repeats the order of a printed seed.
 chaos: .venv/ready
 	$(BIN)/python -W error -m pytest -m "chaos" -s tests/chaos
+
+# A real Ray cluster of two nodes on this machine, one of them killed; `make test` neither needs nor installs Ray.
+ray: .venv/ready
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,ray]'
+	$(BIN)/python -W error -m pytest -m "ray"
 
 # Some half an hour on two quiet cores; killed and started again, it continues.
 study: .venv/ready

@@ -22,10 +22,11 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from benchmarks.memory import process_memory
-from evaluation.generation.local import LocalSampler
+from evaluation.generation.local import LocalSampler, cut_grid
 from evaluation.generation.sampler import Question, grid
 from trainer.data.product_world import make_tokenizer, render_prompt, sample_tasks
 from trainer.generation.batches import ROWS_AT_ONCE
+from trainer.generation.decoding import Decoding
 from trainer.models.policy import Policy
 
 TEMPERATURES = (0.0, 0.3, 0.5, 0.7, 1.0, 1.25, 1.5, 1.75, 2.0)
@@ -120,10 +121,12 @@ def main() -> None:
 def sample_grid(policy: Policy, work: Work) -> None:
     """What a stress test does."""
     questions = work.questions()
-    sampler = LocalSampler(policy, seed=0, max_response_tokens=work.tokens)
+    decoding = Decoding(0, work.tokens)
+    sampler = LocalSampler(policy, decoding)
     cells = grid([question.prompt_id for question in questions], TEMPERATURES, work.replicates)
-    for _ in sampler.sample(questions, cells, lambda _: True):
-        pass
+    for batch in cut_grid(questions, cells, policy.format, policy.max_tokens, decoding):
+        for _ in sampler.sample(batch):
+            pass
 
 
 def generate_grid(policy: Policy, work: Work) -> None:

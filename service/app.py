@@ -22,6 +22,7 @@ from service.db.session import make_engine, sessions
 from service.jobs.dispatcher import Dispatcher
 from service.jobs.executors import Executor
 from service.jobs.executors.local_process import LocalExecutor
+from service.jobs.executors.ray_job import RayExecutor
 from service.jobs.kinds import ParseRecipe, parse_any_recipe
 from service.keyring import Keyring
 from service.logs import log_request
@@ -142,6 +143,8 @@ def create_app(
 
 
 def _executor(settings: Settings) -> Executor:
+    if settings.executor == "ray":
+        return RayExecutor(settings.artifact_dir, settings.ray_address, storage_url=settings.storage_url)
     return LocalExecutor(settings.artifact_dir, storage_url=settings.storage_url)
 
 

@@ -54,8 +54,11 @@ class Settings(BaseSettings):
     root_path: str = Field("", pattern=r"^(/[A-Za-z0-9._~-]+)*$")
     """Path below which a proxy shows this server, such as ``/assay``, whether or not the proxy takes it off."""
 
-    executor: Literal["local"] = "local"
-    """What carries out jobs: child processes of this machine."""
+    executor: Literal["local", "ray"] = "local"
+    """What carries out jobs: child processes of this machine, or a Ray cluster."""
+
+    ray_address: str = "http://127.0.0.1:8265"
+    """The Ray cluster's dashboard, where jobs are submitted."""
 
     model_memory_bytes: int | None = Field(None, ge=1)
     """Weights kept in memory for scoring, beyond which the longest unused models leave; pinned ones stay."""

@@ -14,6 +14,7 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from sqlalchemy import StaticPool, create_engine
 
+from benchmarks.ray_cluster import RayCluster, start_cluster
 from service.access import Identify
 from service.db.aliases import resolver
 from service.db.session import sessions
@@ -173,3 +174,11 @@ def s3(object_store: ModuleType) -> Iterator[str]:
         for name, value in object_store.environment(address).items():
             patch.setenv(name, value)
         yield address
+
+
+@pytest.fixture(scope="session")
+def ray_cluster() -> Iterator[RayCluster]:
+    """A real cluster of one node with two processors; a test may add others and kill them."""
+    pytest.importorskip("ray", reason="Ray is not installed: make ray")
+    with start_cluster(head_cpus=2) as cluster:
+        yield cluster

@@ -64,7 +64,7 @@ def run_recipe(
             (directory / STOP_FILE).unlink(missing_ok=True)
             if mirror is not None:
                 mirror.start()
-    _prepare_libraries(recipe.launch.threads)
+    prepare_libraries(recipe.launch.threads)
     with (
         nullcontext() if mirror is None else closing(mirror),
         Reporter(directory, title=recipe.name, quiet=quiet, recording=is_first()) as reporter,
@@ -127,6 +127,16 @@ def run_as_child(recipe: Recipe, directory: Path, artifacts: ArtifactStore) -> i
     return 0
 
 
+def prepare_libraries(threads: int) -> None:
+    """What every process that works on a run does first: as many threads, and only the run's own voice."""
+    import torch
+    from transformers.utils import logging as transformers_logging
+
+    torch.set_num_threads(threads)
+    transformers_logging.disable_progress_bar()  # the run has its own
+    transformers_logging.set_verbosity_error()  # a fresh head on a backbone is what training asks for
+
+
 def stored_recipe(parse: Callable[[dict[str, Any]], Recipe], directory: Path) -> Recipe:
     """The recipe of a run directory. Raises what ``parse`` raises, and OSError where there is none."""
     return parse(json.loads((directory / RECIPE_FILE).read_text(encoding="utf-8")))
@@ -162,12 +172,3 @@ def _finish(directory: Path, status: str, result: dict[str, Any] | None, error: 
         "error": None if error is None else {"code": error.code, "detail": error.detail},
     }
     write_atomically(directory / RESULT_FILE, json.dumps(content, allow_nan=False, indent=2) + "\n")
-
-
-def _prepare_libraries(threads: int) -> None:
-    import torch
-    from transformers.utils import logging as transformers_logging
-
-    torch.set_num_threads(threads)
-    transformers_logging.disable_progress_bar()  # the run has its own
-    transformers_logging.set_verbosity_error()  # a fresh head on a backbone is what training asks for

@@ -1,11 +1,10 @@
-"""What a backend that samples is given and gives back."""
+"""What is asked of whoever samples: questions, and a grid of cells."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
 
 from trainer.data.text import Prompt
-from trainer.generation.sampled import Cell, Sampled
+from trainer.generation.sampled import Cell
 
 
 @dataclass(frozen=True)
@@ -14,21 +13,6 @@ class Question:
 
     prompt_id: str
     prompt: Prompt
-
-
-class Sampler(Protocol):
-    """A source of responses: a local model, or a server somewhere."""
-
-    @property
-    def facts(self) -> dict[str, Any]:
-        """What determines the responses besides policy, prompt and cell: recorded with each of them."""
-        ...
-
-    def sample(
-        self, questions: Sequence[Question], cells: Sequence[Cell], missing: Callable[[Cell], bool]
-    ) -> Iterator[Sequence[Sampled]]:
-        """Responses for every ``missing`` one of ``cells``, some at a time, or none yet, in no particular order."""
-        ...
 
 
 def grid(prompt_ids: Sequence[str], temperatures: Sequence[float], replicates: int) -> list[Cell]:

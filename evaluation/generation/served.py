@@ -59,6 +59,7 @@ class ServedSampler:
 
     @property
     def facts(self) -> dict[str, Any]:
+        """What determines the responses besides policy, prompt and cell: recorded with each of them."""
         truncation = asdict(self._truncation)
         if self._model.dialect == "openai":
             truncation |= {"top_k": None, "min_p": None}  # whatever the server does unasked
@@ -77,7 +78,10 @@ class ServedSampler:
     def sample(
         self, questions: Sequence[Question], cells: Sequence[Cell], missing: Callable[[Cell], bool]
     ) -> Iterator[list[Sampled]]:
-        """See ``Sampler``. Raises RunFailed, naming the cell, where the server does not answer it."""
+        """Responses for every ``missing`` one of ``cells``, some at a time, or none yet, in no particular order.
+
+        Raises RunFailed, naming the cell, where the server does not answer it.
+        """
         prompts = {question.prompt_id: question.prompt for question in questions}
         wanted = (cell for cell in cells if missing(cell))
         with self._server, ThreadPoolExecutor(self._model.concurrency) as threads:

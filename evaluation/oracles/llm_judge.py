@@ -41,6 +41,7 @@ class LLMJudgeOracle(Oracle):
     The key is read from OPENAI_API_KEY and sent only to OPENAI_BASE_URL, or to OpenAI's server where that is not set.
     """
 
+    asks_a_server = True
     kind: Literal["llm_judge"] = "llm_judge"
     model: str = Field(min_length=1)
     """As the server calls it."""

@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from evaluation.engine.scoring import ScoringEngine
 from evaluation.scorers.scorer import Scorer
@@ -23,6 +23,9 @@ class Asked:
 
 class Oracle(Model, ABC):
     """Subclasses add a literal ``kind`` and their settings."""
+
+    asks_a_server: ClassVar[bool] = False
+    """Whether it waits for a server elsewhere instead of computing."""
 
     def artifacts(self) -> tuple[str, ...]:
         """Names of the artifacts it needs, for the run to pin their versions."""

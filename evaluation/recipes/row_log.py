@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +21,13 @@ class RowLog:
             path.touch()
             drop_torn_line(path)
 
+    def __iter__(self) -> Iterator[Row]:
+        """All complete rows, in order of their writing, one in memory at a time."""
+        return (row for _, row in read_jsonl(self._path))
+
     def rows(self) -> list[Row]:
-        """All complete rows, in order of their writing."""
-        return [row for _, row in read_jsonl(self._path)]
+        """All of them at once."""
+        return list(self)
 
     def append(self, rows: Iterable[Row]) -> None:
         """Add rows at the end and hand them to the disk. Raises StorageFailure where it refuses."""

@@ -1,24 +1,41 @@
 """The policy of a stress test: one whose weights are here, or one that a server elsewhere answers for."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import AfterValidator, Discriminator, Field, Tag, field_validator
 
 from evaluation.chat_server import ChatServer, check_base_url
-from evaluation.generation.local import LocalSampler
-from evaluation.generation.sampler import Sampler
+from evaluation.generation.local import LocalSampler, cut_grid
+from evaluation.generation.sampler import Question
 from evaluation.generation.served import Dialect, ServedModel, ServedSampler
+from evaluation.recipes.stored_rows import Row, response_row
 from evaluation.scorers.scorer import StoredResponse
-from trainer.generation.truncation import Truncation
+from evaluation.workers import Worker, Workers
+from trainer.artifacts import ArtifactStore
+from trainer.generation.decoding import Decoding
+from trainer.generation.decoding import Row as PromptRow
+from trainer.generation.sampled import Cell
 from trainer.models.starting_point import PolicyOrigin
 from trainer.outside import ServerUrl
 from trainer.recipe import Model, Run
 
 
+@dataclass(frozen=True)
+class Wanted:
+    """The responses that a stress test is to have, those of them that it lacks, and how they are drawn."""
+
+    questions: Sequence[Question]
+    cells: Sequence[Cell]
+    missing: Callable[[Cell], bool]
+    decoding: Decoding
+
+
 class SampledPolicy(PolicyOrigin):
-    """A policy whose weights are sampled from in this process."""
+    """A policy whose weights are here, or wherever the run's workers are."""
 
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Of its weights in memory; bfloat16 takes half of it."""
@@ -39,18 +56,42 @@ class SampledPolicy(PolicyOrigin):
         """What results call it."""
         return pinned[self.artifacts()[0]]
 
-    def sampler(
-        self, run: Run, pinned: dict[str, str], seed: int, max_response_tokens: int, truncation: Truncation
-    ) -> Sampler:
-        """Load it, onto a GPU where there is one. Raises as ``open``."""
+    def sample(
+        self, run: Run, pinned: dict[str, str], wanted: Wanted, workers: Workers
+    ) -> Iterator[Sequence[Row] | None]:
+        """Rows for all that is missing, and perhaps for others, some at a time, in no particular order; None as
+        workers say it. Raises as ``open`` and ``cut_grid``, before anything is sampled.
+        """
         origin = self.model_copy(update={"path": self.label(pinned)})
-        policy, _ = origin.open(run.artifacts, seed, getattr(torch, self.dtype))
-        policy.model.to(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
-        return LocalSampler(policy, seed=seed, max_response_tokens=max_response_tokens, truncation=truncation)
+        batches = cut_grid(wanted.questions, wanted.cells, *origin.reading(run.artifacts), wanted.decoding)
+        lacking = [batch for batch in batches if any(wanted.missing(row.cell) for row in batch)]
+        yield from workers.over(lacking, Sampling(origin, run.artifacts, wanted.decoding))
 
     def remarks(self, responses: Sequence[StoredResponse]) -> list[str]:
         """What looks wrong in what was sampled: nothing can, the distribution is exact."""
         return []
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """The work of sampling batches from a policy's weights, onto a GPU where there is one."""
+
+    origin: SampledPolicy
+    artifacts: ArtifactStore
+    decoding: Decoding
+
+    @contextmanager
+    def begin(self) -> Iterator[Worker[Sequence[PromptRow], Sequence[Row]]]:
+        policy, _ = self.origin.open(self.artifacts, self.decoding.seed, getattr(torch, self.origin.dtype))
+        policy.model.to(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+        sampler = LocalSampler(policy, self.decoding)
+        facts = sampler.facts
+
+        def sample(batch: Sequence[PromptRow]) -> Iterator[Sequence[Row]]:
+            for ended in sampler.sample(batch):
+                yield [response_row(each, facts) for each in ended]
+
+        yield sample
 
 
 class ServedPolicy(Model):
@@ -86,15 +127,24 @@ class ServedPolicy(Model):
         """What results call it."""
         return self.model
 
-    def sampler(
-        self, run: Run, pinned: dict[str, str], seed: int, max_response_tokens: int, truncation: Truncation
-    ) -> Sampler:
-        """Raises InvalidInput where nobody answers at ``base_url``."""
+    def sample(
+        self, run: Run, pinned: dict[str, str], wanted: Wanted, workers: Workers
+    ) -> Iterator[Sequence[Row] | None]:
+        """Rows for all that is missing, some at a time or none yet. No worker is asked: the server does the work, and
+        ``concurrency`` is the whole run's. Raises InvalidInput where nobody answers at ``base_url``.
+        """
         server = ChatServer(self.base_url, timeout_seconds=self.timeout_seconds, attempts=self.attempts)
         with server:
             server.check()
-        model = ServedModel(self.model, self.dialect, self.logprobs, self.concurrency)
-        return ServedSampler(server, model, seed=seed, max_response_tokens=max_response_tokens, truncation=truncation)
+        sampler = ServedSampler(
+            server,
+            ServedModel(self.model, self.dialect, self.logprobs, self.concurrency),
+            seed=wanted.decoding.seed,
+            max_response_tokens=wanted.decoding.max_response_tokens,
+            truncation=wanted.decoding.truncation,
+        )
+        for sampled in sampler.sample(wanted.questions, wanted.cells, wanted.missing):
+            yield [response_row(each, sampler.facts) for each in sampled]
 
     def remarks(self, responses: Sequence[StoredResponse]) -> list[str]:
         """Whether the server seems to have ignored the temperature."""

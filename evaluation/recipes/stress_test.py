@@ -14,6 +14,7 @@ temperatures, score them, have oracles judge them, correlate. Files of the run d
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
@@ -24,25 +25,19 @@ from evaluation.oracles import AnyOracle
 from evaluation.oracles.oracle import Asked
 from evaluation.recipes.correlations import CORRELATIONS_FILE, ScoreTable, write_findings
 from evaluation.recipes.findings import find
+from evaluation.recipes.judging import Opened, Oracles, ScorersAndControls, judge_missing
 from evaluation.recipes.prompts import AnyPrompts, settle_prompts
 from evaluation.recipes.row_log import RowLog
-from evaluation.recipes.sampled_policy import AnySampledPolicy
-from evaluation.recipes.stored_rows import (
-    Row,
-    cell_of,
-    column_of,
-    response_row,
-    score_row,
-    stored_response,
-)
+from evaluation.recipes.sampled_policy import AnySampledPolicy, Wanted
+from evaluation.recipes.stored_rows import Row, cell_of, column_of, stored_response
 from evaluation.scorers.controls import CONTROLS, family
-from evaluation.scorers.registered import RegisteredScorers
 from evaluation.scorers.scorer import Column, Scorer, StoredResponse
-from evaluation.scorers.trivial import TrivialScorers
-from evaluation.scorers.untrained import with_untrained
 from evaluation.statistics.bootstrap import BootstrapSettings
+from evaluation.workers import Workers
+from evaluation.workers.settings import SharedLaunch, open_workers
+from evaluation.workers.this_process import ThisProcess
 from trainer.errors import InvalidInput, RunFailed
-from trainer.generation.sampled import Cell
+from trainer.generation.decoding import Decoding
 from trainer.generation.truncation import Truncation
 from trainer.outside import RegisteredScorer
 from trainer.pins import settle_versions
@@ -85,6 +80,7 @@ class StressTestRecipe(Recipe):
 
     oracles: tuple[AnyOracle, ...] = Field(min_length=1)
     bootstrap: BootstrapSettings = BootstrapSettings()
+    launch: SharedLaunch = SharedLaunch()
 
     @field_validator("temperatures")
     @classmethod
@@ -97,16 +93,17 @@ class StressTestRecipe(Recipe):
         """Write the files above and return the summary."""
         pinned = settle_versions(self._names(), run.artifacts, run.directory)
         prompts = settle_prompts(self.prompts, run.directory / PROMPTS_FILE)
-        with ScoringEngine(run.artifacts) as engine:
+        scoring = ScorersAndControls(run.artifacts, [pinned[name] for name in self._learned()])
+        judging = Oracles(run.artifacts, self.oracles, prompts, pinned, run.directory)
+        with open_workers(self.launch, run.reporter.message) as workers:
             # opened before anything is sampled, so that a wrong name costs no hours
-            scorers: list[Scorer] = [TrivialScorers()]
-            if learned := [pinned[name] for name in self._learned()]:
-                scorers.insert(0, RegisteredScorers(engine, with_untrained(engine, learned)))
-            oracles = [oracle.open(engine, prompts, pinned, run.directory) for oracle in self.oracles]
+            with ScoringEngine(run.artifacts) as engine:
+                scorers, oracles = scoring.open(engine), judging.open(engine)
             columns = _columns([*scorers, *oracles])
-            responses = self._sample(run, prompts, pinned)
-            _judge(run, "score", scorers, responses)
-            unanswered = _judge(run, "judge", oracles, responses)
+            responses = self._sample(run, prompts, pinned, workers)
+            log = RowLog(run.directory / SCORES_FILE)
+            judge_missing(run, log, "score", scorers, responses, workers, scoring)
+            unanswered = self._judge(run, log, oracles, responses, workers, judging)
         remarks = [remark for oracle in oracles for remark in oracle.remarks]
         summary = self._correlate(run, responses, columns, self.policy.label(pinned), remarks)
         if unanswered:
@@ -123,26 +120,51 @@ class StressTestRecipe(Recipe):
         asked = [name for oracle in self.oracles for name in oracle.artifacts()]
         return [*self.policy.artifacts(), *self._learned(), *asked]
 
-    def _sample(self, run: Run, prompts: Sequence[Asked], pinned: dict[str, str]) -> list[StoredResponse]:
+    def _sample(
+        self, run: Run, prompts: Sequence[Asked], pinned: dict[str, str], workers: Workers
+    ) -> list[StoredResponse]:
         """Every response of the grid, sampling those that are missing."""
         log = RowLog(run.directory / RESPONSES_FILE)
         cells = grid([each.prompt_id for each in prompts], self.temperatures, self.responses_per_prompt)
-        done = {cell_of(row) for row in log.rows()}
+        done = {cell_of(row) for row in log}
         if len(done) < len(cells):
-            truncation = Truncation(top_k=self.top_k, top_p=self.top_p, min_p=self.min_p)
-            sampler = self.policy.sampler(run, pinned, self.seed, self.max_response_tokens, truncation)
             questions = [Question(each.prompt_id, each.prompt) for each in prompts]
-            for batch in sampler.sample(questions, cells, lambda cell: cell not in done):
-                log.append(response_row(sampled, sampler.facts) for sampled in batch)
-                done.update(sampled.cell for sampled in batch)
+            truncation = Truncation(top_k=self.top_k, top_p=self.top_p, min_p=self.min_p)
+            decoding = Decoding(self.seed, self.max_response_tokens, truncation)
+            wanted = Wanted(questions, cells, lambda cell: cell not in done, decoding)
+            for sampled in self.policy.sample(run, pinned, wanted, workers):
+                if new := [row for row in sampled or () if cell_of(row) not in done]:
+                    log.append(new)
+                    done.update(cell_of(row) for row in new)
                 run.reporter.progress("sample", len(done), len(cells), unit="response")
                 run.reporter.raise_if_stopped()
         by_id = {each.prompt_id: each for each in prompts}
-        stored = {cell_of(row): stored_response(row, by_id) for row in log.rows()}
+        stored = {cell_of(row): stored_response(row, by_id) for row in log}
         responses = [stored[cell] for cell in cells]  # whatever the order they came in: they are scored in batches
         for remark in self.policy.remarks(responses):
             run.reporter.message(remark)
         return responses
+
+    def _judge(
+        self,
+        run: Run,
+        log: RowLog,
+        oracles: Sequence[Scorer],
+        responses: Sequence[StoredResponse],
+        workers: Workers,
+        work: Oracles,
+    ) -> list[str]:
+        """What oracles have not said yet; returns as ``judge_missing``. Servers elsewhere are asked by this process
+        alone, where requests under way and money spent are counted.
+        """
+        told = list(zip(self.oracles, oracles, strict=True))
+        asking = [oracle for settings, oracle in told if settings.asks_a_server]
+        computing = [oracle for settings, oracle in told if not settings.asks_a_server]
+        work = replace(work, settings=[settings for settings, _ in told if not settings.asks_a_server])
+        return [
+            *judge_missing(run, log, "judge", computing, responses, workers, work),
+            *judge_missing(run, log, "judge", asking, responses, ThisProcess(), Opened(asking)),
+        ]
 
     def _correlate(
         self,
@@ -177,39 +199,6 @@ class StressTestRecipe(Recipe):
             "oracles": [column.scorer for column in columns if column.role == "oracle"],
             "notices": notices,
         }
-
-
-def _judge(run: Run, stage: str, scorers: Sequence[Scorer], responses: Sequence[StoredResponse]) -> list[str]:
-    """Fill in the scores that are missing; returns what could not be had now and may be later.
-
-    A batch with anything missing is scored whole and only the missing is added, so that a resumed run's scores are
-    rounded like an uninterrupted run's.
-    """
-    log = RowLog(run.directory / SCORES_FILE)
-    done = {(cell_of(row), column_of(row)) for row in log.rows()}
-    at_once = min((scorer.at_once for scorer in scorers), default=1)
-    unanswered: dict[Column, list[tuple[Cell, str]]] = {}
-    for start in range(0, len(responses), at_once):
-        batch = responses[start : start + at_once]
-        for scorer in scorers:
-            wanted = [(each.cell, column) for each in batch for column in scorer.columns]
-            if done.issuperset(wanted):
-                continue
-            judgements = [judgement for each in scorer.judge(batch) for judgement in each]
-            new = [each for each in zip(wanted, judgements, strict=True) if each[0] not in done]
-            log.append(score_row(*place, judgement) for place, judgement in new if not judgement.open)
-            for (cell, column), judgement in new:
-                if judgement.open and judgement.error is not None:
-                    unanswered.setdefault(column, []).append((cell, judgement.error["detail"]))
-        run.reporter.progress(stage, start + len(batch), len(responses), unit="response")
-        run.reporter.raise_if_stopped()
-    return [_unanswered(column, lacking, len(responses)) for column, lacking in unanswered.items()]
-
-
-def _unanswered(column: Column, lacking: Sequence[tuple[Cell, str]], n_responses: int) -> str:
-    cells = [f"prompt {cell.prompt_id} at T = {cell.temperature:g}" for cell, _ in lacking]
-    which = ", ".join(dict.fromkeys(cells[:3])) + (", ..." if len(cells) > 3 else "")
-    return f"{column.scorer} gave no answer for {len(lacking)} of {n_responses} responses ({which}): {lacking[-1][1]}"
 
 
 def _lacking(table: ScoreTable, scores: Sequence[Row], n_responses: int) -> list[str]:

@@ -16,6 +16,7 @@ from transformers import (
 
 from trainer.artifacts import Artifact, ArtifactStore, names_directory, refuse_pickled_weights
 from trainer.data.product_world import make_tokenizer
+from trainer.data.text import ChatFormat
 from trainer.errors import BrokenArtifact, InvalidInput, NotFound
 from trainer.hub import cached_file, fetch_model, names_hub_model, pin_model
 from trainer.models.known import known_config
@@ -125,6 +126,14 @@ class PolicyOrigin(_Origin):
     def shape(self, store: ArtifactStore) -> PretrainedConfig | None:
         return super().shape(store) if self.scratch is None else self.scratch.policy_config()
 
+    def reading(self, store: ArtifactStore) -> tuple[ChatFormat, int]:
+        """How a trained policy reads prompts, and its window in tokens, without its weights. Raises as ``locate``."""
+        found = self._find(store)
+        directory = found.path if isinstance(found, Artifact) else found or self._fetch()
+        config = AutoConfig.from_pretrained(directory, local_files_only=True).get_text_config()
+        tokenizer = AutoTokenizer.from_pretrained(directory, local_files_only=True)
+        return ChatFormat(tokenizer), int(config.max_position_embeddings)
+
     def open(
         self, store: ArtifactStore, seed: int, dtype: torch.dtype = torch.float32
     ) -> tuple[Policy, Artifact | None]:
@@ -132,11 +141,13 @@ class PolicyOrigin(_Origin):
         if self.scratch is not None:
             return scratch_policy(self.scratch, seed), None
         path, artifact = self.locate(store)
-        if artifact is not None and artifact.manifest.kind != "policy":
-            raise InvalidInput(
-                f"{artifact.reference} is a {artifact.manifest.kind}, not a policy", pointer="/policy/path"
-            )
         return Policy.load(path, dtype=dtype), artifact
+
+    def _find(self, store: ArtifactStore) -> Artifact | Path | None:
+        found = super()._find(store)
+        if isinstance(found, Artifact) and found.manifest.kind != "policy":
+            raise InvalidInput(f"{found.reference} is a {found.manifest.kind}, not a policy", pointer="/policy/path")
+        return found
 
 
 class TrainedPolicy(PolicyOrigin):

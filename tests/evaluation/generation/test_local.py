@@ -9,12 +9,12 @@ import pytest
 import torch
 from scipy import stats
 
-from evaluation.generation.local import LocalSampler
+from evaluation.generation.local import LocalSampler, cut_grid
 from evaluation.generation.sampler import Question, grid
 from trainer.data.text import Encoded
 from trainer.errors import InvalidInput, OverlongInput
 from trainer.generation.batches import batches
-from trainer.generation.decoding import Row
+from trainer.generation.decoding import Decoding, Row
 from trainer.generation.sampled import Cell, Decoded
 from trainer.models.policy import Policy, collate
 
@@ -26,8 +26,9 @@ TEMPERATURES = [0.0, 0.5, 1.0, 2.0]
 def sample(
     policy: Policy, cells: Sequence[Cell], *, rows_at_once: int = 64, tokens: int = 12, seed: int = 3
 ) -> dict[Cell, Decoded]:
-    sampler = LocalSampler(policy, seed=seed, max_response_tokens=tokens, rows_at_once=rows_at_once)
-    found = [sampled for batch in sampler.sample(QUESTIONS, cells, lambda _: True) for sampled in batch]
+    sampler = LocalSampler(policy, Decoding(seed, tokens), rows_at_once)
+    cut = cut_grid(QUESTIONS, cells, policy.format, policy.max_tokens, Decoding(seed, tokens), rows_at_once)
+    found = [sampled for batch in cut for ended in sampler.sample(batch) for sampled in ended]
     assert len(found) == len(cells)  # each once
     return {sampled.cell: sampled for sampled in found}
 
@@ -130,17 +131,14 @@ def test_a_response_that_ends_at_once_is_kept_as_the_empty_text(policy: Policy) 
     assert all((s.response, s.tokens, s.finish_reason) == ("", 1, "stop") for s in empty)
 
 
-def test_only_what_is_missing_is_given_and_it_is_what_a_full_run_gives(policy: Policy) -> None:
-    cells = grid(IDS, TEMPERATURES, 3)
-    expected = sample(policy, cells)
-    missing = set(cells[::7])
-    sampler = LocalSampler(policy, seed=3, max_response_tokens=12, rows_at_once=64)
+def test_a_batch_of_the_grid_gives_the_same_bits_whoever_samples_it_and_in_whatever_order(policy: Policy) -> None:
+    cells, decoding = grid(IDS, TEMPERATURES, 3), Decoding(3, 12)
+    expected = sample(policy, cells, rows_at_once=4)
+    cut = cut_grid(QUESTIONS, cells, policy.format, policy.max_tokens, decoding, 4)
+    again = [s for batch in reversed(cut) for ended in LocalSampler(policy, decoding, 4).sample(batch) for s in ended]
 
-    found = [s for batch in sampler.sample(QUESTIONS, cells, missing.__contains__) for s in batch]
-
-    assert {s.cell for s in found} == missing
-    assert all(s == expected[s.cell] for s in found)
-    assert list(sampler.sample(QUESTIONS, cells, lambda _: False)) == []
+    assert len(cut) > 2
+    assert {s.cell: s for s in again} == expected
 
 
 def test_the_grid_has_one_greedy_response_and_k_of_each_other_temperature() -> None:
@@ -158,22 +156,17 @@ def test_batches_hold_two_fills_of_whole_prompts_and_divide_only_a_prompt_that_i
 
 
 def test_a_prompt_without_room_for_its_response_is_refused_before_anything_is_sampled(policy: Policy) -> None:
-    sampler = LocalSampler(policy, seed=0, max_response_tokens=60)
     questions = [Question("long", "a b c d e f g h i j")]
 
     with pytest.raises(OverlongInput, match=r"prompt long has \d+ tokens"):
-        next(sampler.sample(questions, grid([questions[0].prompt_id], [1.0], 1), lambda _: True))
+        cut_grid(questions, grid(["long"], [1.0], 1), policy.format, policy.max_tokens, Decoding(0, 60))
 
 
 def test_an_empty_prompt_is_named(policy: Policy) -> None:
     questions = [Question("p9", " ")]
 
     with pytest.raises(InvalidInput, match="prompt p9: the prompt is empty"):
-        next(
-            LocalSampler(policy, seed=0, max_response_tokens=4).sample(
-                questions, grid([questions[0].prompt_id], [1.0], 1), bool
-            )
-        )
+        cut_grid(questions, grid(["p9"], [1.0], 1), policy.format, policy.max_tokens, Decoding(0, 4))
 
 
 def test_a_batch_that_does_not_fit_into_memory_is_divided(policy: Policy) -> None:

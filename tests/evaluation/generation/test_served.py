@@ -16,12 +16,13 @@ import torch
 from scipy import stats
 
 from evaluation.chat_server import ChatServer
-from evaluation.generation.local import LocalSampler
+from evaluation.generation.local import LocalSampler, cut_grid
 from evaluation.generation.sampler import Question, grid
 from evaluation.generation.served import Dialect, ServedModel, ServedSampler, cell_seed
 from evaluation.recipes import parse_recipe
 from trainer.artifacts import ArtifactStore
 from trainer.errors import InvalidInput, RunFailed
+from trainer.generation.decoding import Decoding
 from trainer.generation.sampled import Cell, Sampled
 from trainer.generation.truncation import WHOLE, Truncation
 from trainer.models.policy import Policy
@@ -73,8 +74,10 @@ def test_greedy_responses_of_a_server_are_those_of_the_same_weights_here(
     transformers_server: Any, policy: Policy
 ) -> None:
     cells = grid(IDS, [0.0], 1)
-    here = LocalSampler(policy, seed=3, max_response_tokens=8).sample(QUESTIONS, cells, lambda _: True)
-    expected = {each.cell: (each.response, each.tokens, each.finish_reason) for batch in here for each in batch}
+    decoding = Decoding(3, 8)
+    cut = cut_grid(QUESTIONS, cells, policy.format, policy.max_tokens, decoding)
+    here = [each for batch in cut for ended in LocalSampler(policy, decoding).sample(batch) for each in ended]
+    expected = {each.cell: (each.response, each.tokens, each.finish_reason) for each in here}
     found = list(served(transformers_server.base_url, cells, model=transformers_server.model, dialect="transformers"))
 
     assert len(expected) == 3
