@@ -9,7 +9,6 @@ from fastapi import FastAPI
 from starlette.testclient import TestClient
 
 from service.app import create_app
-from service.places import UPLOADS
 from service.settings import Settings
 
 AUDITS = "/v1/audits"
@@ -65,7 +64,7 @@ def test_the_same_rows_are_kept_once_and_make_the_same_job_under_one_key(
 
     assert first["id"] == second["id"]
     assert "rows" not in first["recipe"]
-    assert [Path(first["recipe"]["path"])] == list((settings.runs_dir.absolute() / UPLOADS).iterdir())
+    assert [Path(first["recipe"]["path"])] == list(settings.uploads_dir.absolute().iterdir())
 
 
 @pytest.mark.parametrize(
