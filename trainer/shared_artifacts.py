@@ -11,6 +11,7 @@ one, and nothing of it is visible meanwhile. Files that no manifest names are re
 import shutil
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -97,6 +98,10 @@ class SharedArtifactStore(ArtifactStore):
         self.bucket = bucket
         self._lock = threading.Lock()
         self._listed: tuple[float, dict[str, dict[int, set[str]]]] | None = None
+
+    def __reduce__(self) -> tuple[Callable[..., ArtifactStore], tuple[Path, str]]:
+        """Where work travels to, the store is opened anew: locks and connections stay here."""
+        return open_artifacts, (self.root, self.bucket.url)
 
     def check_writable(self) -> None:
         """Raises StorageFailure now where the directory or the store takes nothing, or lets a number be taken twice."""

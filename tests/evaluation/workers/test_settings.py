@@ -1,6 +1,8 @@
 """How many workers, of what size, and what is said where there can be none."""
 
+import pickle
 import sys
+from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
@@ -9,6 +11,7 @@ from evaluation.recipes import parse_recipe
 from evaluation.workers.settings import RaySettings, SharedLaunch, open_workers
 from evaluation.workers.this_process import ThisProcess
 from trainer.errors import InvalidInput
+from trainer.shared_artifacts import SharedArtifactStore, open_artifacts
 
 
 def test_without_workers_the_runs_own_process_does_the_work() -> None:
@@ -40,3 +43,12 @@ def test_a_recipe_whose_work_cannot_be_shared_has_no_such_setting() -> None:
     parse_recipe(sft)
     with pytest.raises(InvalidInput, match="/launch/executor/ray_workers"):
         parse_recipe({**sft, "launch": {"executor": {"ray_workers": 2}}})
+
+
+def test_artifacts_of_an_object_store_travel_to_workers_and_are_opened_there_anew(tmp_path: Path) -> None:
+    store = open_artifacts(tmp_path / "copies", f"file://{tmp_path}/bucket")
+
+    opened = pickle.loads(pickle.dumps(store))
+
+    assert isinstance(opened, SharedArtifactStore)
+    assert (opened.root, opened.bucket.url) == (tmp_path / "copies", f"file://{tmp_path}/bucket")
