@@ -28,6 +28,7 @@ from service.keyring import Keyring
 from service.logs import log_request
 from service.metrics import EngineMetrics, Metrics
 from service.middleware import Deadline, Prefix, RequestContext
+from service.monitoring.sampling import Sampler
 from service.openapi import describe
 from service.pinned import Pinned
 from service.problems import PROBLEM_RESPONSES, add_problem_handlers, timed_out
@@ -118,6 +119,7 @@ def create_app(
     )
     state.sessions = sessions(state.engine)
     state.metrics = Metrics(state.sessions)
+    state.sampler = Sampler(settings, state.sessions, state.metrics.registry)
     state.drawn = Drawn()
     state.tracing = Tracing() if settings.tracing else None
     opener = partial(
@@ -202,6 +204,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with state.pinned.loading():
             yield
     finally:
+        await to_thread.run_sync(state.sampler.stop)
         await to_thread.run_sync(state.dispatcher.stop)
         await to_thread.run_sync(state.scoring.close)
         await to_thread.run_sync(state.keyring.close)
