@@ -21,7 +21,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import binomtest
+from scipy.stats import binomtest  # type: ignore[import-untyped]
 
 from evaluation.statistics.bootstrap import Bootstrap, Floats, Ints
 from evaluation.statistics.interval import percentile_interval

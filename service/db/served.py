@@ -1,6 +1,7 @@
 """The sample of served scores: stored in bulk, read as columns, forgotten in time."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -36,20 +37,35 @@ def sampled_scorers(session: Session, since: datetime) -> list[tuple[str, int]]:
     return [(scorer, count) for scorer, count in rows]
 
 
-def sampled_numbers(
-    session: Session, scorer: str, *, since: datetime | None, first: bool, most: int
-) -> list[tuple[str, float, int, int]]:
-    """``(prompt, score, characters, truncated tokens)`` of the ``first`` or else the latest rows, at most ``most``.
+@dataclass(frozen=True)
+class Numbers:
+    """Rows of the sample as columns."""
 
-    Rows of which nothing was kept are each a prompt of their own.
-    """
+    time: list[datetime]
+    prompt: list[str]
+    """Of rows of which nothing was kept, each is a prompt of its own."""
+    score: list[float]
+    characters: list[int]
+    truncated_tokens: list[int]
+
+
+def sampled_numbers(session: Session, scorer: str, *, after: datetime | None, first: bool, most: int) -> Numbers:
+    """The ``first`` rows or else the latest, of those later than ``after``; at most ``most``."""
     prompt = func.coalesce(ServedScore.prompt_digest, ServedScore.id)
     place = (ServedScore.time, ServedScore.id)
+    numbers = (ServedScore.score, ServedScore.response_characters, ServedScore.truncated_tokens)
+    query = select(ServedScore.time, prompt, *numbers).where(ServedScore.scorer == scorer)
+    if after is not None:
+        query = query.where(ServedScore.time > after)
     order = place if first else tuple(column.desc() for column in place)
-    query = select(prompt, ServedScore.score, ServedScore.response_characters, ServedScore.truncated_tokens)
-    query = query.where(ServedScore.scorer == scorer, *([ServedScore.time >= since] if since else []))
-    found = session.execute(query.order_by(*order).limit(most))
-    return [(str(of), score, characters, cut) for of, score, characters, cut in found]
+    found = Numbers([], [], [], [], [])
+    for time, of, score, characters, cut in session.execute(query.order_by(*order).limit(most)):
+        found.time.append(time)
+        found.prompt.append(of)
+        found.score.append(score)
+        found.characters.append(characters)
+        found.truncated_tokens.append(cut)
+    return found
 
 
 def sampled_pairs(

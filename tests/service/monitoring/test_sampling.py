@@ -134,7 +134,11 @@ def test_long_texts_fill_the_queue_before_memory(
 
 
 def test_samples_wait_while_the_database_is_away(
-    start_sampler: Start, answered: Answered, make_session: Sessions, monkeypatch: pytest.MonkeyPatch
+    start_sampler: Start,
+    answered: Answered,
+    make_session: Sessions,
+    monkeypatch: pytest.MonkeyPatch,
+    until: Callable[..., None],
 ) -> None:
     away = iter([True, True, False, False])
     store = sampling.store_served
@@ -153,7 +157,11 @@ def test_samples_wait_while_the_database_is_away(
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_writer_that_died_is_replaced_at_the_next_request(
-    start_sampler: Start, answered: Answered, make_session: Sessions, monkeypatch: pytest.MonkeyPatch
+    start_sampler: Start,
+    answered: Answered,
+    make_session: Sessions,
+    monkeypatch: pytest.MonkeyPatch,
+    until: Callable[..., None],
 ) -> None:
     write = Sampler._write
     monkeypatch.setattr(sampling, "_PAUSE_SECONDS", 0.01)
@@ -196,10 +204,3 @@ def test_retention_deletes_samples_and_what_audits_made_of_their_texts(
     forget(make_session, settings.model_copy(update={"monitor_keep_days": 1e-9}))
     assert kept(make_session) == []
     assert not file.exists()
-
-
-def until(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 10
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
