@@ -14,6 +14,8 @@ from service.routes.lifecycle import Limit
 
 router = APIRouter(prefix="/v1", tags=["monitoring"], dependencies=[needs("read")])
 
+Alerts = Page[AlertRecord]
+
 
 @router.get("/monitoring")
 def get_monitoring(request: Request) -> Page[ScorerState]:
@@ -28,8 +30,8 @@ def get_alerts(
     active: Annotated[bool | None, Query(description="Only open ones, or only cleared ones.")] = None,
     cursor: str | None = None,
     limit: Limit = DEFAULT_LIMIT,
-) -> Page[AlertRecord]:
+) -> Alerts:
     """Bounds that were crossed, the newest first."""
     with request.app.state.sessions() as session:
         found, following = list_alerts(session, active=active, cursor=cursor, limit=limit)
-        return Page(data=[record_of(alert) for alert in found], next=following)
+        return Alerts(data=[record_of(alert) for alert in found], next=following)
