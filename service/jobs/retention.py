@@ -78,7 +78,9 @@ def _forget_directories(
     return count
 
 
-def _forget_samples(make_session: sessionmaker[Session], runs_dir: Path, bucket: Bucket | None, before: datetime) -> None:
+def _forget_samples(
+    make_session: sessionmaker[Session], runs_dir: Path, bucket: Bucket | None, before: datetime
+) -> None:
     """Served scores, and the files and run directories that audits made of their texts; not what they measured."""
     deleted = True
     while deleted:

@@ -8,6 +8,8 @@ from service.db.tables import Alert
 from service.monitoring.state import AlertRecord, ScorerState
 from service.settings import Settings
 
+_MOVED = {"score": "a share of the scores", "length": "a share of the lengths", "truncated": "the share of prompts cut"}
+
 Found = tuple[Crossed, bool]
 """A bound, and whether it is crossed."""
 
@@ -28,7 +30,7 @@ def bounds(state: ScorerState, settings: Settings) -> Iterator[Found]:
     for measure, size in state.drift.least().items():
         most = settings.monitor_max_drift
         bound = 1.0 if most is None else most
-        said = f"{measure} moved by {number(size)} or more of its distribution, at most {number(bound)} wanted"
+        said = f"{_MOVED[measure]} moved by {number(size)} or more, at most {number(bound)} wanted"
         yield Crossed("drift", state.scorer, measure, size, bound, said), most is not None and size > most
 
 

@@ -86,7 +86,7 @@ class Watch:
             drift = None if reference is None else drift_of(session, scorer, reference, now)
             found = audits_of(session, scorer, self._settings.monitor_statistic, f"{SAMPLES}:")
         words = f"the first {REFERENCE_ROWS:,} scores kept"
-        words += "" if reference is None else f", {reference['from'][:16]} to {reference['until'][:16]} UTC"
+        words += "" if reference is None else f", {_minute(reference['from'])} to {_minute(reference['until'])} UTC"
         state = ScorerState(scorer=scorer, rows=rows, reference=words, drift=drift, trust=_trust(found))
         judged = list(bounds(state, self._settings))
         with writing(self._make_session) as session:
@@ -112,3 +112,7 @@ def _trust(found: list[Correlation]) -> list[Trust]:
 def _agreed(row: Correlation) -> Agreed:
     fields = ("run", "estimate", "lower", "upper", "n_prompts", "n_responses", "undefined_reason")
     return Agreed.model_validate({"at": row.created_at} | {name: getattr(row, name) for name in fields})
+
+
+def _minute(instant: str) -> str:
+    return f"{datetime.fromisoformat(instant):%Y-%m-%d %H:%M}"

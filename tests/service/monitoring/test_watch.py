@@ -75,7 +75,7 @@ def test_the_latest_are_compared_with_the_first_thousand(
     assert drift.score.shift.estimate == pytest.approx(0.5 * 12**0.5, abs=0.05)
     assert drift.length.distance.estimate == 1.0
     assert drift.truncated.estimate == 1.0
-    assert state.reference.endswith("2026-04-29T12:30 to 2026-04-29T12:46 UTC")
+    assert state.reference.endswith("2026-04-29 12:30 to 2026-04-29 12:46 UTC")
 
 
 def test_the_reference_outlives_its_rows(make_watch: Callable[..., Watch], keep: Keep, make_session: Sessions) -> None:
