@@ -71,12 +71,16 @@ def sampled_numbers(session: Session, scorer: str, *, after: datetime | None, fi
 def sampled_pairs(
     session: Session, scorer: str, *, since: datetime, before: datetime, most: int
 ) -> Iterator[dict[str, Any]]:
-    """The latest pairs whose texts were kept, each once, as ``prompt_id, prompt, response``."""
+    """The latest pairs whose texts were kept, each once, as ``prompt_id, prompt, response``.
+
+    Looks at no more than four rows for each that is asked for, so that its memory is bounded.
+    """
     query = (
         select(ServedScore.prompt_digest, ServedScore.prompt, ServedScore.response, ServedScore.response_digest)
         .where(ServedScore.scorer == scorer, ServedScore.time >= since, ServedScore.time < before)
         .where(ServedScore.response.is_not(None))
         .order_by(ServedScore.time.desc(), ServedScore.id.desc())
+        .limit(4 * most)
     )
     seen: set[tuple[str, str]] = set()
     for prompt_id, prompt, response, response_id in session.execute(query):

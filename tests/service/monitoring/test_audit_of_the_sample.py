@@ -29,7 +29,7 @@ def test_an_oracle_judges_what_was_served_and_trust_is_its_word(
     file.write_text("judges: [{kind: product_world, measure: share}]\nbootstrap: {draws: 100}\n")
     changes = {"monitor_share": 1.0, "monitor_keep": "text", "monitor_audit_hours": 1.0, "monitor_audit_recipe": file}
     with writing(make_session) as session:
-        for number in range(30):
+        for number in [*range(30), *range(6)]:  # six pairs were asked for twice
             session.add(
                 ServedScore(
                     **{"id": new_id("srv"), "time": NOW - timedelta(minutes=40), "scorer": "tiny@1:score"},
