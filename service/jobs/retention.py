@@ -62,11 +62,17 @@ def _forget_jobs(
 
 
 def _forget_directories(
-    make_session: sessionmaker[Session], runs_dir: Path, bucket: Bucket | None, before: datetime
+    make_session: sessionmaker[Session],
+    runs_dir: Path,
+    bucket: Bucket | None,
+    before: datetime,
+    only: frozenset[str] | None = None,
 ) -> int:
+    """Of every job that ended before then, or ``only`` of these."""
     here = {path.name for path in runs_dir.iterdir() if path.is_dir()} if runs_dir.is_dir() else set()
     count = 0
-    for name in sorted(here | (set() if bucket is None else stored_runs(bucket))):
+    stored = set() if bucket is None else stored_runs(bucket)
+    for name in sorted(here | stored if only is None else (here | stored) & only):
         ended = select(Job.id).where(Job.id == name, Job.status.in_(TERMINAL), Job.finished_at < before)
         with make_session() as session:
             if session.scalar(ended) is None:
@@ -92,8 +98,8 @@ def _forget_samples(
     ended = select(Job.id).where(Job.kind == "audit", Job.status.in_(TERMINAL), Job.finished_at < before)
     with make_session() as session:
         audits = session.scalars(ended.where(Job.idempotency_key.startswith(f"{SAMPLES}:"))).all()
-    for job_id in audits:
-        _hide(runs_dir / job_id, bucket)
+    if audits:
+        _forget_directories(make_session, runs_dir, bucket, before, frozenset(audits))
 
 
 def _hide(directory: Path, bucket: Bucket | None) -> None:

@@ -12,6 +12,7 @@ from service.db.monitored import states
 from service.db.session import writing
 from service.db.tables import Correlation, Job, ServedScore
 from service.jobs.kinds import parse_any_recipe
+from service.jobs.retention import forget
 from service.monitoring.state import ScorerState
 from service.monitoring.watch import Watch
 from service.settings import Settings
@@ -57,3 +58,16 @@ def test_an_oracle_judges_what_was_served_and_trust_is_its_word(
     assert (trust.latest.run, trust.latest.n_responses, trust.latest.n_prompts) == (job.id, 30, 10)
     assert trust.latest.lower is not None
     assert versions == {1}
+
+    with writing(make_session) as session:
+        done = session.get_one(Job, job.id)
+        done.status, done.finished_at = "succeeded", datetime.now(UTC) - timedelta(days=29)
+    forget(make_session, settings)
+    assert (settings.runs_dir / job.id).is_dir()
+    with writing(make_session) as session:
+        session.get_one(Job, job.id).finished_at = datetime.now(UTC) - timedelta(days=31)
+    forget(make_session, settings)
+    assert not (settings.runs_dir / job.id).exists()
+    with make_session() as session:
+        assert session.scalars(select(ServedScore)).all() == []
+        assert session.scalars(select(Correlation)).first() is not None, "what it measured stays"
