@@ -28,6 +28,8 @@ from service.keyring import Keyring
 from service.logs import log_request
 from service.metrics import EngineMetrics, Metrics
 from service.middleware import Deadline, Prefix, RequestContext
+from service.monitoring.sampling import Sampler
+from service.monitoring.watch import Watch
 from service.openapi import describe
 from service.pinned import Pinned
 from service.problems import PROBLEM_RESPONSES, add_problem_handlers, timed_out
@@ -42,6 +44,7 @@ from service.routes import (
     health,
     history,
     metrics,
+    monitoring,
     reports,
     run_comparisons,
     scorers,
@@ -70,6 +73,7 @@ ROUTERS = (
     stress_tests.router,
     audits.router,
     history.router,
+    monitoring.router,
     *compat.ROUTERS,
     health.router,
     metrics.router,
@@ -118,6 +122,8 @@ def create_app(
     )
     state.sessions = sessions(state.engine)
     state.metrics = Metrics(state.sessions)
+    state.sampler = Sampler(settings, state.sessions, state.metrics.registry)
+    state.watch = Watch(settings, state.sessions, parse_recipe)
     state.drawn = Drawn()
     state.tracing = Tracing() if settings.tracing else None
     opener = partial(
@@ -199,9 +205,12 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         if state.settings.job_slots > 0:
             state.dispatcher.start()
             state.scoring.start()  # in the background: importing torch takes seconds
+        state.watch.start()
         async with state.pinned.loading():
             yield
     finally:
+        await to_thread.run_sync(state.sampler.stop)
+        await to_thread.run_sync(state.watch.stop)
         await to_thread.run_sync(state.dispatcher.stop)
         await to_thread.run_sync(state.scoring.close)
         await to_thread.run_sync(state.keyring.close)

@@ -13,6 +13,7 @@ from evaluation.engine.terms import INTERACTIVE, Terms
 from service.access import caller_of
 from service.keyring import Keyring
 from service.metrics import ScoreMetrics
+from service.monitoring.sampling import Sampler
 from service.score_schema import OnOverlong, Score, ScoreAnswer, ScoreItem, ScoreRequest
 from service.scoring import ScoringService
 from trainer.errors import AssayError
@@ -27,11 +28,13 @@ class MeteredScoring:
         self._keyring: Keyring = request.app.state.keyring
         self._key = caller_of(request).key
         self._metrics: ScoreMetrics = request.app.state.metrics.scores
+        self._sampler: Sampler = request.app.state.sampler
 
     async def score(self, request: ScoreRequest, terms: Terms = INTERACTIVE) -> ScoreAnswer:
         """As ``ScoringService.score``; raises QuotaExceeded and ClientDisconnect too."""
         with self._admitted(request.items, len(request.scorers)):
             answer = await self._while_connected(self._service.score(request, terms))
+        self._sampler.offer(request.items, answer)
         return self._charged(answer)
 
     async def score_with(self, scorer: str, items: list[ScoreItem], on_overlong: OnOverlong = "error") -> ScoreAnswer:

@@ -16,6 +16,7 @@ from evaluation.engine.terms import Priority
 from service.db.failures import database_errors
 from service.db.job_counts import job_counts, oldest_queued_seconds
 from service.middleware import Finished
+from service.monitoring.gauges import MonitoringCollector
 from service.score_schema import AnsweringScorer, NoScore, Score, ScoreAnswer
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 150.0)
@@ -178,3 +179,4 @@ class Metrics:
         self.scores = ScoreMetrics(self.registry)
         self.engine = EngineMetrics(self.registry)
         self.registry.register(JobCollector(make_session))
+        self.registry.register(MonitoringCollector(make_session))

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BeforeValidator, Field, ValidationError
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from service.slots import Gpu
@@ -152,6 +152,42 @@ class Settings(BaseSettings):
 
     compat_scorer: str | None = Field(None, max_length=300, pattern=r"^[!-~]+$")
     """Scorer behind the routes of other servers' formats where a request names none."""
+
+    monitor_share: float = Field(0.0, ge=0, le=1)
+    """Share of the prompts, by their hash, whose scores are kept to be monitored: docs/monitoring.md. 0 keeps none."""
+
+    monitor_keep: Literal["text", "hash", "none"] = "hash"
+    """What is kept of their prompts and responses: the texts, which audits need, only hashes, or neither."""
+
+    monitor_keep_days: float = Field(30.0, gt=0)
+    """Days after which a kept score is deleted, with its texts and what audits made of them."""
+
+    monitor_rows_per_hour: int = Field(10_000, ge=1)
+    """Scores kept in an hour of the clock by all servers together; what comes beyond is counted and not kept."""
+
+    monitor_check_seconds: float = Field(60.0, gt=0)
+    """How often drift and trust are looked at."""
+
+    monitor_audit_hours: float | None = Field(None, gt=0)
+    """How often an oracle judges the sample; never unless set."""
+
+    monitor_audit_recipe: Path | None = None
+    """YAML file with the audit's settings: `judges`, and what else an audit may be told."""
+
+    monitor_statistic: str = Field("pearson_pooled", pattern=r"^[a-z_]{1,64}$")
+    """The correlation that trust is read from; `pearson_within` where most prompts have several responses."""
+
+    monitor_min_lower: float | None = Field(None, ge=-1, le=1)
+    """An alert is raised where the lower end of that correlation's interval is below this."""
+
+    monitor_max_drift: float | None = Field(None, ge=0, le=1)
+    """An alert is raised where the lower end of a drift's interval is above this."""
+
+    monitor_webhook: str | None = Field(None, pattern=r"^https?://\S+$")
+    """Address that alerts are posted to."""
+
+    monitor_webhook_secret: SecretStr | None = None
+    """Signs what is posted there."""
 
     @property
     def uploads_dir(self) -> Path:

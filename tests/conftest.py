@@ -21,9 +21,11 @@ from service.db.session import sessions
 from service.db.tables import Table
 from service.keyring import Keyring
 from service.metrics import Metrics
+from service.monitoring.sampling import Sampler
 from service.problems import add_problem_handlers
 from service.routes import aliases, artifacts, attributions, comparisons, scorers, scores
 from service.scoring import ScoringService, open_engine
+from service.settings import Settings
 from trainer.artifacts import Artifact, ArtifactStore, Contents, Parent
 
 
@@ -133,6 +135,7 @@ def scoring_app(store: ArtifactStore) -> FastAPI:
     app.state.owner = True
     app.state.keyring = Keyring(app.state.sessions)
     app.state.metrics = Metrics(app.state.sessions)
+    app.state.sampler = Sampler(Settings(), app.state.sessions)
     app.add_middleware(Identify)
     add_problem_handlers(app)
     for resource in (scores, scorers, comparisons, attributions, aliases, artifacts):

@@ -1,17 +1,19 @@
 """Audit scorers on judged responses somebody already has: the stress test's statistics, without sampling.
 
 Beside ``correlations.jsonl``, ``curves.jsonl`` and ``comparisons.jsonl`` the run directory has ``pins.json``, which
-version every registered scorer's name means for this run.
+version every registered scorer's name means for this run, and what the ``judges`` said.
 """
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from evaluation.judged import read_judged
 from evaluation.judged_columns import JudgedColumns, Lines, is_registered
+from evaluation.oracles import AnyOracle
+from evaluation.recipes.audit_judging import Judged, judge_rows
 from evaluation.recipes.correlations import write_findings
 from evaluation.recipes.findings import Findings, Table, as_rows, find
 from evaluation.recipes.pair_scoring import scoring_pairs
@@ -37,8 +39,11 @@ class AuditRecipe(Recipe):
     scorers: Names
     """``recorded:NAME`` for one in the file, a trivial control, or a registered scorer."""
 
-    oracles: Names
-    """Whom to trust; named as scorers are."""
+    oracles: list[RegisteredScorer] = Field(default_factory=list)
+    """Whom to trust; named as scorers are. At least one, unless there are ``judges``."""
+
+    judges: tuple[AnyOracle, ...] = ()
+    """Oracles that judge the rows in this run, set up as a stress test's are: a language model, a checker, ..."""
 
     cluster: str | None = None
     """One of the rows' ``clusters`` that also makes responses alike, such as ``policy``; prompts always do."""
@@ -51,6 +56,12 @@ class AuditRecipe(Recipe):
 
     bootstrap: BootstrapSettings = BootstrapSettings()
 
+    @model_validator(mode="after")
+    def _trusts_somebody(self) -> Self:
+        if not self.oracles and not self.judges:
+            raise ValueError("oracles: name at least one, or give judges")
+        return self
+
     def run(self, run: Run) -> dict[str, Any]:
         """Write correlations, curves and comparisons, and return the summary that docs/statistics.md describes."""
         path = Path(self.path)
@@ -61,6 +72,7 @@ class AuditRecipe(Recipe):
         learned = any(name not in CONTROLS for name in self.scorers)
         added = [name for name in CONTROLS if learned and name not in asked]
         beside = [name for name in dict.fromkeys(self.scorers) if is_registered(name)]
+        judged = judge_rows(self.judges, read_judged(path, self.limit), run)
         with scoring_pairs(run, registered, self.on_overlong, beside=beside) as scoring:
             names = [*asked, *scoring.untrained]
             columns = JudgedColumns(names, controls=added, cluster=self.cluster, score=scoring.score)
@@ -70,7 +82,8 @@ class AuditRecipe(Recipe):
         run.reporter.message(
             f"{columns.n_rows} responses to {columns.n_prompts} prompts, {self.bootstrap.draws} bootstrap draws"
         )
-        found = self._find(columns, scorers, scoring.untrained, run.reporter)
+        found = self._find(columns, scorers, scoring.untrained, judged, run.reporter)
+        notices += judged.remarks
         notices += _error_notices(columns.errors, columns.n_rows, asked)
         for notice in notices:
             run.reporter.message(notice)
@@ -84,7 +97,7 @@ class AuditRecipe(Recipe):
             "temperatures": sorted({each.temperature for each in found.estimates if each.temperature is not None}),
             "scorers": scorers,
             "untrained": list(dict.fromkeys(map(family, scoring.untrained))),
-            "oracles": self.oracles,
+            "oracles": [*self.oracles, *judged.values],
             "cluster": self.cluster,
             "notices": notices,
             "estimates": estimates,
@@ -93,7 +106,12 @@ class AuditRecipe(Recipe):
         }
 
     def _find(
-        self, columns: JudgedColumns, scorers: Sequence[str], untrained: Sequence[str], reporter: Reporter
+        self,
+        columns: JudgedColumns,
+        scorers: Sequence[str],
+        untrained: Sequence[str],
+        judged: Judged,
+        reporter: Reporter,
     ) -> Findings:
         def watch(done: int, total: int) -> None:
             if total > 1:
@@ -106,7 +124,7 @@ class AuditRecipe(Recipe):
             temperature=columns.temperature,
             scorers={name: columns.values(name) for name in scorers},
             untrained={name: columns.values(name) for name in untrained},
-            oracles={name: columns.values(name) for name in self.oracles},
+            oracles={name: columns.values(name) for name in self.oracles} | judged.values,
             second=columns.cluster,
             second_names=columns.cluster_names,
             length=columns.length,

@@ -354,3 +354,67 @@ class ApiKey(Table):
     expires_at: Mapped[datetime | None]
     last_used_at: Mapped[datetime | None]
     revoked_at: Mapped[datetime | None]
+
+
+class ServedScore(Table):
+    """What one scorer said of one pair that somebody sent to be scored, of the share that the operator keeps."""
+
+    __tablename__ = "served_scores"
+
+    id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    time: Mapped[datetime] = mapped_column(index=True)
+    scorer: Mapped[str]
+    """``NAME@VERSION:OUTPUT``"""
+    prompt: Mapped[Any | None] = mapped_column(_Json)
+    """A text or a list of messages; NULL unless texts are kept."""
+    response: Mapped[str | None] = mapped_column(SampledText)
+    """NULL unless texts are kept."""
+    prompt_digest: Mapped[str | None] = mapped_column(String(64))
+    """NULL where nothing of a pair is kept."""
+    response_digest: Mapped[str | None] = mapped_column(String(64))
+    """Likewise."""
+    response_characters: Mapped[int]
+    score: Mapped[float]
+    tokens: Mapped[int]
+    truncated_tokens: Mapped[int]
+
+    __table_args__ = (Index(None, "scorer", "time"),)
+
+
+class MonitoredScorer(Table):
+    """What the sample of one scorer says now, and what it is compared with. Numbers only, no text."""
+
+    __tablename__ = "monitored_scorers"
+
+    scorer: Mapped[str] = mapped_column(primary_key=True)
+    """``NAME@VERSION:OUTPUT``"""
+    reference: Mapped[dict[str, Any] | None]
+    """The first window, by column; NULL until there are rows enough."""
+    state: Mapped[dict[str, Any] | None]
+    updated_at: Mapped[datetime]
+
+
+class Alert(Table):
+    """A bound that was crossed. One of each key is open at a time."""
+
+    __tablename__ = "alerts"
+
+    id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    open_key: Mapped[str | None] = mapped_column(unique=True)
+    """What it is about while it is open; NULL once it is cleared."""
+    kind: Mapped[str] = mapped_column(String(16))
+    scorer: Mapped[str]
+    subject: Mapped[str]
+    """The oracle whose agreement fell, or the measure that drifted."""
+    lower: Mapped[float]
+    threshold: Mapped[float]
+    detail: Mapped[str]
+    raised_at: Mapped[datetime] = mapped_column(index=True)
+    cleared_at: Mapped[datetime | None]
+    told: Mapped[str | None] = mapped_column(String(16))
+    """What the webhook was told last."""
+    tell_after: Mapped[datetime]
+    """Before this time nobody tries to tell it: somebody does, or waits after a failure."""
+    attempts: Mapped[int] = mapped_column(default=0)
+
+    __table_args__ = (CheckConstraint("kind IN ('trust', 'drift')", name="kind"),)

@@ -13,6 +13,7 @@ from sqlalchemy import delete, select
 from sqlalchemy.orm import Session, sessionmaker
 
 from service.db.records import TERMINAL
+from service.db.served import forget_served
 from service.db.session import writing
 from service.db.tables import Job
 from service.settings import Settings
@@ -20,6 +21,9 @@ from trainer.object_storage import Bucket
 from trainer.run_mirror import forget_run, stored_runs
 
 _DELETED = ".deleted-"
+SAMPLES = "monitoring"
+"""Directory of the files that audits of served scores read, and the beginning of those jobs' idempotency keys."""
+
 _JOBS_AT_ONCE = 100
 
 
@@ -33,6 +37,7 @@ def forget(make_session: sessionmaker[Session], settings: Settings) -> int:
     if settings.keep_run_directories_days is not None:
         before = _before(settings.keep_run_directories_days)
         count += _forget_directories(make_session, settings.runs_dir, bucket, before)
+    _forget_samples(make_session, settings.runs_dir, bucket, _before(settings.monitor_keep_days))
     if settings.runs_dir.is_dir():
         for grave in settings.runs_dir.glob(f"{_DELETED}*"):
             shutil.rmtree(grave, ignore_errors=True)
@@ -57,11 +62,17 @@ def _forget_jobs(
 
 
 def _forget_directories(
-    make_session: sessionmaker[Session], runs_dir: Path, bucket: Bucket | None, before: datetime
+    make_session: sessionmaker[Session],
+    runs_dir: Path,
+    bucket: Bucket | None,
+    before: datetime,
+    only: frozenset[str] | None = None,
 ) -> int:
+    """Of every job that ended before then, or ``only`` of these."""
     here = {path.name for path in runs_dir.iterdir() if path.is_dir()} if runs_dir.is_dir() else set()
     count = 0
-    for name in sorted(here | (set() if bucket is None else stored_runs(bucket))):
+    stored = set() if bucket is None else stored_runs(bucket)
+    for name in sorted(here | stored if only is None else (here | stored) & only):
         ended = select(Job.id).where(Job.id == name, Job.status.in_(TERMINAL), Job.finished_at < before)
         with make_session() as session:
             if session.scalar(ended) is None:
@@ -71,6 +82,24 @@ def _forget_directories(
                 _hide(runs_dir / name, bucket)
                 count += 1
     return count
+
+
+def _forget_samples(
+    make_session: sessionmaker[Session], runs_dir: Path, bucket: Bucket | None, before: datetime
+) -> None:
+    """Served scores, and the files and run directories that audits made of their texts; not what they measured."""
+    deleted = True
+    while deleted:
+        with writing(make_session) as session:
+            deleted = forget_served(session, before) > 0
+    for file in (runs_dir / SAMPLES).glob("*.jsonl"):
+        if file.stat().st_mtime < before.timestamp():
+            file.unlink(missing_ok=True)
+    ended = select(Job.id).where(Job.kind == "audit", Job.status.in_(TERMINAL), Job.finished_at < before)
+    with make_session() as session:
+        audits = session.scalars(ended.where(Job.idempotency_key.startswith(f"{SAMPLES}:"))).all()
+    if audits:
+        _forget_directories(make_session, runs_dir, bucket, before, frozenset(audits))
 
 
 def _hide(directory: Path, bucket: Bucket | None) -> None:

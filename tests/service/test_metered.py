@@ -88,7 +88,10 @@ def test_a_full_queue_stays_a_full_queue_however_often_the_same_pairs_are_sent_a
     now = datetime(2030, 1, 1, tzinfo=UTC)
     key = Key("key_1", "me", "assay_key_1", "0" * 64, frozenset({"score"}), Quota(pairs=2), now, None, None, None)
     state = SimpleNamespace(
-        scoring=Refusing(), keyring=SimpleNamespace(quotas=Quotas()), metrics=SimpleNamespace(scores=None)
+        scoring=Refusing(),
+        keyring=SimpleNamespace(quotas=Quotas()),
+        metrics=SimpleNamespace(scores=None),
+        sampler=None,
     )
     scope = {"type": "http", "app": SimpleNamespace(state=state), "state": {"caller": Caller(key)}}
     metered = MeteredScoring(Request(scope, connected))

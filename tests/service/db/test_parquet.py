@@ -16,7 +16,18 @@ from service.db.ingest import ingest_run
 from service.db.keys import create_key
 from service.db.parquet import MARKER_FILE, export_database, import_database
 from service.db.session import make_engine, writing
-from service.db.tables import Alias, ArtifactRow, Comparison, Curve, JobEvent, JobMetric, Table
+from service.db.tables import (
+    Alert,
+    Alias,
+    ArtifactRow,
+    Comparison,
+    Curve,
+    JobEvent,
+    JobMetric,
+    MonitoredScorer,
+    ServedScore,
+    Table,
+)
 from service.db.workers import register
 from service.slots import Machine
 from trainer.errors import BrokenArtifact, Conflict, InvalidInput
@@ -46,6 +57,11 @@ def filled(make_session: sessionmaker[Session], add_job: Callable[..., str], str
         shared = {**estimate, **counted, "oracle": "judge", "stratum": "all", "created_at": AT}
         session.add(Curve(run=run, number=1, curve="c", scorer="s", x=4.0, **shared))
         pair = {"run_a": run, "run_b": job, "scorer_a": "s", "scorer_b": "t"}
+        served = {"response_characters": 3, "score": -0.1, "tokens": 7, "truncated_tokens": 0, "response": "so\t"}
+        session.add(ServedScore(id="srv_1", time=AT, scorer="rm@1:score", prompt=[{"role": "user"}], **served))
+        session.add(MonitoredScorer(scorer="rm@1:score", reference={"score": [0.1]}, state=None, updated_at=AT))
+        crossed = {"lower": 0.1, "threshold": 0.3, "detail": "r", "raised_at": AT, "tell_after": AT, "attempts": 0}
+        session.add(Alert(id="alt_1", open_key="k", kind="trust", scorer="rm@1:score", subject="judge", **crossed))
         session.add(Comparison(id="cmp_1", statistic="r", verdict="worse", **pair, **shared))
     return {name: len(rows) for name, rows in contents(make_session.kw["bind"]).items()}
 

@@ -27,6 +27,9 @@ CONTRACT_TABLES = {
     "curves",
     "comparisons",
     "api_keys",
+    "served_scores",
+    "monitored_scorers",
+    "alerts",
 }
 
 

@@ -1,0 +1,41 @@
+"""Which bounds are crossed: the lower end of trust below one, or that of a drift above one."""
+
+from collections.abc import Iterator
+
+from evaluation.wording import label, number
+from service.db.monitored import Crossed
+from service.db.tables import Alert
+from service.monitoring.state import AlertRecord, ScorerState
+from service.settings import Settings
+
+_MOVED = {"score": "a share of the scores", "length": "a share of the lengths", "truncated": "the share of prompts cut"}
+
+Found = tuple[Crossed, bool]
+"""A bound, and whether it is crossed."""
+
+
+def bounds(state: ScorerState, settings: Settings) -> Iterator[Found]:
+    """Every bound that can be judged now. A number without an interval says neither that all is well nor that it is
+    not, so that what was raised stays."""
+    for trust in state.trust:
+        lower, least = trust.latest.lower, settings.monitor_min_lower
+        if lower is None:
+            continue
+        detail = f"{label(trust.statistic)} with {trust.oracle}: lower end {number(lower)}"
+        bound = -1.0 if least is None else least
+        said = f"{detail}, at least {number(bound)} wanted"
+        yield Crossed("trust", state.scorer, trust.oracle, lower, bound, said), least is not None and lower < least
+    if state.drift is None:
+        return
+    for measure, size in state.drift.least().items():
+        most = settings.monitor_max_drift
+        bound = 1.0 if most is None else most
+        said = f"{_MOVED[measure]} moved by {number(size)} or more, at most {number(bound)} wanted"
+        yield Crossed("drift", state.scorer, measure, size, bound, said), most is not None and size > most
+
+
+def record_of(alert: Alert) -> AlertRecord:
+    """As it is answered and told."""
+    fields = ("id", "kind", "scorer", "subject", "lower", "threshold", "detail", "raised_at", "cleared_at")
+    state = "raised" if alert.cleared_at is None else "cleared"
+    return AlertRecord.model_validate({"state": state} | {name: getattr(alert, name) for name in fields})

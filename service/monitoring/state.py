@@ -1,0 +1,87 @@
+"""What is known of a monitored scorer, as it is stored, answered and drawn."""
+
+from datetime import datetime
+from typing import Literal
+
+from evaluation.statistics.drift import Bounded, Moved, least_size
+from trainer.recipe import Model
+
+
+class Agreed(Model):
+    """What one audit said of the scorer against one oracle."""
+
+    run: str
+    at: datetime
+    estimate: float | None
+    lower: float | None
+    upper: float | None
+    n_prompts: int
+    n_responses: int
+    undefined_reason: str | None
+
+
+class Trust(Model):
+    """How far the scorer agrees with an oracle on what it is asked to score."""
+
+    oracle: str
+    statistic: str
+    audits: list[Agreed]
+    """The newest first; at most 30."""
+
+    @property
+    def latest(self) -> Agreed:
+        """What holds now."""
+        return self.audits[0]
+
+
+class Drift(Model):
+    """How far the latest scores are from the reference."""
+
+    n_now: int
+    n_reference: int
+    score: Moved
+    length: Moved
+    """Of the response, in characters."""
+    truncated: Bounded
+    """Difference of the shares of prompts that had to be cut."""
+
+    def sizes(self) -> dict[str, Bounded]:
+        """Each measure's drift on a scale from 0 to 1: which share of the mass moved."""
+        return {"score": self.score.distance, "length": self.length.distance, "truncated": self.truncated}
+
+    def least(self) -> dict[str, float]:
+        """Of each measure that has an interval, the least drift it holds."""
+        found = {name: least_size(each) for name, each in self.sizes().items()}
+        return {name: value for name, value in found.items() if value is not None}
+
+
+class ScorerState(Model):
+    """All of it."""
+
+    scorer: str
+    """``NAME@VERSION:OUTPUT``"""
+    rows: int
+    """Scores in the sample."""
+    reference: str
+    """What the latest scores are compared with, in words."""
+    drift: Drift | None
+    """None until there are rows enough."""
+    trust: list[Trust]
+    """By oracle; empty before the first audit."""
+
+
+class AlertRecord(Model):
+    """A bound that was crossed."""
+
+    id: str
+    state: Literal["raised", "cleared"]
+    kind: Literal["trust", "drift"]
+    scorer: str
+    subject: str
+    """The oracle, or the measure that drifted."""
+    lower: float
+    """Lower end of the interval."""
+    threshold: float
+    detail: str
+    raised_at: datetime
+    cleared_at: datetime | None

@@ -1,0 +1,118 @@
+"""One thread that looks at the sample now and then: drift, audits, trust, alerts, the webhook."""
+
+import logging
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import TypeVar
+
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session, sessionmaker
+
+from service.db.monitored import MOST_AUDITS, audits_of, forget_states, keep_state, open_keys, settle_alerts
+from service.db.served import sampled_scorers
+from service.db.session import writing
+from service.db.tables import Correlation
+from service.jobs.kinds import ParseRecipe
+from service.jobs.retention import SAMPLES
+from service.monitoring.alerts import bounds
+from service.monitoring.audits import queue_audit, read_schedule
+from service.monitoring.drift import REFERENCE_ROWS, drift_of, reference_of
+from service.monitoring.state import Agreed, ScorerState, Trust
+from service.monitoring.webhook import tell
+from service.settings import Settings
+
+_Found = TypeVar("_Found")
+
+
+class Watch:
+    """Works only where a share is kept. Several servers may watch one sample: each finds the same."""
+
+    def __init__(self, settings: Settings, make_session: sessionmaker[Session], parse: ParseRecipe) -> None:
+        """Raises InvalidInput for a schedule that can come to nothing."""
+        self._settings = settings
+        self._make_session = make_session
+        self._parse = parse
+        self._schedule = read_schedule(settings)
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="monitoring", daemon=True)
+
+    def start(self) -> None:
+        """Begin, if there is something to watch."""
+        if self._settings.monitor_share > 0:
+            self._thread.start()
+
+    def stop(self) -> None:
+        """Finish the present look and stop."""
+        self._stopping.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stopping.wait(self._settings.monitor_check_seconds):
+            self.look(datetime.now(UTC))
+
+    def look(self, now: datetime) -> None:
+        """Once, at ``now``; what fails is logged and leaves the rest alone."""
+        counts = self._guard(self._count, now) or {}
+        for scorer, rows in counts.items():
+            self._guard(self._renew, scorer, rows, now)
+            self._guard(self._audit, scorer, now)
+        self._guard(tell, self._make_session, self._settings)
+
+    def _count(self, now: datetime) -> dict[str, int]:
+        """Scores in the sample, by scorer; of scorers without any nothing is known from here on."""
+        with self._make_session() as session:
+            counts = dict(sampled_scorers(session, now - timedelta(days=self._settings.monitor_keep_days)))
+        with writing(self._make_session) as session:
+            forget_states(session, list(counts))
+            settle_alerts(session, [], [key for key, scorer in open_keys(session) if scorer not in counts], now)
+        return counts
+
+    def _guard(self, step: Callable[..., _Found], *arguments: object) -> _Found | None:
+        """One step that fails must not take the others with it."""
+        try:
+            return step(*arguments)
+        except IntegrityError:  # another server stored the same a moment before
+            logging.getLogger(__name__).info("monitoring: another server was first")
+        except Exception:
+            logging.getLogger(__name__).exception("monitoring: %s failed; trying again", step.__name__)
+        return None
+
+    def _renew(self, scorer: str, rows: int, now: datetime) -> None:
+        """Store what is known of ``scorer``, and settle its alerts."""
+        with self._make_session() as session:
+            reference = reference_of(session, scorer)
+            drift = None if reference is None else drift_of(session, scorer, reference, now)
+            found = audits_of(session, scorer, self._settings.monitor_statistic, f"{SAMPLES}:")
+        words = f"the first {REFERENCE_ROWS:,} scores kept"
+        words += "" if reference is None else f", {_minute(reference['from'])} to {_minute(reference['until'])} UTC"
+        state = ScorerState(scorer=scorer, rows=rows, reference=words, drift=drift, trust=_trust(found))
+        judged = list(bounds(state, self._settings))
+        with writing(self._make_session) as session:
+            keep_state(session, scorer, reference=reference, state=state.model_dump(mode="json"), now=now)
+            crossed = [bound for bound, is_crossed in judged if is_crossed]
+            settle_alerts(session, crossed, [bound.key for bound, is_crossed in judged if not is_crossed], now)
+
+    def _audit(self, scorer: str, now: datetime) -> None:
+        if self._schedule is not None:
+            queue_audit(self._make_session, self._settings, self._parse, self._schedule, scorer, now)
+
+
+def _trust(found: list[Correlation]) -> list[Trust]:
+    by_oracle: dict[str, list[Correlation]] = {}
+    for row in found:
+        by_oracle.setdefault(row.oracle, []).append(row)
+    return [
+        Trust(oracle=oracle, statistic=rows[0].statistic, audits=[_agreed(row) for row in rows[:MOST_AUDITS]])
+        for oracle, rows in by_oracle.items()
+    ]
+
+
+def _agreed(row: Correlation) -> Agreed:
+    fields = ("run", "estimate", "lower", "upper", "n_prompts", "n_responses", "undefined_reason")
+    return Agreed.model_validate({"at": row.created_at} | {name: getattr(row, name) for name in fields})
+
+
+def _minute(instant: str) -> str:
+    return f"{datetime.fromisoformat(instant):%Y-%m-%d %H:%M}"

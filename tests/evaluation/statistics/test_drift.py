@@ -1,0 +1,92 @@
+"""Two samples: how far one has moved from the other, and how sure that is."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from evaluation.statistics.bootstrap import Floats
+from evaluation.statistics.drift import Clustered, least_size, moved, share_moved
+
+
+def alone(values: Floats) -> Clustered:
+    """Every row a prompt of its own."""
+    return Clustered(np.asarray(values, dtype=np.float64), np.arange(len(values)))
+
+
+def test_the_distance_is_the_largest_gap_of_the_distribution_functions() -> None:
+    # F is 1/2 from 0 on and 1 from 1 on; G is 1/4 from 0 on and 1 from 2 on: they part by 3/4 between 1 and 2
+    found = moved(alone(np.array([0.0, 0, 1, 1])), alone(np.array([0.0, 2, 2, 2])), draws=100)
+    assert found.distance.estimate == pytest.approx(0.75)
+    # means 1/2 and 3/2, and the earlier one's standard deviation sqrt(3)/2
+    assert found.shift.estimate == pytest.approx(-2 / 3**0.5)
+
+
+def test_the_distance_is_that_of_scipy_and_its_bound_that_of_kolmogorov() -> None:
+    generator = np.random.default_rng(1)
+    now, before = generator.normal(0.3, 1, 400), generator.normal(0, 1, 600)
+    found = moved(alone(now), alone(before), draws=2000).distance
+    assert found.estimate == pytest.approx(stats.ks_2samp(now, before).statistic)
+    assert found.estimate is not None
+    assert found.lower is not None
+    asymptotic = stats.kstwobign.ppf(0.95) * np.sqrt(1 / 400 + 1 / 600)
+    assert found.estimate - found.lower == pytest.approx(asymptotic, rel=0.08)
+
+
+def test_the_shift_has_the_interval_of_scipys_bootstrap() -> None:
+    generator = np.random.default_rng(2)
+    now, before = generator.normal(0.5, 1, 200), generator.normal(0, 1, 300)
+
+    def shift(a: Floats, b: Floats, axis: int) -> Floats:
+        return np.asarray((a.mean(axis) - b.mean(axis)) / b.std(axis))
+
+    expected = stats.bootstrap((now, before), shift, n_resamples=4000, method="percentile", rng=3).confidence_interval
+    found = moved(alone(now), alone(before), draws=4000).shift
+    assert (found.lower, found.upper) == (pytest.approx(expected.low, abs=0.02), pytest.approx(expected.high, abs=0.02))
+
+
+@pytest.mark.parametrize("k", [1, 8])
+def test_where_nothing_moved_the_lower_end_is_0_in_19_of_20_studies(k: int) -> None:
+    generator = np.random.default_rng(k)
+
+    def sample() -> Clustered:  # responses to one prompt score nearly alike
+        prompts = np.repeat(np.arange(60), k)
+        return Clustered(generator.normal(size=60)[prompts] + 0.1 * generator.normal(size=60 * k), prompts)
+
+    alarms = sum((moved(sample(), sample(), draws=100, seed=each).distance.lower or 0) > 0 for each in range(100))
+    assert alarms <= 11  # of 100 at 5 %, five are expected; the standard deviation is 2.2
+    if k > 1:  # rows taken for independent would cry wolf in most of them
+        cries = [moved(*(alone(sample().values) for _ in "ab"), draws=100, seed=each) for each in range(20)]
+        assert sum((each.distance.lower or 0) > 0 for each in cries) > 10
+
+
+def test_a_real_move_is_seen() -> None:
+    generator = np.random.default_rng(5)
+    found = moved(alone(generator.normal(1, 1, 500)), alone(generator.normal(0, 1, 500)))
+    true = 2 * stats.norm.cdf(0.5) - 1  # of two normals one standard deviation apart
+    assert found.distance.lower is not None
+    assert found.distance.upper is not None
+    assert 0.2 < found.distance.lower < true < found.distance.upper
+
+
+def test_constant_and_tiny_samples_have_reasons() -> None:
+    constant = alone(np.ones(5))
+    found = moved(constant, constant, draws=100)
+    assert (found.distance.estimate, found.distance.lower) == (0.0, 0.0)
+    assert found.shift.undefined_reason == "the earlier sample is constant"
+    assert moved(alone(np.ones(1)), constant).distance.undefined_reason == "fewer than two prompts"
+
+
+def test_a_difference_of_shares_is_newcombes() -> None:
+    found = share_moved((56, 70), (48, 80))  # example (a) of Newcombe 1998, method 10
+    assert (found.estimate, found.lower, found.upper) == (
+        pytest.approx(0.2),
+        pytest.approx(0.0524, abs=5e-5),
+        pytest.approx(0.3339, abs=5e-5),
+    )
+    assert least_size(found) == found.lower
+    assert least_size(share_moved((48, 80), (56, 70))) == pytest.approx(0.0524, abs=5e-5)
+    none = share_moved((0, 50), (0, 50))
+    assert (none.estimate, least_size(none)) == (0.0, 0.0)
+    assert none.upper is not None
+    assert none.upper > 0.05
+    assert share_moved((0, 0), (1, 2)).undefined_reason == "nothing to count"
