@@ -43,24 +43,24 @@ def leading(where: ColumnElement[bool], *, scorer: str | None = None, oracle: st
     return select(ranked).where(ranked.c.rank == 1).subquery()
 
 
-def latest_by_scorer(session: Session, *, kinds: Sequence[str], most_runs: int) -> list[CorrelationRecord]:
-    """Every learned scorer's version against every oracle where it is weakest, in the latest run that measured both.
+def latest_runs(session: Session, *, kinds: Sequence[str], most: int) -> list[str]:
+    """Up to ``most`` runs of ``kinds`` that succeeded, the latest first."""
+    succeeded = select(Job.id).where(Job.kind.in_(kinds), Job.status == "succeeded")
+    return list(session.scalars(succeeded.order_by(Job.created_at.desc(), Job.id.desc()).limit(most)))
 
-    Looks at the ``most_runs`` latest runs of ``kinds`` that succeeded. A version with no interval anywhere in that run
-    is there with a row that has none. By oracle, the surest first.
+
+def latest_by_scorer(session: Session, runs: Sequence[str]) -> list[CorrelationRecord]:
+    """Every learned scorer's version against every oracle where it is weakest, in the latest of ``runs`` that measured
+    both.
+
+    A version with no interval anywhere in that run is there with a row that has none. By oracle, the surest first.
     """
-    recent = (
-        select(Job.id)
-        .where(Job.kind.in_(kinds), Job.status == "succeeded")
-        .order_by(Job.created_at.desc(), Job.id.desc())
-        .limit(most_runs)
-    )
     same = [Correlation.scorer, Correlation.scorer_version, Correlation.oracle]
     age = func.dense_rank().over(partition_by=same, order_by=[Job.created_at.desc(), Job.id.desc()])
     aged = (
         select(Correlation, age.label("age"))
         .join(Job, Job.id == Correlation.run)
-        .where(Correlation.run.in_(recent), _measured(), _not_a_control(), _worst_may_be_here())
+        .where(Correlation.run.in_(runs), _measured(), _not_a_control(), _worst_may_be_here())
         .subquery()
     )
     weakness = func.row_number().over(

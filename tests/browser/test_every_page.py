@@ -14,6 +14,7 @@ PAGES = {
     "compare": "/compare",
     "compared": "/compare?a={run}&scorer_a=helpful&scorer_b=helpful:other",
     "history": "/history",
+    "monitoring": "/monitoring",
     "jobs": "/jobs",
     "jobs-none": "/jobs?status=lost",
     "job": "/jobs/{job}",
