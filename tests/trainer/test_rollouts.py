@@ -116,5 +116,5 @@ def test_sampling_is_abandoned_as_responses_end(
             raise Stopped("enough")
 
     with pytest.raises(Stopped, match="enough"):
-        sample_rollouts(policy, prompts, replicates=200, seed=0, draw=0, max_response_tokens=1, between=between)
-    assert told == ["200 of 600 responses", "400 of 600 responses"]
+        sample_rollouts(policy, prompts, replicates=400, seed=0, draw=0, max_response_tokens=1, between=between)
+    assert told == ["400 of 1200 responses", "800 of 1200 responses"]

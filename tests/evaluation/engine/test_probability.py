@@ -70,13 +70,13 @@ def test_differences_mean_something_of_what_training_contrasted(
 def test_what_was_made_beside_an_anchor_points_to_it(
     kind: ArtifactKind, parents: dict[str, str], details: dict[str, Any], expected: bool, tmp_path: Path
 ) -> None:
-    info = scorer_info(Artifact(tmp_path, manifest(kind, parents, **details)), loaded=False)
+    info = scorer_info(Artifact(tmp_path, manifest(kind, parents, **details), ""), loaded=False)
     assert info.prefer == ("m/reward_model@3" if expected else None)
 
 
 def test_a_live_model_on_its_way_points_to_what_the_anchor_is_a_copy_of(tmp_path: Path) -> None:
     live = manifest("reward_model", {"warm_up": "warm"}, serve_by_default=False)
-    assert scorer_info(Artifact(tmp_path, live), loaded=False).prefer == "warm@3"
+    assert scorer_info(Artifact(tmp_path, live, ""), loaded=False).prefer == "warm@3"
 
 
 def test_the_logistic_function_overflows_on_neither_side() -> None:

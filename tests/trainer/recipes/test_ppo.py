@@ -136,11 +136,11 @@ class _StoppingStore(ArtifactStore):
 
     def __init__(self, root: Path, directory: Path) -> None:
         super().__init__(root)
-        self._directory = directory
+        self._run = directory
 
     def check_writable(self) -> None:
         super().check_writable()
-        (self._directory / STOP_FILE).touch()
+        (self._run / STOP_FILE).touch()
 
 
 def test_a_policy_that_diverges_ends_in_one_line_and_keeps_its_checkpoint(store: ArtifactStore, tmp_path: Path) -> None:
