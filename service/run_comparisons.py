@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from evaluation.statistics.bootstrap import BootstrapSettings
 from evaluation.statistics.run_comparison import RunComparison, RunScores, compare_runs
+from service.db.browsing import voices_of
 from service.db.queries import find_job
 from service.db.tables import Prompt, Response, Score
 from service.jobs.kinds import EVALUATION_KINDS
@@ -90,6 +91,11 @@ def read_scores(session: Session, run: str) -> RunScores:
         scorers=_named(_of(columns, "scorer")),
         oracles={_versioned(*key): values for key, values in _of(columns, "oracle").items()},
     )
+
+
+def scorers_of(session: Session, run: str) -> list[str]:
+    """What ``read_scores`` calls the learned scorers of a run, without reading their scores."""
+    return list(_named({(each.name, each.version): None for each in voices_of(session, run) if each.role == "scorer"}))
 
 
 def _of(columns: dict[tuple[str, str, int | None], Any], role: str) -> dict[tuple[str, int | None], Any]:

@@ -3,6 +3,11 @@
 from datetime import UTC, datetime
 
 
+def exact(number: float) -> str:
+    """The shortest decimal that is read as this very number: for addresses and forms."""
+    return repr(number).removesuffix(".0")
+
+
 def ago(moment: datetime) -> str:
     """How long ago something happened, to the precision a reader wants."""
     seconds = (datetime.now(UTC) - moment).total_seconds()

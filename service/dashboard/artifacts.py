@@ -2,7 +2,6 @@
 
 from collections import defaultdict
 from dataclasses import dataclass
-from urllib.parse import parse_qs
 
 from fastapi import APIRouter, Request, Response
 from fastapi.concurrency import run_in_threadpool
@@ -12,6 +11,7 @@ from service.access import may, needs
 from service.dashboard.lineage import lineage
 from service.dashboard.metrics import significant
 from service.dashboard.parity import Parity, compared
+from service.dashboard.posted import posted
 from service.dashboard.rendering import answer, back_to, failed, render
 from service.db import aliases
 from service.db.queries import find_job
@@ -75,9 +75,9 @@ def artifact(request: Request, reference: str) -> Response:
 @router.post("/artifacts/{name:path}/aliases")
 async def point(request: Request, name: str) -> Response:
     """Point an alias at a version, as ``PUT /v1/aliases`` does: the version is loaded and checked first."""
-    form = parse_qs((await request.body()).decode("utf-8", "replace"))
-    alias, version = (form.get(field, [""])[0].strip() for field in ("alias", "version"))
     try:
+        form = await posted(request)
+        alias, version = (form.get(field, [""])[0].strip() for field in ("alias", "version"))
         await run_in_threadpool(_point, request, name, alias, version)
     except AssayError as error:
         return failed(request, error)

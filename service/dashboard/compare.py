@@ -6,7 +6,6 @@ from urllib.parse import urlencode
 from fastapi import APIRouter, Request, Response
 from sqlalchemy.orm import Session
 
-from evaluation.scorers.controls import is_control
 from evaluation.statistics.run_comparison import RunComparison
 from evaluation.wording import interval, number
 from service.dashboard.comparing import Asked, Compared, compared, figure_of
@@ -15,6 +14,7 @@ from service.db.records import RunRecord
 from service.db.runs import RunFilter, get_run, list_runs
 from service.imports import heavy_imports
 from service.jobs.kinds import EVALUATION_KINDS, STRESS_KINDS
+from service.run_comparisons import scorers_of
 from trainer.errors import AssayError, NotFound
 
 router = APIRouter()
@@ -46,7 +46,7 @@ def compare(request: Request, a: str = "", b: str = "", scorer_a: str = "", scor
             here="compare",
             asked=asked,
             runs=list(runs.values()),
-            scorers=(_learned(runs.get(asked.a)), _learned(runs.get(asked.b))),
+            scorers=[scorers_of(session, each) for each in (asked.a, asked.b)],
             complaint=complaint,
             found=found,
             names=_names(asked, runs) if asked.a else ("", ""),
@@ -107,10 +107,6 @@ def _names(asked: Asked, runs: dict[str, RunRecord]) -> tuple[str, str]:
     if asked.scorer_a == asked.scorer_b or not (asked.scorer_a and asked.scorer_b):
         return one, other
     return f"{asked.scorer_a} on {one}", f"{asked.scorer_b} on {other}"
-
-
-def _learned(run: RunRecord | None) -> list[str]:
-    return [name for name in (run.scorers if run else None) or [] if not is_control(name)]
 
 
 def _figures(asked: Asked, found: Compared) -> list[dict[str, str]]:

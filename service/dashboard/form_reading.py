@@ -1,10 +1,10 @@
 """From a filled-in form to the recipe that it says, as somebody would write it: without what equals a default."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import yaml
-
+from service.dashboard.plain_yaml import read_yaml
 from service.dashboard.schema_form import NONE, SET, Group, Input, Member, Path, input_kind
 from service.dashboard.schema_nodes import (
     ABSENT,
@@ -19,6 +19,7 @@ from service.dashboard.schema_nodes import (
     required_of,
     words_of,
 )
+from trainer.errors import InvalidInput
 from trainer.json_pointer import json_pointer
 
 VARIANT, ENTRY = "variant:", "entry:"
@@ -50,6 +51,12 @@ def fields_of(members: Sequence[Member]) -> dict[str, str]:
         else:
             fields |= fields_of(member.groups)
     return fields
+
+
+def places_of(pointer: str, fields: Fields) -> list[int]:
+    """Where the list at ``pointer`` has entries, in their order."""
+    entry = re.compile(rf"{ENTRY}{re.escape(pointer)}/([0-9]{{1,6}})")
+    return sorted(int(found[1]) for name in fields if (found := entry.fullmatch(name)))
 
 
 def _members(schemas: Schemas, variant: Schema, path: Path, fields: Fields, default: Any) -> dict[str, Any]:  # noqa: ANN401
@@ -106,8 +113,8 @@ def _scalar(schema: Schema, text: str) -> Any:  # noqa: ANN401 - number or text
 
 def _yaml(text: str) -> Any:  # noqa: ANN401 - any JSON
     try:
-        return yaml.safe_load(text)
-    except (ValueError, RecursionError, yaml.YAMLError):
+        return read_yaml(text)
+    except InvalidInput:
         return text
 
 
@@ -133,7 +140,6 @@ def _group(schemas: Schemas, node: Schema, path: Path, fields: Fields, default: 
 
 
 def _entries(schemas: Schemas, item: Schema, path: Path, fields: Fields, default: Any) -> Any:  # noqa: ANN401
-    before = f"{ENTRY}{json_pointer(path)}/"
-    places = sorted(int(name.removeprefix(before)) for name in fields if name.startswith(before))
+    places = places_of(json_pointer(path), fields)
     found = [_group(schemas, item, (*path, place), fields, ABSENT, required=True) for place in places]
     return ABSENT if found == ([] if default is ABSENT else default) else found

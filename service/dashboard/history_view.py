@@ -14,13 +14,14 @@ from evaluation.statistics.estimate import Estimated
 from evaluation.wording import CORRELATIONS, label
 from service.dashboard.views import Shown
 from service.db.history import rows_page
-from service.db.history_choices import jobs_of, scorers_of, values_of
+from service.db.history_choices import names_of, scorers_of, values_of
 from service.db.history_filter import HistoryFilter, Plain
 from service.db.history_groups import HistoryGroup, groups_page
 from service.db.history_sql import Dimension, Grouping
 from service.db.pages import MAX_LIMIT
 from service.db.records import CorrelationRecord
 from service.imports import heavy_imports
+from service.wording import exact
 
 _MOST_LINES = 6
 """Drawn unless somebody chooses: more hide each other."""
@@ -94,8 +95,8 @@ class HistoryView:
     """Newest first."""
     more: bool
     """Whether older ones were left out."""
-    jobs: dict[str, tuple[str, str]]
-    """Name and kind by run."""
+    names: dict[str, str]
+    """By run."""
     query: str
     """What ``/v1/history`` is asked for the same numbers."""
     figure: Shown | None
@@ -117,7 +118,7 @@ def history_view(session: Session, asked: Asked) -> HistoryView | None:
         choices=settled.choices,
         points=points,
         more=more,
-        jobs=jobs_of(session, {point.run for point in points if point.run is not None}),
+        names=names_of(session, {point.run for point in points if point.run is not None}),
         query=_api_query(asked, period),
         figure=_figure(points, asked),
     )
@@ -193,7 +194,7 @@ def _temperature(text: str | None) -> float | str | None:
 
 
 def _spelled(temperature: Plain) -> str:
-    return "pooled" if temperature is None else f"{temperature:g}"
+    return "pooled" if temperature is None else exact(float(temperature))
 
 
 def _told(temperature: str) -> str:
@@ -206,7 +207,7 @@ def _runs(session: Session, where: HistoryFilter, asked: Asked) -> tuple[list[Po
 
 
 def _of_run(row: CorrelationRecord, by: str, several: bool) -> Point:
-    who = row.scorer if row.scorer_version is None else f"{row.scorer}@{row.scorer_version}"
+    who = _versioned(row.scorer, row.scorer_version)
     estimate = Estimated.model_validate(row, from_attributes=True)
     course = {"scorer": row.scorer, "version": who}.get(by) or _of_policy(row.policy, row.scorer, several)
     return Point(row.created_at, course, who, row.policy, is_control(row.scorer), estimate, row.run, 1)
@@ -220,7 +221,7 @@ def _periods(session: Session, where: HistoryFilter, asked: Asked, period: Dimen
 
 def _of_period(found: HistoryGroup, period: str, asked: Asked) -> Point:
     scorer, version, policy = (found.group.get(name) for name in ("scorer", "scorer_version", "policy"))
-    who = f"{scorer}" if version is None else f"{scorer}@{version}"
+    who = _versioned(scorer, version)
     course = _of_policy(policy, scorer, len(asked.scorer) > 1) if asked.by == "policy" else who
     numbers = found.model_dump(include=set(Estimated.model_fields))
     return Point(
@@ -233,6 +234,12 @@ def _of_period(found: HistoryGroup, period: str, asked: Asked) -> Point:
         run=None,
         n_runs=found.n_runs,
     )
+
+
+def _versioned(scorer: Plain, version: Plain) -> str:
+    """``NAME@VERSION``, also where that is how the run calls the scorer already."""
+    name = f"{scorer}"
+    return name if version is None or name.partition(":")[0].endswith(f"@{version}") else f"{name}@{version}"
 
 
 def _of_policy(policy: Plain, scorer: Plain, several: bool) -> str:

@@ -77,6 +77,7 @@ def job(request: Request, job_id: str) -> Response:
             figures=training_figures(session, job_id) if rows else [],
             log=_lines(log_tail(state.settings, record.id, _LOG_BYTES)),
             trains=record.kind in TRAINING_KINDS,
+            evaluates=record.kind in EVALUATION_KINDS,
             repeatable=record.kind in (*TRAINING_KINDS, *STRESS_KINDS),
             may_train=may(request, "train"),
         )

@@ -1,15 +1,15 @@
 """Logging in to the dashboard: a key is exchanged for a cookie that stands for it in a browser."""
 
 from typing import Annotated
-from urllib.parse import parse_qs
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import RedirectResponse
 
 from service.access import anyone, known_key
-from service.dashboard.rendering import render
+from service.dashboard.posted import posted
+from service.dashboard.rendering import failed, render
 from service.security.sessions import COOKIE, LIFETIME_SECONDS, new_session
-from trainer.errors import Unauthenticated
+from trainer.errors import InvalidInput, Unauthenticated
 
 router = APIRouter(include_in_schema=False, dependencies=[anyone()])
 
@@ -23,7 +23,10 @@ def login_page(request: Request, after: Annotated[str, Query(alias="next")] = "/
 @router.post("/login")
 async def login(request: Request) -> Response:
     """Takes a key from the page's form, and leads on to where the browser wanted to go."""
-    form = parse_qs((await request.body()).decode("ascii", "replace"))
+    try:
+        form = await posted(request)
+    except InvalidInput as error:
+        return failed(request, error)
     after = _here(form.get("next", ["/"])[0])
     try:
         key = await known_key(request.app.state.keyring, form.get("key", [""])[0].strip())

@@ -1,20 +1,21 @@
 """New stress test, new training job: a form made from the recipe's schema, checked as the API checks, then queued."""
 
+import hashlib
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
-from urllib.parse import parse_qs
 
-import yaml
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from pydantic import TypeAdapter, ValidationError
 
 from service.access import may, needs
-from service.dashboard.form_reading import ENTRY, fields_of, read_form
+from service.dashboard.form_reading import ENTRY, fields_of, places_of, read_form
+from service.dashboard.plain_yaml import read_yaml, write_yaml
+from service.dashboard.posted import posted
 from service.dashboard.rendering import back_to, failed, render
 from service.dashboard.schema_form import form_of, pointers
 from service.db.queries import find_job
@@ -54,7 +55,7 @@ class Draft:
     what: What
     content: dict[str, Any]
     text: str | None = None
-    """The YAML as it was pasted, where it could not be read."""
+    """The YAML beside the form where it does not say what the form says: it could not be read, or was edited since."""
     complaints: tuple[Complaint, ...] = ()
     checked: bool = False
     """Whether a check found nothing wrong."""
@@ -81,9 +82,12 @@ def new(
 @router.post("/{what}")
 async def change(request: Request, what: What) -> Response:
     """What a button of the form asks for: draw it again, read pasted YAML, check, or queue the job."""
-    posted = parse_qs((await request.body()).decode("utf-8", "replace"), keep_blank_values=True)
+    try:
+        fields = await posted(request)
+    except InvalidInput as error:
+        return failed(request, error)
     # of a switch both states are sent, the one that holds last
-    return await run_in_threadpool(_changed, request, what, {name: values[-1] for name, values in posted.items()})
+    return await run_in_threadpool(_changed, request, what, {name: values[-1] for name, values in fields.items()})
 
 
 def _changed(request: Request, what: What, fields: dict[str, str]) -> Response:
@@ -92,25 +96,26 @@ def _changed(request: Request, what: What, fields: dict[str, str]) -> Response:
     if verb == "remove":
         fields.pop(f"{ENTRY}{pointer}", None)
     elif verb == "add":
-        taken = [int(name.rpartition("/")[2]) for name in fields if name.startswith(f"{ENTRY}{pointer}/")]
-        fields[f"{ENTRY}{pointer}/{max(taken, default=-1) + 1}"] = ""
+        fields[f"{ENTRY}{pointer}/{max(places_of(pointer, fields), default=-1) + 1}"] = ""
     try:
         draft = _pasted(what, fields.get("yaml", "")) if verb == "read" else _filled_in(what, fields)
     except AssayError as error:
         return failed(request, error)
     if verb in {"check", "submit", "read"} and not draft.complaints:
         try:
+            if draft.text is not None:
+                raise InvalidInput("the YAML was edited: read it into the form first, or empty it")
             accepted = _accepted(request, draft)
             if verb == "submit":
                 job_id = queue(request.app.state, accepted, f"{token}-{accepted.digest()[:16]}" if token else None)
                 return back_to(request, f"/jobs/{job_id}")
             if verb == "check":
                 plan = planned(request.app.state, accepted) if what == "training-job" else None
-                draft = Draft(what, draft.content, checked=True, plan=plan)
+                draft = replace(draft, checked=True, plan=plan)
         except AssayError as error:
             # what is wrong is the answer that a check asks for
             status = outcome_of(error).status if verb == "submit" else 200
-            draft = Draft(what, draft.content, complaints=_complaints(error, draft.content), status=status)
+            draft = replace(draft, complaints=_complaints(error, draft.content), status=status)
     return _page(request, draft, token)
 
 
@@ -132,7 +137,9 @@ def _begun(request: Request, what: What, kind: str, recipe: str, job: str) -> Dr
 def _filled_in(what: What, fields: dict[str, str]) -> Draft:
     kind = fields.get("kind", _KINDS[what][0])
     _check_kind(what, kind)
-    return Draft(what, {"kind": kind, **read_form(schema_of(kind), fields)})
+    text = fields.get("yaml", "")
+    edited = bool(text.strip()) and fields.get("drawn", (now := _digest(text))) != now
+    return Draft(what, {"kind": kind, **read_form(schema_of(kind), fields)}, text if edited else None)
 
 
 def _without_defaults(stored: dict[str, Any]) -> dict[str, Any]:
@@ -144,14 +151,13 @@ def _without_defaults(stored: dict[str, Any]) -> dict[str, Any]:
 def _pasted(what: What, text: str) -> Draft:
     kinds = _KINDS[what]
     try:
-        content = yaml.safe_load(text)
-    except (ValueError, RecursionError, yaml.YAMLError) as error:
-        complaint = Complaint("", f"not YAML: {' '.join(str(error).split())}")
-        return Draft(what, {"kind": kinds[0]}, text, (complaint,))
+        content = read_yaml(text)
+    except InvalidInput as error:
+        return Draft(what, {"kind": kinds[0]}, text, (Complaint("", error.detail),))
     if not isinstance(content, dict) or content.get("kind") not in kinds:
         complaint = Complaint("/kind", f"a recipe here is a mapping with kind: {' | '.join(kinds)}")
         return Draft(what, {"kind": kinds[0]}, text, (complaint,))
-    return Draft(what, {str(name): value for name, value in content.items()}, text)
+    return Draft(what, {str(name): value for name, value in content.items()})
 
 
 def _accepted(request: Request, draft: Draft) -> Recipe:
@@ -203,7 +209,7 @@ def _page(request: Request, draft: Draft, token: str) -> Response:
     known = set(pointers(form))
     for complaint in draft.complaints:
         at.setdefault(_nearest(complaint.pointer, known), []).append(complaint.detail)
-    state = request.app.state
+    state, text = request.app.state, write_yaml(draft.content, width=72)
     return render(
         request,
         "new_recipe.html",
@@ -220,7 +226,8 @@ def _page(request: Request, draft: Draft, token: str) -> Response:
         checked=draft.checked,
         facts=_facts(draft.plan) if draft.plan else [],
         plan=draft.plan.model_dump(mode="json", exclude_none=True) if draft.plan else {},
-        text=draft.text if draft.text is not None and draft.complaints else _yaml(draft.content),
+        text=text if draft.text is None else draft.text,
+        drawn=_digest(text),
         token=token,
         ready=[name for name, _ in _ready(draft.what)],
         artifacts=[each.reference for each in state.scoring.artifacts.all()],
@@ -235,8 +242,9 @@ def _nearest(pointer: str, known: set[str]) -> str:
     return pointer
 
 
-def _yaml(content: dict[str, Any]) -> str:
-    return yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=72)
+def _digest(text: str) -> str:
+    """Of YAML as a browser sends it back, which writes line ends its own way."""
+    return hashlib.sha256(text.replace("\r\n", "\n").strip().encode()).hexdigest()
 
 
 def _check_kind(what: What, kind: str) -> None:

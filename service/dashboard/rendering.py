@@ -19,7 +19,7 @@ from evaluation.wording import chance, interval, label, number, unbroken
 from service.dashboard.texts import visible
 from service.dashboard.views import api_path
 from service.errors import outcome_of
-from service.wording import ago, count, duration, size
+from service.wording import ago, count, duration, exact, size
 from trainer.artifacts import code_version
 from trainer.errors import AssayError
 
@@ -94,6 +94,7 @@ def _environment() -> Environment:
     )
     environment.filters |= {
         "ago": ago,
+        "exact": exact,
         "number": number,
         "duration": duration,
         "prose": _prose,

@@ -119,8 +119,13 @@ def responses(request: Request, run_id: str) -> Response:
             pair=pair,
             temperatures=temperatures_of(session, run_id),
             neighbours=neighbours(session, run_id, asked.prompt) if asked.prompt else None,
-            api_query=urlencode({"prompt_id": asked.prompt} if asked.prompt else {})
-            + (f"&temperature={asked.temperature}" if asked.temperature else ""),
+            api_query=urlencode(
+                [
+                    (name, value)
+                    for name, value in (("prompt_id", asked.prompt), ("temperature", asked.temperature))
+                    if value
+                ]
+            ),
         )
 
     return answer(request, page)
@@ -167,6 +172,10 @@ def _chosen(role: str, asked: str, known: Sequence[Voice]) -> Voice | None:
         if asked in {each.label, each.name}:
             return each
     raise InvalidInput(f"{role}: this run has no {asked!r}; it has {', '.join(each.label for each in known) or 'none'}")
+
+
+def _said(name: str, value: str) -> dict[str, str]:
+    return {name: value} if value else {}
 
 
 def _temperature(text: str) -> float:

@@ -8,8 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-import yaml
-
+from service.dashboard.plain_yaml import write_yaml
 from service.dashboard.schema_nodes import (
     ABSENT,
     SCALARS,
@@ -23,6 +22,7 @@ from service.dashboard.schema_nodes import (
     required_of,
     words_of,
 )
+from service.wording import exact
 from trainer.json_pointer import json_pointer
 
 NONE = "none"
@@ -124,13 +124,13 @@ def written(kind: InputKind, value: Any) -> str:  # noqa: ANN401 - any JSON
     if value is ABSENT or value is None:
         return "" if value is ABSENT else NONE
     if kind == "yaml":
-        text: str = yaml.safe_dump(value, sort_keys=False, allow_unicode=True) if value not in ({}, []) else ""
+        text = write_yaml(value) if value not in ({}, []) else ""
         return text.removesuffix("...\n").strip()
     if isinstance(value, list):
         return ("\n" if kind == "lines" else ", ").join(written("text", each) for each in value)
     if isinstance(value, bool):
         return str(value).lower()
-    return f"{value:.12g}" if isinstance(value, float) else str(value)
+    return exact(value) if isinstance(value, float) else str(value)
 
 
 def _members(schemas: Schemas, variant: Schema, path: Path, given: Any, default: Any) -> list[Member]:  # noqa: ANN401

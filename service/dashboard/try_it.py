@@ -11,7 +11,8 @@ from fastapi import APIRouter, Request, Response
 from pydantic import ValidationError
 
 from service.access import caller_of, may, needs
-from service.dashboard.rendering import render
+from service.dashboard.posted import posted
+from service.dashboard.rendering import failed, render
 from service.errors import outcome_of
 from service.metered import Scoring
 from service.score_schema import (
@@ -33,6 +34,7 @@ router = APIRouter(include_in_schema=False, dependencies=[needs("read", "score",
 
 _KINDS = {"reward_model": "Reward models", "discriminator": "Discriminators", "policy": "Policies"}
 _EMPTY_AT_FIRST = 2
+_MOST_BYTES = 4 * 2**20
 
 
 @dataclass(frozen=True)
@@ -116,7 +118,10 @@ async def try_it(request: Request) -> Response:
 @router.post("/try")
 async def score(request: Request, scoring: Scoring) -> Response:
     """Score what the form holds, or add an empty response to it."""
-    form = parse_qs((await request.body()).decode("utf-8", "replace"), keep_blank_values=True)
+    try:
+        form = await posted(request, _MOST_BYTES)
+    except InvalidInput as error:
+        return failed(request, error)
     asked = Asked.read(form)
     if "more" in form:
         return await _page(request, replace(asked, responses=[*asked.responses, ""]), focus_last=True)

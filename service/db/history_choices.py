@@ -32,10 +32,10 @@ def scorers_of(session: Session, **chosen: str | float | None) -> list[str]:
     return sorted(session.scalars(select(Correlation.scorer).where(*below).distinct()))
 
 
-def jobs_of(session: Session, runs: set[str]) -> dict[str, tuple[str, str]]:
-    """Name and kind of each run's job."""
-    rows = session.execute(select(Job.id, Job.name, Job.kind).where(Job.id.in_(runs)))
-    return {id_: (name, kind) for id_, name, kind in rows}
+def names_of(session: Session, runs: set[str]) -> dict[str, str]:
+    """The name of each run."""
+    rows = session.execute(select(Job.id, Job.name).where(Job.id.in_(runs)))
+    return {row.id: row.name for row in rows}
 
 
 def _is(column: ColumnElement[Any], value: str | float | None) -> ColumnElement[bool]:

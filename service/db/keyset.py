@@ -96,5 +96,6 @@ def _read(by: By, value: object) -> Value:
     if by.kind is int and isinstance(value, int) and abs(value) < 2**63:
         return value
     if by.kind is str and isinstance(value, str):
+        value.encode()  # a made-up one may hold half a surrogate
         return value
     raise ValueError(value)

@@ -136,6 +136,16 @@ def test_a_form_is_drawn_again_where_a_choice_changes_it(visit: Callable[..., An
     expect(page.locator("[id='field:/name']")).to_have_value("mine")
     assert "name: mine" in page.get_by_label("As YAML").input_value()
 
+    # what was written beside the form is neither lost nor passed over
+    text = page.get_by_label("As YAML")
+    text.fill(text.input_value().replace("name: mine", "name: yours"))
+    page.get_by_role("button", name="Check").click()
+    expect(page.locator("#checked")).to_contain_text("the YAML was edited: read it into the form first")
+    assert "name: yours" in text.input_value()
+    page.get_by_role("button", name="Read it into the form").click()
+    expect(page.locator("[id='field:/name']")).to_have_value("yours")
+    expect(page.locator("#checked")).not_to_contain_text("the YAML was edited")
+
 
 def test_responses_are_scored_and_ranked_by_every_chosen_scorer(
     visit: Callable[..., Any], seeds: Any, keep: Callable[..., None]
@@ -231,3 +241,7 @@ def test_a_session_changes_what_its_key_allows_from_these_pages_only(
     visited.go(job)
     expect(page.get_by_role("button", name="Resume")).to_have_count(0)
     assert page.evaluate("fetch(location.href + '/resume', { method: 'POST' }).then((answer) => answer.status)") == 403
+    visited.go(f"{url}/new/training-job")
+    expect(page.locator("[id='field:/name']")).to_be_disabled()
+    expect(page.get_by_label("kind", exact=True)).to_be_disabled()
+    expect(page.get_by_role("button", name="Check")).to_have_count(0)

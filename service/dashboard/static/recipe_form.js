@@ -24,7 +24,8 @@ async function redrawForm(action, focus) {
 async function redrawYaml() {
   const text = document.getElementById("yaml");
   const now = await ask("draw");
-  if (document.activeElement !== text) text.value = now.querySelector("#yaml").value;
+  if (document.activeElement === text) return;
+  for (const id of ["yaml", "drawn"]) document.getElementById(id).value = now.querySelector(`#${id}`).value;
 }
 
 where().addEventListener("click", (event) => {

@@ -6,6 +6,11 @@ from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
+from sqlalchemy import update
+from sqlalchemy.orm import Session, sessionmaker
+
+from service.db.session import writing
+from service.db.tables import Score
 
 Sample = Callable[..., str]
 JUDGED = [1.0, 2.0, 3.0]
@@ -86,3 +91,17 @@ def test_what_cannot_be_compared_is_said_beside_the_form(
 def test_a_forest_plot_of_nothing_is_not_found(browser: TestClient, sample: Sample, b: str) -> None:
     run = sample(rows({"rm": [JUDGED] * 2}))
     assert browser.get(f"/compare/figure.json?a={run}&b={b or run}&oracle=judge").status_code in {404, 422}
+
+
+def test_two_versions_of_a_scorer_are_offered_as_they_can_be_compared(
+    browser: TestClient, sample: Sample, make_session: sessionmaker[Session]
+) -> None:
+    run = sample(rows({"rm": [JUDGED] * 6, "other": [[2.0, 1.0, 3.0]] * 6}))
+    with writing(make_session) as session:
+        session.execute(update(Score).where(Score.scorer == "other").values(scorer="rm", scorer_version=4))
+
+    page = browser.get(f"/compare?a={run}").text
+    for side in ("scorer_a", "scorer_b"):
+        select = page.partition(f'name="{side}"')[2].partition("</select>")[0]
+        assert re.findall(r"<option>([^<]+)<", select) == ["rm@3", "rm@4"]
+    assert "rm@3 minus rm@4 is" in browser.get(f"/compare?a={run}&b={run}&scorer_a=rm%403&scorer_b=rm%404").text

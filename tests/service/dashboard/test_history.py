@@ -150,10 +150,31 @@ def test_names_are_escaped_and_no_script_but_the_pages_own_runs(browser: TestCli
         assert not re.search(r"<script(?![^>]*(src=|type=.application/json))", page.text)
 
 
-def test_an_audit_has_no_page_to_lead_to(browser: TestClient, correlate: Correlate) -> None:
+def test_an_audit_leads_to_its_page_too(browser: TestClient, correlate: Correlate) -> None:
     audit = correlate([{"policy": None}], kind="audit", name="my audit")
 
     page = browser.get("/history?by=policy").text
-    assert f"/runs/{audit}" not in page
-    assert "my audit" in text_of(page)
+    assert f'<a href="/runs/{audit}">my audit</a>' in page
+    assert browser.get(f"/runs/{audit}").status_code == 200
     assert drawn(page).keys() == {"no policy"}
+
+
+@pytest.mark.parametrize("name", ["rm@3", "rm@3:output"])
+@pytest.mark.parametrize("every", ["run", "week"])
+def test_a_version_is_told_once(browser: TestClient, correlate: Correlate, name: str, every: str) -> None:
+    correlate([{"scorer": name, "scorer_version": 3}])
+
+    page = browser.get(f"/history?by=version&every={every}").text
+    assert drawn(page).keys() == {name}
+    assert f'<td data-label="Scorer">{name}</td>' in page
+
+
+def test_a_temperature_of_many_digits_is_found_by_the_link_to_it(browser: TestClient, correlate: Correlate) -> None:
+    near = {0.7000000001: 0.2, 0.7000000002: 0.3}
+    correlate([{"temperature": temperature, "estimate": r} for temperature, r in near.items()])
+
+    page = browser.get("/history").text
+    for temperature, r in near.items():
+        link = re.search(rf'href="(/history\?[^"]+)"[^>]*>T = {temperature}</a>', page)
+        assert link is not None
+        assert drawn(browser.get(unescape(link[1])).text)["rm"]["y"] == [r]

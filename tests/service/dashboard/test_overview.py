@@ -72,3 +72,12 @@ def test_the_latest_verdict_runs_and_what_is_under_way_are_there(
     assert "queued, 1 in line" in seen
     assert f'data-events="/v1/stress-tests/{running}/events' in page
     assert "the judge does not answer" in seen
+
+
+def test_of_many_running_jobs_two_are_followed_live(browser: TestClient, add_job: Callable[..., str]) -> None:
+    running = [add_job(name=f"n{number}", status="running") for number in range(4)]
+    add_job(name="waiting", status="queued")
+
+    page = browser.get("/").text
+    assert all(f"/jobs/{job}" in page for job in running)
+    assert page.count("data-events=") == 2

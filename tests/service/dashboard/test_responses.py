@@ -8,6 +8,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from service.dashboard.texts import visible
+from service.db.pages import encode_cursor
 
 Sample = Callable[..., str]
 
@@ -151,3 +152,29 @@ def test_one_response_has_every_score_with_what_was_read_of_it(read: Callable[..
     seen = read(f"/runs/{four}/responses/1")
     assert "judge oracle 3.0000 rm@3 scorer 4.0000 length control 1.0000" in seen
     assert "8 characters, 128 tokens" in seen
+
+
+def test_a_temperature_of_many_digits_is_chosen_as_it_is(browser: TestClient, sample: Sample) -> None:
+    run = sample(
+        [{"prompt": "p", "T": t, "scores": {"rm": 1.0}, "judge": 1.0} for t in (0.7000000001, 0.7000000002, 2.0)]
+    )
+
+    page = browser.get(f"/runs/{run}/responses").text
+    offered = re.findall(r'<option value="([\d.]+)"', page)
+    assert offered == ["0.7000000001", "0.7000000002", "2"]
+    for place, value in enumerate(offered, 1):
+        page = browser.get(f"/runs/{run}/responses?temperature={value}").text
+        assert cells(page) == [str(place)]
+        assert f'<option value="{value}" selected>' in page
+
+
+@pytest.mark.parametrize("number", [10**20, -(10**20), 2**63])
+def test_a_number_that_no_database_holds_is_no_response(browser: TestClient, four: str, number: int) -> None:
+    assert browser.get(f"/runs/{four}/responses/{number}").status_code == 404
+
+
+@pytest.mark.parametrize("order", ["prompt", "disagreement"])
+def test_a_made_up_cursor_is_refused(browser: TestClient, four: str, order: str) -> None:
+    for key in ([10**400, 0, 0], [10**400, 0], ["1e400", "0"], ["nan", "0", "0"], ["x", "y", "z"], [[], {}, None]):
+        address = f"/runs/{four}/responses?order={order}&cursor={encode_cursor(key)}"  # type: ignore[arg-type]
+        assert browser.get(address).status_code == 422

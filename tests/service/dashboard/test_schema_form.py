@@ -156,3 +156,9 @@ def test_what_is_no_number_is_kept_for_validation_to_complain_about() -> None:
     assert said["seed"] == "many"
     assert said["temperatures"] == [0, "warm", 0.1]
     assert said["scorers"] == ["a", "b:c"]
+
+
+def test_a_number_of_many_digits_is_written_whole() -> None:
+    content = {"kind": "stress_test", "temperatures": [0.7000000000000001, 1.0, 1e-5]}
+    assert member(content, "/temperatures").value == "0.7000000000000001, 1, 1e-05"
+    assert there_and_back(content)["temperatures"] == content["temperatures"]

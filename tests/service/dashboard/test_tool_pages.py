@@ -9,9 +9,12 @@ from typing import Any
 import pytest
 import yaml
 from fastapi.testclient import TestClient
+from sqlalchemy.orm import Session, sessionmaker
 
 from evaluation.recipes import parse_recipe
 from service.app import create_app
+from service.db.keys import create_key
+from service.db.session import writing
 from service.settings import Settings
 from trainer.artifacts import Artifact, ArtifactStore
 
@@ -286,3 +289,107 @@ def test_a_form_begins_with_a_ready_recipe_or_that_of_a_job(served: TestClient, 
     for wrong in ("recipe=../etc", "job=job_none"):
         assert served.get(f"/new/training-job?{wrong}").status_code == 404
     assert served.get("/new/training-job?kind=magic").status_code == 422
+
+
+@pytest.mark.parametrize(
+    ("where", "text"),
+    [("yaml", "kind: stress_test\nlabels: &a {a: *a}"), ("/labels", "&a {a: *a}"), ("/labels", "[" * 9000)],
+)
+def test_yaml_that_never_ends_is_refused_at_the_form(served: TestClient, where: str, text: str) -> None:
+    action = "read" if where == "yaml" else "check"
+    page = served.post("/new/stress-test", data={"action": action, where: text})
+    assert page.status_code == 200
+    assert "to put right" in text_of(page.text)
+    assert text in unescape(page.text)
+
+
+@pytest.mark.parametrize("path", ["/new/stress-test", "/try", "/login", "/artifacts/tiny/aliases"])
+def test_a_form_larger_than_any_of_ours_is_refused(served: TestClient, path: str) -> None:
+    many = served.post(path, data={f"f{number}": "" for number in range(2001)})
+    assert (many.status_code, "more than 2,000 fields" in many.text) == (422, True)
+    most = 4 * 2**20 if path == "/try" else 2**20
+    large = served.post(path, data={"x": "x" * (most - 1)})
+    assert (large.status_code, f"larger than {most:,} bytes" in large.text) == (422, True)
+
+
+def drawn(page: str) -> dict[str, str]:
+    """The YAML beside a form, and what says whether it was edited."""
+    text = re.search(r'<textarea id="yaml"[^>]*>(.*?)</textarea>', page, re.DOTALL)
+    mark = re.search(r'name="drawn" value="([^"]+)"', page)
+    assert text is not None
+    assert mark is not None
+    return {"yaml": unescape(text[1]), "drawn": mark[1]}
+
+
+@pytest.mark.parametrize("action", ["check", "submit"])
+def test_yaml_edited_beside_the_form_is_never_passed_over(served: TestClient, action: str) -> None:
+    beside = drawn(served.post("/new/training-job", data={**SFT, "action": "draw"}).text)
+    edited = beside["yaml"].replace("max_steps: 3", "max_steps: 4")
+    assert edited != beside["yaml"]
+
+    page = served.post("/new/training-job", data={**SFT, **beside, "yaml": edited, "action": action})
+    assert page.status_code == (422 if action == "submit" else 200)
+    assert "the YAML was edited: read it into the form first, or empty it" in text_of(page.text)
+    assert drawn(page.text)["yaml"] == edited
+    again = served.post("/new/training-job", data={**SFT, **drawn(page.text), "action": action})
+    assert "the YAML was edited" in text_of(again.text)
+    assert served.get("/v1/training-jobs").json()["data"] == []
+
+    # a browser sends lines its own way
+    for text in (beside["yaml"].replace("\n", "\r\n"), "", " \r\n"):
+        fine = served.post("/new/training-job", data={**SFT, **beside, "yaml": text, "action": "check"})
+        assert "Nothing is wrong with it" in text_of(fine.text)
+    read = served.post("/new/training-job", data={**SFT, **beside, "yaml": edited, "action": "read"})
+    assert 'value="4"' in read.text
+    assert _is_taken(served, drawn(read.text))
+
+
+def _is_taken(served: TestClient, beside: dict[str, str]) -> bool:
+    page = served.post("/new/training-job", data={**SFT, "/max_steps": "4", **beside, "action": "check"})
+    return "Nothing is wrong with it" in text_of(page.text)
+
+
+def test_an_edit_of_the_yaml_outlives_a_change_of_the_form(served: TestClient) -> None:
+    beside = drawn(served.post("/new/training-job", data={**SFT, "action": "draw"}).text)
+    edited = beside["yaml"] + "seed: 5\n"
+    page = served.post("/new/training-job", data={**SFT, **beside, "/seed": "7", "yaml": edited, "action": "draw"})
+    assert drawn(page.text)["yaml"] == edited
+    assert "to put right" not in page.text
+
+
+def test_a_key_that_only_reads_sees_a_form_that_cannot_be_filled_in(
+    served: TestClient, make_session: sessionmaker[Session]
+) -> None:
+    with writing(make_session) as session:
+        reading, _ = create_key(session, "reader", ["read"])
+        training, _ = create_key(session, "trainer", ["read", "train"])
+
+    pages = {
+        key: served.get("/new/training-job", headers={"authorization": f"Bearer {key}"}).text
+        for key in (reading, training)
+    }
+    assert "recipe_form.js" not in pages[reading]
+    assert '<fieldset class="inputs" disabled>' in pages[reading]
+    assert "with the scope train is needed to fill in the form" in text_of(pages[reading])
+    outside = pages[reading].partition('<form class="recipe"')[2].partition("</fieldset>\n    <aside")[2]
+    assert "<button" not in outside
+    assert "recipe_form.js" in pages[training]
+    assert '<fieldset class="inputs">' in pages[training]
+
+
+@pytest.mark.parametrize("entry", ["x", "0/deeper/1", "9" * 5000, ""])
+def test_what_is_no_entry_of_a_list_is_none(served: TestClient, entry: str) -> None:
+    for action in ("check", "add:/oracles"):
+        page = served.post("/new/stress-test", data={f"entry:/oracles/{entry}": "", "action": action})
+        assert page.status_code == 200
+        assert "entry:/oracles/1" not in page.text
+
+
+@pytest.mark.parametrize(
+    ("kind", "linked"), [("audit", True), ("stress_test", True), ("win_rate", True), ("sft", False)]
+)
+def test_a_job_that_measured_leads_to_what_it_found(
+    served: TestClient, add_job: AddJob, kind: str, linked: bool
+) -> None:
+    job = add_job(kind)
+    assert (f'href="/runs/{job}"' in served.get(f"/jobs/{job}").text) == linked

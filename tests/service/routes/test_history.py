@@ -15,6 +15,7 @@ import pytest
 from fastapi import FastAPI
 from starlette.testclient import TestClient
 
+from service.db.pages import encode_cursor
 from service.db.records import CorrelationRecord
 from service.routes.history import HistoryQuery
 
@@ -269,3 +270,10 @@ def test_the_notebook_runs_from_its_first_cell_to_its_last(
     ]
     [line] = names["figure"].data
     assert (list(line.y), line.name) == ([0.5, 0.25], "rm")
+
+
+def test_a_cursor_with_half_a_surrogate_is_refused(idle: TestClient, correlate: Correlate) -> None:
+    correlate([{}])
+    for text, status in (("rm", 200), ("\ud800", 422)):
+        cursor = encode_cursor(["scorer False", json.dumps(text), '"run_x"', "1"])
+        assert idle.get("/v1/history", params={"sort": "scorer", "cursor": cursor}).status_code == status
