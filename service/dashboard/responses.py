@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from itertools import groupby
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import urlencode
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Path, Request, Response
 from markupsafe import Markup
 from sqlalchemy.orm import Session
 from starlette.datastructures import QueryParams
@@ -127,7 +127,7 @@ def responses(request: Request, run_id: str) -> Response:
 
 
 @router.get("/runs/{run_id}/responses/{number}")
-def response(request: Request, run_id: str, number: int) -> Response:
+def response(request: Request, run_id: str, number: Annotated[int, Path(ge=0, lt=2**63)]) -> Response:
     """One response whole, with every score."""
 
     def page(session: Session) -> Response:

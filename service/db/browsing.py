@@ -244,7 +244,7 @@ def _next(rows: Sequence[Any], limit: int, key: Callable[[Any], Key]) -> str | N
 def _numbers(cursor: str, count: int) -> list[float]:
     try:
         numbers = [float(each) for each in decode_cursor(cursor, list)]
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise InvalidInput("cursor: not one this list gave; start without it") from error
     if len(numbers) != count or not all(abs(each) < 2**63 for each in numbers):
         raise InvalidInput("cursor: belongs to another list; start without it")

@@ -96,5 +96,6 @@ def _read(by: By, value: object) -> Value:
     if by.kind is int and isinstance(value, int) and abs(value) < 2**63:
         return value
     if by.kind is str and isinstance(value, str):
+        value.encode()  # a ValueError where it has half a surrogate pair
         return value
     raise ValueError(value)

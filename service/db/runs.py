@@ -88,13 +88,19 @@ def _order(sort: Sort, where: RunFilter) -> _Order:
     if sort in {"newest", "oldest"}:
         return _Order(Job.created_at, _instant, sort == "newest", lambda time: str(time.isoformat()))
     if sort == "name":
-        return _Order(func.lower(Job.name), literal)
+        return _Order(func.lower(Job.name), _text)
     surest = sort == "surest"
     found = leading(true(), scorer=where.scorer, oracle=where.oracle)
     # what has no interval comes last
     return _Order(
         func.coalesce(found.c.lower, -9.0 if surest else 9.0), lambda text: literal(float(text)), surest, repr, found
     )
+
+
+def _text(text: str) -> ColumnElement[Any]:
+    if not isinstance(text, str):  # of a cursor that somebody made
+        raise TypeError(text)
+    return literal(text)
 
 
 def _instant(text: str) -> ColumnElement[Any]:

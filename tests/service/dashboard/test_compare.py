@@ -125,6 +125,18 @@ def test_no_connection_is_held_while_a_comparison_is_computed_or_waited_for(
     assert held == 0
 
 
+@pytest.mark.parametrize("chosen", ["", "&scorer_a=rm", "&scorer_b=rm"])
+def test_a_run_beside_itself_with_one_scorer_alone_is_asked_for_the_other(
+    browser: TestClient, sample: Sample, chosen: str
+) -> None:
+    run = sample(rows({"rm": [JUDGED] * 2}))
+    answer = browser.get(f"/compare/figure.json?a={run}&b={run}&oracle=judge{chosen}")
+    assert (answer.status_code, answer.json()["detail"]) == (
+        422,
+        "a run compared with itself needs two scorers: choose one for either side",
+    )
+
+
 @pytest.mark.parametrize("b", ["", "run_none"])
 def test_a_forest_plot_of_nothing_is_not_found(browser: TestClient, sample: Sample, b: str) -> None:
     run = sample(rows({"rm": [JUDGED] * 2}))

@@ -8,6 +8,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from service.dashboard.texts import visible
+from service.db.pages import encode_cursor
 
 Sample = Callable[..., str]
 
@@ -151,3 +152,15 @@ def test_one_response_has_every_score_with_what_was_read_of_it(read: Callable[..
     seen = read(f"/runs/{four}/responses/1")
     assert "judge oracle 3.0000 rm@3 scorer 4.0000 length control 1.0000" in seen
     assert "8 characters, 128 tokens" in seen
+
+
+@pytest.mark.parametrize("number", [2**63, 10**20, -1])
+def test_a_number_that_no_response_can_have_is_refused(browser: TestClient, four: str, number: int) -> None:
+    assert browser.get(f"/runs/{four}/responses/{number}").status_code == 422
+    assert browser.get(f"/runs/{four}/responses/{2**63 - 1}").status_code == 404
+
+
+@pytest.mark.parametrize("order", ["prompt", "disagreement"])
+def test_a_cursor_with_a_number_beyond_all_bounds_is_refused(read: Callable[..., str], four: str, order: str) -> None:
+    cursor = encode_cursor([10**400, 0, 0])  # type: ignore[list-item]  # ours are texts
+    assert "cursor" in read(f"/runs/{four}/responses?order={order}&cursor={cursor}", 422)

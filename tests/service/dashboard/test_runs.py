@@ -9,6 +9,7 @@ import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy.orm import Session, sessionmaker
 
+from service.db.pages import encode_cursor
 from service.db.runs import SORTS, RunFilter, list_runs
 from service.jobs.kinds import EVALUATION_KINDS
 
@@ -119,6 +120,13 @@ def test_what_nobody_can_choose_is_a_page_that_says_what_can_be(read: Callable[.
     assert "after: 'May' is no day; write it as 2026-01-31" in read("/runs?after=May", 422)
     assert "before: '9999-12-31' is no day" in read("/runs?before=9999-12-31", 422)
     assert "cursor" in read("/runs?cursor=made-up", 422)
+
+
+@pytest.mark.usefixtures("runs")
+@pytest.mark.parametrize("key", [["name", ["a"], "run_1"], ["name", 1, "run_1"], ["name", "\ud800", "run_1"]])
+def test_a_cursor_that_somebody_made_is_refused(browser: TestClient, key: Any) -> None:
+    answer = browser.get("/runs.json", params={"sort": "name", "cursor": encode_cursor(key)})
+    assert (answer.status_code, answer.json()["detail"][:7]) == (422, "cursor:")
 
 
 @pytest.mark.usefixtures("runs")
