@@ -68,6 +68,26 @@ def test_runs_are_filtered_and_ordered_as_the_address_says(
     assert rows == [runs[name] for name in found]
 
 
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        # the newest two are wins and failed, which have no interval: the others follow from the latest on, unweighed
+        ("sort=surest", ["win", "failed", "audit", "b", "a"]),
+        # the newest two of those that fit are weighed
+        ("sort=surest&scorer=reward", ["b", "a"]),
+        ("sort=least_sure&scorer=reward&status=succeeded&policy=demo/policy", ["a", "b"]),
+        ("sort=surest&before=2026-03-02", ["b", "a"]),
+        ("sort=least_sure&kind=stress_test&status=succeeded", ["a", "b"]),
+    ],
+)
+def test_intervals_are_read_of_the_newest_runs_that_fit_alone(
+    browser: TestClient, runs: dict[str, str], monkeypatch: pytest.MonkeyPatch, query: str, found: list[str]
+) -> None:
+    monkeypatch.setattr("service.db.runs.WEIGHED", 2)
+    assert ids(browser.get(f"/runs.json?{query}").json(), runs) == found
+    assert "surest agreement first, of the newest 1,000" in browser.get("/runs").text
+
+
 def test_the_leading_scorer_is_surest_where_weakest_by_its_worst_oracle(
     browser: TestClient, measure: Measure, row: Callable[..., dict[str, Any]]
 ) -> None:
