@@ -22,6 +22,7 @@ from service.db.queries import CorrelationFilter
 from service.db.records import TERMINAL, RunRecord
 from service.db.runs import get_run
 from service.db.trust import WITHIN
+from service.entity_tags import is_known
 from service.estimates import as_estimates
 from service.imports import heavy_imports
 from service.jobs.kinds import EVALUATION_KINDS
@@ -82,7 +83,7 @@ def _answer(
         run = get_run(session, run_id, EVALUATION_KINDS)
         etag = _etag(run, asked)
         headers = {"ETag": etag, "Cache-Control": "private, no-cache"}
-        if etag in [each.strip() for each in request.headers.get("if-none-match", "").split(",")]:
+        if is_known(request.headers.get("if-none-match", ""), etag):
             return Response(status_code=304, headers=headers)
 
         def content() -> bytes:
