@@ -38,7 +38,7 @@ class Tracing:
             from opentelemetry.sdk.trace import TracerProvider
             from opentelemetry.sdk.trace.export import BatchSpanProcessor
         except ImportError as error:
-            raise InvalidInput("tracing needs OpenTelemetry: pip install 'assay[tracing]'") from error
+            raise InvalidInput("tracing needs OpenTelemetry: pip install 'reward-assay[tracing]'") from error
         named = {} if os.environ.get("OTEL_SERVICE_NAME") else {"service.name": "assay"}
         self.provider: TracerProvider = TracerProvider(
             resource=Resource.create({"service.version": code_version(), **named})

@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
 from pydantic import BaseModel
@@ -19,9 +18,6 @@ from service.db.tables import Score
 from service.jobs.kinds import EVALUATION_KINDS
 from service.run_comparisons import compared_scores, read_scores
 from trainer.errors import InvalidInput
-
-if TYPE_CHECKING:
-    from evaluation.figures import Drawing
 
 MOST_SCORES = 500_000
 """Of scorers and oracles, in both runs."""
@@ -95,12 +91,6 @@ def compared(session: Session, kept: Drawn, asked: Asked) -> Compared:
     session.close()  # nobody who waits holds a connection
     key = ("compare", asked, *((run.finished_at, run.attempts) for run in runs))
     return Compared.model_validate_json(kept.get(key, lambda: _computed(session, asked).model_dump_json().encode()))
-
-
-def figure_of(drawing: "Drawing") -> bytes:
-    """A drawing as the page's script takes it."""
-    told = json.dumps({"name": drawing.name, "title": drawing.title, "caption": drawing.caption})
-    return f'{{"drawings": [{told[:-1]}, "figure": {drawing.figure.to_json()}}}]}}'.encode()
 
 
 def _refuse_large(session: Session, asked: Asked) -> None:

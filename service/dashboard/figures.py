@@ -41,11 +41,7 @@ def figure(request: Request, run_id: str, name: str, statistic: str = WITHIN, or
     """What one builder draws of a run: ``drawings``, each with title, caption and a plotly figure."""
 
     def drawn(session: Session, family: Family, oracle: str) -> bytes:
-        found = []
-        for each in _drawings(session, run_id, family, statistic, oracle):
-            told = json.dumps({"name": each.name, "title": each.title, "caption": each.caption})
-            found.append(f'{told[:-1]}, "figure": {each.figure.to_json()}}}')
-        return f'{{"drawings": [{", ".join(found)}]}}'.encode()
+        return as_json(_drawings(session, run_id, family, statistic, oracle))
 
     return _answer(request, run_id, (name, statistic, oracle, "json"), drawn, "application/json")
 
@@ -59,6 +55,15 @@ def numbers(request: Request, run_id: str, name: str, statistic: str = WITHIN, o
         return _csv(_rows(evidence, family, oracle)).encode()
 
     return _answer(request, run_id, (name, statistic, oracle, "csv"), told, "text/csv")
+
+
+def as_json(drawings: "Sequence[Drawing]") -> bytes:
+    """``drawings`` as the pages' script takes them."""
+    found = []
+    for each in drawings:
+        told = json.dumps({"name": each.name, "title": each.title, "caption": each.caption})
+        found.append(f'{told[:-1]}, "figure": {each.figure.to_json()}}}')
+    return f'{{"drawings": [{", ".join(found)}]}}'.encode()
 
 
 def figure_address(run_id: str, family: Family, statistic: str, oracle: str) -> dict[str, str]:

@@ -89,5 +89,5 @@ def test_below_a_path_of_a_proxy_s_probes_and_static_files_are_not_traced_either
 
 def test_without_the_extra_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "opentelemetry.sdk.trace", None)
-    with pytest.raises(InvalidInput, match=r"pip install 'assay\[tracing\]'"):
+    with pytest.raises(InvalidInput, match=r"pip install 'reward-assay\[tracing\]'"):
         Tracing()
