@@ -119,9 +119,10 @@ async def known_key(keyring: Keyring, text: str) -> Key:
 
 def _from_elsewhere(request: Request) -> Forbidden | None:
     """Why a change that a browser sends on behalf of another site's page is refused; None for any other request."""
-    if request.method in _SAFE or request.headers.get("sec-fetch-site", "none") in {"none", "same-origin"}:
+    site, origin = request.headers.get("sec-fetch-site"), request.headers.get("origin")
+    if request.method in _SAFE or site == "none" or (site is None and origin is None) or _from_our_page(request):
         return None
-    if request.headers.get("origin") in request.app.state.settings.cors_origins:
+    if origin in request.app.state.settings.cors_origins:
         return None
     return Forbidden("a page of another site may not change anything here; make a key and send it")
 
@@ -131,7 +132,10 @@ def _from_our_page(request: Request) -> bool:
     if (site := request.headers.get("sec-fetch-site")) is not None:
         return site == "same-origin"
     # over plain HTTP to another machine it is left out; the origin is sent with every change
-    return urlsplit(request.headers.get("origin", "")).netloc == request.headers.get("host")
+    try:
+        return urlsplit(request.headers.get("origin", "")).netloc == request.headers.get("host")
+    except ValueError:  # such as http://[
+        return False
 
 
 def _without_keys(request: Request) -> Caller:

@@ -38,7 +38,7 @@ class Tracing:
             from opentelemetry.sdk.trace import TracerProvider
             from opentelemetry.sdk.trace.export import BatchSpanProcessor
         except ImportError as error:
-            raise InvalidInput("tracing needs OpenTelemetry: pip install 'assay[tracing]'") from error
+            raise InvalidInput("tracing needs OpenTelemetry: pip install 'reward-assay[tracing]'") from error
         named = {} if os.environ.get("OTEL_SERVICE_NAME") else {"service.name": "assay"}
         self.provider: TracerProvider = TracerProvider(
             resource=Resource.create({"service.version": code_version(), **named})
@@ -60,7 +60,7 @@ class Tracing:
         from opentelemetry.trace import SpanKind
 
         async def traced(scope: Scope, receive: Receive, send: Send) -> None:
-            if scope["type"] != "http" or scope["path"].startswith(_UNTRACED):
+            if scope["type"] != "http" or _below_prefix(scope).startswith(_UNTRACED):
                 await app(scope, receive, send)
                 return
             sent = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
@@ -104,6 +104,11 @@ class Tracing:
         span.set_attribute("assay.padding", reading.padding)
         span.set_attribute("assay.prefix_hits", reading.prefix_hits)
         span.end(ended)
+
+
+def _below_prefix(scope: Scope) -> str:
+    path: str = scope["path"]
+    return path.removeprefix(scope.get("root_path", ""))
 
 
 class _TracedBatches(EngineMeter):

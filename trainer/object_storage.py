@@ -80,11 +80,14 @@ class Bucket:
             else:
                 self._system.pipe_file(self._at(key), content)
 
-    def read(self, key: str) -> bytes | None:
-        """The content of an object, None where there is none."""
+    def read(self, key: str, *, last: int | None = None) -> bytes | None:
+        """The content of an object, or its last so many bytes; None where there is none."""
         with self._told(f"read {key}"):
             try:
-                content: bytes = self._system.cat_file(self._at(key))
+                # asked of the store first: it refuses a range of an object that is empty
+                size = 0 if last is None else int(self._system.info(self._at(key))["size"])
+                start = size - last if last is not None and size > last else None
+                content: bytes = self._system.cat_file(self._at(key), start=start)
             except FileNotFoundError:
                 return None
             return content

@@ -52,12 +52,15 @@ def stored_runs(bucket: Bucket) -> set[str]:
     return {key.split("/")[1] for key in bucket.find(_RUNS)}
 
 
-def stored_file(bucket: Bucket, run: str, relative: str) -> bytes | None:
-    """What a file of a run's directory held when it was stored last; None where nothing is known of it."""
+def stored_file(bucket: Bucket, run: str, relative: str, *, last: int | None = None) -> bytes | None:
+    """What a file of a run's directory held when it was stored last, or the ``last`` bytes of it.
+
+    None where nothing is known of it.
+    """
     prefix, newest = f"{_RUNS}/{run}", _newest(_numbers(bucket, run))
     content = bucket.read(f"{prefix}/{newest}/{_INDEX}") if newest else None
     sha256 = None if content is None else json.loads(content)["files"].get(relative)
-    return None if sha256 is None else bucket.read(f"{prefix}/{newest}/files/{sha256}")
+    return None if sha256 is None else bucket.read(f"{prefix}/{newest}/files/{sha256}", last=last)
 
 
 class RunMirror:

@@ -8,6 +8,7 @@ from fastapi.concurrency import run_in_threadpool
 from sqlalchemy.orm import Session
 
 from service.access import may, needs
+from service.aliasing import point_alias
 from service.dashboard.lineage import lineage
 from service.dashboard.metrics import significant
 from service.dashboard.parity import Parity, compared
@@ -158,13 +159,9 @@ def _headline(manifest: Manifest) -> list[tuple[str, str]]:
 
 
 def _point(request: Request, name: str, alias: str, version: str) -> None:
-    service: ScoringService = request.app.state.scoring
-    aliases.split_alias(f"{name}@{alias}")
-    if not version.isdecimal():
+    if not version.isdecimal() or len(version) > 9:
         raise InvalidInput(f"version {version!r}: a version is a positive number")
-    found = service.artifacts.open(f"{name}@{version}")
-    service.opened().load(found.reference, pin=False)
-    aliases.point(request.app.state.sessions, found, alias)
+    point_alias(request.app.state, f"{name}@{alias}", int(version))
 
 
 def _is_job(session: Session, job_id: str) -> bool:

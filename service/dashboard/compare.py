@@ -8,7 +8,8 @@ from sqlalchemy.orm import Session
 
 from evaluation.statistics.run_comparison import RunComparison
 from evaluation.wording import interval, number
-from service.dashboard.comparing import Asked, Compared, compared, figure_of
+from service.dashboard.comparing import Asked, Compared, compared
+from service.dashboard.figures import as_json
 from service.dashboard.rendering import answer, render
 from service.db.records import RunRecord
 from service.db.runs import RunFilter, get_run, list_runs
@@ -70,7 +71,7 @@ def figure(request: Request, a: str, b: str, oracle: str, scorer_a: str = "", sc
         raise NotFound(f"no comparison by {oracle}")
     with heavy_imports():
         from evaluation.figures import differences_between
-    content = figure_of(differences_between(rows, *_names(asked, runs)))
+    content = as_json([differences_between(rows, *_names(asked, runs))])
     return Response(content, media_type="application/json", headers={"Cache-Control": "no-cache"})
 
 

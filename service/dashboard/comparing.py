@@ -2,10 +2,10 @@
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
 from pydantic import BaseModel
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from evaluation.statistics.bootstrap import BootstrapSettings
@@ -14,11 +14,13 @@ from evaluation.statistics.run_comparison import RunComparison, RunScores
 from service.dashboard.drawn import Drawn
 from service.dashboard.texts import prompt_text
 from service.db.runs import get_run
+from service.db.tables import Score
 from service.jobs.kinds import EVALUATION_KINDS
 from service.run_comparisons import compared_scores, read_scores
+from trainer.errors import InvalidInput
 
-if TYPE_CHECKING:
-    from evaluation.figures import Drawing
+MOST_SCORES = 500_000
+"""Of scorers and oracles, in both runs."""
 
 _FLIPPED = 12
 """Prompts shown."""
@@ -82,21 +84,29 @@ class Compared(BaseModel):
 
 
 def compared(session: Session, kept: Drawn, asked: Asked) -> Compared:
-    """Raises NotFound or InvalidInput where there is nothing to compare."""
+    """Raises NotFound or InvalidInput where there is nothing to compare, or too much for a page."""
     runs = [get_run(session, each, EVALUATION_KINDS) for each in (asked.a, asked.b)]
+    if not asked.is_complete:
+        raise InvalidInput("a run compared with itself needs two scorers: choose one for either side")
+    session.close()  # nobody who waits holds a connection
     key = ("compare", asked, *((run.finished_at, run.attempts) for run in runs))
     return Compared.model_validate_json(kept.get(key, lambda: _computed(session, asked).model_dump_json().encode()))
 
 
-def figure_of(drawing: "Drawing") -> bytes:
-    """A drawing as the page's script takes it."""
-    told = json.dumps({"name": drawing.name, "title": drawing.title, "caption": drawing.caption})
-    return f'{{"drawings": [{told[:-1]}, "figure": {drawing.figure.to_json()}}}]}}'.encode()
+def _refuse_large(session: Session, asked: Asked) -> None:
+    its = select(Score.number).where(Score.run.in_({asked.a, asked.b}), Score.role != "control")
+    counted = select(func.count()).select_from(its.limit(MOST_SCORES + 1).subquery())
+    if session.scalars(counted).one() > MOST_SCORES:
+        raise InvalidInput(
+            f"more than {MOST_SCORES:,} scores are too many for a page; type `assay compare {asked.a} {asked.b}`"
+        )
 
 
 def _computed(session: Session, asked: Asked) -> Compared:
+    _refuse_large(session, asked)
     a = read_scores(session, asked.a)
     b = a if asked.a == asked.b else read_scores(session, asked.b)
+    session.close()  # what follows takes seconds
     rows = compared_scores(
         (asked.a, a),
         (asked.b, b),

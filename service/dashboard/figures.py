@@ -22,6 +22,7 @@ from service.db.queries import CorrelationFilter
 from service.db.records import TERMINAL, RunRecord
 from service.db.runs import get_run
 from service.db.trust import WITHIN
+from service.entity_tags import is_known
 from service.estimates import as_estimates
 from service.imports import heavy_imports
 from service.jobs.kinds import EVALUATION_KINDS
@@ -40,11 +41,7 @@ def figure(request: Request, run_id: str, name: str, statistic: str = WITHIN, or
     """What one builder draws of a run: ``drawings``, each with title, caption and a plotly figure."""
 
     def drawn(session: Session, family: Family, oracle: str) -> bytes:
-        found = []
-        for each in _drawings(session, run_id, family, statistic, oracle):
-            told = json.dumps({"name": each.name, "title": each.title, "caption": each.caption})
-            found.append(f'{told[:-1]}, "figure": {each.figure.to_json()}}}')
-        return f'{{"drawings": [{", ".join(found)}]}}'.encode()
+        return as_json(_drawings(session, run_id, family, statistic, oracle))
 
     return _answer(request, run_id, (name, statistic, oracle, "json"), drawn, "application/json")
 
@@ -58,6 +55,15 @@ def numbers(request: Request, run_id: str, name: str, statistic: str = WITHIN, o
         return _csv(_rows(evidence, family, oracle)).encode()
 
     return _answer(request, run_id, (name, statistic, oracle, "csv"), told, "text/csv")
+
+
+def as_json(drawings: "Sequence[Drawing]") -> bytes:
+    """``drawings`` as the pages' script takes them."""
+    found = []
+    for each in drawings:
+        told = json.dumps({"name": each.name, "title": each.title, "caption": each.caption})
+        found.append(f'{told[:-1]}, "figure": {each.figure.to_json()}}}')
+    return f'{{"drawings": [{", ".join(found)}]}}'.encode()
 
 
 def figure_address(run_id: str, family: Family, statistic: str, oracle: str) -> dict[str, str]:
@@ -82,7 +88,7 @@ def _answer(
         run = get_run(session, run_id, EVALUATION_KINDS)
         etag = _etag(run, asked)
         headers = {"ETag": etag, "Cache-Control": "private, no-cache"}
-        if etag in [each.strip() for each in request.headers.get("if-none-match", "").split(",")]:
+        if is_known(request.headers.get("if-none-match", ""), etag):
             return Response(status_code=304, headers=headers)
 
         def content() -> bytes:

@@ -65,17 +65,19 @@ def job(request: Request, job_id: str) -> Response:
     def page(session: Session) -> Response:
         record = queries.get_job(session, job_id)
         rows = metric_rows(queries.list_metrics(session, job_id, max_points=120))
-        state = request.app.state
+        seen = events_seen(session, [record])
+        figures = training_figures(session, job_id) if rows else []
+        session.close()  # the log may be far away
         return render(
             request,
             "job.html",
             here="jobs",
             job=record,
-            seen=events_seen(session, [record]),
+            seen=seen,
             taken=seconds_taken(record),
             metrics=rows,
-            figures=training_figures(session, job_id) if rows else [],
-            log=_lines(log_tail(state.settings, record.id, _LOG_BYTES)),
+            figures=figures,
+            log=_lines(log_tail(request.app.state.settings, record.id, _LOG_BYTES)),
             trains=record.kind in TRAINING_KINDS,
             evaluates=record.kind in EVALUATION_KINDS,
             repeatable=record.kind in (*TRAINING_KINDS, *STRESS_KINDS),

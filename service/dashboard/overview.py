@@ -21,6 +21,7 @@ from service.db.records import CorrelationRecord, RunRecord
 from service.db.runs import RunFilter, list_runs
 from service.db.trust import WITHIN, latest_by_scorer, latest_runs, leading_by_run
 from service.jobs.kinds import AUDIT_KINDS, EVALUATION_KINDS, STRESS_KINDS
+from service.jobs.retention import SAMPLES
 
 router = APIRouter()
 
@@ -93,7 +94,9 @@ def trusted(rows: Sequence[CorrelationRecord]) -> list[Trusted]:
 
 def _latest_by_scorer(session: Session, drawn: Drawn) -> list[CorrelationRecord]:
     """Kept for as long as the runs are the same: what a run that succeeded found never changes."""
-    runs = latest_runs(session, kinds=(*STRESS_KINDS, *AUDIT_KINDS), most=RUNS_LOOKED_AT)
+    # what the schedule makes, one audit for each scorer and period, has a part of the page for itself
+    kinds = (*STRESS_KINDS, *AUDIT_KINDS)
+    runs = latest_runs(session, kinds=kinds, most=RUNS_LOOKED_AT, but=f"{SAMPLES}:")
     text = drawn.get(("trusted", *runs), lambda: _RECORDS.dump_json(latest_by_scorer(session, runs)))
     return _RECORDS.validate_json(text)
 

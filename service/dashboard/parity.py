@@ -2,9 +2,12 @@
 
 from dataclasses import dataclass
 
+from pydantic import ValidationError
+
 from service.metered import MeteredScoring
 from service.score_schema import MAX_SCORERS, Message, Score, ScoreItem, ScoreRequest
 from trainer.artifacts import Artifact, Probe
+from trainer.errors import BrokenArtifact
 
 
 @dataclass(frozen=True)
@@ -38,14 +41,23 @@ class Parity:
 
 
 async def compared(artifact: Artifact, scoring: MeteredScoring) -> Parity:
-    """Score the probes as any client would. Raises as ``MeteredScoring.score``."""
+    """Score the probes as any client would.
+
+    Raises as ``MeteredScoring.score``, and BrokenArtifact for probes that no client could send.
+    """
     probes = artifact.manifest.probes
     outputs = list(dict.fromkeys(output for probe in probes for output in probe.scores))[:MAX_SCORERS]
     if not outputs:
         return Parity([])
     names = {output: f"{artifact.reference}:{output}" for output in outputs}
-    items = [ScoreItem(prompt=_prompt(probe), response=probe.response) for probe in probes]
-    answer = await scoring.score(ScoreRequest(scorers=list(names.values()), items=items))
+    try:
+        items = [ScoreItem(prompt=_prompt(probe), response=probe.response) for probe in probes]
+        request = ScoreRequest(scorers=list(names.values()), items=items)
+    except (KeyError, ValidationError) as unsent:
+        raise BrokenArtifact(
+            f"{artifact.reference}: its probe pairs are none that a request to score may hold; see its manifest"
+        ) from unsent
+    answer = await scoring.score(request)
     rows = []
     for probe, item in zip(probes, answer.items, strict=True):
         for output in outputs:

@@ -13,7 +13,7 @@ from starlette.datastructures import QueryParams
 
 from service.dashboard.rendering import answer, render
 from service.db.records import CorrelationRecord, Page, RunRecord
-from service.db.runs import SORTS, RunFilter, Sort, list_runs, names_measured
+from service.db.runs import SORTS, WEIGHED, RunFilter, Sort, list_runs, names_measured
 from service.db.tables import JOB_STATUSES
 from service.db.trust import leading_by_run
 from service.jobs.kinds import EVALUATION_KINDS
@@ -39,8 +39,8 @@ SORT_WORDS: dict[Sort, str] = {
     "newest": "newest first",
     "oldest": "oldest first",
     "name": "by name",
-    "surest": "surest agreement first",
-    "least_sure": "least sure agreement first",
+    "surest": f"surest agreement first, of the newest {WEIGHED:,}",
+    "least_sure": f"least sure agreement first, of the newest {WEIGHED:,}",
 }
 _PAGE = 50
 

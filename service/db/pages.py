@@ -32,6 +32,7 @@ def decode_cursor(cursor: str, kind: type[Item]) -> Item:
     """The key in a cursor. Raises InvalidInput for what ``encode_cursor`` did not make from such a key."""
     try:
         key = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+        json.dumps(key, ensure_ascii=False).encode()  # half a surrogate pair is in no key
     except (binascii.Error, ValueError, RecursionError) as error:
         raise InvalidInput("cursor: not one this list gave; start without it") from error
     if not isinstance(key, kind) or (isinstance(key, int) and abs(key) >= 2**63):

@@ -18,6 +18,9 @@ from trainer.errors import InvalidInput, NotFound
 Sort = Literal["newest", "oldest", "name", "surest", "least_sure"]
 SORTS: tuple[Sort, ...] = get_args(Sort)
 
+WEIGHED = 1000
+"""Runs of a list, the newest, whose intervals are read to sort by them."""
+
 
 @dataclass(frozen=True)
 class RunFilter:
@@ -88,13 +91,21 @@ def _order(sort: Sort, where: RunFilter) -> _Order:
     if sort in {"newest", "oldest"}:
         return _Order(Job.created_at, _instant, sort == "newest", lambda time: str(time.isoformat()))
     if sort == "name":
-        return _Order(func.lower(Job.name), literal)
+        return _Order(func.lower(Job.name), _text)
     surest = sort == "surest"
-    found = leading(true(), scorer=where.scorer, oracle=where.oracle)
-    # what has no interval comes last
+    fitting = select(Job.id).outerjoin(StressTest, StressTest.id == Job.id).where(*_conditions(where))
+    newest = fitting.order_by(Job.created_at.desc(), Job.id.desc()).limit(WEIGHED).correlate(None)
+    found = leading(Correlation.run.in_(newest), scorer=where.scorer, oracle=where.oracle)
+    # what has no interval, or was not weighed, comes last
     return _Order(
         func.coalesce(found.c.lower, -9.0 if surest else 9.0), lambda text: literal(float(text)), surest, repr, found
     )
+
+
+def _text(text: str) -> ColumnElement[Any]:
+    if not isinstance(text, str):  # of a cursor that somebody made
+        raise TypeError(text)
+    return literal(text)
 
 
 def _instant(text: str) -> ColumnElement[Any]:
@@ -115,7 +126,7 @@ def _conditions(where: RunFilter) -> list[ColumnElement[bool]]:
     if where.oracle is not None:
         measured.append(Correlation.oracle == where.oracle)
     if len(measured) > 1:
-        found.append(select(Correlation.run).where(Correlation.run == Job.id, *measured).exists())
+        found.append(select(Correlation.run).where(Correlation.run == Job.id, *measured).correlate(Job).exists())
     if where.created_after is not None:
         found.append(Job.created_at >= where.created_after)
     if where.created_before is not None:

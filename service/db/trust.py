@@ -43,20 +43,27 @@ def leading(where: ColumnElement[bool], *, scorer: str | None = None, oracle: st
     return select(ranked).where(ranked.c.rank == 1).subquery()
 
 
-def latest_runs(session: Session, *, kinds: Sequence[str], most: int) -> list[str]:
-    """Up to ``most`` runs of ``kinds`` that succeeded, the latest first."""
-    succeeded = select(Job.id).where(Job.kind.in_(kinds), Job.status == "succeeded")
+def latest_runs(session: Session, *, kinds: Sequence[str], most: int, but: str) -> list[str]:
+    """Up to ``most`` runs of ``kinds`` that succeeded, the latest first.
+
+    Those whose idempotency key begins with ``but`` are left out.
+    """
+    others = or_(Job.idempotency_key.is_(None), ~Job.idempotency_key.startswith(but, autoescape=True))
+    succeeded = select(Job.id).where(Job.kind.in_(kinds), Job.status == "succeeded", others)
     return list(session.scalars(succeeded.order_by(Job.created_at.desc(), Job.id.desc()).limit(most)))
 
 
 def latest_by_scorer(session: Session, runs: Sequence[str]) -> list[CorrelationRecord]:
-    """Every learned scorer's version against every oracle where it is weakest, in the latest of ``runs`` that measured
-    both.
+    """Every learned scorer's version against every oracle where it is weakest, in the latest of ``runs`` that found an
+    interval for both.
 
-    A version with no interval anywhere in that run is there with a row that has none. By oracle, the surest first.
+    A version for which none of them did is there with a row that has none. By oracle, the surest first.
     """
     same = [Correlation.scorer, Correlation.scorer_version, Correlation.oracle]
-    age = func.dense_rank().over(partition_by=same, order_by=[Job.created_at.desc(), Job.id.desc()])
+    # with one response a prompt, as audits often have, there is nothing to say within prompts: that erases nothing
+    age = func.dense_rank().over(
+        partition_by=same, order_by=[Correlation.lower.is_(None), Job.created_at.desc(), Job.id.desc()]
+    )
     aged = (
         select(Correlation, age.label("age"))
         .join(Job, Job.id == Correlation.run)
@@ -65,7 +72,7 @@ def latest_by_scorer(session: Session, runs: Sequence[str]) -> list[CorrelationR
     )
     weakness = func.row_number().over(
         partition_by=[aged.c.scorer, aged.c.scorer_version, aged.c.oracle],
-        order_by=[aged.c.lower.is_(None), aged.c.lower, aged.c.number],
+        order_by=[aged.c.lower, aged.c.number],
     )
     ranked = select(aged, weakness.label("weakness")).where(aged.c.age == 1).subquery()
     row = aliased(Correlation, select(ranked).where(ranked.c.weakness == 1).subquery())

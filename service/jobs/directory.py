@@ -33,8 +33,9 @@ def log_tail(settings: Settings, job_id: str, size: int) -> str:
     """The last ``size`` bytes of what the job's process wrote; of one on another machine, as they were stored last."""
     path = settings.runs_dir / job_id / LOG_FILE
     if not path.is_file():
-        stored = None if settings.storage_url is None else stored_file(Bucket(settings.storage_url), job_id, LOG_FILE)
-        return (stored or b"")[-size:].decode("utf-8", "replace")
+        url = settings.storage_url
+        stored = None if url is None else stored_file(Bucket(url), job_id, LOG_FILE, last=size)
+        return (stored or b"").decode("utf-8", "replace")
     with path.open("rb") as file:
         file.seek(max(0, path.stat().st_size - size))
         return file.read(size).decode("utf-8", "replace")

@@ -6,9 +6,9 @@ from fastapi import APIRouter, Path, Query, Request, status
 from pydantic import Field
 
 from service.access import needs
+from service.aliasing import point_alias
 from service.db import aliases
 from service.db.aliases import AliasRecord
-from service.scoring import ScoringService
 from trainer.recipe import Model
 
 router = APIRouter(prefix="/v1", tags=["artifacts"], dependencies=[needs("read", changes="admin")])
@@ -43,11 +43,7 @@ def put_alias(aliased: Aliased, body: Target, request: Request) -> AliasRecord:
     """The version is loaded and its probe pairs are scored again first; one that scores differently than when it was
     published is refused with 409, and the alias stays where it was. Requests under way end with the version that they
     began with, and none is dropped."""
-    service: ScoringService = request.app.state.scoring
-    name, alias = aliases.split_alias(aliased)
-    version = service.artifacts.open(f"{name}@{body.version}")
-    service.opened().load(version.reference, pin=False)
-    return aliases.point(request.app.state.sessions, version, alias)
+    return point_alias(request.app.state, aliased, body.version)
 
 
 @router.delete("/aliases/{aliased:path}", status_code=status.HTTP_204_NO_CONTENT, summary="Remove an alias")

@@ -18,6 +18,7 @@ from service.db.history_groups import HistoryGroup, groups_page, stream_groups
 from service.db.history_sql import Agg, Dimension, Grouping, check_grouping, dimension_kind
 from service.db.pages import DEFAULT_LIMIT
 from service.db.records import CorrelationRecord, Page
+from service.entity_tags import is_known
 from service.exports import MEDIA_TYPES, Columns, Format, Row, columns_of, write
 from service.jobs.queue import check_label
 from service.routes.lifecycle import Limit, UtcTime
@@ -166,7 +167,7 @@ def get_history(request: Request, query: Annotated[HistoryQuery, Query()]) -> Re
     with sessions() as session:
         found = [code_version(), chosen, query.model_dump(mode="json"), fingerprint(session, query.filter())]
     tag = f'W/"{hashlib.sha256(repr(found).encode()).hexdigest()[:32]}"'
-    if _is_known(known, tag):
+    if is_known(known, tag):
         return _unless_known(known, tag, Response())
     parts = _file(sessions, query, chosen)
     begun = next(parts, b"")  # what fails at once is still told as a problem
@@ -210,13 +211,6 @@ def _accepted(request: Request) -> Format | Literal["json"]:
 
 def _unless_known(known: str, tag: str, answer: Response) -> Response:
     """``answer`` with its tag; 304 alone where the caller has it already."""
-    answer = Response(status_code=304) if _is_known(known, tag) else answer
+    answer = Response(status_code=304) if is_known(known, tag) else answer
     answer.headers.update({"ETag": tag, "Cache-Control": "private, no-cache", "Vary": "Accept"})
     return answer
-
-
-def _is_known(known: str, tag: str) -> bool:
-    """By weak comparison (RFC 9110, section 13.1.2)."""
-    return known.strip() == "*" or tag.removeprefix("W/") in {
-        each.strip().removeprefix("W/") for each in known.split(",")
-    }

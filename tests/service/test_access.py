@@ -220,6 +220,7 @@ def test_a_browser_logs_in_and_a_stranger_cannot_use_its_session(client: TestCli
         ({"origin": "http://evil.example"}, 403),
         ({"origin": "http://testserver:81"}, 403),
         ({"origin": "null"}, 403),
+        ({"origin": "http://["}, 403),
         ({"origin": "http://testserver"}, 404),  # over plain HTTP there is no more to go by
     ],
 )
@@ -276,6 +277,28 @@ def test_pages_of_other_sites_change_nothing_where_no_key_is_needed(client: Test
         answer = client.post("/v1/training-jobs/x/cancel", headers={"sec-fetch-site": site})
         assert answer.status_code == status, site
     assert client.get("/v1/training-jobs", headers={"sec-fetch-site": "cross-site"}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("origin", "status"),
+    [
+        ("http://evil.example", 403),
+        ("http://testserver:81", 403),
+        ("null", 403),
+        ("http://[", 403),
+        ("http://testserver", 404),
+        ("https://tools.example", 404),
+    ],
+)
+def test_over_plain_http_the_origin_alone_tells_pages_of_other_sites(
+    settings: Settings, origin: str, status: int
+) -> None:
+    listed = settings.model_copy(update={"cors_origins": ("https://tools.example",)})
+    with TestClient(create_app(listed)) as client:
+        for path in ("/jobs/x/cancel", "/v1/training-jobs/x/cancel"):
+            assert client.post(path, headers={"origin": origin}, data={"a": "b"}).status_code == status
+        if status == 403:
+            assert client.post("/new/training-job", headers={"origin": origin}, data={"a": "b"}).status_code == 403
 
 
 def test_a_password_that_a_browser_repeats_for_another_site_changes_nothing(

@@ -73,7 +73,21 @@ def test_a_request_its_stages_and_its_batch_reach_the_collector(
         assert b"lamp" not in told
 
 
+def test_below_a_path_of_a_proxy_s_probes_and_static_files_are_not_traced_either(
+    received: list[bytes], settings: Settings
+) -> None:
+    app = create_app(settings.model_copy(update={"job_slots": 0, "tracing": True, "root_path": "/assay"}))
+    with TestClient(app, base_url="http://localhost") as client:
+        for before in ("", "/assay"):
+            for path in ("/livez", "/readyz", "/metrics", "/static/nothing", "/v1/artifacts"):
+                client.get(before + path)
+
+    requests = [trace_service.ExportTraceServiceRequest.FromString(each) for each in received]
+    spans = [span for each in requests for found in each.resource_spans for s in found.scope_spans for span in s.spans]
+    assert [span.name for span in spans] == ["GET /v1/artifacts"] * 2
+
+
 def test_without_the_extra_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "opentelemetry.sdk.trace", None)
-    with pytest.raises(InvalidInput, match=r"pip install 'assay\[tracing\]'"):
+    with pytest.raises(InvalidInput, match=r"pip install 'reward-assay\[tracing\]'"):
         Tracing()

@@ -1,16 +1,22 @@
 """Two runs, or two scorers of one, side by side: what differs, how surely, and on which prompts."""
 
 import re
+import threading
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from sqlalchemy import update
 from sqlalchemy.orm import Session, sessionmaker
 
+from service.dashboard import comparing
 from service.db.session import writing
 from service.db.tables import Score
+from service.run_comparisons import compared_scores
 
 Sample = Callable[..., str]
 JUDGED = [1.0, 2.0, 3.0]
@@ -85,6 +91,54 @@ def test_what_cannot_be_compared_is_said_beside_the_form(
     )
     assert "has no scores of 'nobody'; it has rm" in read(f"/compare?a={run}&b={run}&scorer_a=rm&scorer_b=nobody")
     assert "no run run_none" in read("/compare?a=run_none", 404)
+
+
+def test_more_scores_than_a_page_can_take_are_left_to_the_command_line(
+    read: Callable[..., str], sample: Sample, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # six responses, each with a score of two scorers and of the judge; that of the control is not read
+    one, two = (sample(rows({"rm": [JUDGED] * 2, "other": [JUDGED] * 2})) for _ in range(2))
+    monkeypatch.setattr(comparing, "MOST_SCORES", 35)
+    seen = read(f"/compare?a={one}&b={two}")
+    assert f"more than 35 scores are too many for a page; type `assay compare {one} {two}`" in seen
+    assert "Of 2 scorers" not in seen
+
+    monkeypatch.setattr(comparing, "MOST_SCORES", 36)
+    assert "Of 2 scorers" in read(f"/compare?a={one}&b={two}")
+
+
+def test_no_connection_is_held_while_a_comparison_is_computed_or_waited_for(
+    browser: TestClient, app: FastAPI, sample: Sample, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two = (sample(rows({"rm": [JUDGED] * 2})) for _ in range(2))
+    begun, may_end = threading.Event(), threading.Event()
+
+    def slow(*arguments: Any, **settings: Any) -> Any:
+        begun.set()
+        assert may_end.wait(10)
+        return compared_scores(*arguments, **settings)
+
+    monkeypatch.setattr(comparing, "compared_scores", slow)
+    with ThreadPoolExecutor(2) as pool:
+        found = [pool.submit(browser.get, f"/compare?a={one}&b={two}") for _ in range(2)]
+        assert begun.wait(10)
+        time.sleep(0.3)  # for the second to ask
+        held = app.state.sessions.kw["bind"].pool.checkedout()
+        may_end.set()
+        assert [each.result().status_code for each in found] == [200, 200]
+    assert held == 0
+
+
+@pytest.mark.parametrize("chosen", ["", "&scorer_a=rm", "&scorer_b=rm"])
+def test_a_run_beside_itself_with_one_scorer_alone_is_asked_for_the_other(
+    browser: TestClient, sample: Sample, chosen: str
+) -> None:
+    run = sample(rows({"rm": [JUDGED] * 2}))
+    answer = browser.get(f"/compare/figure.json?a={run}&b={run}&oracle=judge{chosen}")
+    assert (answer.status_code, answer.json()["detail"]) == (
+        422,
+        "a run compared with itself needs two scorers: choose one for either side",
+    )
 
 
 @pytest.mark.parametrize("b", ["", "run_none"])

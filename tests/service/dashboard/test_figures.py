@@ -2,7 +2,10 @@
 
 import csv
 import io
+import threading
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -13,6 +16,7 @@ import evaluation.figures
 from evaluation.figures import FIGURES
 from service.dashboard.drawn import Drawn
 from service.dashboard.families import FAMILIES
+from trainer.errors import InvalidInput
 
 R = {"reward": {0.5: 0.6, 1.5: 0.4, 2.0: None}, "length": {0.5: 0.05, 1.5: 0.2, 2.0: 0.1}}
 
@@ -76,6 +80,9 @@ def test_a_finished_run_s_figure_is_drawn_once_and_known_by_its_etag(
 
     monkeypatch.setattr(evaluation.figures, "agreement_with", fail)
     assert browser.get(address).content == first.content
+    # a proxy that compresses makes the tag a weak one
+    for tag in (first.headers["etag"], f'"other", W/{first.headers["etag"]}', "*"):
+        assert browser.get(address, headers={"if-none-match": tag}).status_code == 304
     known = browser.get(address, headers={"if-none-match": first.headers["etag"]})
     assert (known.status_code, known.content) == (304, b"")
 
@@ -112,3 +119,31 @@ def test_what_is_kept_is_bounded_and_the_least_wanted_goes_first() -> None:
     assert kept.get("b", lambda: b"new") == b"new"
     assert kept.get("d", lambda: b"d" * 11) == b"d" * 11  # answered, though it cannot be kept
     assert kept.held_bytes == 0
+
+
+def test_several_that_ask_for_the_same_at_once_wait_for_one_drawing() -> None:
+    kept, asked, begun, may_end = Drawn(), [], threading.Event(), threading.Event()
+
+    def draw() -> bytes:
+        asked.append(1)
+        begun.set()
+        may_end.wait(10)
+        if len(asked) == 1:
+            raise InvalidInput("not now")
+        return b"drawn"
+
+    for expected in (InvalidInput, b"drawn"):
+        begun.clear()
+        may_end.clear()
+        with ThreadPoolExecutor(3) as pool:
+            first = pool.submit(kept.get, "a", draw)
+            assert begun.wait(10)
+            others = [pool.submit(kept.get, "a", draw) for _ in range(2)]
+            assert kept.get("b", lambda: b"other") == b"other"  # nobody waits for another key
+            time.sleep(0.1)  # for the others to ask
+            may_end.set()
+            for each in (first, *others):
+                error = each.exception()
+                assert (type(error) if error else each.result()) == expected
+    # once in vain, which is not kept, and once for good
+    assert (len(asked), kept.get("a", draw)) == (2, b"drawn")

@@ -3,7 +3,10 @@
 from collections.abc import Callable
 from datetime import UTC, datetime
 
+import pytest
 from fastapi.testclient import TestClient
+
+from service.dashboard import overview
 
 R = {"reward": {0.5: 0.6, 1.5: 0.4, 2.0: None}, "length": {0.5: 0.05, 1.5: 0.2, 2.0: 0.1}}
 
@@ -22,15 +25,47 @@ def test_each_scorer_stands_where_it_is_weakest_in_its_latest_run(
     assert "length agrees" not in seen  # a control is there to be beaten
 
 
-def test_a_scorer_without_any_interval_in_its_latest_run_is_told_so_and_not_by_an_older_one(
-    read: Callable[..., str], measure: Callable[..., str]
+def test_a_run_that_found_no_interval_erases_nothing_that_an_older_one_found(
+    read: Callable[..., str], measure: Callable[..., str], row: Callable[..., dict[str, object]]
 ) -> None:
     measure({"reward": {1.0: 0.9}}, created_at=datetime(2026, 1, 1, tzinfo=UTC))
-    measure({"reward": {1.0: None}}, created_at=datetime(2026, 2, 1, tzinfo=UTC))
+    measure({}, [row("reward", None, None)], kind="audit", created_at=datetime(2026, 2, 1, tzinfo=UTC))
+    measure({"reward": {1.0: None}}, created_at=datetime(2026, 3, 1, tzinfo=UTC))
+
+    seen = read("/")
+    assert "reward still agrees with judge where it is weakest" in seen
+    assert "reward agrees 1 0.90 [0.80, 1.00]" in seen
+
+
+def test_a_scorer_without_any_interval_at_all_is_told_so(read: Callable[..., str], measure: Callable[..., str]) -> None:
+    measure({"reward": {1.0: None}})
 
     seen = read("/")
     assert "reward is not shown to agree with judge where it is weakest" in seen
     assert "reward undefined every score is the same" in seen
+
+
+def test_audits_that_monitoring_schedules_are_not_among_the_runs_looked_at(
+    read: Callable[..., str],
+    measure: Callable[..., str],
+    row: Callable[..., dict[str, object]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(overview, "RUNS_LOOKED_AT", 2)
+    measure({"reward": {1.0: 0.9}}, created_at=datetime(2026, 1, 1, tzinfo=UTC))
+    for day in (1, 2, 3):
+        measure(
+            {},
+            [row("rm@3:score", None, 0.3)],
+            kind="audit",
+            created_at=datetime(2026, 2, day, tzinfo=UTC),
+            idempotency_key=f"monitoring:rm@3:score:2026-02-0{day}T00:00:00/86400s",
+        )
+    measure({"other": {1.0: 0.5}}, created_at=datetime(2026, 3, 1, tzinfo=UTC), idempotency_key="monitoring-by-hand")
+
+    seen = read("/")
+    assert "2 of 2 scorers still agree with judge" in seen
+    assert "rm@3:score agrees" not in seen
 
 
 def test_versions_and_oracles_are_told_apart(

@@ -10,6 +10,7 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from sqlalchemy.orm import Session, sessionmaker
 
+from service.dashboard import jobs
 from service.db.session import writing
 from service.db.tables import JobMetric
 
@@ -22,6 +23,20 @@ def test_an_empty_database_says_which_command_to_run(browser: TestClient, read: 
     assert "assay stress RECIPE.yaml" in read("/")
     assert "plotly" not in browser.get("/").text
     assert "assay train RECIPE.yaml" in read("/jobs")
+
+
+def test_no_connection_is_held_while_a_log_is_fetched(
+    app: FastAPI, read: Callable[..., str], add_job: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job, held = add_job("sft"), []
+
+    def log_tail(*_: object) -> str:
+        held.append(app.state.sessions.kw["bind"].pool.checkedout())
+        return "step 1\n"
+
+    monkeypatch.setattr(jobs, "log_tail", log_tail)
+    assert "step 1" in read(f"/jobs/{job}")
+    assert held == [0]
 
 
 def test_a_job_shows_its_metrics_and_what_failed(

@@ -9,6 +9,7 @@ import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy.orm import Session, sessionmaker
 
+from service.db.pages import encode_cursor
 from service.db.runs import SORTS, RunFilter, list_runs
 from service.jobs.kinds import EVALUATION_KINDS
 
@@ -67,6 +68,26 @@ def test_runs_are_filtered_and_ordered_as_the_address_says(
     assert rows == [runs[name] for name in found]
 
 
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        # the newest two are wins and failed, which have no interval: the others follow from the latest on, unweighed
+        ("sort=surest", ["win", "failed", "audit", "b", "a"]),
+        # the newest two of those that fit are weighed
+        ("sort=surest&scorer=reward", ["b", "a"]),
+        ("sort=least_sure&scorer=reward&status=succeeded&policy=demo/policy", ["a", "b"]),
+        ("sort=surest&before=2026-03-02", ["b", "a"]),
+        ("sort=least_sure&kind=stress_test&status=succeeded", ["a", "b"]),
+    ],
+)
+def test_intervals_are_read_of_the_newest_runs_that_fit_alone(
+    browser: TestClient, runs: dict[str, str], monkeypatch: pytest.MonkeyPatch, query: str, found: list[str]
+) -> None:
+    monkeypatch.setattr("service.db.runs.WEIGHED", 2)
+    assert ids(browser.get(f"/runs.json?{query}").json(), runs) == found
+    assert "surest agreement first, of the newest 1,000" in browser.get("/runs").text
+
+
 def test_the_leading_scorer_is_surest_where_weakest_by_its_worst_oracle(
     browser: TestClient, measure: Measure, row: Callable[..., dict[str, Any]]
 ) -> None:
@@ -119,6 +140,13 @@ def test_what_nobody_can_choose_is_a_page_that_says_what_can_be(read: Callable[.
     assert "after: 'May' is no day; write it as 2026-01-31" in read("/runs?after=May", 422)
     assert "before: '9999-12-31' is no day" in read("/runs?before=9999-12-31", 422)
     assert "cursor" in read("/runs?cursor=made-up", 422)
+
+
+@pytest.mark.usefixtures("runs")
+@pytest.mark.parametrize("key", [["name", ["a"], "run_1"], ["name", 1, "run_1"], ["name", "\ud800", "run_1"]])
+def test_a_cursor_that_somebody_made_is_refused(browser: TestClient, key: Any) -> None:
+    answer = browser.get("/runs.json", params={"sort": "name", "cursor": encode_cursor(key)})
+    assert (answer.status_code, answer.json()["detail"][:7]) == (422, "cursor:")
 
 
 @pytest.mark.usefixtures("runs")

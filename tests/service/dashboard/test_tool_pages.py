@@ -1,5 +1,6 @@
 """Jobs, artifacts, trying scorers and new jobs: what their pages say and do, without a browser."""
 
+import json
 import re
 from collections.abc import Callable, Iterator
 from html import unescape
@@ -134,7 +135,8 @@ def test_artifacts_tell_versions_aliases_lineage_and_what_was_measured(
 
 
 @pytest.mark.parametrize(
-    ("alias", "version", "status"), [("9", "1", 422), ("a", "x", 422), ("a", "7", 404), ("", "", 422)]
+    ("alias", "version", "status"),
+    [("9", "1", 422), ("a", "x", 422), ("a", "7", 404), ("a", "9" * 5000, 422), ("", "", 422)],
 )
 def test_an_alias_that_cannot_be_is_refused(
     served: TestClient, models: ArtifactStore, alias: str, version: str, status: int
@@ -150,6 +152,21 @@ def test_probe_pairs_are_scored_again_and_the_difference_is_told(served: TestCli
     assert found is not None
     assert float(found[1]) < 1e-4
     assert served.post("/artifacts/tiny@9/parity").status_code == 404
+
+
+@pytest.mark.parametrize("turn", [{"role": "a tool", "content": "red"}, {"content": "red"}])
+def test_probe_pairs_that_no_request_may_hold_are_a_broken_artifact_s(
+    served: TestClient, models: ArtifactStore, turn: dict[str, str]
+) -> None:
+    path = models.open("tiny@2").directory / "manifest.json"
+    manifest = json.loads(path.read_text())
+    manifest["probes"][0]["prompt"] = [turn]
+    path.chmod(0o644)
+    path.write_text(json.dumps(manifest))
+
+    answer = served.post("/artifacts/tiny@2/parity")
+    assert answer.status_code == 409
+    assert "tiny@2: its probe pairs are none that a request to score may hold" in text_of(answer.text)
 
 
 def test_responses_are_ranked_and_each_failure_stays_in_its_cell(served: TestClient, models: ArtifactStore) -> None:

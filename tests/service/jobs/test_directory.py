@@ -3,17 +3,22 @@
 import json
 import shutil
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
+import pytest
 from sqlalchemy.orm import Session, sessionmaker
 
 from service.db.queries import list_events
 from service.db.records import JobRecord
 from service.db.session import writing
 from service.db.tables import Job
-from service.jobs.directory import prepare
+from service.jobs.directory import log_tail, prepare
 from service.jobs.dispatcher import Dispatcher
 from service.jobs.queue import resume
 from service.settings import Settings
+from trainer.object_storage import Bucket
+from trainer.run_mirror import RunMirror
 
 Sessions = sessionmaker[Session]
 
@@ -62,3 +67,25 @@ def test_events_of_a_job_that_goes_on_with_another_disk_are_numbered_on(
     assert [event.data["attempt"] for event in events if event.type == "started"] == [1, 2]
     lines = (settings.runs_dir / job_id / "events.jsonl").read_text().splitlines()
     assert [json.loads(line)["sequence"] for line in lines] == [event.sequence for event in events]
+
+
+def test_of_a_log_in_storage_no_more_than_its_end_is_brought(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = f"file://{tmp_path / 'shared'}"
+    directory = tmp_path / "elsewhere" / "job_1"
+    directory.mkdir(parents=True)
+    (directory / "log.txt").write_text("x" * 100_000 + "the end")
+    mirror = RunMirror(Bucket(url), directory)
+    mirror.start()
+    mirror.close()
+    brought, read = [], Bucket.read
+
+    def spied(*arguments: Any, **asked: Any) -> bytes | None:
+        brought.append(read(*arguments, **asked))
+        return brought[-1]
+
+    monkeypatch.setattr(Bucket, "read", spied)
+    assert log_tail(settings.model_copy(update={"storage_url": url}), "job_1", 7) == "the end"
+    assert brought[-1] == b"the end"
+    assert log_tail(settings.model_copy(update={"storage_url": url}), "job_2", 7) == ""

@@ -118,6 +118,14 @@ def test_a_file_has_no_pages(idle: TestClient) -> None:
         assert (problem.status_code, "leave out cursor and limit" in problem.json()["detail"]) == (422, True)
 
 
+@pytest.mark.parametrize("written", ['"\\ud800"', '["rm"]', "1", "\ud800"])
+def test_a_cursor_that_somebody_made_is_refused(idle: TestClient, correlate: Correlate, written: str) -> None:
+    run = correlate([{}])
+    cursor = encode_cursor(["scorer False", written, json.dumps(run), "1"])
+    problem = idle.get("/v1/history", params={"sort": "scorer", "cursor": cursor})
+    assert (problem.status_code, problem.json()["detail"][:7]) == (422, "cursor:")
+
+
 def test_what_is_known_already_is_not_sent_again(idle: TestClient, correlate: Correlate) -> None:
     correlate([{}], THURSDAY)
     for params in ({}, {"format": "csv"}, {"group_by": "statistic", "format": "parquet"}):

@@ -4,6 +4,7 @@ import json
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -257,6 +258,30 @@ def test_what_is_stored_can_be_read_listed_and_forgotten(on: Mirror, url: str, t
     assert stored_runs(bucket) == {"job_1"}
     forget_run(bucket, "job_1")
     assert stored_runs(bucket) == set()
+
+
+@pytest.mark.parametrize(("log", "end"), [("0123456789", b"6789"), ("0123", b"0123"), ("012", b"012"), ("", b"")])
+def test_of_the_end_of_a_file_no_more_is_brought(on: Mirror, url: str, tmp_path: Path, log: str, end: bytes) -> None:
+    mirror = on("one")
+    mirror.start()
+    write(directory(tmp_path, "one"), 1)
+    (directory(tmp_path, "one") / "log.txt").write_text(log)
+    mirror.close()
+    bucket = Bucket(url)
+    brought = []
+    whole = bucket._system.cat_file
+
+    def cat_file(path: str, **asked: Any) -> bytes:
+        brought.append(whole(path, **asked))
+        return bytes(brought[-1])
+
+    bucket._system.cat_file = cat_file
+    try:
+        assert stored_file(bucket, "job_1", "log.txt", last=4) == end
+        assert stored_file(bucket, "job_1", "nothing", last=4) is None
+        assert brought[1] == end  # after the index
+    finally:
+        del bucket._system.cat_file  # systems are shared
 
 
 def test_checkpoints_are_linked_rather_than_copied(on: Mirror, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
