@@ -8,7 +8,7 @@ import hashlib
 import json
 import re
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -25,6 +25,13 @@ from trainer.staging import staged
 ArtifactKind = Literal["policy", "reward_model", "discriminator"]
 Contrast = Literal["prompts", "responses"]
 """What two scored pairs differ in while the other half is the same."""
+
+PARENTS_READ: Mapping[ArtifactKind, tuple[str, ...]] = {
+    "policy": ("reference",),
+    "reward_model": (),
+    "discriminator": ("reference", "policy"),
+}
+"""Roles of the parents that an artifact of a kind is loaded with; the others are told for the record."""
 
 MANIFEST_FILE = "manifest.json"
 STAGING_DIRECTORY = ".staging"
@@ -260,7 +267,7 @@ class ArtifactStore:
         return self._read(name, max(versions))
 
     def bring(self, artifact: Artifact) -> None:
-        """Have the files of an artifact and of those it was made with here, so that opening them does not wait."""
+        """Have the files of an artifact and of the parents it is loaded with here, so that loading does not wait."""
 
     def versions(self, name: str) -> list[Artifact]:
         """All readable versions of ``name``, oldest first."""

@@ -5,6 +5,7 @@ is no rename in a bucket, so nothing here relies on one: what must appear togeth
 """
 
 import os
+import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -20,6 +21,8 @@ from trainer.files import sync_directory
 _SCHEMES = ("s3", "gs", "file")
 _PARTIAL = ".partial-"
 _ATTEMPTS = 3
+_WAITS = (0.1, 0.2, 0.4, 0.8, 1.6)
+"""Seconds between attempts to create what another creates at the same moment."""
 
 
 @dataclass(frozen=True)
@@ -66,10 +69,17 @@ class Bucket:
         with self._told(f"create {key}"):
             if self._is_file:
                 return self._create_file(Path(self._at(key)), content)
-            try:
-                self._system.pipe_file(self._at(key), content, mode="create")
-            except FileExistsError:
-                return False
+            for seconds in (*_WAITS, None):
+                try:
+                    self._system.pipe_file(self._at(key), content, mode="create")
+                except FileExistsError:
+                    return False
+                except OSError as error:
+                    if seconds is None or not _met_another(error):
+                        raise
+                    time.sleep(seconds)
+                else:
+                    break
             return True
 
     def replace(self, key: str, content: bytes) -> None:
@@ -249,6 +259,12 @@ def _write_through(file: Path, write: Callable[[Path], object]) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _met_another(error: OSError) -> bool:
+    """Whether S3 says 409: of writers at the same moment it has not decided yet who takes the name; ask again."""
+    answer: Mapping[str, Any] = getattr(error.__cause__, "response", None) or {}
+    return bool(answer.get("ResponseMetadata", {}).get("HTTPStatusCode") == 409)
 
 
 def _stored(entry: Mapping[str, Any]) -> Stored:

@@ -7,15 +7,19 @@ Every process that carries the run out takes a number of its own, writes below i
 directory there, removes the numbers before it. So one that was given up and still writes harms nobody.
 """
 
+import hashlib
 import json
 import logging
 import os
 import shutil
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from trainer.artifacts import ArtifactStore, sha256_of
+from trainer.errors import BrokenArtifact, StorageFailure
 from trainer.files import storage_errors, write_atomically
 from trainer.object_storage import Bucket, download_files
 from trainer.reporting import EVENTS_FILE, HEARTBEAT_FILE, STOP_FILE, last_sequence
@@ -24,6 +28,12 @@ from trainer.staging import staged_as
 
 SECONDS_BETWEEN = 60.0
 """That pass after a copy has been stored before the next one is begun."""
+PATIENCE_SECONDS = 300.0
+"""How long a run that begins waits for a store that does not do as it is told."""
+
+_LONGEST_PAUSE = 30.0
+
+Result = TypeVar("Result")
 
 _RUNS = "runs"
 _INDEX = "index.json"
@@ -80,26 +90,43 @@ class RunMirror:
         """Make the directory what was stored last, unless it is that or newer already; whether it was made so.
 
         Events and log that are here stay, for the database or another process may have written them. Raises
-        StorageFailure or BrokenArtifact where it cannot be had: better than to begin anew.
+        StorageFailure, after trying for a while, or BrokenArtifact where it cannot be had: better than to begin anew.
         """
-        newest = _newest(_numbers(self._bucket, self._directory.name))
-        here = self._number_here()
-        if here >= newest:
-            return False
-        content = self._bucket.read(f"{self._prefix}/{newest}/{_INDEX}")
-        if content is None:  # a newer number has just replaced it
-            return self.restore()
-        with storage_errors(self._directory), staged_as(self._directory / STAGING, "restored") as staging:
-            download_files(
-                self._bucket, f"{self._prefix}/{newest}/files", json.loads(content)["files"], staging, sha256_of
-            )
-            self._put_in_place(staging, with_log=here == 0)
-        write_atomically(self._directory / _NUMBER_FILE, f"{newest}\n")
-        shutil.rmtree(self._directory / STAGING, ignore_errors=True)
-        return True
+        return _patiently("restored", self._restore)
 
     def start(self) -> None:
-        """Take a number to store the directory under. Raises StorageFailure."""
+        """Take a number to store the directory under. Raises StorageFailure after trying for a while."""
+        _patiently("begun in the store", self._start)
+
+    def _restore(self) -> bool:
+        here = self._number_here()
+        while (stored := self._stored()) is not None and stored[0] > here:
+            number, index = stored
+            # what a broken attempt has fetched is of use for this very index, and for another one in the way
+            place = f"restored-{hashlib.sha256(index).hexdigest()}"
+            try:
+                with storage_errors(self._directory), staged_as(self._directory / STAGING, place) as staging:
+                    files = json.loads(index)["files"]
+                    download_files(self._bucket, f"{self._prefix}/{number}/files", files, staging, sha256_of)
+                    self._put_in_place(staging, with_log=here == 0)
+            except BrokenArtifact:
+                if self._stored() == stored:
+                    raise
+                continue  # whoever was given up still stores, and removed what only the index before named
+            write_atomically(self._directory / _NUMBER_FILE, f"{number}\n")
+            shutil.rmtree(self._directory / STAGING, ignore_errors=True)
+            return True
+        return False
+
+    def _stored(self) -> tuple[int, bytes] | None:
+        """The number that something was stored under last, and its index; None where nothing is."""
+        while newest := _newest(_numbers(self._bucket, self._directory.name)):
+            content = self._bucket.read(f"{self._prefix}/{newest}/{_INDEX}")
+            if content is not None:  # else a newer number has just replaced it
+                return newest, content
+        return None
+
+    def _start(self) -> None:
         number = max(_numbers(self._bucket, self._directory.name), default=0) + 1
         while not self._bucket.create(f"{self._prefix}/{number}/taken", b""):
             number += 1
@@ -204,6 +231,22 @@ class RunMirror:
     def _number_here(self) -> int:
         file = self._directory / _NUMBER_FILE
         return int(file.read_text(encoding="utf-8")) if file.exists() else 0
+
+
+def _patiently(done: str, work: Callable[[], Result]) -> Result:
+    """The result of ``work``, tried again while the store does not answer: before a run nothing else would."""
+    deadline, pause = time.monotonic() + PATIENCE_SECONDS, 1.0
+    while True:
+        try:
+            return work()
+        except StorageFailure as error:
+            if time.monotonic() + pause > deadline:
+                raise StorageFailure(
+                    f"the run could not be {done} within {PATIENCE_SECONDS:.0f} seconds: {error.detail}, then resume it"
+                ) from error
+            logging.getLogger(__name__).warning("the run was not %s, which is tried again: %s", done, error)
+            time.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE)
 
 
 def _numbers(bucket: Bucket, run: str) -> dict[int, set[str]]:

@@ -1,13 +1,14 @@
 """Artifacts in object storage, for machines that share no disk; a directory here holds copies of what was opened.
 
     <url>/artifacts/<name>/<version>/manifest.json     written last, once: a version exists if and only if this does
-    <url>/artifacts/<name>/<version>/deleted           a number that was given is never given again
+    <url>/artifacts/<name>/<version>/deleted           the manifest of what had a number, which is never given again
     <url>/files/<sha256>                               what manifests name, whichever and however many
 
 Files are named by their content, so writers cannot harm each other, an upload that broke off is continued by the next
 one, and nothing of it is visible meanwhile. Files that no manifest names are removed once they are old (``collect``).
 """
 
+import json
 import shutil
 import threading
 import time
@@ -19,6 +20,7 @@ from pathlib import Path
 
 from trainer.artifacts import (
     MANIFEST_FILE,
+    PARENTS_READ,
     STAGING_DIRECTORY,
     Artifact,
     ArtifactStore,
@@ -28,13 +30,14 @@ from trainer.artifacts import (
 )
 from trainer.errors import BrokenArtifact, Conflict, InvalidInput, NotFound
 from trainer.files import storage_errors, sync_tree, write_atomically
-from trainer.object_storage import Bucket, download_files, upload_files
+from trainer.object_storage import Bucket, Stored, download_files, upload_files
 from trainer.staging import staged, staged_as
 
 MARKER_FILE = ".shared"
 """In a directory of copies, says of what."""
 KEPT_UNNAMED = timedelta(days=7)
-"""How long a file is kept that no manifest names: an upload may be under way, or somebody reads what was deleted."""
+"""How long a file is kept that no manifest names: from its upload, for what it is part of may be under way, and from
+the deletion of the last version that named it, for somebody may be reading that."""
 
 _MANIFESTS = ".manifests"
 _ARTIFACTS = "artifacts"
@@ -84,7 +87,7 @@ def share(root: Path, url: str) -> list[str]:
         if store.send(artifact.directory, artifact.manifest):
             sent.append(artifact.reference)
         elif not store.is_same(artifact.directory, artifact.manifest):
-            raise Conflict(f"{url} has another {artifact.reference}; import this one under another name")
+            raise Conflict(f"{url} has or had another {artifact.reference}; import this one under another name")
     write_atomically(root / MARKER_FILE, f"{store.bucket.url}\n")
     return sent
 
@@ -97,7 +100,7 @@ class SharedArtifactStore(ArtifactStore):
         super().__init__(root)
         self.bucket = bucket
         self._lock = threading.Lock()
-        self._listed: tuple[float, dict[str, dict[int, set[str]]]] | None = None
+        self._listed: tuple[float, dict[str, dict[int, dict[str, Stored]]]] | None = None
 
     def __reduce__(self) -> tuple[Callable[..., ArtifactStore], tuple[Path, str]]:
         """Where work travels to, the store is opened anew: locks and connections stay here."""
@@ -109,7 +112,7 @@ class SharedArtifactStore(ArtifactStore):
         self.bucket.check()
 
     def send(self, directory: Path, manifest: Manifest) -> bool:
-        """Upload a complete directory and let its manifest take its number; False where that is taken."""
+        """Upload a complete directory and let its manifest take its number; False where that is or was taken."""
         wanted = {relative: manifest.files[relative] for relative in sorted(manifest.files)}
         while True:
             began = datetime.now(UTC)
@@ -117,30 +120,63 @@ class SharedArtifactStore(ArtifactStore):
             if datetime.now(UTC) - began < KEPT_UNNAMED / 2:  # else what came first may have been collected
                 break
         key = _key(manifest.name, manifest.version)
-        return self.bucket.create(key, (directory / MANIFEST_FILE).read_bytes())
+        if not self.bucket.create(key, (directory / MANIFEST_FILE).read_bytes()):
+            return False
+        # a marker comes before its manifest goes: if this name was free because a version was deleted, it shows now
+        if self._is_deleted(manifest.name, manifest.version):
+            self.bucket.remove([key])
+            return False
+        return True
 
     def is_same(self, directory: Path, manifest: Manifest) -> bool:
         """Whether the version that has this number is this very one."""
-        return self.bucket.read(_key(manifest.name, manifest.version)) == (directory / MANIFEST_FILE).read_bytes()
+        name, number = manifest.name, manifest.version
+        same = self.bucket.read(_key(name, number)) == (directory / MANIFEST_FILE).read_bytes()
+        return same and not self._is_deleted(name, number)
 
     def bring(self, artifact: Artifact) -> None:
         """See ArtifactStore."""
         for parent in artifact.manifest.parents:
-            _ = self.open(f"{parent.name}@{parent.version}").path
+            if parent.role in PARENTS_READ[artifact.manifest.kind]:
+                with suppress(NotFound):  # loading says so, if it needs it
+                    _ = self.open(f"{parent.name}@{parent.version}").path
         _ = artifact.path
 
     def collect(self) -> int:
-        """Remove files that are old and that no manifest names; return how many."""
+        """Remove files that are old and that no manifest names, nor that of a version deleted lately; return how many.
+
+        A publisher that finds such a file old sends it again, so each is looked at once more before it goes. Lost is
+        one whose upload ends between that look and the removal right after it: stores remove without conditions.
+        """
         before = datetime.now(UTC) - KEPT_UNNAMED
         self.bucket.drop_broken_off(before)
         old = {key for key, stored in self.bucket.find(_FILES).items() if stored.modified < before}
         # the manifests after the files: who found a file young enough to use has published by now
         for name, numbers in self._list(fresh=True).items():
-            for number in (number for number, objects in numbers.items() if MANIFEST_FILE in objects):
-                with suppress(NotFound):  # deleted meanwhile
-                    old -= {f"{_FILES}/{sha256}" for sha256 in self._read(name, number).manifest.files.values()}
-        self.bucket.remove(old)
-        return len(old)
+            for number, things in numbers.items():
+                old -= {f"{_FILES}/{sha256}" for sha256 in self._files_named(name, number, things, before)}
+        removed = 0
+        for key in sorted(old):
+            now = self.bucket.stat(key)
+            if now is not None and now.modified < before:
+                self.bucket.remove([key])
+                removed += 1
+        return removed
+
+    def _files_named(self, name: str, number: int, things: dict[str, Stored], before: datetime) -> set[str]:
+        """The sha256 of the files of a version, or of what it was if it was deleted after ``before``."""
+        if _DELETED not in things:
+            with suppress(NotFound):  # deleted meanwhile
+                return set(self._read(name, number).manifest.files.values())
+        elif MANIFEST_FILE in things:  # whoever deleted it was killed
+            self.bucket.remove([_key(name, number)])
+        if _DELETED in things and things[_DELETED].modified < before:
+            return set()
+        content = self.bucket.read(_key(name, number, _DELETED))
+        return set(json.loads(content)["files"].values()) if content else set()
+
+    def _is_deleted(self, name: str, number: int) -> bool:
+        return self.bucket.stat(_key(name, number, _DELETED)) is not None
 
     def _next_number(self, name: str) -> int:
         return max(self._list(fresh=True).get(name, {}), default=0) + 1
@@ -154,29 +190,34 @@ class SharedArtifactStore(ArtifactStore):
 
     def _remove(self, artifact: Artifact) -> None:
         key = _key(artifact.name, artifact.version)
-        self.bucket.create(key.replace(MANIFEST_FILE, _DELETED), b"")
+        self.bucket.create(_key(artifact.name, artifact.version, _DELETED), self.bucket.read(key) or b"")
         self.bucket.remove([key])
         self._listed = None
         self._forget(artifact.name, artifact.version)
 
     def _forget(self, name: str, number: int) -> None:
         """Remove the copy of what was deleted."""
-        shutil.rmtree(self.root / _MANIFESTS / name / str(number), ignore_errors=True)
+        shutil.rmtree(self._manifest_alone(name, number), ignore_errors=True)
         directory = self._directory(name, number)
         if directory.is_dir():
             with storage_errors(self.root), staged(self.root / STAGING_DIRECTORY) as grave:
                 directory.rename(grave)
 
+    def _manifest_alone(self, name: str, number: int) -> Path:
+        """Where the manifest is kept of an artifact whose files may not be here."""
+        return self.root / _MANIFESTS / name / str(number)
+
     def _has(self, name: str, number: int) -> bool:
         if super()._has(name, number) or number in self._version_numbers(name):
             return True
-        return self.bucket.stat(_key(name, number)) is not None  # published a moment ago
+        # published a moment ago
+        return self.bucket.stat(_key(name, number)) is not None and not self._is_deleted(name, number)
 
     def _read(self, name: str, number: int) -> Artifact:
         directory = self._directory(name, number)
         if (directory / MANIFEST_FILE).is_file():
             return read_artifact(directory)
-        alone = self.root / _MANIFESTS / name / str(number)
+        alone = self._manifest_alone(name, number)
         if not (alone / MANIFEST_FILE).is_file():
             content = self.bucket.read(_key(name, number))
             if content is None:
@@ -214,32 +255,32 @@ class SharedArtifactStore(ArtifactStore):
             super()._place(staging, manifest)
 
     def _version_numbers(self, name: str) -> list[int]:
-        return [number for number, objects in self._list().get(name, {}).items() if MANIFEST_FILE in objects]
+        return [number for number, things in self._list().get(name, {}).items() if _DELETED not in things]
 
     def names(self) -> list[str]:
         """See ArtifactStore."""
         return sorted(name for name in self._list() if self._version_numbers(name))
 
-    def _list(self, *, fresh: bool = False) -> dict[str, dict[int, set[str]]]:
+    def _list(self, *, fresh: bool = False) -> dict[str, dict[int, dict[str, Stored]]]:
         """By name and number, which objects there are; as of two seconds ago at most."""
         with self._lock:
             if fresh or self._listed is None or time.monotonic() - self._listed[0] > _FRESH_SECONDS:
                 began = time.monotonic()
-                found: dict[str, dict[int, set[str]]] = {}
-                for key in self.bucket.find(_ARTIFACTS):
+                found: dict[str, dict[int, dict[str, Stored]]] = {}
+                for key, stored in self.bucket.find(_ARTIFACTS).items():
                     _, *name, number, thing = key.split("/")
-                    if number.isdigit():
-                        found.setdefault("/".join(name), {}).setdefault(int(number), set()).add(thing)
+                    if number.isdigit() and thing in (MANIFEST_FILE, _DELETED):
+                        found.setdefault("/".join(name), {}).setdefault(int(number), {})[thing] = stored
                 self._drop_deleted(found)
                 self._listed = (began, found)
             return self._listed[1]
 
-    def _drop_deleted(self, found: dict[str, dict[int, set[str]]]) -> None:
+    def _drop_deleted(self, found: dict[str, dict[int, dict[str, Stored]]]) -> None:
         for name, numbers in found.items():
-            for number, objects in numbers.items():
-                if MANIFEST_FILE not in objects and super()._has(name, number):
+            for number, things in numbers.items():
+                if _DELETED in things and (super()._has(name, number) or self._manifest_alone(name, number).is_dir()):
                     self._forget(name, number)
 
 
-def _key(name: str, number: int) -> str:
-    return f"{_ARTIFACTS}/{name}/{number}/{MANIFEST_FILE}"
+def _key(name: str, number: int, thing: str = MANIFEST_FILE) -> str:
+    return f"{_ARTIFACTS}/{name}/{number}/{thing}"

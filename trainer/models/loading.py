@@ -5,7 +5,7 @@ from weakref import WeakValueDictionary
 
 import torch
 
-from trainer.artifacts import Artifact, ArtifactStore, Probe
+from trainer.artifacts import PARENTS_READ, Artifact, ArtifactStore, Probe
 from trainer.data.rows import Pair
 from trainer.errors import BrokenArtifact, OverlongInput
 from trainer.models.discriminator_pair import DiscriminatorPair
@@ -38,7 +38,8 @@ class Policies:
         return policy
 
     def parent(self, artifact: Artifact, role: str) -> Policy | None:
-        """The policy that ``artifact`` was made with in ``role``, if it names one. Raises BrokenArtifact."""
+        """The policy that ``artifact`` was made with in ``role``, if it names one. Raises BrokenArtifact, NotFound."""
+        assert role in PARENTS_READ[artifact.manifest.kind], "or nobody fetches it before"
         for parent in artifact.manifest.parents:
             if parent.role == role:
                 found = self.store.open(f"{parent.name}@{parent.version}")

@@ -7,6 +7,7 @@ import torch
 from transformers import AutoModelForSequenceClassification as Classifier
 from transformers import (
     BertConfig,
+    BigBirdConfig,
     DistilBertConfig,
     ModernBertConfig,
     PretrainedConfig,
@@ -46,6 +47,12 @@ def test_the_last_layer_feeds_forward_one_token_of_a_text_and_scores_the_same(co
         layer.intermediate.register_forward_hook(lambda _, inputs, __: lengths.append(inputs[0].shape[1]))
     assert torch.allclose(scores(first), scores(whole), rtol=0, atol=1e-6)
     assert lengths == [5, 1]
+
+
+def test_sparse_attention_stays_sparse() -> None:
+    model = model_of(BigBirdConfig(**SHAPE, attention_type="block_sparse", block_size=4, num_random_blocks=1))
+    assert not read_first_token_only(model)
+    assert model.base_model.attention_type == "block_sparse"
 
 
 def test_the_gradients_are_the_same() -> None:

@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ Mirror = Callable[[str], RunMirror]
 @pytest.fixture(autouse=True)
 def in_a_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run_mirror, "SECONDS_BETWEEN", 0.0)
+    monkeypatch.setattr(run_mirror, "PATIENCE_SECONDS", 0.0)
 
 
 @pytest.fixture
@@ -229,6 +231,72 @@ def test_a_copy_that_is_damaged_is_not_gone_on_from(on: Mirror, url: str, tmp_pa
     with pytest.raises(BrokenArtifact, match="not what its digest says"):
         on("two").restore()
     assert [name for name in names(two) if not name.startswith(".")] == []
+
+
+@pytest.fixture
+def shared(tmp_path: Path) -> Mirror:
+    """As ``on``, in a directory that machines share, for what does not depend on the kind of place."""
+    return lambda machine: RunMirror(Bucket(f"file://{tmp_path / 'shared'}"), directory(tmp_path, machine))
+
+
+@pytest.mark.parametrize("storing", ["one", "other"])
+def test_a_copy_that_is_replaced_while_it_is_restored_is_restored_anew(
+    shared: Mirror, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, storing: str
+) -> None:
+    """By the process that was given up and stores once more, or by another one under a newer number."""
+    one, two = directory(tmp_path, "one"), directory(tmp_path, "two")
+    given_up = shared("one")
+    given_up.start()
+    write(one, 1)
+    (one / "a-note").write_text("of the first step")
+    given_up.close()
+    (one / "a-note").unlink()
+    storing_now = given_up
+    if storing == "other":
+        storing_now = shared("one")
+        storing_now.start()
+    download, asked = Bucket.download, []
+
+    def interrupted(self: Bucket, key: str, file: Path) -> None:
+        download(self, key, file)
+        asked.append(file.name)
+        if len(asked) == 1:
+            write(one, 2)
+            storing_now.close()
+
+    monkeypatch.setattr(Bucket, "download", interrupted)
+    assert shared("two").restore() is True
+    assert asked[0] == "a-note"
+    assert (two / "checkpoints/step-2/state.pt").read_text() == "2"
+    assert (two / "rows.jsonl").read_text() == "row\nrow\n"
+    assert not (two / "a-note").exists()
+    assert not (two / "checkpoints/step-1").exists()
+
+
+@pytest.mark.parametrize(("work", "method"), [("restore", "find"), ("start", "create")])
+def test_a_store_that_does_not_answer_when_a_run_begins_is_asked_for_a_while(
+    shared: Mirror, monkeypatch: pytest.MonkeyPatch, work: str, method: str
+) -> None:
+    now, asked = [0.0], []
+    original = getattr(Bucket, method)
+
+    def unreachable(self: Bucket, *what: Any) -> Any:
+        asked.append(now[0])
+        if now[0] < back:
+            raise StorageFailure("the store is away; check the connection")
+        return original(self, *what)
+
+    monkeypatch.setattr(Bucket, method, unreachable)
+    monkeypatch.setattr(run_mirror, "PATIENCE_SECONDS", 20.0)
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(time, "sleep", lambda seconds: now.__setitem__(0, now[0] + seconds))
+    back = 10.0
+    getattr(shared("one"), work)()
+    assert asked[:5] == [0, 1, 3, 7, 15]
+    back = 1000.0
+    with pytest.raises(StorageFailure, match=r"within 20 seconds: the store is away; check the connection, then resum"):
+        getattr(shared("one"), work)()
+    assert now[0] <= 15 + 20
 
 
 def test_only_a_result_that_is_a_success_is_taken_over(on: Mirror, tmp_path: Path) -> None:

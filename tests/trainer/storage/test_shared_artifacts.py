@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
@@ -15,8 +15,10 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
+from s3fs.errors import translate_boto_error
 
-from trainer import shared_artifacts
+from trainer import object_storage, shared_artifacts
 from trainer.artifacts import ArtifactStore, Contents
 from trainer.errors import BrokenArtifact, Conflict, InvalidInput, NotFound, StorageFailure
 from trainer.object_storage import Bucket
@@ -148,6 +150,18 @@ def test_loading_brings_parents_too(machine: Machine) -> None:
     assert (two.root / "child/1/model.safetensors").is_file()
 
 
+def test_loading_brings_no_parents_that_it_does_not_read_and_misses_none(shared: Machine) -> None:
+    one, two = shared("one"), shared("two")
+    parent = one.publish("parent", contents(), write)
+    gone = one.publish("gone", contents(), write)
+    parents = [parent.as_parent("initial"), gone.as_parent("initial"), gone.as_parent("reference")]
+    one.publish("child", contents(parents=parents), write)
+    one.bucket.remove(one.bucket.find("artifacts/gone"))
+    two.bring(two.open("child"))
+    assert (two.root / "child/1/model.safetensors").is_file()
+    assert not (two.root / "parent/1").exists()
+
+
 def test_a_changed_or_missing_file_is_found_before_anybody_loads_it(machine: Machine) -> None:
     one = machine("one")
     digest = one.publish("a", contents(), write).manifest.files["model.safetensors"]
@@ -233,6 +247,112 @@ def test_an_upload_uses_a_file_that_is_there_only_while_it_is_young(
     assert len(passes) == 2  # what came first in a pass of more than half that time may have been collected
 
 
+@pytest.fixture
+def shared(tmp_path: Path) -> Machine:
+    """Machines that share a directory, for what does not depend on the kind of place."""
+    return lambda name: SharedArtifactStore(tmp_path / name, Bucket(f"file://{tmp_path / 'shared'}"))
+
+
+def aged(store: SharedArtifactStore, keys: Iterable[str], age: timedelta) -> None:
+    """Have objects look as if they were stored that long ago."""
+    for key in keys:
+        path = Path(store.bucket.url.removeprefix("file://")) / key
+        os.utime(path, times=(time.time() - age.total_seconds(),) * 2)
+
+
+def meanwhile(monkeypatch: pytest.MonkeyPatch, method: str, happens: Callable[[str], object]) -> None:
+    """Once, ``happens`` just before the named method of a bucket is carried out."""
+    original, done = getattr(Bucket, method), []
+
+    def interrupted(self: Bucket, first: Any, *rest: Any) -> Any:
+        if not done and (method != "create" or first.endswith("manifest.json")):
+            done.append(True)
+            happens(first)
+        return original(self, first, *rest)
+
+    monkeypatch.setattr(Bucket, method, interrupted)
+
+
+EIGHT_DAYS = timedelta(days=8)
+
+
+def test_a_file_that_is_sent_again_while_old_ones_are_collected_stays(
+    shared: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two = shared("one"), shared("two")
+    one.publish("a", contents(), write)
+    one.delete("a@1")
+    aged(one, one.bucket.find(""), EIGHT_DAYS)
+    # after the manifests were listed, before the first look at an old file
+    meanwhile(monkeypatch, "stat", lambda _: two.publish("a", contents(), write))
+    assert one.collect() == 0
+    shared("three").open("a@2").verify()
+
+
+def test_a_number_that_is_given_and_deleted_during_an_upload_is_not_given_again(
+    shared: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shared_artifacts, "_FRESH_SECONDS", 0.0)
+    one, two, reader = shared("one"), shared("two"), shared("reader")
+
+    def elsewhere(_: str) -> None:
+        two.publish("a", contents(), lambda path: write(path, b"of two"))
+        reader.open("a@1").verify()
+        two.delete("a@1")
+
+    meanwhile(monkeypatch, "create", elsewhere)
+    assert one.publish("a", contents(), write).version == 2
+    assert [artifact.version for artifact in shared("three").versions("a")] == [2]
+    assert list(one.bucket.find("artifacts/a/1")) == ["artifacts/a/1/deleted"]
+    assert [artifact.reference for artifact in reader.all()] == ["a@2"]
+    with pytest.raises(NotFound):
+        reader.open("a@1")
+
+
+def test_a_deletion_that_broke_off_counts_and_is_completed(shared: Machine) -> None:
+    one = shared("one")
+    one.publish("a", contents(), write)
+    one.bucket.create("artifacts/a/1/deleted", b"")
+    two = shared("two")
+    assert two.all() == []
+    with pytest.raises(NotFound):
+        two.open("a@1")
+    two.collect()
+    assert sorted(one.bucket.find("artifacts")) == ["artifacts/a/1/deleted"]
+
+
+def test_files_are_kept_seven_days_from_the_deletion_of_what_named_them(shared: Machine) -> None:
+    one = shared("one")
+    one.publish("a", contents(), write)
+    aged(one, one.bucket.find("files"), EIGHT_DAYS)
+    reading = shared("two").open("a@1")
+    one.delete("a@1")
+    assert one.collect() == 0
+    reading.verify()  # it had no more than the manifest so far
+    aged(one, one.bucket.find("artifacts"), EIGHT_DAYS)
+    assert one.collect() == 3
+
+
+def test_files_of_a_version_that_is_deleted_while_old_ones_are_collected_stay(
+    shared: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two = shared("one"), shared("two")
+    one.publish("a", contents(), write)
+    aged(one, one.bucket.find("files"), EIGHT_DAYS)
+    deleter = shared("deleter")
+    deleter.all()
+    original = SharedArtifactStore._list
+
+    def list_then_delete(self: SharedArtifactStore, *, fresh: bool = False) -> Any:
+        found = original(self, fresh=fresh)
+        monkeypatch.setattr(SharedArtifactStore, "_list", original)
+        deleter.delete("a@1")
+        return found
+
+    monkeypatch.setattr(SharedArtifactStore, "_list", list_then_delete)
+    assert two.collect() == 0
+
+
 def test_a_directory_is_of_one_place(url: str, tmp_path: Path) -> None:
     own = tmp_path / "own"
     ArtifactStore(own).publish("a", contents(), write)
@@ -261,7 +381,7 @@ def test_what_a_directory_holds_is_shared_under_the_numbers_it_has(url: str, mac
 
     other = ArtifactStore(tmp_path / "other")
     other.publish("b/c", contents(), write)
-    with pytest.raises(Conflict, match=r"has another b/c@1"):
+    with pytest.raises(Conflict, match=r"has or had another b/c@1"):
         share(other.root, url)
 
 
@@ -269,6 +389,44 @@ def test_what_a_directory_holds_is_shared_under_the_numbers_it_has(url: str, mac
 def test_a_place_is_a_url_of_a_kind_that_is_known(text: str) -> None:
     with pytest.raises(InvalidInput, match="s3://, gs://, file://"):
         Bucket(text)
+
+
+class Undecided:
+    """Stands for s3fs before a store that answers 409 a number of times, as S3 does to writers at the same moment."""
+
+    def __init__(self, times: int, then: Exception | None = None) -> None:
+        self.times = times
+        self.then = then
+
+    def pipe_file(self, path: str, content: bytes, *, mode: str) -> None:
+        assert (path, content, mode) == ("bucket/team/key", b"content", "create")
+        if self.times:
+            self.times -= 1
+            raise translate_boto_error(
+                ClientError(
+                    {"Error": {"Code": "ConditionalRequestConflict"}, "ResponseMetadata": {"HTTPStatusCode": 409}},
+                    "PutObject",
+                )
+            )
+        if self.then is not None:
+            raise self.then
+
+
+def test_a_name_that_two_create_at_the_same_moment_is_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(object_storage, "_WAITS", (0.0, 0.0))
+
+    def create(system: Undecided) -> bool:
+        bucket = Bucket("s3://bucket/team")
+        vars(bucket)["_system"] = system
+        return bucket.create("key", b"content")
+
+    assert create(Undecided(2)) is True
+    assert create(Undecided(2, FileExistsError())) is False
+    with pytest.raises(StorageFailure, match=r"does not create key: .*ConditionalRequestConflict"):
+        create(Undecided(3))
+    refused = Undecided(0, PermissionError("AccessDenied"))
+    with pytest.raises(StorageFailure, match="AccessDenied"):
+        create(refused)
 
 
 PUBLISHER = """
