@@ -167,6 +167,16 @@ def requeue(job: Job) -> None:
     job.lease_owner = job.lease_expires_at = job.process = None
 
 
+def put_back(job: Job, reason: str) -> None:
+    """Let a job that was claimed and could not be started, for no fault of its own, wait on for ``reason``."""
+    if job.cancel_requested_at is not None:
+        end(job, "cancelled")
+        return
+    requeue(job)
+    job.attempts -= 1
+    job.error_detail = reason  # without a code it is no error
+
+
 def cancel(session: Session, job_id: str, kinds: tuple[str, ...] | None = None) -> Job:
     """Cancel a waiting job at once, or ask a running one to stop. Raises NotFound, Conflict if it has ended."""
     job = _locked(session, job_id, kinds)
