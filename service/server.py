@@ -26,7 +26,7 @@ def run_server(settings: Settings, *, insecure: bool = False) -> None:
     Raises InvalidInput where the address cannot be used, WrongSchema for a database at another migration.
     """
     os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")  # as the driver's tool counts, whoever counts
-    if settings.gpus:
+    if settings.gpus is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(gpu.name for gpu in settings.gpus)
     with _listen(settings.host, settings.port) as listener:
         with open_database(settings) as engine, sessions(engine)() as session:  # before the address is announced

@@ -87,7 +87,8 @@ class Settings(BaseSettings):
     """Memory for jobs without a GPU, together; the machine's or container's unless set."""
 
     check_memory: bool = True
-    """Estimate the memory of a job when it is submitted: what no server has is refused, what is taken waited for."""
+    """Work out when a job is submitted what memory its weights, gradients and moments take: what no server has is
+    refused, what is taken waited for."""
 
     max_queued_jobs: int = Field(1000, ge=1)
     """Waiting jobs beyond which submissions are answered with 503."""

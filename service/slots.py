@@ -55,7 +55,7 @@ class Need:
     processes: int
     gpus_per_process: int
     memory_bytes: int | None
-    """Of each process, as estimated; None where there is no estimate."""
+    """Of each process, at the least; None where nobody knows."""
 
     @classmethod
     def of(cls, launch: dict[str, Any], memory_bytes: int | None) -> "Need":

@@ -81,7 +81,7 @@ class Job(Table):
     """What the executor needs to find the process again."""
     cancel_requested_at: Mapped[datetime | None]
     memory_bytes: Mapped[int | None]
-    """That each of its processes is estimated to need."""
+    """That each of its processes certainly needs."""
 
     events_seen: Mapped[int] = mapped_column(default=0)
     """Sequence number of the last event stored."""

@@ -34,7 +34,7 @@ class Waiting:
             for owner, machine in self._machines.items()
             if never(need, machine) is None
         ]
-        return reasons[0] if all(reasons) else None
+        return reasons[0] if all(reasons) else job.error_detail  # of the last try to start it
 
 
 def _taken(session: Session, machines: Mapping[str, Machine]) -> dict[str, Taken]:

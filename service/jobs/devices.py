@@ -30,7 +30,8 @@ def machine_of(settings: Settings) -> Machine:
 
 
 def visible_gpus() -> tuple[Gpu, ...]:
-    """NVIDIA's GPUs that this process may use, in the order of their bus; none where the driver's tool is missing."""
+    """NVIDIA's GPUs that this process may use, in the order in which it sees them; none where the driver's tool is
+    missing."""
     tool = shutil.which("nvidia-smi")
     if tool is None:
         return ()
@@ -39,14 +40,20 @@ def visible_gpus() -> tuple[Gpu, ...]:
         said = subprocess.run(query, capture_output=True, text=True, timeout=_ASK_SECONDS, check=True).stdout
     except (OSError, subprocess.SubprocessError):
         return ()
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    names = None if visible is None else [name.strip() for name in visible.split(",") if name.strip()]
-    found = []
+    found = {}
     for line in said.splitlines():
         index, uuid, mebibytes = (part.strip() for part in line.split(","))
-        if names is None or any(name == index or (name and uuid.startswith(name)) for name in names):
-            found.append(Gpu(name=index, memory_bytes=int(mebibytes) * 2**20 if mebibytes.isdigit() else None))
-    return tuple(found)
+        found[uuid] = Gpu(name=index, memory_bytes=int(mebibytes) * 2**20 if mebibytes.isdigit() else None)
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is None:
+        return tuple(found.values())
+    shown: list[Gpu] = []
+    for name in (part.strip() for part in visible.split(",")):
+        meant = [gpu for uuid, gpu in found.items() if name == gpu.name or (name and uuid.startswith(name))]
+        if not meant:
+            break  # as CUDA does: it shows none that comes after one it does not know
+        shown += [gpu for gpu in meant[:1] if gpu not in shown]
+    return tuple(shown)
 
 
 def gpus_at_work() -> frozenset[str]:

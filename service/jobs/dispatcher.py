@@ -17,11 +17,10 @@ from service.db.tables import Job
 from service.db.workers import register, unregister
 from service.jobs.devices import gpus_at_work, machine_of
 from service.jobs.directory import prepare
-from service.jobs.executors import Executor, Process
-from service.jobs.leases import Lease, Silence, claim, owned, release, signs, take_over, waiting
-from service.jobs.leftovers import tidy
-from service.jobs.queue import end
-from service.jobs.retention import forget
+from service.jobs.executors import Executor, Process, Unreachable
+from service.jobs.housekeeping import Housekeeping
+from service.jobs.leases import Lease, Silence, claim, owned, release, running_here, signs, take_over, waiting
+from service.jobs.queue import end, put_back
 from service.jobs.strays import end_if_stray
 from service.jobs.watch import Watch
 from service.settings import Settings
@@ -29,7 +28,8 @@ from service.slots import Need, Taken, never, not_now, pick
 from trainer.errors import AssayError
 
 _LONGEST_PAUSE_SECONDS = 10.0
-_SECONDS_BETWEEN_FORGETTING = 3600.0
+_LONGEST_SILENCE_SECONDS = 30.0
+"""Of a server that is there: others count those that they heard of in the last two minutes."""
 
 
 def new_owner() -> str:
@@ -51,14 +51,17 @@ class Dispatcher:
         self._held: dict[str, tuple[Need, tuple[str, ...]]] = {}
         """What each watched job has of the machine."""
         self._machine = machine_of(settings)
-        self._swept = self._forgot = self._registered = float("-inf")
+        self._swept = self._registered = float("-inf")
         self._wake = threading.Event()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="dispatcher", daemon=True)
+        self._housekeeping = Housekeeping(settings, make_session)
 
     def start(self) -> None:
         """Begin to work."""
         self._thread.start()
+        if self._settings.job_slots:
+            self._housekeeping.start()
 
     def stop(self) -> None:
         """Stop working, if it works; running jobs go on and wait for the next dispatcher to find them."""
@@ -66,6 +69,7 @@ class Dispatcher:
         self._wake.set()
         if self._thread.is_alive():
             self._thread.join()
+        self._housekeeping.stop()
 
     def wake(self) -> None:
         """Look now: something changed."""
@@ -83,8 +87,7 @@ class Dispatcher:
             outcomes = [self._guard(self._look, watch) for watch in list(self._watched.values())]
             if self._settings.job_slots:
                 outcomes += [
-                    self._guard(step)
-                    for step in (self._register, self._adopt, self._sweep, self._start_waiting, self._forget)
+                    self._guard(step) for step in (self._register, self._adopt, self._sweep, self._start_waiting)
                 ]
             # what fails, such as a database that is away, is tried more and more rarely
             pause = self._settings.poll_seconds if all(outcomes) else min(2 * pause, _LONGEST_PAUSE_SECONDS)
@@ -129,13 +132,6 @@ class Dispatcher:
                 end_if_stray(self._make_session, job_id, self._executor.find(self._settings.runs_dir / job_id))
         self._swept = time.monotonic()
 
-    def _forget(self) -> None:
-        """At the start and now and then delete what the settings no longer keep, and what nobody needs."""
-        if time.monotonic() - self._forgot >= _SECONDS_BETWEEN_FORGETTING:
-            forget(self._make_session, self._settings)
-            tidy(self._make_session, self._settings)
-            self._forgot = time.monotonic()
-
     def _start_waiting(self) -> None:
         tried: set[str] = set()
         while not self._stopping.is_set() and (found := self._next(tried)) is not None:
@@ -158,8 +154,9 @@ class Dispatcher:
         Jobs with and without GPUs stand in two lines. In each nobody passes one that waits for what this server has,
         or large jobs would wait for ever.
         """
-        taken = Taken.by((self._held[job_id] for job_id in self._watched), self._machine.gpus is not None)
-        blocked = set()
+        held = [self._held[job_id] for job_id in self._watched]
+        taken = Taken.by(held, self._machine.gpus is not None)
+        blocked: set[bool] = set()
         looked = False
         with self._make_session() as session:
             for job_id, need in waiting(session):
@@ -168,6 +165,9 @@ class Dispatcher:
                     continue
                 if line and not looked:  # another server's are not free, nor those of a job not taken over yet
                     taken, looked = replace(taken, gpus=taken.gpus | gpus_at_work()), True
+                    if any(need.gpus and not gpus for need, gpus in (*held, *running_here(session))):
+                        blocked.add(line)  # nobody knows which they are: an older version gave it them all to see
+                        continue
                 if not_now(need, self._machine, taken) is None:
                     return job_id, pick(need, self._machine, taken)
                 blocked.add(line)
@@ -177,10 +177,16 @@ class Dispatcher:
 
     def _start(self, job: Job, gpus: tuple[str, ...]) -> None:
         launch: dict[str, Any] = dict(job.recipe.get("launch", {}))
-        if self._machine.gpus or self._machine.withheld:
+        if self._machine.gpus or self._machine.withheld or self._settings.gpus is not None:
             launch["gpus"] = gpus
         try:
             process = self._executor.start(self._settings.runs_dir / job.id, launch)
+        except Unreachable as error:
+            self._swept = float("-inf")  # should it have begun nevertheless, it is ended before it is started anew
+            with writing(self._make_session) as session:
+                if ours := owned(session, job.id, self._lease):
+                    put_back(ours, error.detail)
+            raise  # nor can others start at present
         except (AssayError, OSError) as error:
             with writing(self._make_session) as session:
                 if ours := owned(session, job.id, self._lease):
@@ -205,7 +211,7 @@ class Dispatcher:
 
     def _register(self) -> None:
         """Now and then say what there is for jobs here."""
-        if time.monotonic() - self._registered >= self._lease.seconds / 3:
+        if time.monotonic() - self._registered >= min(self._lease.seconds / 3, _LONGEST_SILENCE_SECONDS):
             with writing(self._make_session) as session:
                 register(session, self._lease.owner, self._machine)
             self._registered = time.monotonic()

@@ -1,5 +1,6 @@
 """Which recipes train and which evaluate, known without importing them: they bring torch."""
 
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -29,7 +30,7 @@ def parse_any_recipe(content: dict[str, Any]) -> Recipe:
 
 
 def estimate_memory(recipe: Recipe, artifacts: ArtifactStore) -> int | None:
-    """Bytes that each process of a training recipe needs; None of what nobody estimates, or cannot here and now."""
+    """Bytes that each process of a training recipe certainly needs; None where nobody knows."""
     if not type(recipe).__module__.startswith("trainer."):
         return None
     from trainer.dry_run.check import memory_needed
@@ -37,6 +38,9 @@ def estimate_memory(recipe: Recipe, artifacts: ArtifactStore) -> int | None:
     try:
         return memory_needed(recipe, artifacts)
     except AssayError:  # the run will say it, should it still be so
+        return None
+    except Exception:  # an architecture that a library cannot build; a job must not fail for its estimate
+        logging.getLogger(__name__).warning("no estimate of what %s needs", recipe.name, exc_info=True)
         return None
 
 

@@ -5,6 +5,7 @@ waits, on its own monotonic clock, until nothing has changed for as long as a le
 clocks differ nor a clock that jumps can make two owners believe that a job is theirs.
 """
 
+import socket
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -77,6 +78,14 @@ def waiting(session: Session) -> Iterator[tuple[str, Need]]:
     query = select(Job.id, Job.recipe["launch"], Job.memory_bytes).where(Job.status == "queued")
     for job_id, launch, memory_bytes in session.execute(query.order_by(Job.created_at, Job.id)):
         yield job_id, Need.of(launch or {}, memory_bytes)
+
+
+def running_here(session: Session) -> Iterator[tuple[Need, tuple[str, ...]]]:
+    """What the jobs take whose processes are recorded to be on this machine, whoever follows them."""
+    query = select(Job.recipe["launch"], Job.memory_bytes, Job.process).where(Job.status == "running")
+    for launch, memory_bytes, process in session.execute(query):
+        if process and process.get("host") == socket.gethostname():
+            yield Need.of(launch or {}, memory_bytes), tuple(process.get("gpus", ()))
 
 
 def claim(session: Session, lease: Lease, job_id: str | None = None) -> Job | None:

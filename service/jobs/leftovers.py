@@ -13,13 +13,12 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from service.db.tables import Job
 from service.jobs import run_lock
+from service.jobs.retention import LEFT_ALONE_SECONDS
 from service.settings import Settings
 from trainer.artifacts import STAGING_DIRECTORY
 from trainer.run_mirror import STAGING as MIRROR_STAGING
 from trainer.shared_artifacts import SharedArtifactStore
 from trainer.staging import CHECKPOINT_STAGING, last_touched, sweep
-
-LEFT_ALONE_SECONDS = 3600.0
 
 _UPLOAD = re.compile(r"[0-9a-f]{64}\.jsonl")
 

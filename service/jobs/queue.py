@@ -44,7 +44,7 @@ def submit(
 ) -> str:
     """Queue a recipe and return its job's id; the same key with the same recipe returns the job it made before.
 
-    ``memory_bytes`` is what each of its processes is estimated to need. Raises Conflict for the same key with another
+    ``memory_bytes`` is what each of its processes certainly needs. Raises Conflict for the same key with another
     recipe, InvalidInput for what no server that was heard of lately can carry out, Overloaded past the limit of waiting
     jobs, StorageFailure where the run directory cannot be made: no job exists then.
     """
@@ -57,8 +57,8 @@ def submit(
                 return known
             if reason := Waiting(session).refusal(Need.of(job.recipe["launch"], memory_bytes)):
                 raise InvalidInput(
-                    f"no server can carry this out: it {reason}; ask for less in launch, or for memory in batch.micro"
-                    " and the limits on tokens",
+                    f"no server can carry this out: it {reason}; ask for less in launch, or for memory train adapters"
+                    " (lora) or a smaller network",
                     pointer="/launch",
                 )
             waiting = session.scalars(select(func.count()).select_from(Job).where(Job.status == "queued")).one()
@@ -165,6 +165,16 @@ def requeue(job: Job) -> None:
     job.finished_at = job.cancel_requested_at = None
     job.error_code = job.error_detail = None
     job.lease_owner = job.lease_expires_at = job.process = None
+
+
+def put_back(job: Job, reason: str) -> None:
+    """Let a job that was claimed and could not be started, for no fault of its own, wait on for ``reason``."""
+    if job.cancel_requested_at is not None:
+        end(job, "cancelled")
+        return
+    requeue(job)
+    job.attempts -= 1
+    job.error_detail = reason  # without a code it is no error
 
 
 def cancel(session: Session, job_id: str, kinds: tuple[str, ...] | None = None) -> Job:

@@ -1,10 +1,14 @@
 """Forgetting: run directories and rows of jobs that ended long ago. Artifacts are never touched.
 
-A directory is moved out of sight in the transaction that checks that the job may go, and emptied afterwards: what is
-killed in between is finished by the next round. What object storage has of a run goes first, for the same reason.
+A directory is moved out of sight in the transaction that checks that the job may go. Afterwards, for it may take long,
+what object storage has of the run is deleted, and then the directory: what is killed in between, or fails, is finished
+by the next round.
 """
 
+import os
+import re
 import shutil
+import time
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,14 +20,20 @@ from service.db.records import TERMINAL
 from service.db.served import forget_served
 from service.db.session import writing
 from service.db.tables import Job
+from service.jobs import run_lock
 from service.settings import Settings
 from trainer.object_storage import Bucket
 from trainer.run_mirror import forget_run, stored_runs
+from trainer.staging import last_touched
 
 _DELETED = ".deleted-"
 SAMPLES = "monitoring"
 """Directory of the files that audits of served scores read, and the beginning of those jobs' idempotency keys."""
 
+LEFT_ALONE_SECONDS = 3600.0
+"""For which nothing may have touched what goes because nobody knows of it."""
+
+_JOB = re.compile(r"(job|run)_[0-9a-f]{32}")
 _JOBS_AT_ONCE = 100
 
 
@@ -34,13 +44,12 @@ def forget(make_session: sessionmaker[Session], settings: Settings) -> int:
     if settings.keep_jobs_days is not None:
         while ids := _forget_jobs(make_session, settings.runs_dir, bucket, _before(settings.keep_jobs_days)):
             count += len(ids)
+        count += _forget_unknown(make_session, settings.runs_dir)
     if settings.keep_run_directories_days is not None:
         before = _before(settings.keep_run_directories_days)
         count += _forget_directories(make_session, settings.runs_dir, bucket, before)
     _forget_samples(make_session, settings.runs_dir, bucket, _before(settings.monitor_keep_days))
-    if settings.runs_dir.is_dir():
-        for grave in settings.runs_dir.glob(f"{_DELETED}*"):
-            shutil.rmtree(grave, ignore_errors=True)
+    _empty(make_session, settings.runs_dir, bucket)
     return count
 
 
@@ -56,7 +65,7 @@ def _forget_jobs(
     with writing(make_session) as session:
         ids = session.scalars(ended.limit(_JOBS_AT_ONCE).with_for_update(skip_locked=True)).all()
         for job_id in ids:
-            _hide(runs_dir / job_id, bucket)
+            _hide(runs_dir / job_id, stored=bucket is not None)
         session.execute(delete(Job).where(Job.id.in_(ids)))
     return ids
 
@@ -79,8 +88,21 @@ def _forget_directories(
                 continue
         with writing(make_session) as session:
             if session.scalar(ended.with_for_update()) is not None:  # not resumed meanwhile
-                _hide(runs_dir / name, bucket)
+                _hide(runs_dir / name, stored=bucket is not None)
                 count += 1
+    return count
+
+
+def _forget_unknown(make_session: sessionmaker[Session], runs_dir: Path) -> int:
+    """Directories of jobs that another server, with a disk of its own, has forgotten."""
+    named = [path for path in runs_dir.iterdir() if _JOB.fullmatch(path.name)] if runs_dir.is_dir() else []
+    with make_session() as session:
+        unknown = [path for path in named if session.scalar(select(Job.id).where(Job.id == path.name)) is None]
+    count = 0
+    for directory in unknown:
+        if time.time() - last_touched(directory) >= LEFT_ALONE_SECONDS and not run_lock.is_held(directory):
+            _hide(directory)
+            count += 1
     return count
 
 
@@ -102,8 +124,27 @@ def _forget_samples(
         _forget_directories(make_session, runs_dir, bucket, before, frozenset(audits))
 
 
-def _hide(directory: Path, bucket: Bucket | None) -> None:
-    if bucket is not None:
-        forget_run(bucket, directory.name)
+def _hide(directory: Path, *, stored: bool = False) -> None:
+    """Mark a run for ``_empty``: by its directory or, where something may be ``stored`` of it, by one made for that."""
+    grave = directory.with_name(f"{_DELETED}{directory.name}")
     if directory.is_dir():
-        directory.rename(directory.with_name(f"{_DELETED}{directory.name}"))
+        shutil.rmtree(grave, ignore_errors=True)
+        directory.rename(grave)
+    elif stored:
+        grave.mkdir(parents=True, exist_ok=True)
+    else:
+        return
+    os.utime(grave)
+
+
+def _empty(make_session: sessionmaker[Session], runs_dir: Path, bucket: Bucket | None) -> None:
+    """Delete what is marked, unless the job was resumed since: what is stored then is of its new life."""
+    for grave in list(runs_dir.glob(f"{_DELETED}*")):
+        if bucket is not None:
+            name = grave.name.removeprefix(_DELETED)
+            marked = datetime.fromtimestamp(grave.stat().st_mtime, UTC)
+            with make_session() as session:
+                job = session.execute(select(Job.status, Job.finished_at).where(Job.id == name)).one_or_none()
+            if job is None or (job.status in TERMINAL and job.finished_at < marked):
+                forget_run(bucket, name)
+        shutil.rmtree(grave, ignore_errors=True)

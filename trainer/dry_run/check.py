@@ -32,6 +32,7 @@ from trainer.dry_run.rounds import (
 )
 from trainer.errors import InvalidInput
 from trainer.loop import Schedule
+from trainer.models.footprint import measure_held
 from trainer.models.lora import add_adapters
 from trainer.models.reward_model import longest_input
 from trainer.models.starting_point import BackboneOrigin, TrainedPolicy
@@ -123,20 +124,18 @@ def dry_run(recipe: Recipe, store: ArtifactStore) -> DryRun:
 
 
 def memory_needed(recipe: Recipe, store: ArtifactStore) -> int | None:
-    """Bytes that each process needs where nothing is sharded, every text being as long as the recipe allows.
+    """Bytes that each process certainly needs where nothing is sharded: weights, gradients and moments of the network
+    that is trained. What a pass keeps comes on top, and is less than a dry run says wherever texts are shorter.
 
     None of what is not estimated, or of a network whose shape is not known here. Raises as ``dry_run`` for what is not
     there; reads no rows.
     """
     if isinstance(recipe, RoundsRecipe):
         config = recipe.policy.shape(store)
-        if config is None:
-            return None
-        scorer, _ = find_scorer(recipe, store)
-        return estimate_rounds(recipe, policy_passes(recipe, config), scorer).total
+        return None if config is None else measure_held(config, policy_passes(recipe, config).build)
     if isinstance(recipe, SFT | PreferenceTraining | RewardModelRecipe):
         config = _origin(recipe).shape(store)
-        return None if config is None else estimate_memory(_passes(recipe, config))[0].total
+        return None if config is None else measure_held(config, _network(recipe))
     return None
 
 
@@ -236,6 +235,20 @@ def _read(recipe: TrainingRecipe | RoundsRecipe, data: DataSource, said: list[Sk
     return rows
 
 
+def _network(recipe: SFT | PreferenceTraining | RewardModelRecipe) -> Callable[[PretrainedConfig], PreTrainedModel]:
+    """What makes the network that is trained."""
+
+    def build(shape: PretrainedConfig) -> PreTrainedModel:
+        if isinstance(recipe, RewardModelRecipe):
+            return cast(PreTrainedModel, AutoModelForSequenceClassification.from_config(shape))
+        model = cast(PreTrainedModel, AutoModelForCausalLM.from_config(shape))
+        if recipe.policy.lora is not None:
+            add_adapters(model, recipe.policy.lora, recipe.seed)
+        return model
+
+    return build
+
+
 def _passes(recipe: SFT | PreferenceTraining | RewardModelRecipe, config: PretrainedConfig) -> Passes:
     """What one step computes on one process."""
     rows = _rows_per_pass(recipe)
@@ -248,15 +261,7 @@ def _passes(recipe: SFT | PreferenceTraining | RewardModelRecipe, config: Pretra
     copied = isinstance(recipe, PreferenceTraining) and (
         recipe.reference == "copy" or (recipe.reference == "auto" and lora is None)
     )
-
-    def build(shape: PretrainedConfig) -> PreTrainedModel:
-        if isinstance(recipe, RewardModelRecipe):
-            return cast(PreTrainedModel, AutoModelForSequenceClassification.from_config(shape))
-        model = cast(PreTrainedModel, AutoModelForCausalLM.from_config(shape))
-        if lora is not None:
-            add_adapters(model, lora, recipe.seed)
-        return model
-
+    build = _network(recipe)
     window: int = getattr(config, "max_position_embeddings", tokens)
     global_tokens = 1
     if isinstance(recipe, RewardModelRecipe):

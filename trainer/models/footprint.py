@@ -110,6 +110,16 @@ def measure_footprint(
     )
 
 
+def measure_held(config: PretrainedConfig, build: Callable[[PretrainedConfig], PreTrainedModel]) -> int:
+    """Bytes that training the network holds at any moment: float32 weights, gradients and AdamW's two moments.
+
+    No pass is made, so it takes a moment and works for every architecture that can be built.
+    """
+    with torch.device("meta"):
+        parameters = list(build(config).parameters())
+    return sum(parameter.numel() * (16 if parameter.requires_grad else 4) for parameter in parameters)
+
+
 def measure_cache(
     config: PretrainedConfig,
     build: Callable[[PretrainedConfig], PreTrainedModel],

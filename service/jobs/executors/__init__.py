@@ -4,6 +4,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Protocol
 
+from trainer.errors import RunFailed
+
+
+class Unreachable(RunFailed):
+    """What carries jobs out does not answer at present: no fault of any job, and another try may succeed."""
+
 
 class Process(Protocol):
     """A job at work."""
@@ -36,7 +42,8 @@ class Executor(Protocol):
         """Run ``directory/recipe.json``; ``launch`` is the recipe's, and under ``gpus`` has the names of those that the
         job was given, where the server gives any out.
 
-        Raises Conflict if a process works there already and StorageFailure where the disk refuses.
+        Raises Conflict if a process works there already, StorageFailure where the disk refuses, Unreachable where
+        nothing can be started at present, and InvalidInput or RunFailed for what no other try would start.
         """
 
     def find(self, directory: Path) -> Process:

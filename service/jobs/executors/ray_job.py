@@ -20,14 +20,19 @@ from typing import Any
 
 import httpx
 
+from service.jobs.executors import Unreachable
 from service.jobs.executors.local_process import RUN_A_RECIPE
-from trainer.errors import Conflict, RunFailed
+from trainer.errors import Conflict, InvalidInput, RunFailed
 from trainer.run import LOG_FILE
 
 _HTTP_SECONDS = 10.0
 _KILL_SECONDS = 15.0
 """Ray waits three between SIGTERM and SIGKILL, unless RAY_JOB_STOP_WAIT_TIME_S says otherwise on the nodes."""
 _SECONDS_BETWEEN_LOOKS = 0.2
+_REFUSALS = (httpx.codes.BAD_REQUEST, httpx.codes.UNPROCESSABLE_ENTITY, httpx.codes.INTERNAL_SERVER_ERROR)
+"""What a head that answers says to one request; anything else it may say to all."""
+
+_REFUSAL_LENGTH = 500
 _AT_WORK = ("PENDING", "RUNNING")
 _DIRECTORY, _PROCESSES = "run_directory", "processes"
 
@@ -56,19 +61,26 @@ class RayJobs:
         return sorted(known, key=lambda job: job.get("start_time") or 0)
 
     def _ask(self, method: str, path: str, **content: Any) -> Any:  # noqa: ANN401 - any JSON
-        """Raises RunFailed where the cluster does not answer as it should."""
+        """Raises Unreachable where no cluster answers, RunFailed for what it refuses, InvalidInput for no address."""
         try:
             answer = httpx.request(
                 method, self.address + path, headers=_authorization(), timeout=_HTTP_SECONDS, **content
             )
             if answer.status_code == httpx.codes.NOT_FOUND and path != "/api/jobs/":
                 return None
+            if method == "POST" and answer.status_code in _REFUSALS:
+                raise RunFailed(f"Ray refuses it ({answer.status_code}): {answer.text.strip()[-_REFUSAL_LENGTH:]}")
             answer.raise_for_status()
             return answer.json()
+        except (httpx.UnsupportedProtocol, httpx.InvalidURL) as error:
+            raise InvalidInput(
+                f"{self.address} is no address of a Ray cluster: set ASSAY_RAY_ADDRESS to that of its dashboard,"
+                " http://HOST:8265; then resume the job"
+            ) from error
         except (httpx.HTTPError, ValueError) as error:
-            raise RunFailed(
+            raise Unreachable(
                 f"no Ray cluster answers at {self.address} ({error}): start one with `ray start --head`, or set"
-                " ASSAY_RAY_ADDRESS to its dashboard, http://HOST:8265; then resume the job"
+                " ASSAY_RAY_ADDRESS to its dashboard, http://HOST:8265"
             ) from error
 
 
@@ -143,7 +155,7 @@ class RayExecutor:
         self.command = command
 
     def start(self, directory: Path, launch: dict[str, Any]) -> RayJob:
-        """See Executor. Raises RunFailed where no cluster answers."""
+        """See Executor."""
         for job in self._jobs(directory):
             if job["status"] == "RUNNING":
                 raise Conflict(f"another process works in {directory}; wait for it or cancel it")

@@ -4,20 +4,25 @@ import os
 import signal
 import stat
 import subprocess
+import time
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import psutil
 import pytest
+from sqlalchemy import select
 from sqlalchemy.orm import Session, sessionmaker
 
 from service.db.queries import get_job
 from service.db.records import JobRecord
 from service.db.session import writing
-from service.db.tables import Job
+from service.db.tables import Job, Worker
 from service.db.workers import present, register, unregister
+from service.jobs import dispatcher
 from service.jobs.devices import machine_of, visible_gpus
 from service.jobs.dispatcher import Dispatcher
+from service.jobs.executors.local_process import LocalExecutor
 from service.jobs.queue import cancel, submit
 from service.settings import Settings, load_settings
 from service.slots import Gpu, Machine
@@ -119,6 +124,71 @@ def test_gpus_of_jobs_that_outlived_their_server_stay_taken(
 
 
 @on_sqlite
+@pytest.mark.parametrize("followed", [True, False])
+def test_while_a_job_works_whose_gpus_nobody_knows_no_other_gets_any(
+    followed: bool,
+    settings: Settings,
+    make_session: Sessions,
+    submit_counting: Callable[..., str],
+    counting_executor: LocalExecutor,
+    start_dispatcher: Callable[..., Dispatcher],
+    wait_for: WaitFor,
+) -> None:
+    held = submit_counting(steps=1000, seconds_per_step=0.05, launch=on(1))
+    process = counting_executor.start(settings.runs_dir / held, {})  # as versions did that gave no GPUs out
+    with writing(make_session) as session:
+        job = session.get_one(Job, held)
+        job.status, job.process, job.attempts = "running", process.record(), 1
+        if not followed:  # its server was heard of a moment ago
+            job.lease_owner, job.lease_expires_at = "another", datetime.now(UTC) + timedelta(seconds=60)
+    other, plain = submit_counting(steps=1, launch=on(1)), submit_counting(steps=1)
+
+    start_dispatcher(**FOUR)
+
+    assert wait_for(plain).status == "succeeded"  # which came last, and could have been started last
+    assert wait_for(other, "queued").attempts == 0
+    if followed:
+        stop(make_session, held)
+        assert wait_for(other).status == "succeeded"
+    process.kill()
+    while process.is_running():
+        time.sleep(0.01)
+
+
+@on_sqlite
+def test_where_there_are_to_be_no_gpus_jobs_see_none(
+    make_session: Sessions,
+    submit_counting: Callable[..., str],
+    start_dispatcher: Callable[..., Dispatcher],
+    wait_for: WaitFor,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    job_id = submit_counting(steps=1000, seconds_per_step=0.05)
+    start_dispatcher(gpus=())
+    wait_for(job_id, "running", until=running)
+    assert given(make_session, job_id) == ""
+    stop(make_session, job_id)
+    wait_for(job_id)
+
+
+@on_sqlite
+def test_a_server_is_heard_of_well_within_two_minutes_however_long_its_lease(
+    make_session: Sessions, start_dispatcher: Callable[..., Dispatcher], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert dispatcher._LONGEST_SILENCE_SECONDS <= 30
+    monkeypatch.setattr(dispatcher, "_LONGEST_SILENCE_SECONDS", 0.05)
+    start_dispatcher(lease_seconds=900.0)
+    seen: set[datetime] = set()
+    deadline = time.monotonic() + 20
+    while len(seen) < 2 and time.monotonic() < deadline:
+        with make_session() as session:
+            seen |= set(session.scalars(select(Worker.seen_at)))
+        time.sleep(0.02)
+    assert len(seen) == 2
+
+
+@on_sqlite
 def test_what_no_server_can_carry_out_is_refused_when_it_is_submitted(
     settings: Settings, make_session: Sessions, counting: Callable[..., Recipe]
 ) -> None:
@@ -182,6 +252,9 @@ def test_gpus_are_those_the_driver_shows_and_this_process_may_use(
     assert visible_gpus()[2].memory_bytes == 24 * GIB
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-11aa,2")
     assert [gpu.name for gpu in visible_gpus()] == ["1", "2"]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,0,9,1")  # what follows one that is not there is not shown
+    assert [gpu.name for gpu in visible_gpus()] == ["2", "0"]
+    assert [gpu.name for gpu in machine_of(load_settings()).gpus or ()] == ["0"]  # 2 is the engine's cuda:0
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     assert visible_gpus() == ()
 

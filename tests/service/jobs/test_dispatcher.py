@@ -17,6 +17,8 @@ from service.db.session import writing
 from service.db.tables import ArtifactRow, Job, Score
 from service.jobs import run_lock
 from service.jobs.dispatcher import Dispatcher
+from service.jobs.executors import Unreachable
+from service.jobs.executors.local_process import LocalExecutor, LocalProcess
 from service.jobs.queue import cancel, resume
 from service.settings import Settings
 
@@ -359,3 +361,51 @@ def test_a_lock_tells_whether_somebody_works_in_a_directory(tmp_path: Path) -> N
     assert run_lock.is_held(tmp_path)
     os.close(descriptor)
     assert not run_lock.is_held(tmp_path)
+
+
+@on_sqlite
+def test_jobs_wait_where_nothing_can_be_started_and_then_run_as_if_nothing_had_been(
+    make_session: Sessions,
+    counting_executor: LocalExecutor,
+    submit_counting: Submit,
+    start_dispatcher: Start,
+    wait_for: WaitFor,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    start = counting_executor.start
+
+    def away(*_: object) -> LocalProcess:
+        raise Unreachable("nobody is there")
+
+    monkeypatch.setattr(counting_executor, "start", away)
+    jobs = [submit_counting(steps=1), submit_counting(steps=1)]
+    dispatcher = start_dispatcher()
+    job = wait_for(jobs[0], "queued", until=lambda job: job.waiting_reason == "nobody is there")
+    assert (job.attempts, job.error) == (0, None)
+    assert wait_for(jobs[1], "queued").waiting_reason is None
+
+    monkeypatch.setattr(counting_executor, "start", start)
+    dispatcher.wake()
+    ended = [wait_for(job_id) for job_id in jobs]
+    assert [(job.status, job.attempts, job.error) for job in ended] == [("succeeded", 1, None)] * 2
+
+
+@on_sqlite
+def test_a_job_cancelled_while_it_could_not_be_started_is_cancelled(
+    make_session: Sessions,
+    counting_executor: LocalExecutor,
+    submit_counting: Submit,
+    start_dispatcher: Start,
+    wait_for: WaitFor,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    job_id = submit_counting(steps=1)
+
+    def away(*_: object) -> LocalProcess:
+        with writing(make_session) as session:
+            cancel(session, job_id)
+        raise Unreachable("nobody is there")
+
+    monkeypatch.setattr(counting_executor, "start", away)
+    start_dispatcher()
+    assert wait_for(job_id).status == "cancelled"

@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from sqlalchemy.orm import Session, sessionmaker
 
@@ -18,10 +19,11 @@ from service.db.records import JobRecord
 from service.db.session import writing
 from service.jobs import run_lock
 from service.jobs.dispatcher import Dispatcher
+from service.jobs.executors import Unreachable
 from service.jobs.executors.ray_job import RayExecutor
 from service.jobs.queue import cancel, resume
 from service.settings import Settings
-from trainer.errors import Conflict
+from trainer.errors import Conflict, RunFailed
 
 Sessions = sessionmaker[Session]
 Submit = Callable[..., str]
@@ -217,11 +219,28 @@ def test_two_processes_never_work_in_one_directory(settings: Settings, executor:
 
 
 @on_sqlite
-def test_where_no_cluster_answers_a_job_fails_and_says_what_to_do(
+def test_where_no_cluster_answers_jobs_wait_and_say_what_to_do(
+    make_session: Sessions, settings: Settings, submit_counting: Submit, wait_for: Wait
+) -> None:
+    first, second = submit_counting(), submit_counting()
+    dispatcher = Dispatcher(settings, make_session, RayExecutor(settings.artifact_dir, "http://127.0.0.1:9", COMMAND))
+    dispatcher.start()
+    try:
+        job = wait_for(first, "queued", until=lambda job: "no Ray cluster" in (job.waiting_reason or ""))
+    finally:
+        dispatcher.stop()
+
+    assert (job.attempts, job.error) == (0, None)
+    assert "start one with `ray start --head`, or set ASSAY_RAY_ADDRESS" in str(job.waiting_reason)
+    assert wait_for(second, "queued").attempts == 0
+
+
+@on_sqlite
+def test_where_no_cluster_is_configured_a_job_fails_and_says_what_to_do(
     make_session: Sessions, settings: Settings, submit_counting: Submit, wait_for: Wait
 ) -> None:
     job_id = submit_counting()
-    dispatcher = Dispatcher(settings, make_session, RayExecutor(settings.artifact_dir, "http://127.0.0.1:9", COMMAND))
+    dispatcher = Dispatcher(settings, make_session, RayExecutor(settings.artifact_dir, "head:8265", COMMAND))
     dispatcher.start()
     try:
         error = wait_for(job_id).error
@@ -229,8 +248,26 @@ def test_where_no_cluster_answers_a_job_fails_and_says_what_to_do(
         dispatcher.stop()
 
     assert error is not None
-    assert error.code == "run_failed"
-    assert "start one with `ray start --head`, or set ASSAY_RAY_ADDRESS" in error.detail
+    assert error.code == "invalid_input"
+    assert "head:8265 is no address of a Ray cluster: set ASSAY_RAY_ADDRESS" in error.detail
+
+
+@pytest.mark.parametrize(
+    ("method", "status", "error"),
+    [("POST", 400, "refuses"), ("POST", 503, "no Ray cluster"), ("GET", 500, "no Ray cluster"), ("GET", 401, "no Ray")],
+)
+def test_what_ray_says_to_one_job_is_told_from_what_it_says_to_all(
+    method: str, status: int, error: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def answer(asked: str, url: str, **_: Any) -> httpx.Response:
+        said = httpx.Response(status, text="no such thing") if asked == method else httpx.Response(200, json=[])
+        said.request = httpx.Request(asked, url)
+        return said
+
+    monkeypatch.setattr(httpx, "request", answer)
+    with pytest.raises(RunFailed, match=error) as raised:
+        RayExecutor(tmp_path, "http://head:8265").start(tmp_path, {})
+    assert isinstance(raised.value, Unreachable) == (error != "refuses")
 
 
 def test_the_line_for_the_nodes_shell_holds_the_lock_writes_the_log_and_keeps_the_exit_status(

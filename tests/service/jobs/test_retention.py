@@ -1,19 +1,25 @@
 """Old ends are forgotten when an operator says so; artifacts and what still goes on are not."""
 
+import os
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session, sessionmaker
 
 from service.db.records import JobRecord
 from service.db.session import writing
 from service.db.tables import ArtifactRow, Job, JobEvent, Response, Score, StressTest
-from service.jobs import retention
+from service.jobs import retention, run_lock
 from service.jobs.dispatcher import Dispatcher
 from service.jobs.retention import forget
 from service.settings import Settings
+from trainer.errors import StorageFailure
+from trainer.object_storage import Bucket
+from trainer.run_mirror import stored_runs
 
 Sessions = sessionmaker[Session]
 WaitFor = Callable[..., JobRecord]
@@ -97,3 +103,74 @@ def test_what_was_interrupted_is_finished_by_the_next_round(
     forget(make_session, short)
 
     assert list(settings.runs_dir.iterdir()) == []
+
+
+@pytest.mark.parametrize("databases", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("setting", ["keep_jobs_days", "keep_run_directories_days"])
+def test_what_storage_has_goes_outside_of_any_transaction_and_is_tried_again(
+    make_session: Sessions,
+    settings: Settings,
+    submit_counting: Callable[..., str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    setting: str,
+) -> None:
+    job_id = submit_counting()
+    end(make_session, job_id, "failed", 3)
+    (tmp_path / "bucket").mkdir()
+    bucket = Bucket(f"file://{tmp_path}/bucket")
+    bucket.create(f"runs/{job_id}/1/index.json", b"{}")
+    short = settings.model_copy(update={setting: 1, "storage_url": f"file://{tmp_path}/bucket"})
+
+    def away(*_: object) -> None:
+        with writing(make_session) as session:  # which SQLite lets one do at a time
+            session.execute(update(Job).values(name="written meanwhile"))
+        raise StorageFailure("no storage today")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(retention, "forget_run", away)
+        with pytest.raises(StorageFailure):
+            forget(make_session, short)
+    assert [path.name for path in settings.runs_dir.iterdir()] == [f".deleted-{job_id}"]
+
+    forget(make_session, short)
+
+    assert stored_runs(bucket) == set()
+    assert list(settings.runs_dir.iterdir()) == []
+
+
+@pytest.mark.parametrize("databases", ["sqlite"], indirect=True)
+def test_what_storage_has_of_a_job_that_was_resumed_meanwhile_stays(
+    make_session: Sessions, settings: Settings, submit_counting: Callable[..., str], tmp_path: Path
+) -> None:
+    job_id = submit_counting()
+    (settings.runs_dir / f".deleted-{job_id}").mkdir()
+    (tmp_path / "bucket").mkdir()
+    bucket = Bucket(f"file://{tmp_path}/bucket")
+    bucket.create(f"runs/{job_id}/2/index.json", b"{}")
+    stored = settings.model_copy(update={"storage_url": f"file://{tmp_path}/bucket"})
+
+    forget(make_session, stored)
+
+    assert stored_runs(bucket) == {job_id}
+    assert [path.name for path in settings.runs_dir.iterdir()] == [job_id]
+
+
+@pytest.mark.parametrize("databases", ["sqlite"], indirect=True)
+def test_directories_of_jobs_that_another_server_forgot_go_once_they_are_left_alone(
+    make_session: Sessions, settings: Settings, submit_counting: Callable[..., str]
+) -> None:
+    known = submit_counting()
+    forgotten, young, locked = (f"run_{digit * 32}" for digit in "123")
+    for name in (forgotten, young, locked, "run_of_mine"):
+        (settings.runs_dir / name).mkdir()
+    lock = run_lock.acquire(settings.runs_dir / locked)
+    for directory in settings.runs_dir.iterdir():
+        for path in (*directory.iterdir(), directory):
+            os.utime(path, (time.time() - (1800 if directory.name == young else 7200),) * 2)
+
+    assert forget(make_session, settings) == 0  # nothing goes unless it is asked for
+    assert forget(make_session, settings.model_copy(update={"keep_jobs_days": 1})) == 1
+
+    assert {path.name for path in settings.runs_dir.iterdir()} == {known, young, locked, "run_of_mine"}
+    os.close(lock)

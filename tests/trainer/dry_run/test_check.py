@@ -132,15 +132,17 @@ def test_every_kind_of_training_has_a_dry_run(fields: dict[str, Any], tmp_path: 
     assert any(sentence.startswith("memory: no estimate") for sentence in report.unchecked) != bool(report.memory)
 
 
-@pytest.mark.parametrize("launch", [{}, {"processes": 2}])
-def test_what_a_job_needs_is_what_a_dry_run_says_and_no_row_is_read_for_it(
-    launch: dict[str, Any], tmp_path: Path, pairs: Path
+@pytest.mark.parametrize("policy", [{"scratch": SHAPE}, {"scratch": SHAPE, "lora": {"rank": 2}}])
+def test_what_a_job_needs_is_weights_gradients_and_moments_and_no_row_is_read_for_it(
+    policy: dict[str, Any], tmp_path: Path, pairs: Path
 ) -> None:
-    content = {"kind": "preference", "name": "mine", "policy": {"scratch": SHAPE}, "batch": {"size": 4}}
+    content = {"kind": "preference", "name": "mine", "policy": policy, "batch": {"size": 128}}
     store = ArtifactStore(tmp_path / "artifacts")
-    report = check(tmp_path, data={"path": str(pairs)}, launch=launch)
-    absent = {**content, "data": {"path": str(tmp_path / "absent.jsonl")}, "launch": launch}
-    assert memory_needed(parse_recipe(absent), store) == report.memory[0].total > 0
+    network = check(tmp_path, data={"path": str(pairs)}, policy=policy).network
+    assert network is not None
+    absent = {**content, "data": {"path": str(tmp_path / "absent.jsonl")}}
+    # 4 bytes a weight and 12 a trained one, however many rows a pass has
+    assert memory_needed(parse_recipe(absent), store) == 4 * network.parameters + 12 * network.trained
     unknown = {**absent, "policy": {"path": "owner/unknown"}}
     assert memory_needed(parse_recipe(unknown), store) is None
 
