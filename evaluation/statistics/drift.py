@@ -21,7 +21,6 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import binomtest  # type: ignore[import-untyped]
 
 from evaluation.statistics.bootstrap import Bootstrap, Floats, Ints
 from evaluation.statistics.interval import percentile_interval
@@ -100,6 +99,8 @@ def least_size(each: Bounded) -> float | None:
 
 
 def _wilson(count: int, total: int, confidence: float) -> tuple[float, float, float]:
+    from scipy.stats import binomtest  # type: ignore[import-untyped]  # commands that list jobs come by here
+
     interval = binomtest(count, total).proportion_ci(confidence, method="wilson")
     return count / total, float(interval.low), float(interval.high)
 
