@@ -22,9 +22,11 @@ async function redrawForm(action, focus) {
 
 // The fields stay as they are: somebody is filling them in.
 async function redrawYaml() {
-  const text = document.getElementById("yaml");
+  const before = document.getElementById("yaml");
   const now = await ask("draw");
-  if (document.activeElement === text) return;
+  const text = document.getElementById("yaml");
+  // the whole form was drawn meanwhile, or somebody writes there
+  if (text !== before || document.activeElement === text) return;
   for (const id of ["yaml", "drawn"]) document.getElementById(id).value = now.querySelector(`#${id}`).value;
 }
 
