@@ -98,6 +98,9 @@ class Dispatcher:
         """One failing step must not take the thread, nor its neighbours, with it."""
         try:
             step(*arguments)
+        except AssayError as error:
+            logging.getLogger(__name__).error("dispatcher: %s failed; trying again: %s", step.__name__, error.detail)
+            return False
         except Exception:
             logging.getLogger(__name__).exception("dispatcher: %s failed; trying again", step.__name__)
             return False

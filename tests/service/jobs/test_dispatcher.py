@@ -4,6 +4,8 @@ import json
 import os
 import signal
 import subprocess
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -409,3 +411,26 @@ def test_a_job_cancelled_while_it_could_not_be_started_is_cancelled(
     monkeypatch.setattr(counting_executor, "start", away)
     start_dispatcher()
     assert wait_for(job_id).status == "cancelled"
+
+
+def test_what_does_not_answer_is_one_line_of_the_log_and_no_traceback(
+    counting_executor: LocalExecutor,
+    start_dispatcher: Start,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    away = threading.Event()
+
+    def nobody_answers(_: Path) -> set[str]:
+        away.set()
+        raise Unreachable("no cluster answers: start one")
+
+    monkeypatch.setattr(counting_executor, "at_work", nobody_answers)
+    start_dispatcher()
+    assert away.wait(30)
+    for _ in range(100):
+        if caplog.records:
+            break
+        time.sleep(0.05)
+    assert caplog.records[0].message == "dispatcher: _sweep failed; trying again: no cluster answers: start one"
+    assert caplog.records[0].exc_info is None
