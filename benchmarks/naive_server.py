@@ -3,7 +3,6 @@
 python -m benchmarks.naive_server DIRECTORY PORT
 """
 
-import os
 import sys
 
 import torch
@@ -19,7 +18,6 @@ class Item(BaseModel):
 
 
 def main(directory: str, port: int) -> None:
-    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
     tokenizer = AutoTokenizer.from_pretrained(directory)
     model = AutoModelForSequenceClassification.from_pretrained(directory, dtype=torch.float32).eval()
     app = FastAPI()

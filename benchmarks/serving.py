@@ -5,12 +5,13 @@
 
 Every server is a process of its own, ``assay serve`` as it is installed, and so is the benchmark, which runs the engine
 for the offline side, every model on one thread. All of them are kept to the first core and the clients to the others,
-so that nobody gets a second core by having threads. ``throughput``: ``--clients`` connections send one pair each, again
-and again, until all pairs are scored. ``latency``: one client sends a pair to the idle server, and the same pair is
-encoded and read by the bare model. Sides take turns in each round and medians are compared: by the clock, and of
-processor seconds of the side's process, which other work on the machine does not reach. ``--infinity`` is the command
-``infinity_emb`` of an environment where ``infinity-emb[torch,server]`` is installed; its route is ``/rerank`` with one
-document.
+so that nobody gets a second core by having threads; with ``--as-they-come`` nothing is kept to a core and every process
+has PyTorch's own number of threads, which is what a server that nobody tuned does. ``throughput``: ``--clients``
+connections send one pair each, again and again, until all pairs are scored. ``latency``: one client sends a pair to the
+idle server, and the same pair is encoded and read by the bare model. Sides take turns in each round and medians are
+compared: by the clock, and of processor seconds of the side's process, which other work on the machine does not reach.
+``--infinity`` is the command ``infinity_emb`` of an environment where ``infinity-emb[torch,server]`` is installed; its
+route is ``/rerank`` with one document.
 """
 
 import argparse
@@ -40,7 +41,8 @@ from trainer.artifacts import ArtifactStore
 from trainer.models.reward_model import RewardModel
 
 CORES = os.sched_getaffinity(0)
-FIRST = {min(CORES)}
+SERVERS = {min(CORES)}
+"""The cores that every process but the clients is kept to."""
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt")
 
 
@@ -95,10 +97,15 @@ def main() -> None:
     parser.add_argument("--clients", type=int, default=64)
     parser.add_argument("--window", type=int, default=512)
     parser.add_argument("--infinity", type=Path)
+    parser.add_argument("--as-they-come", action="store_true")
     asked = parser.parse_args()
-    torch.set_num_threads(1)
-    os.environ["OMP_NUM_THREADS"] = "1"
-    os.sched_setaffinity(0, FIRST)  # whatever thread or process is started from here on stays there
+    if asked.as_they_come:
+        SERVERS.update(CORES)
+        os.environ.pop("OMP_NUM_THREADS", None)
+    else:
+        torch.set_num_threads(1)
+        os.environ["OMP_NUM_THREADS"] = "1"
+    os.sched_setaffinity(0, SERVERS)  # whatever thread or process is started from here on stays there
     with tempfile.TemporaryDirectory() as place:
         directory = Path(place) / "encoder"
         model, tokenizer = encoder(asked.encoder, directory)
@@ -204,9 +211,9 @@ async def asked_by(clients: int, url: str, wire: Wire, pairs: Sequence[Pair]) ->
 @contextlib.contextmanager
 def elsewhere() -> Iterator[None]:
     """This thread on other cores than the servers'."""
-    os.sched_setaffinity(0, CORES - FIRST or CORES)
+    os.sched_setaffinity(0, CORES - SERVERS or CORES)
     yield
-    os.sched_setaffinity(0, FIRST)
+    os.sched_setaffinity(0, SERVERS)
 
 
 @contextlib.contextmanager
