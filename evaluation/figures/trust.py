@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 from evaluation.figures.drawing import Drawing, file_stem
 from evaluation.figures.history import Course
 from evaluation.figures.paths import add_bands, hover
-from evaluation.figures.style import BAND, COLOURS, GREY, ORANGE, SYMBOLS, blank, correlation_range, room_for_legend
+from evaluation.figures.style import BAND, COLOURS, GREY, RED, SYMBOLS, blank, correlation_range, room_for_legend
 from evaluation.statistics.estimate import Estimated
 from evaluation.wording import chance, label, number
 
@@ -25,7 +25,7 @@ def trust(scorer: str, courses: Mapping[str, Course], statistic: str, least: flo
     level = chance(statistic)
     figure.add_hline(y=level, line={"color": GREY, "width": 1})
     if least is not None:
-        figure.add_hline(y=least, line={"color": ORANGE, "width": 1.5, "dash": "dash"})
+        figure.add_hline(y=least, line={"color": RED, "width": 1.5, "dash": "dash"})
     times = [at for course in courses.values() for at, _ in course]
     margin = max((max(times) - min(times)) * 0.03, timedelta(hours=1))
     figure.update_xaxes(type="date", range=[min(times) - margin, max(times) + margin])

@@ -15,7 +15,7 @@ from service.settings import Settings
 router = APIRouter()
 
 _SHOWN_ALERTS = 20
-_SHOWN_AUDITS = 8
+_SHOWN_AUDITS = 4
 
 
 @dataclass(frozen=True)
