@@ -1,6 +1,7 @@
 """Publish a model that was trained elsewhere, after loading it the way it will be served."""
 
 import shutil
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from trainer.artifacts import (
     refuse_pickled_weights,
 )
 from trainer.data.rows import Pair
+from trainer.data.schemas import read_sides
+from trainer.data.tables import Table
 from trainer.errors import InvalidInput
 from trainer.hub import fetch_model, names_hub_model, pin_model
 from trainer.models.loading import load_pair_model, make_probes
@@ -25,6 +28,7 @@ from trainer.models.policy import Policy
 from trainer.models.policy_scorer import PolicyScorer
 from trainer.models.reward_model import RewardModel
 from trainer.models.reward_network import Architecture, Pooling
+from trainer.models.validation import HeldOut, validate
 
 _PROBE = Pair("Name the capital of France.", "The capital of France is Paris.")
 
@@ -37,13 +41,17 @@ def import_model(
     kind: ArtifactKind | None = None,
     architecture: Architecture | None = None,
     pooling: Pooling | None = None,
+    validation: str | None = None,
 ) -> Artifact:
     """Publish an artifact's directory, or Hugging Face files whose ``kind`` (and ``architecture``) must be said: a
-    directory, or ``owner/name[@COMMIT]`` on the hub where no such directory is here.
+    directory, or ``owner/name[@COMMIT]`` on the hub where no such directory is here. Responses of the table
+    ``validation``, of any layout, are scored for it to carry; without one an artifact keeps those that it has.
 
-    Raises InvalidInput where that is missing, BrokenArtifact for pickles, for files that were changed, for weights that
-    lack a head and for probes that score differently here, NotFound for what the hub does not give.
+    Raises InvalidInput where that is missing or a row cannot be used, BrokenArtifact for pickles, for files that were
+    changed, for weights that lack a head and for probes that score differently here, NotFound for what the hub does not
+    give.
     """
+    held_out = [] if validation is None else _held_out(validation)
     directory = Path(source).expanduser()
     if directory.is_dir():
         source = str(directory.resolve())
@@ -53,25 +61,26 @@ def import_model(
         source = pin_model(source, None)
         directory = fetch_model(source, None)
     if (directory / MANIFEST_FILE).is_file():
-        return _import_artifact(store, read_artifact(directory), name)
+        return _import_artifact(store, read_artifact(directory), name, held_out)
     refuse_pickled_weights(directory)
     if kind == "policy":
         policy = Policy.load(directory)
         details = {"max_tokens": policy.max_tokens, "template_hash": policy.format.template_hash}
-        return store.publish(name, _contents(kind, source, details, PolicyScorer(policy)), policy.save)
+        scorer = PolicyScorer(policy)
+        return _publish(store, name, _contents(kind, source, details, scorer), policy.save, scorer, held_out)
     if kind == "reward_model" and architecture is not None:
         model = _load_reward_model(directory, architecture, pooling)
         details = {**model.details(), "calibration": None}
-        return store.publish(name, _contents(kind, source, details, model), model.save)
+        return _publish(store, name, _contents(kind, source, details, model), model.save, model, held_out)
     raise InvalidInput(
         f"{source} has no {MANIFEST_FILE} to say what it is: "
         "add --kind policy, or --kind reward_model --architecture encoder|decoder"
     )
 
 
-def _import_artifact(store: ArtifactStore, artifact: Artifact, name: str) -> Artifact:
+def _import_artifact(store: ArtifactStore, artifact: Artifact, name: str, held_out: Sequence[HeldOut]) -> Artifact:
     """Publish under ``name`` with everything its manifest says; its parents must be published here already."""
-    load_pair_model(artifact, store, torch.device("cpu"))
+    model = load_pair_model(artifact, store, torch.device("cpu"))
     manifest = artifact.manifest
     contents = Contents(
         kind=manifest.kind,
@@ -90,7 +99,41 @@ def _import_artifact(store: ArtifactStore, artifact: Artifact, name: str) -> Art
             (staging / file).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(artifact.path / file, staging / file)
 
-    return store.publish(name, contents, copy)
+    return _publish(store, name, contents, copy, model, held_out)
+
+
+def _held_out(path: str) -> list[HeldOut]:
+    """Its responses, those of a row together. Raises InvalidInput naming a bad row, or where there is none."""
+    found: list[HeldOut] = []
+    for row in Table(path).rows(None):
+        if isinstance(row, InvalidInput):
+            raise row
+        sides = read_sides(row)
+        found += [HeldOut(pair, sides[0].prompt) for pair in sides]
+    if not found:
+        raise InvalidInput(f"{path} has no rows")
+    return found
+
+
+def _publish(
+    store: ArtifactStore,
+    name: str,
+    contents: Contents,
+    write: Callable[[Path], None],
+    model: PairModel,
+    held_out: Sequence[HeldOut],
+) -> Artifact:
+    """Raises InvalidInput where held-out responses are given and cannot be compared with."""
+    validation = validate(model, held_out, seed=0) if held_out else None
+    if held_out and validation is None:
+        raise InvalidInput("validation: responses to two prompts or more are needed that the model's window holds")
+
+    def write_all(directory: Path) -> None:
+        write(directory)
+        if validation is not None:
+            validation.save(directory)
+
+    return store.publish(name, contents, write_all)
 
 
 def _load_reward_model(directory: Path, architecture: Architecture, pooling: Pooling | None) -> RewardModel:

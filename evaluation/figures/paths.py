@@ -36,23 +36,7 @@ def add_path(
 ) -> None:
     """Draw ``path`` over temperature in ``figure``, or in the panel ``place`` of it."""
     where = {} if place is None else {"row": place[0], "col": place[1]}
-    for run in _runs(path):
-        x = [each.temperature for each in run]
-        lower = [scale(each.lower) for each in run if each.lower is not None]
-        upper = [scale(each.upper) for each in run if each.upper is not None]
-        figure.add_scatter(
-            x=[*x, *reversed(x)],
-            y=[*upper, *reversed(lower)],
-            fill="toself",
-            fillcolor=translucent(line["color"], band),
-            # a band one temperature wide has no area, so it gets a line
-            line={"width": 0 if len(run) > 1 else 2, "color": line["color"]},
-            mode="lines",
-            hoverinfo="skip",
-            showlegend=False,
-            legendgroup=name,
-            **where,
-        )
+    add_bands(figure, name, [each.temperature for each in path], path, line["color"], band=band, scale=scale, **where)
     symbols = [f"{symbol}-open" if each.estimate is not None and each.lower is None else symbol for each in path]
     drawn = {
         "mode": "lines+markers",
@@ -70,6 +54,35 @@ def add_path(
         **{**drawn, **trace},
         **where,
     )
+
+
+def add_bands(
+    figure: go.Figure,
+    name: str,
+    x: Sequence[Any],
+    rows: Sequence[Estimated],
+    colour: str,
+    *,
+    band: float,
+    scale: Scale = as_it_is,
+    **where: int,
+) -> None:
+    """Fill the intervals of ``rows`` over ``x``, in stretches without a missing one."""
+    for run in _runs(x, rows):
+        at = [place for place, _, _ in run]
+        figure.add_scatter(
+            x=[*at, *reversed(at)],
+            y=[*(scale(upper) for _, _, upper in run), *reversed([scale(lower) for _, lower, _ in run])],
+            fill="toself",
+            fillcolor=translucent(colour, band),
+            # a band of one place has no area, so it gets a line
+            line={"width": 0 if len(run) > 1 else 2, "color": colour},
+            mode="lines",
+            hoverinfo="skip",
+            showlegend=False,
+            legendgroup=name,
+            **where,
+        )
 
 
 def arms(rows: Sequence[Estimated], scale: Scale = as_it_is) -> dict[str, Any]:
@@ -99,12 +112,12 @@ def hover(estimate: Estimated, scale: Scale = as_it_is) -> str:
     return f"{value} {interval(scale(estimate.lower), scale(estimate.upper))}<br>{counts}"
 
 
-def _runs(path: Sequence[Estimate]) -> list[list[Estimate]]:
-    """Stretches of the path without a missing interval."""
-    runs: list[list[Estimate]] = [[]]
-    for each in path:
+def _runs(x: Sequence[Any], rows: Sequence[Estimated]) -> list[list[tuple[Any, float, float]]]:
+    """Place, lower and upper end, in stretches without a missing interval."""
+    runs: list[list[tuple[Any, float, float]]] = [[]]
+    for place, each in zip(x, rows, strict=True):
         if each.lower is None or each.upper is None:
             runs.append([])
         else:
-            runs[-1].append(each)
+            runs[-1].append((place, each.lower, each.upper))
     return [run for run in runs if run]

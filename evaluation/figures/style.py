@@ -13,6 +13,8 @@ from evaluation.statistics.estimate import Estimated
 
 BLUE, ORANGE, GREEN, PURPLE = "#3b82d0", "#d9730d", "#16997a", "#b45fbf"
 COLOURS = (BLUE, ORANGE, GREEN, PURPLE, "#c2453f", "#8a7a1c", "#6a5acd", "#7a5230")
+RED = COLOURS[4]
+"""A bound that is not to be crossed."""
 GREY = "#85888f"
 """What is there to be compared with: controls, chance, the ideal."""
 

@@ -55,16 +55,20 @@ class Moved(Model):
     """Kolmogorov-Smirnov, within [0, 1]."""
     shift: Bounded
     """Of the mean, in standard deviations of the earlier sample."""
+    now: tuple[float, ...] = ()
+    """Quantiles at 0, 1, ..., 100 %, to six digits. Empty where an older version stored this."""
+    before: tuple[float, ...] = ()
 
 
 _FEW = "fewer than two prompts"
+_NOTHING = "nothing to count"
 
 
 def moved(now: Clustered, before: Clustered, *, draws: int = 500, confidence: float = 0.95, seed: int = 0) -> Moved:
     """How far ``now`` has moved from ``before``."""
     if min(now.n_prompts, before.n_prompts) < 2:
         nothing = Bounded(estimate=None, lower=None, upper=None, undefined_reason=_FEW)
-        return Moved(distance=nothing, shift=nothing)
+        return Moved(distance=nothing, shift=nothing, now=_quantiles(now), before=_quantiles(before))
     grid = np.union1d(now.values, before.values)
     f, g = _Sample(now, grid), _Sample(before, grid)
     weights, others = f.draws(draws, 2 * seed), g.draws(draws, 2 * seed + 1)
@@ -79,13 +83,23 @@ def moved(now: Clustered, before: Clustered, *, draws: int = 500, confidence: fl
     return Moved(
         distance=Bounded(estimate=distance, lower=max(0.0, distance - q), upper=min(1.0, distance + q)),
         shift=_bounded_shift(float(shift), shifts, confidence),
+        now=_quantiles(now),
+        before=_quantiles(before),
     )
+
+
+def share(counted: tuple[int, int], confidence: float = 0.95) -> Bounded:
+    """``(how many, of how many)`` as a share with its Wilson interval."""
+    if counted[1] == 0:
+        return Bounded(estimate=None, lower=None, upper=None, undefined_reason=_NOTHING)
+    estimate, lower, upper = _wilson(*counted, confidence)
+    return Bounded(estimate=estimate, lower=lower, upper=upper)
 
 
 def share_moved(now: tuple[int, int], before: tuple[int, int], confidence: float = 0.95) -> Bounded:
     """The difference of two shares, each ``(how many, of how many)``, independent of each other."""
     if min(now[1], before[1]) == 0:
-        return Bounded(estimate=None, lower=None, upper=None, undefined_reason="nothing to count")
+        return Bounded(estimate=None, lower=None, upper=None, undefined_reason=_NOTHING)
     (p, low, high), (q, low_q, high_q) = _wilson(*now, confidence), _wilson(*before, confidence)
     lower, upper = math.hypot(p - low, high_q - q), math.hypot(high - p, q - low_q)
     return Bounded(estimate=p - q, lower=max(-1.0, p - q - lower), upper=min(1.0, p - q + upper))
@@ -96,6 +110,12 @@ def least_size(each: Bounded) -> float | None:
     if each.lower is None or each.upper is None:
         return None
     return max(0.0, each.lower, -each.upper)
+
+
+def _quantiles(sample: Clustered) -> tuple[float, ...]:
+    if sample.values.size == 0:
+        return ()
+    return tuple(float(f"{each:.6g}") for each in np.quantile(sample.values, np.linspace(0, 1, 101)))
 
 
 def _wilson(count: int, total: int, confidence: float) -> tuple[float, float, float]:

@@ -96,6 +96,10 @@ def import_model(
     kind: Annotated[Literal["policy", "reward_model"] | None, typer.Option(help="What Hugging Face files are.")] = None,
     architecture: Annotated[Literal["encoder", "decoder"] | None, typer.Option(help="Of a reward model.")] = None,
     pooling: Annotated[Literal["cls", "mean", "last_token"] | None, typer.Option(help="Of a reward model.")] = None,
+    validation: Annotated[
+        str | None,
+        typer.Option(metavar="ROWS", help="Responses it was not trained on, to compare with what it scores later."),
+    ] = None,
     artifact_dir: ArtifactDir = None,
 ) -> None:
     """Publish a model that was trained elsewhere, after loading and scoring with it."""
@@ -109,7 +113,13 @@ def import_model(
         raise InvalidInput(f"artifact {name!r}: {error}") from error
     transformers_logging.disable_progress_bar()  # of loading weights
     artifact = importing.import_model(
-        _store(artifact_dir), source, name, kind=kind, architecture=architecture, pooling=pooling
+        _store(artifact_dir),
+        source,
+        name,
+        kind=kind,
+        architecture=architecture,
+        pooling=pooling,
+        validation=validation,
     )
     say(f"{artifact.reference}")
 

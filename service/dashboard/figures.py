@@ -52,7 +52,7 @@ def numbers(request: Request, run_id: str, name: str, statistic: str = WITHIN, o
 
     def told(session: Session, family: Family, oracle: str) -> bytes:
         evidence = _evidence(session, run_id, family, statistic, oracle)
-        return _csv(_rows(evidence, family, oracle)).encode()
+        return as_csv(_rows(evidence, family, oracle)).encode()
 
     return _answer(request, run_id, (name, statistic, oracle, "csv"), told, "text/csv")
 
@@ -166,7 +166,8 @@ def _response_rows(evidence: "Evidence") -> list[dict[str, Any]]:
     return [dict(zip(told, row, strict=True)) for row in zip(*told.values(), strict=True)]
 
 
-def _csv(rows: Sequence[dict[str, Any]]) -> str:
+def as_csv(rows: Sequence[dict[str, Any]]) -> str:
+    """Rows that have the same columns, under their names; what is missing is empty."""
     if not rows:
         return ""
     text = io.StringIO()

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from fastapi import APIRouter, Request, Response
 from sqlalchemy.orm import Session
 
+from service.dashboard.monitoring_figures import figures_of
 from service.dashboard.rendering import answer, render
 from service.db.monitored import list_alerts, states
 from service.monitoring.alerts import record_of
@@ -14,7 +15,7 @@ from service.settings import Settings
 router = APIRouter()
 
 _SHOWN_ALERTS = 20
-_SHOWN_AUDITS = 8
+_SHOWN_AUDITS = 4
 
 
 @dataclass(frozen=True)
@@ -38,12 +39,16 @@ def monitoring(request: Request) -> Response:
     settings: Settings = request.app.state.settings
 
     def page(session: Session) -> Response:
+        found = monitored(session)
+        figures = [figures_of(number, state) for number, state in enumerate(found.scorers, 1)]
         cleared, _ = list_alerts(session, active=False, cursor=None, limit=_SHOWN_ALERTS)
         return render(
             request,
             "monitoring.html",
             here="monitoring",
-            monitoring=monitored(session),
+            monitoring=found,
+            figures=figures,
+            draws=any(each is not None for some in figures for each in some.values()),
             cleared=[record_of(alert) for alert in cleared],
             settings=settings,
             most=_SHOWN_AUDITS,

@@ -10,9 +10,10 @@ from sqlalchemy.orm import Session
 from evaluation.statistics.asked_columns import LEAD_WITHIN
 from service.dashboard.drawn import Drawn
 from service.dashboard.families import AGREEMENT
+from service.dashboard.later import Later
 from service.dashboard.monitoring import monitored
 from service.dashboard.rendering import answer, render
-from service.dashboard.run import Later, figures_of
+from service.dashboard.run import figures_of
 from service.dashboard.views import Verdict, events_seen, verdict_of
 from service.db import queries
 from service.db.contents import contents_of

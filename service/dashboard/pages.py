@@ -3,10 +3,22 @@
 from fastapi import APIRouter
 
 from service.access import anyone, needs
-from service.dashboard import compare, docs, figures, files_served, history, monitoring, overview, responses, run, runs
+from service.dashboard import (
+    compare,
+    docs,
+    figures,
+    files_served,
+    history,
+    monitoring,
+    monitoring_figures,
+    overview,
+    responses,
+    run,
+    runs,
+)
 
 router = APIRouter(include_in_schema=False, dependencies=[needs("read")])
-for page in (overview, runs, run, figures, responses, compare, history, monitoring, docs):
+for page in (overview, runs, run, figures, responses, compare, history, monitoring, monitoring_figures, docs):
     router.include_router(page.router)
 
 files = APIRouter(include_in_schema=False, dependencies=[anyone()])

@@ -1,6 +1,5 @@
 """/runs/{id}: what one run found, whatever its kind: verdict, table, figures, recipe."""
 
-from dataclasses import dataclass
 from pathlib import PurePath
 
 from fastapi import APIRouter, Request, Response
@@ -11,6 +10,7 @@ from evaluation.statistics.policy_wins import WIN_RATE
 from evaluation.wording import CORRELATIONS
 from service.dashboard.families import AGREEMENT, families_of
 from service.dashboard.figures import figure_address
+from service.dashboard.later import Later
 from service.dashboard.rendering import answer, render
 from service.dashboard.tables import ScorerTable, scorers_by_statistic, scorers_by_temperature
 from service.dashboard.views import seconds_taken, verdict_of
@@ -25,16 +25,6 @@ from service.wording import count, duration
 from trainer.errors import NotFound
 
 router = APIRouter()
-
-
-@dataclass(frozen=True)
-class Later:
-    """A figure that the page leaves room for: its heading, and where it and its numbers come from."""
-
-    name: str
-    title: str
-    json: str
-    csv: str
 
 
 @router.get("/runs/{run_id}")

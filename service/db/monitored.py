@@ -53,12 +53,12 @@ def states(session: Session) -> list[dict[str, Any]]:
 def keep_state(
     session: Session, scorer: str, *, reference: dict[str, Any] | None, state: dict[str, Any], now: datetime
 ) -> None:
-    """Store what is known now; a reference that is there stays."""
+    """Store what is known now; without a ``reference`` the one that is there stays."""
     row = session.get(MonitoredScorer, scorer, with_for_update=True)
     if row is None:
         row = MonitoredScorer(scorer=scorer)
         session.add(row)
-    row.reference = row.reference or reference
+    row.reference = reference or row.reference
     row.state, row.updated_at = state, now
 
 

@@ -389,7 +389,7 @@ class MonitoredScorer(Table):
     scorer: Mapped[str] = mapped_column(primary_key=True)
     """``NAME@VERSION:OUTPUT``"""
     reference: Mapped[dict[str, Any] | None]
-    """The first window, by column; NULL until there are rows enough."""
+    """Validation data or the first window, by column; NULL until there is either."""
     state: Mapped[dict[str, Any] | None]
     updated_at: Mapped[datetime]
 

@@ -44,6 +44,9 @@ class Drift(Model):
     """Of the response, in characters."""
     truncated: Bounded
     """Difference of the shares of prompts that had to be cut."""
+    cut_now: Bounded | None = None
+    """The share now. None where an older version stored this."""
+    cut_reference: Bounded | None = None
 
     def sizes(self) -> dict[str, Bounded]:
         """Each measure's drift on a scale from 0 to 1: which share of the mass moved."""
@@ -64,10 +67,17 @@ class ScorerState(Model):
     """Scores in the sample."""
     reference: str
     """What the latest scores are compared with, in words."""
+    reference_kind: Literal["validation", "first_scores"] = "first_scores"
+    """The scorer's own validation data or, where its artifact has none, the first scores kept."""
     drift: Drift | None
-    """None until there are rows enough."""
+    """None until there are rows enough: 100 of the last day and, where they are the reference, the first 1,000."""
     trust: list[Trust]
     """By oracle; empty before the first audit."""
+
+    @property
+    def reference_name(self) -> str:
+        """In the fewest words."""
+        return "validation data" if self.reference_kind == "validation" else "the first kept"
 
 
 class AlertRecord(Model):

@@ -17,7 +17,8 @@ from service.jobs.kinds import ParseRecipe
 from service.jobs.retention import SAMPLES
 from service.monitoring.alerts import bounds
 from service.monitoring.audits import queue_audit, read_schedule
-from service.monitoring.drift import REFERENCE_ROWS, drift_of, reference_of
+from service.monitoring.drift import drift_of
+from service.monitoring.reference import NOT_YET, reference_of
 from service.monitoring.state import Agreed, ScorerState, Trust
 from service.monitoring.webhook import tell
 from service.settings import Settings
@@ -34,6 +35,7 @@ class Watch:
         self._make_session = make_session
         self._parse = parse
         self._schedule = read_schedule(settings)
+        self._artifacts = settings.open_artifacts()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="monitoring", daemon=True)
 
@@ -82,15 +84,21 @@ class Watch:
     def _renew(self, scorer: str, rows: int, now: datetime) -> None:
         """Store what is known of ``scorer``, and settle its alerts."""
         with self._make_session() as session:
-            reference = reference_of(session, scorer)
+            reference = reference_of(session, self._artifacts, scorer)
             drift = None if reference is None else drift_of(session, scorer, reference, now)
             found = audits_of(session, scorer, self._settings.monitor_statistic, f"{SAMPLES}:")
-        words = f"the first {REFERENCE_ROWS:,} scores kept"
-        words += "" if reference is None else f", {_minute(reference['from'])} to {_minute(reference['until'])} UTC"
-        state = ScorerState(scorer=scorer, rows=rows, reference=words, drift=drift, trust=_trust(found))
+        state = ScorerState(
+            scorer=scorer,
+            rows=rows,
+            reference=NOT_YET if reference is None else reference.words,
+            reference_kind="validation" if reference is not None and reference.is_validation else "first_scores",
+            drift=drift,
+            trust=_trust(found),
+        )
+        stored = None if reference is None else reference.stored()
         judged = list(bounds(state, self._settings))
         with writing(self._make_session) as session:
-            keep_state(session, scorer, reference=reference, state=state.model_dump(mode="json"), now=now)
+            keep_state(session, scorer, reference=stored, state=state.model_dump(mode="json"), now=now)
             crossed = [bound for bound, is_crossed in judged if is_crossed]
             settle_alerts(session, crossed, [bound.key for bound, is_crossed in judged if not is_crossed], now)
 
@@ -112,7 +120,3 @@ def _trust(found: list[Correlation]) -> list[Trust]:
 def _agreed(row: Correlation) -> Agreed:
     fields = ("run", "estimate", "lower", "upper", "n_prompts", "n_responses", "undefined_reason")
     return Agreed.model_validate({"at": row.created_at} | {name: getattr(row, name) for name in fields})
-
-
-def _minute(instant: str) -> str:
-    return f"{datetime.fromisoformat(instant):%Y-%m-%d %H:%M}"

@@ -19,7 +19,7 @@ from service.db.records import Page
 from service.scoring import ScoringService
 from trainer.artifacts import Artifact, ArtifactKind, ArtifactStore, Manifest, Parent
 from trainer.errors import InvalidInput
-from trainer.outside import ModelSource
+from trainer.outside import ModelSource, RowsPath
 from trainer.recipe import ArtifactName, Model
 
 router = APIRouter(prefix="/v1", tags=["artifacts"], dependencies=[needs("read", changes="admin")])
@@ -79,6 +79,9 @@ class ImportRequest(Model):
     architecture: Literal["encoder", "decoder"] | None = None
     """Of a reward model in Hugging Face files."""
     pooling: Literal["cls", "mean", "last_token"] | None = None
+    validation: RowsPath | None = None
+    """Responses it was not trained on, which are scored so that monitoring can compare what is served with them: rows
+    of any layout of the training data."""
 
 
 @router.post("/artifacts", status_code=status.HTTP_201_CREATED, summary="Import a model")
@@ -98,6 +101,7 @@ def post_artifact(body: ImportRequest, request: Request, response: Response) -> 
         kind=body.kind,
         architecture=body.architecture,
         pooling=body.pooling,
+        validation=body.validation,
     )
     response.headers["Location"] = f"{request.url.path}/{artifact.reference}"
     return ArtifactSummary.of(artifact)

@@ -59,6 +59,14 @@ def read_preference(row: Row) -> Preference:
     return Preference(chosen, rejected, margin=_margin(row))
 
 
+def read_sides(row: Row) -> list[Pair]:
+    """Every pair of a row of any layout, whether preferred, rejected or to imitate. Raises InvalidInput naming place
+    and field."""
+    if row.content.keys() & {"chosen", "rejected", "perturbed_prompt"}:
+        return read_preference(row).sides
+    return [read_pair(row)]
+
+
 def _side(row: Row, field: str) -> Pair:
     """``chosen`` or ``rejected`` with the prompt it answers."""
     if not isinstance(row.content.get(field), list):

@@ -91,7 +91,7 @@ class DiscriminatorRecipe(TrainingRecipe):
 
     def _make(
         self, reference: Policy, rows: Sequence[Preference], run: Run
-    ) -> tuple[dict[str, Discriminator], int, Artifact | None]:
+    ) -> tuple[dict[str, Discriminator], int, tuple[Policy, Artifact] | None]:
         """The networks by name, trained where they are to be, the steps that took, and the policy they played."""
         hidden = int(reference.model.config.hidden_size)
         if isinstance(self.discriminator, RandomDiscriminator):
@@ -107,7 +107,8 @@ class DiscriminatorRecipe(TrainingRecipe):
             learner = Probe(probe, self._features("reference", reference, encoded, run))
             networks = {"chosen": probe}
         else:
-            policy, played = self.policy.settled(run).open(run.artifacts, self.seed)
+            policy, artifact = self.policy.settled(run).open(run.artifacts, self.seed)
+            played = None if artifact is None else (policy, artifact)
             policy.model.to(reference.device).eval().requires_grad_(False)
             _check_alike(policy, reference)
             players = Discriminators(self.discriminator, self.game, hidden, self.seed).to(reference.device)

@@ -17,6 +17,7 @@ from trainer.models.policy import Policy
 from trainer.recipe import DataPart, Run
 from trainer.recipes.encoding import encode_preferences
 from trainer.recipes.training import TrainingRecipe
+from trainer.recipes.validation import validation_of
 
 SEPARATES = 0.55
 """Held-out accuracy below which a trained discriminator has learned next to nothing."""
@@ -31,23 +32,24 @@ def publish_discriminators(
     *,
     reference: Policy,
     origin: Artifact,
-    played: Artifact | None,
+    played: tuple[Policy, Artifact] | None,
     rows: Sequence[Preference],
     held_out: Sequence[Preference],
     run: Run,
 ) -> tuple[Artifact, dict[str, float]]:
     """Publish networks on the reference's features as ``name``; also returns what was measured.
 
-    ``played`` is the policy they were trained against, whose features they can then be asked about too.
+    ``played`` is the policy they were trained against, whose features they can then be asked about too, as it is
+    published.
     """
     pair = DiscriminatorPair(reference, networks, {}, mask)
     part: DataPart | None = "held_out" if held_out else None
     measured = encode_preferences(pair, held_out or rows[:256], recipe.data, run, part, paired=False)
-    chosen = _logits(pair, [row.chosen for row in measured if row.chosen is not None])
-    rejected = _logits(pair, [row.rejected for row in measured if row.rejected is not None])
+    logits = _logits(pair, [side for row in measured for side in row.sides])
+    is_chosen = torch.tensor([side is row.chosen for row in measured for side in row.sides], dtype=torch.bool)
+    chosen, rejected = logits[is_chosen], logits[~is_chosen]
     if tuple(networks) == PLAYERS:
-        both = torch.cat([chosen, rejected])
-        spread, centre = torch.std_mean(both, dim=0, correction=0)
+        spread, centre = torch.std_mean(logits, dim=0, correction=0)
         spread = spread.clamp(min=1e-6)
         pair.standardisation = {
             player: (float(centre[column]), float(spread[column])) for column, player in enumerate(PLAYERS)
@@ -63,6 +65,9 @@ def publish_discriminators(
     details = pair.details()
     if len(rejected):
         details["calibration"] = {"center": float(rejected[:, 0].mean()), "temperature": 1.0}
+    known = dict(zip(pair.outputs, pair.scores(logits).T.tolist(), strict=True))
+    open_policy = None if played is None else lambda: played[0]
+    served = DiscriminatorPair(reference, networks, pair.standardisation, mask, open_policy=open_policy)
     artifact = recipe.publish(
         run,
         name,
@@ -72,7 +77,8 @@ def publish_discriminators(
         metrics=metrics,
         details=details,
         probes=make_probes(pair, [row.sides[0] for row in held_out or rows]),
-        parents=[origin.as_parent("reference"), *([] if played is None else [played.as_parent("policy")])],
+        parents=[origin.as_parent("reference"), *([] if played is None else [played[1].as_parent("policy")])],
+        validation=validation_of(served, measured, known, recipe.seed) if held_out else None,
     )
     return artifact, metrics
 

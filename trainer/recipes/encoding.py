@@ -30,6 +30,8 @@ class EncodedPreference:
     margin: float | None = None
     mismatched: Encoded | None = None
     """This row's prompt with another row's response, where that was asked for (the KL term of KTO)."""
+    source: Preference | None = None
+    """The texts, where it was made of some."""
 
     @property
     def sides(self) -> list[Encoded]:
@@ -95,7 +97,7 @@ def encode_preferences(
         chosen = None if row.chosen is None else _encode(model, row.chosen, data)
         rejected = None if row.rejected is None else _encode(model, row.rejected, data)
         if (chosen is None) == (row.chosen is None) and (rejected is None) == (row.rejected is None):
-            kept.append((row, EncodedPreference(chosen, rejected, row.kind, row.margin)))
+            kept.append((row, EncodedPreference(chosen, rejected, row.kind, row.margin, source=row)))
     encoded = [each for _, each in kept]
     _report(run, len(rows), len(kept), [side for row in encoded for side in row.sides], part)
     if not mismatched:

@@ -3,13 +3,13 @@
 import math
 import shutil
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from trainer.artifacts import Artifact
 from trainer.data.rows import Preference, contrasts
 from trainer.models.loading import make_probes
-from trainer.models.pair_model import score_all
 from trainer.models.reward_model import RewardModel
 from trainer.recipe import Run
 from trainer.recipes.classification import area_under_curve, calibration_error
@@ -17,6 +17,7 @@ from trainer.recipes.encoding import EncodedPreference
 from trainer.recipes.response_scores import ModelScores
 from trainer.recipes.reward_model import Loss, measure
 from trainer.recipes.rounds import Judges, Played, RoundsRecipe
+from trainer.recipes.validation import scored_sides, validation_of
 from trainer.rollouts import Rollout
 
 _WHY_ANCHOR = (
@@ -24,6 +25,14 @@ _WHY_ANCHOR = (
     " right ones too, teach the live one that what looks like its data is right"
 )
 _WHY_NOT_LIVE = "trained against one policy, for its training; to score responses in general serve the anchor"
+
+
+@dataclass(frozen=True)
+class _Measured:
+    metrics: dict[str, float]
+    details: dict[str, Any]
+    scores: list[float]
+    """Of both sides of every held-out row."""
 
 
 class PlayedRewardModels:
@@ -45,36 +54,33 @@ class PlayedRewardModels:
     def on_the_way(self, rounds: int, every: int | None) -> None:
         """Publish the live model after every so many rounds; after the last it is published by ``at_the_end``."""
         if every is not None and rounds % every == 0 and rounds < self._recipe.rounds:
-            metrics, details = self._measure(self._live, "bce")
-            self._publish_live(rounds, metrics, details, [], f"{self._run.id}/round-{rounds}")
+            self._publish_live(rounds, self._measure(self._live, "bce"), [], f"{self._run.id}/round-{rounds}")
 
     def at_the_end(self, played: Played, generations: Sequence[Rollout], judges: Judges) -> dict[str, Artifact]:
         """Publish both, measured on held-out rows and on what the final policy generates."""
         own = self._warm.manifest.details  # its weights are the warm-up's, and so is what their scores mean
-        metrics, details = self._measure(self._anchor, "bce" if own.get("loss") == "bce" else "bradley_terry")
-        details |= {key: own.get(key) for key in ("loss", "contrasts")}
-        metrics |= _on_generations(self._anchor, generations, judges)
+        measured = self._measure(self._anchor, "bce" if own.get("loss") == "bce" else "bradley_terry")
+        details = measured.details | {key: own.get(key) for key in ("loss", "contrasts")}
         anchor = self._recipe.publish(
             self._run,
             f"{self._recipe.name}/reward_model",
             "reward_model",
             self._copy_warm,
             rows=self._rows,
-            metrics=metrics,
+            metrics=measured.metrics | _on_generations(self._anchor, generations, judges),
             details={**details, "role": "anchor", "serve_by_default": True, "why": _WHY_ANCHOR, "round": 0},
             probes=self._warm.manifest.probes,
             parents=[self._warm.as_parent("warm_up")],
         )
-        metrics, details = self._measure(self._live, "bce")
-        metrics |= _on_generations(self._live, generations, judges)
-        live = self._publish_live(played.rounds, metrics, details, [anchor], None)
+        measured = self._measure(self._live, "bce")
+        measured.metrics.update(_on_generations(self._live, generations, judges))
+        live = self._publish_live(played.rounds, measured, [anchor], None)
         return {"reward_model": anchor, "live_reward_model": live}
 
     def _publish_live(
         self,
         rounds: int,
-        metrics: dict[str, float],
-        details: dict[str, Any],
+        measured: _Measured,
         anchors: Sequence[Artifact],
         job: str | None,
     ) -> Artifact:
@@ -86,9 +92,9 @@ class PlayedRewardModels:
             "reward_model",
             self._live.save,
             rows=self._rows,
-            metrics=metrics,
+            metrics=measured.metrics,
             details={
-                **details,
+                **measured.details,
                 "role": "live",
                 "serve_by_default": False,
                 "why": _WHY_NOT_LIVE,
@@ -97,25 +103,25 @@ class PlayedRewardModels:
             },
             probes=make_probes(self._live, pairs),
             parents=[self._warm.as_parent("warm_up"), *(anchor.as_parent("anchor") for anchor in anchors)],
+            validation=validation_of(self._live, self._held_out, {"score": measured.scores}, self._recipe.seed),
             job=job,
         )
 
-    def _measure(self, model: RewardModel, loss: Loss) -> tuple[dict[str, float], dict[str, Any]]:
+    def _measure(self, model: RewardModel, loss: Loss) -> _Measured:
         """Held-out accuracy, overall and per kind of contrast, calibration error, and the calibration fitted there.
 
         The error is of sigmoid(score), which the rounds train and pay, before the temperature.
         """
-        metrics, calibration = measure(model, self._held_out, loss)
-        if self._held_out:
-            sides = [(row.pair[side], side == 0) for row in self._held_out for side in (0, 1)]
-            scores = [score for (score,) in score_all(model, [encoded for encoded, _ in sides])]
-            metrics["held_out/calibration_error"] = calibration_error(
-                [_sigmoid(score) for score in scores], [right for _, right in sides]
-            )
+        scores = scored_sides(model, self._held_out)
+        metrics, calibration = measure(self._held_out, scores, loss)
+        if scores:
+            right = [side == 0 for _ in self._held_out for side in (0, 1)]
+            metrics["held_out/calibration_error"] = calibration_error([_sigmoid(score) for score in scores], right)
         details = {**model.details(), "loss": loss, "contrasts": contrasts(self._rows), "calibration": calibration}
-        return metrics, details
+        return _Measured(metrics, details, scores)
 
     def _copy_warm(self, directory: Path) -> None:
+        """With what its own training measured, for its weights are the warm-up's."""
         for file in self._warm.manifest.files:
             (directory / file).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(self._warm.path / file, directory / file)

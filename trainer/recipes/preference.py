@@ -26,6 +26,7 @@ from trainer.recipes.preference_learner import PreferenceLearner
 from trainer.recipes.reading import read_preferences
 from trainer.recipes.reference_artifact import publish_reference
 from trainer.recipes.training import TrainingRecipe
+from trainer.recipes.validation import validation_of
 
 PRECOMPUTED = "reference"
 """The folder of a run directory where ``reference: precomputed`` keeps its files until the run has succeeded."""
@@ -90,7 +91,7 @@ def _train(recipe: PreferenceTraining, adversarial: Adversarial | None, run: Run
     metrics = learner.evaluate(measured) if measured else {}
     learner.reference = None  # what follows scores as whoever loads the artifacts will
     initial = _open_reference(recipe, policy, origin) if compares and origin is not None else None
-    artifacts = {"policy": _publish_policy(recipe, policy, initial, origin, held_out or rows, rows, metrics, run)}
+    artifacts = {"policy": _publish_policy(recipe, policy, initial, origin, held_out, measured, rows, metrics, run)}
     if isinstance(state, AdversarialState):
         assert initial is not None
         assert origin is not None
@@ -102,7 +103,7 @@ def _train(recipe: PreferenceTraining, adversarial: Adversarial | None, run: Run
             state.config.mask,
             reference=initial,
             origin=origin,
-            played=artifacts["policy"],
+            played=(policy, artifacts["policy"]),
             rows=rows,
             held_out=held_out,
             run=run,
@@ -170,7 +171,8 @@ def _publish_policy(
     policy: Policy,
     initial: Policy | None,
     origin: Artifact | None,
-    probed: Sequence[Preference],
+    held_out: Sequence[Preference],
+    measured: Sequence[EncodedPreference],
     rows: Sequence[Preference],
     metrics: dict[str, float],
     run: Run,
@@ -190,6 +192,7 @@ def _publish_policy(
         rows=rows,
         metrics=metrics,
         details=details,
-        probes=make_probes(scorer, [row.sides[0] for row in probed]),
+        probes=make_probes(scorer, [row.sides[0] for row in held_out or rows]),
         parents=[] if origin is None else [origin.as_parent(role)],
+        validation=validation_of(scorer, measured, {}, recipe.seed),
     )

@@ -9,6 +9,7 @@ from trainer.checkpoints import Checkpoints
 from trainer.data.rows import Pair, Preference, digest_rows
 from trainer.processes import is_first, this_process
 from trainer.recipe import Recipe, Run
+from trainer.validation_scores import ValidationScores
 
 
 class PublishingRecipe(Recipe):
@@ -26,12 +27,13 @@ class PublishingRecipe(Recipe):
         details: dict[str, Any],
         probes: list[Probe],
         parents: list[Parent],
+        validation: ValidationScores | None = None,
         job: str | None = None,
     ) -> Artifact:
         """Publish as this job's artifact and report it. Of several processes the first writes, the others find it.
 
         A job publishes a name once, and gets what it published when asked again; ``job`` tells apart those that it
-        publishes several times on its way.
+        publishes several times on its way. ``validation`` is what a scorer says of held-out responses.
         """
         contents = Contents(
             kind=kind,
@@ -45,8 +47,14 @@ class PublishingRecipe(Recipe):
             data_digest=digest_rows(rows),
             data_counts=run.data_counts,
         )
+
+        def write_all(directory: Path) -> None:
+            write(directory)
+            if validation is not None:
+                validation.save(directory)
+
         with this_process().main_process_first():
-            artifact = run.artifacts.publish(name, contents, write)
+            artifact = run.artifacts.publish(name, contents, write_all)
         run.reporter.event("artifact", name=artifact.name, version=artifact.version, kind=kind)
         return artifact
 

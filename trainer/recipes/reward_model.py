@@ -12,7 +12,6 @@ from trainer.data.rows import Preference, contrasts
 from trainer.errors import InvalidInput
 from trainer.loop import Learner
 from trainer.models.loading import make_probes
-from trainer.models.pair_model import score_all
 from trainer.models.reward_model import RewardModel
 from trainer.models.starting_point import BackboneOrigin
 from trainer.objectives.bradley_terry import bradley_terry, pointwise_bce
@@ -21,6 +20,7 @@ from trainer.recipes.encoding import EncodedPreference, encode_preferences, trai
 from trainer.recipes.preferential_data import refuse_cut
 from trainer.recipes.reading import count_disagreements, read_preferences
 from trainer.recipes.training import TrainingRecipe
+from trainer.recipes.validation import scored_sides, validation_of
 
 Loss = Literal["bradley_terry", "bce"]
 
@@ -57,7 +57,8 @@ class RewardModelRecipe(TrainingRecipe):
         learner = _Learner(model, self)
         steps = self.train(learner, encoded, [row.tokens for row in encoded], run)
         model.network.eval()
-        metrics, calibration = measure(model, measured, self.loss)
+        scores = scored_sides(model, measured)
+        metrics, calibration = measure(measured, scores, self.loss)
         metrics |= count_disagreements(self.data, rows)
         artifact = self.publish(
             run,
@@ -74,6 +75,7 @@ class RewardModelRecipe(TrainingRecipe):
             },
             probes=make_probes(model, [row.sides[0] for row in held_out or rows]),
             parents=[parent.as_parent("backbone")] if parent else [],
+            validation=validation_of(model, measured, {"score": scores}, self.seed),
         )
         return self.finish(run, {"reward_model": artifact}, metrics, steps)
 
@@ -113,9 +115,11 @@ class _Learner(Learner[EncodedPreference]):
 
 
 def measure(
-    model: RewardModel, rows: Sequence[EncodedPreference], loss: Loss
+    rows: Sequence[EncodedPreference], scores: Sequence[float], loss: Loss
 ) -> tuple[dict[str, float], dict[str, float] | None]:
     """Held-out accuracy, overall and per kind of contrast, and the calibration fitted there.
+
+    ``scores`` are of both sides of every row, chosen first.
 
     A pointwise score is the logit of a probability of its own, so its temperature is fitted on every single side. A
     Bradley-Terry score is one only up to what the two sides share, so its temperature is fitted on differences and
@@ -123,8 +127,7 @@ def measure(
     """
     if not rows:
         return {}, None
-    chosen = [score for (score,) in score_all(model, [row.pair[0] for row in rows])]
-    rejected = [score for (score,) in score_all(model, [row.pair[1] for row in rows])]
+    chosen, rejected = scores[::2], scores[1::2]
     right: dict[str, list[float]] = defaultdict(list)
     for row, winner, loser in zip(rows, chosen, rejected, strict=True):
         right[row.kind].append(float(winner > loser) + 0.5 * (winner == loser))

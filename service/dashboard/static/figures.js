@@ -76,7 +76,7 @@ function element(tag, className, text = "") {
 
 // One drawing of a section: the first takes the heading that is there, each further one brings its own.
 function place(section, drawing, first) {
-  const heading = first ? section.querySelector("h2") : section.insertBefore(element("h2", ""), section.querySelector(".waiting"));
+  const heading = first ? section.querySelector("h2, h3") : section.insertBefore(element("h2", ""), section.querySelector(".waiting"));
   if (heading && section.dataset.heading !== "fixed") heading.textContent = drawing.title;
   const figure = element("figure", "figure");
   const canvas = element("div", "canvas");

@@ -20,6 +20,7 @@ from service.monitoring.gauges import MonitoringCollector
 from service.monitoring.state import ScorerState
 from service.monitoring.watch import Watch
 from service.settings import Settings
+from trainer.artifacts import ArtifactStore
 from trainer.errors import InvalidInput
 
 Sessions = sessionmaker[Session]
@@ -185,10 +186,10 @@ def test_a_step_that_fails_is_logged_and_the_next_goes_on(
     keep(3, at=HOUR_AGO, scorer="b@1:score")
     look = watch_module.reference_of
 
-    def breaks(session: Session, scorer: str) -> Any:
+    def breaks(session: Session, artifacts: ArtifactStore, scorer: str) -> Any:
         if scorer.startswith("a"):
             raise OSError("no")
-        return look(session, scorer)
+        return look(session, artifacts, scorer)
 
     monkeypatch.setattr(watch_module, "reference_of", breaks)
     with caplog.at_level(logging.ERROR):

@@ -17,6 +17,7 @@ from trainer.models.loading import load_pair_model
 from trainer.recipes import parse_recipe
 from trainer.recipes.encoding import EncodedPreference
 from trainer.recipes.reward_model import measure
+from trainer.recipes.validation import scored_sides
 from trainer.reporting import read_events
 from trainer.run import run_recipe
 
@@ -128,6 +129,8 @@ def test_a_backbone_from_files_is_trained_and_scores_the_same_once_published(
 class FirstId:
     """Scores a pair by its first token's id, in tenths."""
 
+    outputs = ("score",)
+
     def score(self, batch: list[Encoded], outputs: object = None) -> torch.Tensor:
         return torch.tensor([[row.input_ids[0] / 10] for row in batch])
 
@@ -148,7 +151,7 @@ def test_a_temperature_is_fitted_on_what_it_is_read_on_single_logits_or_differen
         ("bce", [*chosen, *(-score for score in rejected)]),
         ("bradley_terry", [c - r for c, r in zip(chosen, rejected, strict=True)]),
     ):
-        metrics, calibration = measure(model, rows, loss)  # type: ignore[arg-type]
+        metrics, calibration = measure(rows, scored_sides(model, rows), loss)  # type: ignore[arg-type]
         assert metrics["held_out/accuracy"] == pytest.approx(2 / 3)
         assert calibration is not None
         assert calibration.keys() == {"temperature"}
