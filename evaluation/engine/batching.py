@@ -43,7 +43,8 @@ def batches(asks: Sequence[Ask], token_budget: int, *, share: bool = True) -> li
         for family in families:
             prompt = SharedPrompt(_prompt(family[0]))
             cut += [Batch(part, prompt) for part in _parts(family, token_budget, prompt.tokens)]
-        cut += [Batch(part) for part in _parts(others, token_budget)]
+        alone = any(wish.model.reads_alone for wish in groups[0][0].wishes)
+        cut += [Batch(part) for part in _parts(others, 0 if alone else token_budget)]
     return cut
 
 

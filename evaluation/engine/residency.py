@@ -11,6 +11,7 @@ import torch
 from trainer.artifacts import Artifact, ArtifactStore, Manifest
 from trainer.errors import NotFound
 from trainer.models.pair_model import PairModel
+from trainer.models.quantised import is_quantised
 
 if TYPE_CHECKING:
     from trainer.models.loading import Policies
@@ -24,6 +25,11 @@ class LoadedModel:
     model: PairModel
     encoding: threading.Lock = field(default_factory=threading.Lock)
     """Held while tokenising: fast tokenizers are not safe to share between threads. One lock for each tokenizer."""
+
+    @property
+    def reads_alone(self) -> bool:
+        """Whether it makes a pass of every pair, so that batches save nothing."""
+        return is_quantised(self.manifest)
 
 
 class Residency:

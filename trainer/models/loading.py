@@ -5,13 +5,16 @@ from weakref import WeakValueDictionary
 
 import torch
 
-from trainer.artifacts import PARENTS_READ, Artifact, ArtifactStore, Probe
+from trainer.artifacts import PARENTS_READ, Artifact, ArtifactStore, Manifest, Probe
 from trainer.data.rows import Pair
 from trainer.errors import BrokenArtifact, OverlongInput
 from trainer.models.discriminator_pair import DiscriminatorPair
+from trainer.models.int8_linear import check_device
 from trainer.models.pair_model import PairModel
 from trainer.models.policy import Policy
 from trainer.models.policy_scorer import PolicyScorer
+from trainer.models.quantised import LARGEST_ERROR, is_quantised, original_of
+from trainer.models.quantised_reward_model import QuantisedRewardModel
 from trainer.models.reward_model import RewardModel
 
 PROBES = 4
@@ -56,7 +59,8 @@ def load_pair_model(
 ) -> PairModel:
     """Verify digests, load, and re-score the probe pairs. ``policies`` are shared with what it loaded before.
 
-    Raises BrokenArtifact if a file, a parent or a probe's score differs from the manifest.
+    Raises BrokenArtifact if a file, a parent or a probe's score differs from the manifest, Conflict for a quantised
+    model on a device that it cannot be scored on.
     """
     artifact.verify()
     policies = policies or Policies(store, device)
@@ -64,9 +68,7 @@ def load_pair_model(
     model: PairModel
     match artifact.manifest.kind:
         case "reward_model":
-            reward_model = RewardModel.load(artifact.path, details)
-            reward_model.model.to(device)
-            model = reward_model
+            model = _load_reward_model(artifact, device)
         case "discriminator":
             reference = policies.parent(artifact, "reference")
             if reference is None:
@@ -76,6 +78,15 @@ def load_pair_model(
             policy = policies.load(artifact)
             model = PolicyScorer(policy, policies.parent(artifact, "reference"), details.get("beta", 0.1))
     check_probes(model, artifact)
+    return model
+
+
+def _load_reward_model(artifact: Artifact, device: torch.device) -> RewardModel:
+    if is_quantised(artifact.manifest):
+        check_device(device, original_of(artifact.manifest))
+        return QuantisedRewardModel.load(artifact.path, artifact.manifest.details)
+    model = RewardModel.load(artifact.path, artifact.manifest.details)
+    model.model.to(device)
     return model
 
 
@@ -100,11 +111,16 @@ def check_probes(model: PairModel, artifact: Artifact) -> None:
         asked = [output for output in model.outputs if output in probe.scores]
         now = dict(zip(asked, _score_one(model, Pair(probe.prompt, probe.response), asked), strict=True))
         for output, then in probe.scores.items():
-            if output not in now or abs(now[output] - then) > PROBE_TOLERANCE * (1 + abs(then)):
+            if output not in now or abs(now[output] - then) > _tolerance(artifact.manifest, then):
                 raise BrokenArtifact(
                     f"{artifact.reference}: a probe pair scores {now.get(output)} as {output!r}, published as {then};"
                     " its files or template differ from training, publish it again"
                 )
+
+
+def _tolerance(manifest: Manifest, score: float) -> float:
+    """Of a quantised model another machine's rounding can make as large a difference as quantising itself did."""
+    return PROBE_TOLERANCE * (1 + abs(score)) + manifest.metrics.get(LARGEST_ERROR, 0.0)
 
 
 def _score_one(model: PairModel, pair: Pair, outputs: Sequence[str]) -> list[float]:

@@ -13,20 +13,22 @@ from transformers import LlamaConfig, LlamaForSequenceClassification
 
 from evaluation.engine.meter import Counts
 from evaluation.engine.scoring import Pair, Scored, ScoringEngine
+from evaluation.quantising import Compared, quantise
 from trainer.artifacts import ArtifactStore, Contents
 from trainer.data.product_world import make_tokenizer
 from trainer.errors import AssayError
 from trainer.models.loading import load_pair_model, make_probes
 from trainer.models.reward_model import RewardModel
 
-SCORERS = ["rm", "decoder", "policy:implicit_reward", "policy/discriminator:difference"]
+SCORERS = ["rm", "rm-int8", "decoder", "policy:implicit_reward", "policy/discriminator:difference"]
 LONG = "product mug | " + "color red ; size tiny ; " * 10
 CPU = torch.device("cpu")
 
 
 @pytest.fixture(scope="module")
-def various(store: ArtifactStore, tmp_path_factory: pytest.TempPathFactory) -> ArtifactStore:
-    """The store with a decoder reward model besides, whose window is long enough for prompts worth sharing."""
+def various(store: ArtifactStore, pairs: list[Pair], tmp_path_factory: pytest.TempPathFactory) -> ArtifactStore:
+    """The store with two reward models besides: a decoder, whose window is long enough for prompts worth sharing, and
+    the encoder in 8 bits."""
     copy = ArtifactStore(tmp_path_factory.mktemp("various") / "artifacts")
     shutil.copytree(store.root, copy.root)
     torch.manual_seed(0)
@@ -40,6 +42,7 @@ def various(store: ArtifactStore, tmp_path_factory: pytest.TempPathFactory) -> A
     )
     probes = make_probes(model, [Pair("product lamp", "It is red .")])
     copy.publish("decoder", Contents("reward_model", {}, "", {}, model.details(), probes, []), model.save)
+    quantise(copy, "rm", "rm-int8", compared=Compared(pairs, "pairs"), largest_mean_error=1.0)
     return copy
 
 
