@@ -17,10 +17,12 @@ from typing import Any
 from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
 
+from evaluation.prompt_marks import mark_of
 from service.db.bulk import insert_rows
+from service.db.prompt_sets import row_of
 from service.db.schema import upgrade
 from service.db.session import make_engine, sessions, writing
-from service.db.tables import Correlation, Job, Prompt, Score, StressTest, Table
+from service.db.tables import Correlation, Job, Prompt, RunPrompts, Score, StressTest, Table
 
 TEMPERATURES = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0)
 STATISTICS = (
@@ -99,7 +101,8 @@ def make(engine: Engine, size: Size) -> None:
         for table, rows in (
             (Job, (run["job"] for run in runs)),
             (StressTest, (run["stress_test"] for run in runs)),
-            (Prompt, (row for run in runs for row in _prompts(run["job"]["id"]))),
+            (Prompt, (row for number, run in enumerate(runs) for row in _prompts(run["job"]["id"], number))),
+            (RunPrompts, (_asked(run["job"]["id"], number) for number, run in enumerate(runs))),
             (Correlation, (row for run in runs for row in _correlations(run))),
         ):
             insert_rows(session, Table.metadata.tables[table.__tablename__], rows)
@@ -155,9 +158,16 @@ def _run(number: int, size: Size) -> dict[str, Any]:
     return {"job": job, "stress_test": stress_test, "versions": versions, "random": made}
 
 
-def _prompts(run: str) -> Iterator[dict[str, Any]]:
+def _prompts(run: str, place: int) -> Iterator[dict[str, Any]]:
+    """The same ones for most runs; every fifth has half of them its own."""
+    own = place % 5 == 4
     for number in range(1, PROMPTS + 1):
-        yield {"run": run, "number": number, "prompt_id": f"p{number}", "content": "Describe a lamp.", "task": None}
+        content = f"Describe lamp {number}{f' of {place}' if own and number % 2 else ''}."
+        yield {"run": run, "number": number, "prompt_id": f"p{number}", "content": content, "task": None}
+
+
+def _asked(run: str, place: int) -> dict[str, Any]:
+    return row_of(run, (mark_of(each["content"], each["prompt_id"]) for each in _prompts(run, place)))
 
 
 def _correlations(run: dict[str, Any]) -> Iterator[dict[str, Any]]:

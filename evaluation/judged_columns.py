@@ -9,6 +9,7 @@ import numpy as np
 
 from evaluation.engine.pairs import Pair
 from evaluation.judged import JudgedRow, finite
+from evaluation.prompt_marks import mark_of
 from evaluation.scorers.controls import CONTROLS
 from evaluation.statistics.bootstrap import Floats, Ints
 from evaluation.statistics.degeneration import DEGENERATE, MEASURES, measure_text
@@ -43,6 +44,8 @@ class JudgedColumns:
         self._cluster_name = cluster
         self._score = score
         self._prompts: dict[str, int] = {}
+        self.prompt_marks: list[str] = []
+        """Of every prompt, in the order of their numbers, as ``mark_of`` gives it."""
         self._groups: dict[str, int] = {}
         self._prompt, self._group = array("q"), array("q")
         self._temperature = array("d")
@@ -128,6 +131,8 @@ class JudgedColumns:
 
     def _add(self, line: int, row: JudgedRow) -> None:
         self._add_text(row)
+        if row.prompt_id not in self._prompts:
+            self.prompt_marks.append(mark_of(row.prompt, row.prompt_id))
         self._prompt.append(self._prompts.setdefault(row.prompt_id, len(self._prompts)))
         self._temperature.append(_number(row.temperature))
         if self._cluster_name is not None:

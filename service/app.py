@@ -45,6 +45,7 @@ from service.routes import (
     history,
     metrics,
     monitoring,
+    plain_jobs,
     reports,
     run_comparisons,
     scorers,
@@ -53,6 +54,7 @@ from service.routes import (
     training_jobs,
 )
 from service.scoring import ScoringService, open_engine, unnamed
+from service.sending import Exports
 from service.settings import Settings
 from service.tracing import Tracing
 from trainer.artifacts import ArtifactStore, code_version
@@ -72,6 +74,7 @@ ROUTERS = (
     training_jobs.router,
     stress_tests.router,
     audits.router,
+    *plain_jobs.ROUTERS,
     history.router,
     monitoring.router,
     *compat.ROUTERS,
@@ -125,6 +128,7 @@ def create_app(
     state.sampler = Sampler(settings, state.sessions, state.metrics.registry)
     state.watch = Watch(settings, state.sessions, parse_recipe)
     state.drawn = Drawn()
+    state.exports = Exports(settings.max_exports)
     state.tracing = Tracing() if settings.tracing else None
     opener = partial(
         _open_engine,

@@ -25,7 +25,7 @@ _ROWS_OF_A_GROUP = 20_000
 """Of Parquet, whose parts are read by columns and should not be small."""
 
 Columns = Mapping[str, type]
-"""Names in their order, and what each holds: str, int, float or datetime."""
+"""Names in their order, and what each holds: str, int, float, bool or datetime."""
 
 
 def columns_of(model: type[BaseModel], *without: str) -> dict[str, type]:
@@ -63,7 +63,10 @@ def _parquet(columns: Columns, rows: Iterable[Row]) -> Iterator[bytes]:
     import pyarrow as pa  # takes a while to import, and most requests need none
     import pyarrow.parquet as pq
 
-    types = {str: pa.string(), int: pa.int64(), float: pa.float64(), datetime: pa.timestamp("us", tz="UTC")}
+    types = {
+        **{str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()},
+        datetime: pa.timestamp("us", tz="UTC"),
+    }
     schema = pa.schema([(name, types[kind]) for name, kind in columns.items()])
     sink = _Sink()
     with pq.ParquetWriter(sink, schema, compression="zstd") as writer:

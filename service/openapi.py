@@ -1,10 +1,10 @@
 """The API's description: bodies are the recipes themselves, errors are problems."""
 
-from typing import Any
+from typing import Annotated, Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
-from pydantic import TypeAdapter
+from pydantic import Field, TypeAdapter
 from pydantic.json_schema import models_json_schema
 
 from service.imports import heavy_imports
@@ -22,16 +22,22 @@ def describe(app: FastAPI) -> dict[str, Any]:
 
 def _describe(app: FastAPI) -> dict[str, Any]:
     with heavy_imports():
+        from evaluation.recipes.benchmark import BenchmarkRecipe
+        from evaluation.recipes.downstream import DownstreamRecipe
         from evaluation.recipes.stress_test import StressTestRecipe
+        from evaluation.recipes.win_rate import WinRateRecipe
         from trainer.recipes import AnyTrainingRecipe
 
     document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
     schemas = document["components"]["schemas"]
     _, problem = models_json_schema([(Problem, "serialization")], ref_template=_TEMPLATE)
     schemas.update(problem["$defs"])
+    benchmarks = Annotated[BenchmarkRecipe | DownstreamRecipe, Field(discriminator="kind")]
     bodies: tuple[tuple[str, str, TypeAdapter[Any]], ...] = (
         ("/v1/training-jobs", "TrainingRecipe", TypeAdapter(AnyTrainingRecipe)),
         ("/v1/stress-tests", "StressTestRecipe", TypeAdapter(StressTestRecipe)),
+        ("/v1/win-rates", "WinRateRecipe", TypeAdapter(WinRateRecipe)),
+        ("/v1/benchmarks", "AnyBenchmarkRecipe", TypeAdapter(benchmarks)),
     )
     for path, name, recipe in bodies:
         schema = recipe.json_schema(ref_template=_TEMPLATE)

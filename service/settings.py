@@ -118,6 +118,9 @@ class Settings(BaseSettings):
     database_max_overflow: int = Field(20, ge=0, le=1000)
     """Connections beyond those while many are needed at once; whoever finds none waits up to 30 seconds."""
 
+    max_exports: int = Field(4, ge=1, le=1000)
+    """Files of the history that are sent at once, each over a connection of its own; more are answered with 503."""
+
     max_body_bytes: int = Field(64 * 2**20, ge=1)
     """Largest request body that is read, after decompression too."""
 

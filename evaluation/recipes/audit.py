@@ -1,7 +1,8 @@
 """Audit scorers on judged responses somebody already has: the stress test's statistics, without sampling.
 
 Beside ``correlations.jsonl``, ``curves.jsonl`` and ``comparisons.jsonl`` the run directory has ``pins.json``, which
-version every registered scorer's name means for this run, and what the ``judges`` said.
+version every registered scorer's name means for this run, ``prompt_marks.json``, by which the history tells
+which prompts runs share, and what the ``judges`` said.
 """
 
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ from pydantic import Field, model_validator
 from evaluation.judged import read_judged
 from evaluation.judged_columns import JudgedColumns, Lines, is_registered
 from evaluation.oracles import AnyOracle
+from evaluation.prompt_marks import write_marks
 from evaluation.recipes.audit_judging import Judged, judge_rows
 from evaluation.recipes.correlations import write_findings
 from evaluation.recipes.findings import Findings, Table, as_rows, find
@@ -87,6 +89,7 @@ class AuditRecipe(Recipe):
         notices += _error_notices(columns.errors, columns.n_rows, asked)
         for notice in notices:
             run.reporter.message(notice)
+        write_marks(columns.prompt_marks, run.directory)
         write_findings(found, scoring.versions, None, run.directory)
         estimates, curves, comparisons = as_rows(found, scoring.versions, None)
         return {

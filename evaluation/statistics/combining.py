@@ -1,7 +1,8 @@
 """Estimates of several runs as one, from sums over them: what the history makes of a group of rows.
 
 A run's rows, at several temperatures or by several scorers, stand on the same prompts, so they count as moving
-together: their errors are added, the most that any dependence allows. Errors of different runs count as independent.
+together: their errors are added, the most that any dependence allows. So do those of different runs as far as they
+share prompts: ``shared_prompts`` makes one number of that.
 """
 
 import math
@@ -43,7 +44,11 @@ class Sums:
     """sum w_i y_i^2"""
 
     spread: float | None
-    """sum over R of (sum over i of R of w_i s_i)^2; None where a standard error is missing."""
+    """The greatest variance of sum w_i e_i, e_i being the errors, as ``shared_prompts.error_variance`` has it.
+    None where a standard error is missing."""
+
+    apart: bool = True
+    """Whether no two runs share a prompt."""
 
 
 @dataclass(frozen=True)
@@ -73,13 +78,14 @@ def inverse_variance(sums: Sums, correlation: bool) -> Combined:
     It estimates the weighted average of what each run would find without error, alike or not (Rice, Higgins and Lumley
     2018, J. R. Stat. Soc. A 181:205, fixed effects in the plural). How unlike they are is ``heterogeneity``, I^2 =
     (Q - k + 1) / Q at 0 or above (Higgins and Thompson 2002, Stat. Med. 21:1539): the share of the differences between
-    runs that their errors do not explain. None of a single run, or where a run has several rows.
+    runs that their errors do not explain. None of a single run, where a run has several rows, and where runs may share
+    prompts: Q takes errors for independent.
     """
     y = sums.weighted / sums.weight
     assert sums.spread is not None, "a row without a standard error has no weight"
     error = math.sqrt(sums.spread) / sums.weight
     heterogeneity = None
-    if sums.n == sums.n_runs > 1:
+    if sums.apart and sums.n == sums.n_runs > 1:
         q = sums.squares - sums.weighted * y
         heterogeneity = max(0.0, 1 - (sums.n - 1) / q) if q > 0 else 0.0
     if correlation:

@@ -20,6 +20,8 @@ _SECTIONS = {
     "scoring": "Scoring",
     "stress tests": "Stress tests",
     "audits": "Audits",
+    "win rates": "Win rates",
+    "benchmarks": "Benchmarks",
     "training jobs": "Training jobs",
     "artifacts": "Artifacts and aliases",
     "history": "History",

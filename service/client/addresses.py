@@ -5,7 +5,14 @@ from typing import Any
 from trainer.errors import InvalidInput
 
 SCORES, ATTRIBUTIONS, SCORERS = "/v1/scores", "/v1/attributions", "/v1/scorers"
-TRAINING, STRESS_TESTS, AUDITS = "/v1/training-jobs", "/v1/stress-tests", "/v1/audits"
+TRAINING, STRESS_TESTS = "/v1/training-jobs", "/v1/stress-tests"
+OTHERS = {
+    "audit": "/v1/audits",
+    "win_rate": "/v1/win-rates",
+    "benchmark": "/v1/benchmarks",
+    "downstream": "/v1/benchmarks",
+}
+"""By kind, of what evaluates and is no stress test."""
 
 _RUN = "run_"
 """How the ids of what evaluates begin."""
@@ -25,4 +32,4 @@ def path_of(job_id: str) -> str:
 
 def path_for(recipe: dict[str, Any]) -> str:
     """Where a recipe is submitted."""
-    return STRESS_TESTS if recipe.get("kind") == "stress_test" else TRAINING
+    return {"stress_test": STRESS_TESTS, **OTHERS}.get(str(recipe.get("kind")), TRAINING)

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from service.client.addresses import (
     ATTRIBUTIONS,
-    AUDITS,
+    OTHERS,
     SCORERS,
     SCORES,
     STRESS_TESTS,
@@ -106,22 +106,24 @@ class AsyncAssayClient:
         return data
 
     async def jobs(self, *, status: str | None = None, limit: int = 100) -> list[JobRecord]:
-        """Training jobs, stress tests and audits, newest first."""
+        """Jobs of every kind, newest first."""
         found = [
             JobRecord.model_validate(row)
-            for path in (TRAINING, STRESS_TESTS, AUDITS)
+            for path in (TRAINING, STRESS_TESTS, *dict.fromkeys(OTHERS.values()))
             for row in (await self.get(path, status=status, limit=limit))["data"]
         ]
         return sorted(found, key=lambda job: job.created_at, reverse=True)[:limit]
 
     async def job(self, job_id: str) -> JobRecord:
         """One job. Raises NotFound."""
-        try:
-            return JobRecord.model_validate(await self.get(path_of(job_id)))
-        except NotFound:
-            if not is_run(job_id):
-                raise
-            return JobRecord.model_validate(await self.get(f"{AUDITS}/{job_id}"))
+        path = path_of(job_id)
+        others = dict.fromkeys(OTHERS.values()) if is_run(job_id) else ()
+        for each in (path, *(f"{other}/{job_id}" for other in others)):
+            try:
+                return JobRecord.model_validate(await self.get(each))
+            except NotFound as error:
+                missing = error
+        raise missing
 
     async def submit(self, recipe: dict[str, Any]) -> JobRecord:
         """Queue a recipe. Raises InvalidInput pointing at the wrong field."""

@@ -104,7 +104,7 @@ class AssayClient:
         return self._wait(self._client.scorers)
 
     def jobs(self, *, status: str | None = None, limit: int = 100) -> list[JobRecord]:
-        """Training jobs, stress tests and audits, newest first."""
+        """Jobs of every kind, newest first."""
         return self._wait(lambda: self._client.jobs(status=status, limit=limit))
 
     def job(self, job_id: str) -> JobRecord:

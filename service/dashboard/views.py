@@ -11,11 +11,11 @@ from markupsafe import Markup
 from sqlalchemy.orm import Session
 
 from evaluation.verdict import verdict
+from service.client.addresses import path_for
 from service.db import queries
 from service.db.records import CorrelationRecord, JobRecord, RunRecord
 from service.estimates import as_estimates
 from service.imports import heavy_imports
-from service.jobs.kinds import EVALUATION_KINDS
 
 if TYPE_CHECKING:
     from evaluation.figures import Drawing
@@ -66,8 +66,7 @@ def _shown(drawing: "Drawing", name: str) -> Shown:
 
 def api_path(job: JobRecord | RunRecord) -> str:
     """Where the API has this job, its events and what it measured."""
-    resource = "audits" if job.kind == "audit" else "stress-tests" if job.kind in EVALUATION_KINDS else "training-jobs"
-    return f"/v1/{resource}/{job.id}"
+    return f"{path_for({'kind': job.kind})}/{job.id}"
 
 
 def seconds_taken(job: JobRecord | RunRecord) -> float | None:

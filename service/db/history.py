@@ -1,6 +1,6 @@
 """Correlations of all runs in any order, by the page or as a stream; ``history_groups`` makes one number of several."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -49,7 +49,7 @@ def rows_page(
     return read_page(session, query, columns, spelling, CorrelationRecord.model_validate, cursor=cursor, limit=limit)
 
 
-def stream_rows(session: Session, where: HistoryFilter, order: Order = Order()) -> Iterator[Row]:
+def stream_rows(session: Session, where: HistoryFilter, order: Order = Order()) -> Generator[Row]:
     """All that fit, as they come from the database."""
     columns = [_TABLE.c[name] for name in CorrelationRecord.model_fields]
     query = _ordered(select(*columns).where(*restrictions(where)), _row_order(order))
@@ -82,11 +82,11 @@ def read_page(
     return Page(data=[convert(row) for row in rows[:limit]], next=following)
 
 
-def stream(session: Session, query: "Select[*tuple[Any, ...]]") -> Iterator[Row]:
+def stream(session: Session, query: "Select[*tuple[Any, ...]]") -> Generator[Row]:
     """Rows of ``query`` by the database's own cursor, so that memory holds some of them at a time."""
-    found = session.execute(query.execution_options(yield_per=_ROWS_AT_ONCE))
-    for row in found.mappings():
-        yield dict(row)
+    with session.execute(query.execution_options(yield_per=_ROWS_AT_ONCE)) as found:  # else the cursor stays open
+        for row in found.mappings():
+            yield dict(row)
 
 
 def _ordered(query: "Select[*tuple[Any, ...]]", order: Sequence[By]) -> "Select[*tuple[Any, ...]]":

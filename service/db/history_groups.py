@@ -3,7 +3,8 @@
 ``history_sql`` sums or picks, and ``evaluation.statistics.combining`` says what the sums mean.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
+from contextlib import closing
 from datetime import datetime
 from typing import Any
 
@@ -15,6 +16,7 @@ from service.db.history import read_page, stream
 from service.db.history_filter import HistoryFilter
 from service.db.history_sql import COUNTS, GROUP, PICKED, Agg, Grouping, grouped
 from service.db.pages import DEFAULT_LIMIT
+from service.db.prompt_sets import PromptSets, Together, together
 from service.db.records import Page
 
 Row = dict[str, Any]
@@ -34,7 +36,8 @@ class HistoryGroup(BaseModel):
     standard_error: float | None
     """In the estimate's own unit."""
     heterogeneity: float | None
-    """I² of ``combined``: the share of the runs' differences that their errors do not explain."""
+    """I² of ``combined``: the share of the runs' differences that their errors do not explain. None where they share
+    prompts or may do so."""
     n_rows: int
     """Correlations in the group."""
     n_undefined: int
@@ -47,6 +50,11 @@ class HistoryGroup(BaseModel):
     """Of the rows used, as are the two below: the most of any row of a run, summed over runs."""
     n_responses: int
     n_dropped: int
+    n_distinct_prompts: int | None
+    """Different prompts that the runs of ``mean`` and ``combined`` were asked; null where some run's are not known."""
+    shared_prompts: bool | None
+    """Whether runs of ``mean`` and ``combined`` have prompts in common, so that their errors move together; null where
+    some run's are not known, which counts as if they had."""
     chosen_run: str | None
     """Whose row this is, where one was chosen."""
     first_at: datetime
@@ -67,20 +75,26 @@ def groups_page(
     query, order = grouped(session, where, grouping)
     spelling = f"{','.join(grouping.by)} {grouping.agg} {grouping.first} {grouping.descending}"
 
-    def convert(row: Any) -> HistoryGroup:  # noqa: ANN401 - a row
-        return HistoryGroup(**_finished(row._mapping, grouping, where))
+    found = read_page(session, query, order, spelling, lambda row: row._mapping, cursor=cursor, limit=limit)
+    sets = PromptSets(session)
+    sets.of(digest for row in found.data for digest, _, _ in _standings(row))  # at once
+    return Page(data=[HistoryGroup(**_finished(row, grouping, where, sets)) for row in found.data], next=found.next)
 
-    return read_page(session, query, order, spelling, convert, cursor=cursor, limit=limit)
 
-
-def stream_groups(session: Session, where: HistoryFilter, grouping: Grouping) -> Iterator[Row]:
+def stream_groups(session: Session, where: HistoryFilter, grouping: Grouping) -> Generator[Row]:
     """All groups, as they come from the database."""
     query, order = grouped(session, where, grouping)
-    for row in stream(session, query.order_by(*(part for by in order for part in by.order()))):
-        yield _finished(row, grouping, where)
+    sets = PromptSets(session)
+    with closing(stream(session, query.order_by(*(part for by in order for part in by.order())))) as rows:
+        for row in rows:
+            yield _finished(row, grouping, where, sets)
 
 
-def _finished(row: Mapping[str, Any], grouping: Grouping, where: HistoryFilter) -> Row:
+def _standings(row: Mapping[str, Any]) -> list[tuple[str | None, int, float | None]]:
+    return row.get("standings") or []
+
+
+def _finished(row: Mapping[str, Any], grouping: Grouping, where: HistoryFilter, sets: PromptSets) -> Row:
     """A group as it is told: the fields of HistoryGroup."""
     group = {name: row[GROUP + name] for name in grouping.by}
     shared = {
@@ -95,7 +109,9 @@ def _finished(row: Mapping[str, Any], grouping: Grouping, where: HistoryFilter) 
         return {**shared, **_of_one_row(row, grouping.agg)}
     statistic = group.get("statistic", next(iter(where.values.get("statistic", ())), None))
     numbers = {name: row[name] for name in ("n_used", "n_runs")}
-    return {**shared, **numbers, "chosen_run": None, **_of_sums(row, grouping.agg, statistic in CORRELATIONS)}
+    found = together(_standings(row), sets)
+    told = {"chosen_run": None, "n_distinct_prompts": found.distinct, "shared_prompts": found.shared}
+    return {**shared, **numbers, **told, **_of_sums(row, grouping.agg, statistic in CORRELATIONS, found)}
 
 
 def _of_one_row(row: Mapping[str, Any], agg: str) -> Row:
@@ -109,18 +125,20 @@ def _of_one_row(row: Mapping[str, Any], agg: str) -> Row:
         "n_used": there,
         "n_runs": there,
         "chosen_run": row["run"],
+        "n_distinct_prompts": None,
+        "shared_prompts": None,
         "method": row["method"] + chosen,
     }
 
 
-def _of_sums(row: Mapping[str, Any], agg: str, correlation: bool) -> Row:
+def _of_sums(row: Mapping[str, Any], agg: str, correlation: bool, found: Together) -> Row:
     nothing = {"estimate": None, "lower": None, "upper": None, "standard_error": None, "heterogeneity": None}
     if agg == "count":
         return {**nothing, "method": "count", "undefined_reason": "agg=count counts and estimates nothing"}
     how = "mean" if agg == "mean" else f"inverse-variance mean{' on the atanh scale' if correlation else ''}"
     method = (
         f"{how} of {row['n_used']} estimates of {row['n_runs']} runs, {100 * CONFIDENCE:g} % interval; "
-        "runs as independent, rows of one run as moving together"
+        f"{_DEPENDENCE[found.shared]}rows of one run as moving together"
     )
     if not row["n_used"]:
         missing = "no row has an estimate" if agg == "mean" else "no row has an estimate with a standard error"
@@ -131,14 +149,22 @@ def _of_sums(row: Mapping[str, Any], agg: str, correlation: bool) -> Row:
         weight=row["weight"],
         weighted=row["weighted"],
         squares=row["squares"],
-        spread=row["spread"] if row["n_errors"] == row["n_used"] else None,
+        spread=found.variance if row["n_errors"] == row["n_used"] else None,
+        apart=found.shared is False,
     )
-    found: Combined = (mean if agg == "mean" else inverse_variance)(sums, correlation)
+    one: Combined = (mean if agg == "mean" else inverse_variance)(sums, correlation)
     return {
-        **vars(found),
+        **vars(one),
         "method": method,
-        "undefined_reason": None if found.lower is not None else _why_no_interval(row),
+        "undefined_reason": None if one.lower is not None else _why_no_interval(row),
     }
+
+
+_DEPENDENCE: Mapping[bool | None, str] = {
+    True: "runs as moving together as far as they share prompts, ",
+    False: "runs as independent, ",
+    None: "runs as moving together as far as they may share prompts, which of some are not known, ",
+}
 
 
 def _why_no_interval(row: Mapping[str, Any]) -> str:

@@ -16,7 +16,7 @@ from evaluation.statistics.combining import CORRELATIONS
 from service.db.history import kind_of
 from service.db.history_filter import HistoryFilter, Plain, restrictions
 from service.db.keyset import By
-from service.db.tables import Correlation, Job
+from service.db.tables import Correlation, Job, RunPrompts
 from trainer.errors import InvalidInput
 
 Dimension = Literal[
@@ -82,7 +82,7 @@ def grouped(session: Session, where: HistoryFilter, grouping: Grouping) -> "tupl
     elif grouping.agg in PICKED:
         query = _extreme(base, grouping.agg)
     else:
-        query = _summed(base, grouping)
+        query = _summed(base, grouping, dialect)
     return query, _order(query.selected_columns, grouping)
 
 
@@ -185,8 +185,11 @@ def _first_of(ranked: Subquery) -> "Select[*tuple[Any, ...]]":
     return select(*own, *_TABLE.c).join_from(ranked, _TABLE, its_row).where(ranked.c.place == 1)
 
 
-def _summed(base: Subquery, grouping: Grouping) -> "Select[*tuple[Any, ...]]":
-    """The sums of ``combining.Sums`` for each group: within a run first, then over runs."""
+def _summed(base: Subquery, grouping: Grouping, dialect: str) -> "Select[*tuple[Any, ...]]":
+    """The sums of ``combining.Sums`` for each group: within a run first, then over runs on the same prompts, then all.
+
+    ``standings`` lists those that are used: digest of their prompts, how many runs, sum of w s.
+    """
     usable, y, s, w = _terms(base, grouping.agg)
 
     def of_usable(value: ColumnElement[Any]) -> ColumnElement[Any]:
@@ -196,6 +199,7 @@ def _summed(base: Subquery, grouping: Grouping) -> "Select[*tuple[Any, ...]]":
     within = (
         select(
             *groups,
+            base.c.run,
             func.count().label("n_rows"),
             func.count(base.c.estimate).label("n_defined"),
             func.count(of_usable(base.c.number)).label("n_used"),
@@ -211,16 +215,39 @@ def _summed(base: Subquery, grouping: Grouping) -> "Select[*tuple[Any, ...]]":
         .group_by(*groups, base.c.run)
         .subquery("within")
     )
-    added = ("n_rows", "n_defined", "n_used", "n_errors", *COUNTS)
+    counted = ("n_rows", "n_defined", "n_used", "n_errors", *COUNTS)
+    summed = ("weight", "weighted", "squares", "moved")
+    alike = (
+        select(
+            *_groups(within),
+            *(func.coalesce(func.sum(within.c[name]), 0).label(name) for name in counted),
+            func.count(sa.case((within.c.n_used > 0, 1))).label("n_runs"),
+            *(func.sum(within.c[name]).label(name) for name in summed),
+            func.min(within.c.first_at).label("first_at"),
+            func.max(within.c.last_at).label("last_at"),
+            RunPrompts.digest,
+        )
+        .join_from(within, RunPrompts, RunPrompts.run == within.c.run, isouter=True)
+        .group_by(*_groups(within), RunPrompts.digest)
+        .subquery("alike")
+    )
+    listed, one = _LISTS[dialect]
+    standing = one(alike.c.digest, alike.c.n_runs, alike.c.moved)
     return select(
-        *_groups(within),
-        *(sa.cast(func.coalesce(func.sum(within.c[name]), 0), sa.BigInteger).label(name) for name in added),
-        func.count(sa.case((within.c.n_used > 0, 1))).label("n_runs"),
-        *(func.sum(within.c[name]).label(name) for name in ("weight", "weighted", "squares")),
-        func.sum(within.c.moved * within.c.moved).label("spread"),
-        func.min(within.c.first_at).label("first_at"),
-        func.max(within.c.last_at).label("last_at"),
-    ).group_by(*_groups(within))
+        *_groups(alike),
+        *(sa.cast(func.sum(alike.c[name]), sa.BigInteger).label(name) for name in (*counted, "n_runs")),
+        *(func.sum(alike.c[name]).label(name) for name in ("weight", "weighted", "squares")),
+        sa.type_coerce(listed(standing).filter(alike.c.n_used > 0), sa.JSON).label("standings"),
+        func.min(alike.c.first_at).label("first_at"),
+        func.max(alike.c.last_at).label("last_at"),
+    ).group_by(*_groups(alike))
+
+
+_LISTS: Mapping[str, tuple[Any, Any]] = {
+    "sqlite": (func.json_group_array, func.json_array),
+    "postgresql": (func.json_agg, func.json_build_array),
+}
+"""By dialect: a group's rows as one list, and a row as one."""
 
 
 def _terms(base: Subquery, agg: Agg) -> tuple[ColumnElement[Any], ...]:

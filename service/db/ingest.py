@@ -3,6 +3,7 @@
 The files are the run's; this is the only place that knows both their form and the tables'.
 """
 
+import json
 import math
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -13,9 +14,11 @@ from sqlalchemy import exists, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from evaluation.prompt_marks import MARKS_FILE, mark_of
 from evaluation.scorers.controls import family
 from service.db.bulk import insert_rows
 from service.db.ids import new_id
+from service.db.prompt_sets import add_prompts
 from service.db.tables import Comparison, Correlation, Curve, Job, Prompt, Response, Score, StressTest, Table
 from trainer.artifacts import code_version
 from trainer.errors import NotFound, RunFailed
@@ -63,11 +66,15 @@ class _Ingestion:
         self._directory = directory
         self._now = datetime.now(UTC)
         self._prompts: dict[str, int] = {}
+        self._marks: list[str] = []
         self._responses: dict[tuple[int, float | None, int], int] = {}
         self._names: dict[str, dict[str, None]] = {"scorer": {}, "control": {}, "oracle": {}}
 
     def store(self, kind: str) -> None:
         self._insert(Prompt, PROMPTS_FILE, self._prompt)
+        if (marks := self._directory / MARKS_FILE).exists():
+            self._marks += json.loads(marks.read_text(encoding="utf-8"))
+        add_prompts(self._session, self._run, self._marks)
         self._insert(Response, RESPONSES_FILE, self._response)
         self._insert(Score, SCORES_FILE, self._score)
         self._insert(Correlation, CORRELATIONS_FILE, self._correlation)
@@ -95,6 +102,7 @@ class _Ingestion:
 
     def _prompt(self, row: Row) -> Row:
         self._prompts[row["prompt_id"]] = row["number"]
+        self._marks.append(mark_of(row["prompt"], row["prompt_id"]))
         return {"prompt_id": row["prompt_id"], "content": row["prompt"], "task": row.get("task")}
 
     def _response(self, row: Row) -> Row:

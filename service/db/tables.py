@@ -197,6 +197,20 @@ class Prompt(Table):
     __table_args__ = (Index(None, "run", "prompt_id", unique=True),)
 
 
+class RunPrompts(Table):
+    """Which prompts a run stands on, so that the history knows which runs share some; no row where nobody knows."""
+
+    __tablename__ = "run_prompts"
+
+    run: Mapped[str] = mapped_column(_job_key(), primary_key=True)
+    digest: Mapped[str] = mapped_column(String(64))
+    """Equal for equal sets."""
+    marks: Mapped[str]
+    """16 hex digits for each prompt, sorted, without anything between them."""
+
+    __table_args__ = (Index(None, "digest", "run"),)
+
+
 class Response(Table):
     """One sampled response with everything known about how it was sampled."""
 

@@ -58,8 +58,12 @@ def _elsewhere(kind: object) -> str:
         return ", but by `assay train` and /v1/training-jobs"
     if kind in STRESS_KINDS:
         return ", but by `assay stress` and /v1/stress-tests"
+    if kind in AUDIT_KINDS:
+        return ", but by `assay audit` and /v1/audits"
+    if kind in WIN_RATE_KINDS:
+        return ", but by `assay winrate` and /v1/win-rates"
     if kind in BENCHMARK_KINDS:
-        return ", but by `assay benchmark`"
+        return ", but by `assay benchmark` and /v1/benchmarks"
     return ""
 
 

@@ -1,12 +1,11 @@
 """GET /v1/history: correlations over runs and time, as rows or as groups, in pages or as a file."""
 
 import hashlib
-from collections.abc import Iterator
-from itertools import chain
+from collections.abc import Generator
+from contextlib import closing
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request, Response
-from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationInfo, field_validator
 from sqlalchemy.orm import Session, sessionmaker
 
@@ -22,6 +21,7 @@ from service.entity_tags import is_known
 from service.exports import MEDIA_TYPES, Columns, Format, Row, columns_of, write
 from service.jobs.queue import check_label
 from service.routes.lifecycle import Limit, UtcTime
+from service.sending import Exports, TakenResponse
 from trainer.artifacts import code_version
 from trainer.errors import InvalidInput
 
@@ -169,12 +169,9 @@ def get_history(request: Request, query: Annotated[HistoryQuery, Query()]) -> Re
     tag = f'W/"{hashlib.sha256(repr(found).encode()).hexdigest()[:32]}"'
     if is_known(known, tag):
         return _unless_known(known, tag, Response())
-    parts = _file(sessions, query, chosen)
-    begun = next(parts, b"")  # what fails at once is still told as a problem
+    parts = _file(request.app.state.exports, sessions, query, chosen)
     headers = {"Content-Disposition": f'attachment; filename="history.{chosen}"'}
-    return _unless_known(
-        known, tag, StreamingResponse(chain([begun], parts), media_type=MEDIA_TYPES[chosen], headers=headers)
-    )
+    return _unless_known(known, tag, TakenResponse(parts, MEDIA_TYPES[chosen], headers))
 
 
 def _page(session: Session, query: HistoryQuery) -> Page[CorrelationRecord] | Page[HistoryGroup]:
@@ -183,16 +180,26 @@ def _page(session: Session, query: HistoryQuery) -> Page[CorrelationRecord] | Pa
     return rows_page(session, query.filter(), query.order(), cursor=query.cursor, limit=query.limit)
 
 
-def _file(sessions: sessionmaker[Session], query: HistoryQuery, format: Format) -> Iterator[bytes]:  # noqa: A002
-    with sessions() as session:
-        if not query.group_by:
-            rows = stream_rows(session, query.filter(), query.order())
-            yield from write(format, columns_of(CorrelationRecord), rows)
-            return
-        groups = stream_groups(session, query.filter(), query.grouping())
+def _file(
+    exports: Exports,
+    sessions: sessionmaker[Session],
+    query: HistoryQuery,
+    format: Format,  # noqa: A002
+) -> Generator[bytes]:
+    columns: Columns = columns_of(CorrelationRecord)
+    if query.group_by:
         dimensions: Columns = {name: dimension_kind(name) for name in query.group_by}
         columns = {**dimensions, **columns_of(HistoryGroup, "group")}
-        yield from write(format, columns, map(_flat, groups))
+    with exports.one(), sessions() as session, closing(_rows(session, query)) as rows:
+        yield from write(format, columns, rows)
+
+
+def _rows(session: Session, query: HistoryQuery) -> Generator[Row]:
+    if not query.group_by:
+        yield from stream_rows(session, query.filter(), query.order())
+        return
+    with closing(stream_groups(session, query.filter(), query.grouping())) as groups:
+        yield from map(_flat, groups)
 
 
 def _flat(group: Row) -> Row:

@@ -19,6 +19,8 @@ _HEADERS = {
 
 @router.get("/stress-tests/{run_id}/report.html", response_class=HTMLResponse, summary="Read a run's report")
 @router.get("/audits/{run_id}/report.html", response_class=HTMLResponse, summary="Read an audit's report")
+@router.get("/win-rates/{run_id}/report.html", response_class=HTMLResponse, summary="Read a win rate's report")
+@router.get("/benchmarks/{run_id}/report.html", response_class=HTMLResponse, summary="Read a benchmark's report")
 def get_report(run_id: str, request: Request) -> HTMLResponse:
     """Verdict, figures and tables in one file that needs no network; 422 before there is anything to tell."""
     from evaluation.report import render_report  # these bring plotly

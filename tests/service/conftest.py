@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,8 +22,10 @@ from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.orm import Session, sessionmaker
 
+from evaluation.prompt_marks import mark_of
 from service.db.ids import new_id
 from service.db.keys import create_key
+from service.db.prompt_sets import add_prompts
 from service.db.schema import upgrade
 from service.db.session import make_engine, sessions, writing
 from service.db.tables import Correlation, Job, Table
@@ -155,9 +157,14 @@ def make_session(engine: Engine) -> sessionmaker[Session]:
 
 @pytest.fixture
 def correlate(make_session: sessionmaker[Session]) -> Callable[..., str]:
-    """``correlate([{...}, ...], at=time, **job)``: a run with these correlations, plain otherwise; returns its id."""
+    """``correlate([{...}, ...], at=time, **job)``: a run with these correlations, plain otherwise; returns its id.
 
-    def store(rows: list[dict[str, Any]], at: datetime | None = None, **job: Any) -> str:
+    It stands on ten prompts of its own unless ``prompts`` names them; None are unknown ones.
+    """
+
+    def store(
+        rows: list[dict[str, Any]], at: datetime | None = None, prompts: Iterable[str] | None = (), **job: Any
+    ) -> str:
         created = at or datetime.now(UTC)
         plain = {
             **{"policy": "p@1", "scorer": "rm", "scorer_version": 1, "oracle": "judge", "temperature": 1.0},
@@ -178,6 +185,9 @@ def correlate(make_session: sessionmaker[Session]) -> Callable[..., str]:
                 undefined = nothing if "undefined_reason" in row else {}
                 place = {"run": facts["id"], "number": number, "created_at": created}
                 session.add(Correlation(**{**plain, **undefined, **place, **row}))
+            if prompts is not None:
+                names = list(prompts) or [f"{facts['id']} {number}" for number in range(10)]
+                add_prompts(session, facts["id"], (mark_of(name, name) for name in names))
         return str(facts["id"])
 
     return store

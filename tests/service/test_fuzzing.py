@@ -18,7 +18,13 @@ from service.db.tables import Job
 
 PHASES = (Phase.explicit, Phase.generate, Phase.shrink)
 
-JOBS = {"training-jobs": "sft", "stress-tests": "stress_test", "audits": "audit"}
+JOBS = {
+    "training-jobs": "sft",
+    "stress-tests": "stress_test",
+    "audits": "audit",
+    "win-rates": "win_rate",
+    "benchmarks": "benchmark",
+}
 """One of each kind exists, so that what is asked of a job is not always of none."""
 
 

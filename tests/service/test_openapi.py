@@ -28,12 +28,14 @@ def test_bodies_are_the_recipes_themselves(document: dict[str, Any]) -> None:
     schemas = document["components"]["schemas"]
     bodies = {
         path: document["paths"][path]["post"]["requestBody"]["content"]["application/json"]["schema"]["$ref"]
-        for path in ("/v1/training-jobs", "/v1/stress-tests")
+        for path in ("/v1/training-jobs", "/v1/stress-tests", "/v1/win-rates", "/v1/benchmarks")
     }
 
     assert bodies == {
         "/v1/training-jobs": "#/components/schemas/TrainingRecipe",
         "/v1/stress-tests": "#/components/schemas/StressTestRecipe",
+        "/v1/win-rates": "#/components/schemas/WinRateRecipe",
+        "/v1/benchmarks": "#/components/schemas/AnyBenchmarkRecipe",
     }
     assert {"sft", "ganpo", "reward_model"} <= schemas["TrainingRecipe"]["discriminator"]["mapping"].keys()
     assert schemas["StressTestRecipe"]["additionalProperties"] is False

@@ -371,3 +371,62 @@ def test_what_there_is_to_choose_is_listed_below_the_choices_before(session: Ses
     assert values_of(session, "temperature", **below) == [0.5, 2.0, None]
     assert scorers_of(session, **below, temperature=None) == ["rm"]
     assert scorers_of(session, **below, temperature=1.0) == []
+
+
+def test_runs_on_the_same_prompts_move_together_so_that_asking_again_is_not_surer(
+    session: Session, correlate: Correlate
+) -> None:
+    for day in range(4):
+        correlate([{}], THURSDAY + day * DAY, prompts=["a", "b"])
+
+    for agg in ("combined", "mean"):
+        group = one(session, agg)
+        assert (group.estimate, group.standard_error) == (pytest.approx(0.5), pytest.approx(0.075))
+        assert (group.n_runs, group.n_prompts, group.n_distinct_prompts, group.shared_prompts) == (4, 40, 2, True)
+        assert "runs as moving together as far as they share prompts, rows of one run" in group.method
+        assert group.heterogeneity is None
+
+
+def test_runs_that_share_some_prompts_move_together_as_far(session: Session, correlate: Correlate) -> None:
+    # at atanh r both errors are 0.1; one common prompt of two correlates them by 1/2: 0.1 sqrt((1 + 1 + 1) / 4)
+    correlate([{}], prompts=["a", "b"])
+    correlate([{}], prompts=["b", "c"])
+
+    group = one(session, "combined")
+    assert group.standard_error == pytest.approx(0.75 * 0.1 * math.sqrt(3) / 2)
+    assert (group.n_distinct_prompts, group.shared_prompts) == (3, True)
+
+
+def test_rows_of_one_run_and_of_another_on_its_prompts_are_all_added(session: Session, correlate: Correlate) -> None:
+    scorers = [{"scorer": "a"}, {"scorer": "b", "temperature": 1.5}]
+    correlate(scorers, prompts=["a", "b"])
+    correlate(scorers, prompts=["a", "b"])
+    assert one(session, "combined").standard_error == pytest.approx(0.075)
+    session.rollback()  # SQLite goes on seeing what it saw
+    correlate(scorers, prompts=["c", "d"])  # a second set, independent: 4 rows move together, and 2
+    assert one(session, "combined").standard_error == pytest.approx(0.075 * math.sqrt(4**2 + 2**2) / 6)
+
+
+def test_prompts_that_are_not_known_count_as_anybodys(session: Session, correlate: Correlate) -> None:
+    alone = correlate([{}], prompts=None)
+    group = one(session, "combined")
+    assert (group.n_distinct_prompts, group.shared_prompts, group.n_runs) == (None, False, 1)
+    session.rollback()
+    correlate([{}])
+    group = one(session, "combined")
+    assert group.standard_error == pytest.approx(0.075)
+    assert (group.n_distinct_prompts, group.shared_prompts, group.heterogeneity) == (None, None, None)
+    assert "as far as they may share prompts, which of some are not known" in group.method
+    assert one(session, "latest").shared_prompts is None
+    assert one(session, "mean", HistoryFilter(values={"run": [alone]})).shared_prompts is False
+
+
+def test_a_stream_says_of_shared_prompts_what_a_page_says(session: Session, correlate: Correlate) -> None:
+    for scorer in "abc":
+        correlate([{"scorer": scorer}], prompts=["a", "b"])
+        correlate([{"scorer": scorer}], prompts=["b", scorer])
+    grouping = Grouping(["scorer", "statistic"], "combined")
+
+    page = groups_page(session, HistoryFilter(), grouping).data
+    assert [HistoryGroup(**row) for row in stream_groups(session, HistoryFilter(), grouping)] == page
+    assert [group.n_distinct_prompts for group in page] == [2, 2, 3]

@@ -8,9 +8,10 @@ import pytest
 from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session, sessionmaker
 
+from evaluation.prompt_marks import MARKS_FILE, mark_of, write_marks
 from service.db.ingest import ingest_run
 from service.db.session import writing
-from service.db.tables import Correlation, Prompt, Response, Score, StressTest
+from service.db.tables import Correlation, Prompt, Response, RunPrompts, Score, StressTest
 from trainer.errors import InvalidInput, NotFound, RunFailed
 
 COUNTED = (Prompt, Response, Score, Correlation, StressTest)
@@ -165,3 +166,37 @@ def test_deleting_a_job_deletes_what_it_measured(
         session.execute(text("DELETE FROM jobs WHERE id = :run"), {"run": run})
 
     assert counts(make_session) == [0, 0, 0, 0, 0]
+
+
+def test_runs_that_were_asked_the_same_have_one_digest_whatever_they_call_their_prompts(
+    make_session: sessionmaker[Session], add_job: Callable[..., str], stress_run: Path
+) -> None:
+    def stored() -> str:
+        run = add_job()
+        with writing(make_session) as session:
+            ingest_run(session, run, stress_run)
+        with make_session() as session:
+            return session.get_one(RunPrompts, run).digest
+
+    first = stored()
+    path = stress_run / "prompts.jsonl"
+    prompts = [json.loads(line) for line in path.read_text().splitlines()]
+    assert len(prompts) == 2
+    path.write_text("".join(json.dumps(row) + "\n" for row in reversed(prompts)))
+    assert stored() == first
+    path.write_text("".join(json.dumps({**row, "prompt": row["prompt"] * 2}) + "\n" for row in prompts))
+    assert stored() != first
+
+
+def test_what_an_audit_was_asked_is_told_by_its_marks(
+    make_session: sessionmaker[Session], add_job: Callable[..., str], tmp_path: Path
+) -> None:
+    write_marks([mark_of("same text", "7"), mark_of(None, "8"), mark_of("same text", "9")], tmp_path)
+    known, unknown = add_job("audit"), add_job("audit")
+    with writing(make_session) as session:
+        ingest_run(session, known, tmp_path)
+        (tmp_path / MARKS_FILE).unlink()
+        ingest_run(session, unknown, tmp_path)
+    with make_session() as session:
+        assert len(session.get_one(RunPrompts, known).marks) == 2 * 16
+        assert session.get(RunPrompts, unknown) is None

@@ -1,16 +1,19 @@
 """A database is brought to this code's migration, or refused with one line."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import Engine, inspect, text
+from sqlalchemy import Engine, inspect, select, text
 
+from evaluation.prompt_marks import mark_of
 from service.db.schema import check, prepare, upgrade
-from service.db.session import make_engine
-from service.db.tables import Table
+from service.db.session import make_engine, sessions
+from service.db.tables import RunPrompts, Table
 from trainer.errors import AssayError, InvalidInput, StorageFailure, WrongSchema
 
 CONTRACT_TABLES = {
@@ -52,7 +55,8 @@ def test_an_upgrade_makes_the_tables_of_the_code_and_a_second_one_changes_nothin
     upgrade(empty)
     upgrade(empty)
 
-    expected = CONTRACT_TABLES | {"workers"}  # who carries out jobs now; nothing of it is a result
+    # who carries out jobs now, and what runs were asked; nothing of it is a result
+    expected = CONTRACT_TABLES | {"workers", "run_prompts"}
     assert set(inspect(empty).get_table_names()) - {"alembic_version"} == expected
     assert Table.metadata.tables.keys() == expected
     check(empty)
@@ -122,3 +126,28 @@ def test_a_directory_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
 
     with pytest.raises(StorageFailure, match="cannot write"):
         make_engine(f"sqlite:///{tmp_path}/file/assay.db")
+
+
+def test_runs_stored_before_prompts_were_compared_are_compared_from_then_on(empty: Engine) -> None:
+    run_alembic(empty, "upgrade", "0006")
+    job = (
+        "INSERT INTO jobs (id, kind, name, status, recipe, recipe_digest, labels, executor, attempts, max_attempts,"
+        " events_seen, code_version, created_at) VALUES (:run, 'stress_test', 'n', 'succeeded', '{}', '', '{}',"
+        " 'local', 1, 1, 0, '0', '2026-01-01 00:00:00')"
+    )
+    prompt = "INSERT INTO prompts (run, number, prompt_id, content) VALUES (:run, :number, :prompt_id, :content)"
+    asked: dict[str, list[Any]] = {"run_a": ["x", "y"], "run_b": ["y", "x"], "run_c": ["x", [{"role": "user"}]]}
+    with empty.begin() as connection:
+        for run in (*asked, "run_audit"):
+            connection.execute(text(job), {"run": run})
+        for run, contents in asked.items():
+            for number, content in enumerate(contents, 1):
+                row = {"run": run, "number": number, "prompt_id": f"p{number}", "content": json.dumps(content)}
+                connection.execute(text(prompt), row)
+    upgrade(empty)
+
+    with sessions(empty)() as session:
+        found = {row.run: row for row in session.scalars(select(RunPrompts))}
+    assert found.keys() == asked.keys()
+    assert found["run_a"].digest == found["run_b"].digest != found["run_c"].digest
+    assert found["run_c"].marks == "".join(sorted(mark_of(each, "") for each in asked["run_c"]))

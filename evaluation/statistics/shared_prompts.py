@@ -1,0 +1,56 @@
+"""How much errors of several runs move together: as far as the runs stand on the same prompts.
+
+To first order the error of an estimate is the mean of an influence over its prompts, e_a = 1/|P_a| sum over p of P_a
+of psi_a(p), and different prompts are independent: that is what a prompt-clustered standard error s_a says. So errors
+of two runs have only their common prompts in common, and by the inequality of Cauchy and Schwarz
+
+    |cov(e_a, e_b)| <= s_a s_b |P_a and P_b| / sqrt(|P_a| |P_b|).
+
+Equality holds where runs react to each prompt alike; with subjects in place of prompts it is the correlation of Lin and
+Sullivan 2009 (Am. J. Hum. Genet. 85:862). A working correlation within clusters of dependent estimates, as of Hedges,
+Tipton and Johnson 2010 (Res. Synth. Methods 1:39), would have to be guessed, and its robust error needs many clusters;
+the same prompts week after week are one.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Marks = npt.NDArray[np.uint64]
+"""One number for each prompt of a set, all different; equal prompts have equal numbers."""
+
+
+@dataclass(frozen=True)
+class Standing:
+    """All rows of a group that stand on one set of prompts."""
+
+    error: float
+    """sum of w_i s_i over the rows: they move together wholly."""
+
+    prompts: Marks | None
+    """(prompts,); None where nobody knows them: they may be any other run's."""
+
+
+def error_variance(standings: Sequence[Standing]) -> float:
+    """The greatest variance that sum of w_i e_i can have, given which prompts are shared.
+
+    With u_a the ``error`` of set a, the bounds above add up to a sum over prompts, of (sum over sets a that have the
+    prompt of u_a / sqrt |P_a|)^2: sum of u_a^2 for sets with nothing in common, (sum of u_a)^2 for equal ones. What
+    stands on unknown prompts moves with everything, by the triangle inequality.
+    """
+    unknown = sum(each.error for each in standings if each.prompts is None)
+    known = [(each.error, each.prompts) for each in standings if each.prompts is not None]
+    variance = 0.0
+    if known:
+        shares = np.concatenate([np.full(len(prompts), error / math.sqrt(len(prompts))) for error, prompts in known])
+        _, place = np.unique(np.concatenate([prompts for _, prompts in known]), return_inverse=True)
+        variance = float((np.bincount(place, weights=shares) ** 2).sum())
+    return (math.sqrt(variance) + unknown) ** 2
+
+
+def distinct_prompts(sets: Sequence[Marks]) -> int:
+    """How many different prompts there are."""
+    return len(np.unique(np.concatenate(sets))) if sets else 0
