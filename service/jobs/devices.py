@@ -1,9 +1,11 @@
 """What this machine has for jobs, as the operator says or as it shows itself."""
 
 import contextlib
+import fcntl
 import os
 import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 
 import psutil
@@ -64,6 +66,38 @@ def gpus_at_work() -> frozenset[str]:
         with contextlib.suppress(psutil.Error, OSError):
             names.update(process.environ().get(GIVEN_GPUS, "").split(","))
     return frozenset(names - {""})
+
+
+class Choice:
+    """The right to choose GPUs on this machine: one server of a user has it at a time, whatever its database.
+
+    Held from the look at which are in use until the job's process shows which it was given.
+    """
+
+    def __init__(self) -> None:
+        self._descriptor: int | None = None
+
+    def is_ours(self) -> bool:
+        """Take the right, or keep it; False at once where another server has it, for one that is stopped must not
+        hold up what this one does besides."""
+        if self._descriptor is None:
+            path = Path(tempfile.gettempdir(), f"assay-gpus-{os.getuid()}.lock")
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                os.close(descriptor)
+                return False
+            self._descriptor = descriptor
+        return True
+
+    def __enter__(self) -> "Choice":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
 
 
 def _memory() -> int:

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from service.db.session import writing
 from service.db.tables import Job
 from service.db.workers import register, unregister
-from service.jobs.devices import gpus_at_work, machine_of
+from service.jobs.devices import Choice, gpus_at_work, machine_of
 from service.jobs.directory import prepare
 from service.jobs.executors import Executor, Process, Unreachable
 from service.jobs.housekeeping import Housekeeping
@@ -137,21 +137,27 @@ class Dispatcher:
 
     def _start_waiting(self) -> None:
         tried: set[str] = set()
-        while not self._stopping.is_set() and (found := self._next(tried)) is not None:
-            job_id, gpus = found
-            tried.add(job_id)
-            with writing(self._make_session) as session:
-                job = claim(session, self._lease, job_id)
-                if job is None:  # another server was faster
-                    continue
-                try:
-                    prepare(session, job, self._settings.runs_dir / job.id)
-                except (AssayError, OSError, ValueError) as error:
-                    _end_unstarted(job, error)
-            if job.status == "running":
-                self._start(job, gpus)
+        while not self._stopping.is_set():
+            with Choice() as choice:
+                found = self._next(tried, choice)
+                if found is None:
+                    return
+                tried.add(found[0])
+                self._start_one(*found)
 
-    def _next(self, tried: Collection[str]) -> tuple[str, tuple[str, ...]] | None:
+    def _start_one(self, job_id: str, gpus: tuple[str, ...]) -> None:
+        with writing(self._make_session) as session:
+            job = claim(session, self._lease, job_id)
+            if job is None:  # another server was faster
+                return
+            try:
+                prepare(session, job, self._settings.runs_dir / job.id)
+            except (AssayError, OSError, ValueError) as error:
+                _end_unstarted(job, error)
+        if job.status == "running":
+            self._start(job, gpus)
+
+    def _next(self, tried: Collection[str], choice: Choice) -> tuple[str, tuple[str, ...]] | None:
         """The job to start now and the GPUs it gets, if there is one.
 
         Jobs with and without GPUs stand in two lines. In each nobody passes one that waits for what this server has,
@@ -165,6 +171,9 @@ class Dispatcher:
             for job_id, need in waiting(session):
                 line = need.gpus > 0 and self._machine.gpus is not None
                 if line in blocked or job_id in tried or never(need, self._machine):
+                    continue
+                if line and not choice.is_ours():
+                    blocked.add(line)  # another server is about to give one out: next time
                     continue
                 if line and not looked:  # another server's are not free, nor those of a job not taken over yet
                     taken, looked = replace(taken, gpus=taken.gpus | gpus_at_work()), True

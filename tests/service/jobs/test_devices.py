@@ -20,7 +20,7 @@ from service.db.session import writing
 from service.db.tables import Job, Worker
 from service.db.workers import present, register, unregister
 from service.jobs import dispatcher
-from service.jobs.devices import machine_of, visible_gpus
+from service.jobs.devices import Choice, machine_of, visible_gpus
 from service.jobs.dispatcher import Dispatcher
 from service.jobs.executors.local_process import LocalExecutor
 from service.jobs.queue import cancel, submit
@@ -121,6 +121,60 @@ def test_gpus_of_jobs_that_outlived_their_server_stay_taken(
     for job_id in (last, other, held):
         stop(make_session, job_id)
         assert wait_for(job_id).status == "cancelled"
+
+
+def test_two_servers_of_a_machine_that_start_jobs_in_the_same_instant_never_give_one_gpu_out_twice(
+    settings: Settings, make_session: Sessions, counting: Callable[..., Recipe], wait_for: WaitFor
+) -> None:
+    """By real processes; eight jobs and eight GPUs a round, so whoever chooses what another has just given is found."""
+    eight = tuple(Gpu(name=f"race-{os.getpid()}-{index}", memory_bytes=None) for index in range(8))
+    ready = settings.model_copy(
+        update={"gpus": eight, "share_gpu": True, "poll_seconds": 0.01, "cancel_grace_seconds": 0.1}
+    )
+    works = LocalExecutor(settings.artifact_dir, ["/bin/sh", "-c", "exec sleep 300"])
+    servers = [Dispatcher(ready, make_session, works) for _ in range(2)]
+    for server in servers:
+        server.start()
+    try:
+        owners: set[str] = set()
+        rounds = 0
+        while rounds < 4 or len(owners) < 2:  # until both have taken part
+            rounds += 1
+            assert rounds < 20
+            jobs = [submit(make_session, counting(launch=on(1)), settings) for _ in eight]
+            for job_id in jobs:
+                wait_for(job_id, "running", until=lambda job: bool(recorded(make_session, job.id)))
+            assert sorted(given(make_session, job_id) for job_id in jobs) == [gpu.name for gpu in eight]
+            with make_session() as session:
+                owners |= set(session.scalars(select(Job.lease_owner).where(Job.id.in_(jobs))))
+            for job_id in jobs:
+                stop(make_session, job_id)
+            for job_id in jobs:
+                assert wait_for(job_id).status == "cancelled"
+    finally:
+        for server in servers:
+            server.stop()
+
+
+def recorded(make_session: Sessions, job_id: str) -> object:
+    with make_session() as session:
+        return session.get_one(Job, job_id).process
+
+
+@on_sqlite
+def test_a_server_that_stands_still_while_it_chooses_a_gpu_holds_up_no_other_work(
+    make_session: Sessions,
+    submit_counting: Callable[..., str],
+    start_dispatcher: Callable[..., Dispatcher],
+    wait_for: WaitFor,
+) -> None:
+    with Choice() as another:
+        assert another.is_ours()
+        on_a_gpu, plain = submit_counting(steps=1, launch=on(1)), submit_counting(steps=1)
+        start_dispatcher(**FOUR)
+        assert wait_for(plain).status == "succeeded"
+        assert wait_for(on_a_gpu, "queued").attempts == 0
+    assert wait_for(on_a_gpu).status == "succeeded"
 
 
 @on_sqlite
