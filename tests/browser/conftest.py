@@ -17,19 +17,24 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 import uvicorn
 from fastapi import FastAPI
 from playwright.sync_api import Browser, ConsoleMessage, Page, Playwright, expect, sync_playwright
+from sqlalchemy.orm import Session, sessionmaker
 
+from evaluation.statistics.drift import Clustered, moved, share, share_moved
 from service.db.aliases import point
 from service.db.artifacts import record_artifact
 from service.db.ids import new_id
 from service.db.ingest import ingest_run
+from service.db.monitored import keep_state
 from service.db.schema import upgrade
 from service.db.session import make_engine, sessions, writing
 from service.db.tables import Job, JobMetric
 from service.jobs.kinds import id_prefix
+from service.monitoring.state import Drift, ScorerState
 from trainer.artifacts import Artifact, ArtifactStore
 
 ROOT = Path(__file__).parents[2]
@@ -166,6 +171,7 @@ def seeds(
             record_artifact(session, artifact)
     point(make_session, second, "champion")
 
+    _monitor(make_session, second.reference)
     add = _adder(make_session, directory / "runs")
     run = add("stress_test", name="demo-stress", labels={"study": "demo"})
     measured = directory / "runs" / run
@@ -186,6 +192,29 @@ def seeds(
     assert process.wait(timeout=60) in {0, -signal.SIGTERM}  # which it ends by once all is put away
     assert process.stdout is not None
     process.stdout.close()
+
+
+def _monitor(make_session: sessionmaker[Session], scorer: str) -> None:
+    """What a look at the sample left: a scorer that has drifted, and one of which there is little."""
+    rows = [Clustered(np.arange(200.0) + shift, np.arange(200)) for shift in (40, 0)]
+    moved_by = moved(*rows, draws=50)
+    drift = Drift(
+        **{"n_now": 200, "n_reference": 200, "score": moved_by, "length": moved_by},
+        **{
+            "truncated": share_moved((20, 200), (4, 200)),
+            "cut_now": share((20, 200)),
+            "cut_reference": share((4, 200)),
+        },
+    )
+    words = "validation data, 200 responses to 200 prompts"
+    drifted = ScorerState(
+        scorer=f"{scorer}:score", rows=200, reference=words, reference_kind="validation", drift=drift, trust=[]
+    )
+    young = ScorerState(scorer=f"{LONG}@1:score", rows=3, reference="the first 1,000 scores kept", drift=None, trust=[])
+    with writing(make_session) as session:
+        for state in (drifted, young):
+            content = state.model_dump(mode="json")
+            keep_state(session, state.scorer, reference=None, state=content, now=datetime.now(UTC))
 
 
 def _serve(directory: Path, url: str) -> tuple["subprocess.Popen[str]", str]:

@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from evaluation.statistics.bootstrap import Floats
-from evaluation.statistics.drift import Clustered, least_size, moved, share_moved
+from evaluation.statistics.drift import Clustered, least_size, moved, share, share_moved
 
 
 def alone(values: Floats) -> Clustered:
@@ -90,3 +90,16 @@ def test_a_difference_of_shares_is_newcombes() -> None:
     assert none.upper is not None
     assert none.upper > 0.05
     assert share_moved((0, 0), (1, 2)).undefined_reason == "nothing to count"
+
+
+def test_both_samples_are_told_by_their_quantiles() -> None:
+    found = moved(alone(np.arange(201.0)), alone(np.array([1 / 3, 1 / 3])), draws=50)
+    assert found.now[:3] == (0.0, 2.0, 4.0)
+    assert (len(found.now), found.now[50], found.now[-1]) == (101, 100.0, 200.0)
+    assert set(found.before) == {0.333333}
+
+
+def test_a_share_is_told_with_its_wilson_interval() -> None:
+    found = share((81, 263))  # Newcombe 1998, "Two-sided confidence intervals for the single proportion", table I
+    assert (found.lower, found.upper) == (pytest.approx(0.2553, abs=5e-5), pytest.approx(0.3662, abs=5e-5))
+    assert share((0, 0)).undefined_reason == "nothing to count"

@@ -10,6 +10,7 @@ import pytest
 
 from service.cli import main
 from trainer.artifacts import Artifact, ArtifactStore
+from trainer.validation_scores import read_validation_scores
 
 Publish = Callable[..., Artifact]
 
@@ -88,6 +89,63 @@ def test_hugging_face_files_are_imported_once_it_is_said_what_they_are(
     )
     assert store.open("theirs").manifest.kind == "reward_model"
     assert main(["artifacts", "verify", "theirs"]) == 0
+
+
+def write_rows(path: Path, rows: list[dict[str, Any]]) -> str:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return str(path)
+
+
+ROWS = [
+    {"prompt": "product lamp", "chosen": "The lamp is red .", "rejected": "A cup ."},
+    {"prompt": "product cup", "response": "It is blue ."},
+    {"prompt": "product mug", "response": "It is tiny .", "label": False},
+]
+
+
+def test_responses_of_any_layout_are_scored_for_what_is_imported_to_carry(
+    store: ArtifactStore, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    original = store.open("mine")
+    plain = shutil.copytree(original.path, tmp_path / "plain")
+    (plain / "manifest.json").unlink()
+    rows = write_rows(tmp_path / "rows.jsonl", ROWS)
+    described = ["--kind", "reward_model", "--architecture", "encoder"]
+    for source, name, more in ((plain, "hub", described), (original.path, "again", [])):
+        assert main(["artifacts", "import", str(source), name, *more, "--validation", rows]) == 0
+        imported = store.open(name)
+        imported.verify()
+        scores = read_validation_scores(imported)
+        assert scores is not None
+        assert sorted(scores.characters) == [7, 12, 12, 17]
+        assert sorted(scores.prompt.count(number) for number in set(scores.prompt)) == [1, 1, 2]
+        capsys.readouterr()
+
+        pairs = write_rows(tmp_path / "pairs.jsonl", [{"prompt": "product lamp", "response": "A cup ."}])
+        assert main(["score", pairs, "--scorer", name]) == 0
+        served = json.loads(capsys.readouterr().out)["scores"][0][name]["score"]
+        assert scores.scores["score"][scores.characters.index(7)] == pytest.approx(served, abs=1e-4)
+    assert read_validation_scores(original) is None, "the older version is as it was"
+    shutil.copytree(store.open("again").path, tmp_path / "carrying")
+    assert main(["artifacts", "import", str(tmp_path / "carrying"), "kept"]) == 0
+    assert read_validation_scores(store.open("kept")) == scores
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ([{"prompt": "product lamp", "response": "It is blue ."}], "two prompts or more"),
+        ([{"prompt": "product lamp"}], "field 'response': missing"),
+        ([], "has no rows"),
+    ],
+)
+def test_validation_rows_that_cannot_be_compared_with_publish_nothing(
+    store: ArtifactStore, tmp_path: Path, capsys: pytest.CaptureFixture[str], rows: list[dict[str, Any]], said: str
+) -> None:
+    file = write_rows(tmp_path / "rows.jsonl", rows)
+    assert main(["artifacts", "import", str(store.open("mine").path), "again", "--validation", file]) == 2
+    assert said in capsys.readouterr().err
+    assert [artifact.reference for artifact in store.all()] == ["mine@1"]
 
 
 @pytest.mark.parametrize(

@@ -57,6 +57,8 @@ def test_a_published_directory_is_imported_and_scores(
         ({"source": "{incoming}", "name": "../ours"}, 422, "invalid_input"),
         ({"source": "{incoming}", "name": "ours", "kind": "oracle"}, 422, "invalid_input"),
         ({"source": "{incoming}", "name": "ours", "trust_remote_code": True}, 422, "invalid_input"),
+        ({"source": "{incoming}", "name": "ours", "validation": "/etc/passwd"}, 403, "forbidden"),
+        ({"source": "{incoming}", "name": "ours", "validation": "owner/rows"}, 403, "forbidden"),
     ],
 )
 def test_nothing_is_taken_from_where_the_operator_did_not_say(

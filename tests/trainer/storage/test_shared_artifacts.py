@@ -23,6 +23,7 @@ from trainer.artifacts import ArtifactStore, Contents
 from trainer.errors import BrokenArtifact, Conflict, InvalidInput, NotFound, StorageFailure
 from trainer.object_storage import Bucket
 from trainer.shared_artifacts import SharedArtifactStore, open_artifacts, share
+from trainer.validation_scores import ValidationScores, read_validation_scores
 
 Machine = Callable[[str], SharedArtifactStore]
 
@@ -49,12 +50,26 @@ def test_what_one_machine_publishes_another_opens_and_finds_unchanged(machine: M
     assert sorted(path.name for path in (machine("two").root / ".staging").iterdir()) == []
 
 
+def test_validation_scores_come_without_the_weights(machine: Machine) -> None:
+    scores = ValidationScores(prompt=[0, 1], characters=[3, 4], cut=[False, True], scores={"score": [0.5, 1.5]})
+
+    def write_both(path: Path) -> None:
+        write(path)
+        scores.save(path)
+
+    machine("one").publish("a", contents(), write_both)
+    two = machine("two")
+    assert read_validation_scores(two.open("a")) == scores
+    assert not list(two.root.rglob("model.safetensors"))
+
+
 def test_a_list_and_a_manifest_fetch_no_weights(machine: Machine) -> None:
     machine("one").publish("a", contents(), write)
     two = machine("two")
     assert [artifact.reference for artifact in two.all()] == ["a@1"]
     assert two.open("a@1").manifest.kind == "policy"
     assert (two.open("a").directory_with("config.json") / "config.json").read_text() == "{}"
+    assert read_validation_scores(two.open("a")) is None
     assert not list(two.root.rglob("model.safetensors"))
 
 
