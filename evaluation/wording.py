@@ -26,6 +26,15 @@ _LABELS = {
     "calibration_slope": "calibration slope",
     "calibration_brier": "Brier score",
     "calibration_ece": "calibration error",
+    "calibration_temperature": "temperature of calibration",
+    "calibration_tempered_slope": "calibration slope, tempered",
+    "calibration_tempered_brier": "Brier score, tempered",
+    "calibration_tempered_ece": "calibration error, tempered",
+    "sd": "standard deviation",
+    "sd_within": "standard deviation within prompts",
+    "best_of_n_best": "best N",
+    "best_of_n_gao_alpha": "best of N, Gao's α",
+    "best_of_n_gao_beta": "best of N, Gao's β",
     "best_of_n_regret": "regret of best of N",
     "best_of_n_decline": "decline of best of N",
     MEAN: "mean",
@@ -45,9 +54,9 @@ CORRELATIONS = ("pearson_within", "pearson_pooled", "pearson_between", "spearman
 
 
 def label(statistic: str) -> str:
-    """``r within prompts`` for ``pearson_within``, ``over length`` for a lead; an unknown name as it is."""
+    """``r within prompts`` for ``pearson_within``, ``lead over length`` for a lead; an unknown name as it is."""
     if statistic.startswith(LEAD_WITHIN):
-        return f"over {statistic.removeprefix(LEAD_WITHIN)}"
+        return f"lead over {statistic.removeprefix(LEAD_WITHIN)}"
     if statistic.startswith(POLICY_WINS):
         return f"win rate over {statistic.removeprefix(POLICY_WINS)}"
     rate, lead, reference = statistic.partition(LEAD)

@@ -152,9 +152,11 @@ def _version_page(request: Request, session: Session, found: Artifact, scored: "
 
 
 def _headline(manifest: Manifest) -> list[tuple[str, str]]:
-    """What a list tells of a version: what was measured on held-out rows, and at most two numbers."""
+    """What a list tells of a version: at most two numbers from held-out rows, of all of them rather than of some."""
     held_out = {name: value for name, value in manifest.metrics.items() if "accuracy" in name or "accuracies" in name}
     chosen = held_out or manifest.metrics
+    parts = min((name.count("/") for name in chosen), default=0)
+    chosen = {name: value for name, value in chosen.items() if name.count("/") == parts}
     return [(name.removeprefix("held_out/"), significant(value)) for name, value in list(chosen.items())[:2]]
 
 

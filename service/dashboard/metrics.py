@@ -33,7 +33,9 @@ def metric_rows(series: Sequence[MetricSeries]) -> list[MetricRow]:
 
 
 def significant(value: float) -> str:
-    """About four significant digits, without turning everyday numbers into exponents."""
+    """About four significant digits, without turning everyday numbers into exponents or counts into fractions."""
+    if 10 <= abs(value) < 1e9 and value == round(value):
+        return number(value, 0)
     if value == 0 or 1e-3 <= abs(value) < 1e5:
         return number(value, 4 if abs(value) < 10 else 1)
     return f"{value:.2e}".replace("-", "\N{MINUS SIGN}")

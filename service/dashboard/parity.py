@@ -1,6 +1,7 @@
 """Serving against training: the probe pairs of an artifact scored now, beside the scores its producer saw."""
 
 from dataclasses import dataclass
+from itertools import groupby
 
 from pydantic import ValidationError
 
@@ -32,6 +33,10 @@ class Parity:
     """Every score of every probe pair."""
 
     rows: list[Probed]
+
+    def by_probe(self) -> list[tuple[Probe, list[Probed]]]:
+        """The same, pair by pair."""
+        return [(probe, list(its)) for probe, its in groupby(self.rows, key=lambda row: row.probe)]
 
     @property
     def largest(self) -> float | None:

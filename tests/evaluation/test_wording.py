@@ -16,6 +16,6 @@ def test_an_interval_names_both_ends() -> None:
 
 def test_statistics_have_names_and_unknown_ones_keep_theirs() -> None:
     assert label("pearson_within") == "r within prompts"
-    assert label("pearson_within_lead_over_length") == "over length"
+    assert label("pearson_within_lead_over_length") == "lead over length"
     assert label("of_the_future") == "of_the_future"
     assert (chance("pairwise_accuracy"), chance("pearson_within")) == (0.5, 0.0)

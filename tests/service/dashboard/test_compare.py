@@ -56,6 +56,17 @@ def test_two_scorers_of_a_run_are_told_apart_with_the_prompts_on_which_they_part
     assert drawing["figure"]["layout"]["yaxis"]["ticktext"] == ["all T", "T = 1"]
 
 
+def test_a_difference_that_does_not_exist_is_undefined_and_not_unresolved(
+    read: Callable[..., str], sample: Sample
+) -> None:
+    flat = [[1.0, 1.0, 1.0]] * 24
+    run = sample(rows({"flat": flat, "good": [JUDGED] * 24}))
+    seen = read(f"/compare?a={run}&b={run}&scorer_a=flat&scorer_b=good")
+    table = seen[seen.index("A is") :]
+    assert "undefined" in table
+    assert "not resolved" not in table[: table.index("Pale")]
+
+
 def test_two_runs_are_compared_scorer_by_scorer_and_by_what_the_oracle_thinks_of_them(
     read: Callable[..., str], sample: Sample
 ) -> None:

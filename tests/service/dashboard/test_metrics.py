@@ -23,6 +23,8 @@ def test_a_constant_course_is_a_line_in_the_middle_and_a_single_point_is_none() 
         (0.69314718, "0.6931"),
         (-1.5, "\N{MINUS SIGN}1.5000"),
         (1234.56, "1234.6"),
+        (400.0, "400"),
+        (1.0, "1.0000"),
         (5e-7, "5.00e\N{MINUS SIGN}07"),
     ],
 )

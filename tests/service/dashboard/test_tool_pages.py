@@ -14,10 +14,11 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from evaluation.recipes import parse_recipe
 from service.app import create_app
+from service.dashboard.artifacts import _headline
 from service.db.keys import create_key
 from service.db.session import writing
 from service.settings import Settings
-from trainer.artifacts import Artifact, ArtifactStore
+from trainer.artifacts import Artifact, ArtifactStore, Manifest
 
 AddJob = Callable[..., str]
 EVIL = "<script>alert(1)</script>"
@@ -144,6 +145,30 @@ def test_an_alias_that_cannot_be_is_refused(
     answer = served.post("/artifacts/tiny/aliases", data={"alias": alias, "version": version})
     assert answer.status_code == status
     assert answer.headers["content-type"].startswith("text/html")
+
+
+def test_a_list_tells_of_all_held_out_rows_before_it_tells_of_some() -> None:
+    measured = {"held_out/accuracy/first": 0.25, "held_out/accuracy": 0.5, "held_out/pairs": 400.0}
+    contents = Manifest.model_construct(metrics=measured)
+    assert _headline(contents) == [("accuracy", "0.5000")]
+
+
+def test_outputs_of_a_probe_pair_stand_beside_one_text_of_it(
+    served: TestClient, publish: Callable[..., Artifact], settings: Settings
+) -> None:
+    store = ArtifactStore(settings.artifact_dir)
+    found = publish(store, "tiny", seed=1, calibration={"center": -1.5, "temperature": 2.0})
+    path = found.path / "manifest.json"
+    manifest = json.loads(path.read_text())
+    manifest["probes"][0]["scores"] = {"first": 0.25, "second": 0.5}
+    path.write_text(json.dumps(manifest))
+
+    page = served.get("/artifacts/tiny@1").text
+    assert page.count("The lamp is red .") == 1
+    assert page.count('rowspan="2"') == 2
+    assert "first 0.2500 second 0.5000" in text_of(page)
+    assert "center \N{MINUS SIGN}1.5000, temperature 2.0000" in text_of(page)
+    assert "a probability is sigmoid((score \N{MINUS SIGN} center) / temperature)" in text_of(page)
 
 
 def test_probe_pairs_are_scored_again_and_the_difference_is_told(served: TestClient, models: ArtifactStore) -> None:
