@@ -28,18 +28,20 @@ TEMPERATURE = "sampling temperature T"
 _COLD, _WARM, _HOT = (47, 127, 208), (150, 98, 184), (217, 84, 30)
 
 
+LAYOUT: dict[str, Any] = {
+    "template": "none",  # without it plotly adds seven kilobytes of its own style to every figure
+    "margin": {"l": 64, "r": 12, "t": 12, "b": 52},
+    "hovermode": "closest",
+    "legend": {"orientation": "h", "x": 0, "xanchor": "left", "y": 1.02, "yanchor": "bottom"},
+    "xaxis": AXIS,
+    "yaxis": AXIS,
+}
+"""Of an empty figure with the legend above it."""
+
+
 def blank() -> go.Figure:
     """An empty figure with the legend above it."""
-    figure = go.Figure()
-    figure.update_layout(
-        template="none",  # without it plotly adds seven kilobytes of its own style to every figure
-        margin={"l": 64, "r": 12, "t": 12, "b": 52},
-        hovermode="closest",
-        legend={"orientation": "h", "x": 0, "xanchor": "left", "y": 1.02, "yanchor": "bottom"},
-    )
-    figure.update_xaxes(AXIS)
-    figure.update_yaxes(AXIS)
-    return figure
+    return go.Figure(layout=LAYOUT)
 
 
 def room_for_legend(figure: go.Figure) -> go.Figure:

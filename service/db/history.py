@@ -45,14 +45,14 @@ def rows_page(
 ) -> Page[CorrelationRecord]:
     """Correlations, newest first unless told otherwise. Raises InvalidInput for a bad cursor or limit."""
     columns, spelling = _row_order(order), f"{order.name} {order.descending}"
-    query = select(*_TABLE.c).where(*restrictions(where))
+    query = select(*_TABLE.c).where(*restrictions(session, where))
     return read_page(session, query, columns, spelling, CorrelationRecord.model_validate, cursor=cursor, limit=limit)
 
 
 def stream_rows(session: Session, where: HistoryFilter, order: Order = Order()) -> Generator[Row]:
     """All that fit, as they come from the database."""
     columns = [_TABLE.c[name] for name in CorrelationRecord.model_fields]
-    query = _ordered(select(*columns).where(*restrictions(where)), _row_order(order))
+    query = _ordered(select(*columns).where(*restrictions(session, where)), _row_order(order))
     yield from stream(session, query)
 
 
@@ -61,7 +61,7 @@ def fingerprint(session: Session, where: HistoryFilter) -> list[Any]:
     counted = select(
         func.count(), func.max(Correlation.created_at), func.min(Correlation.run), func.max(Correlation.run)
     )
-    return list(session.execute(counted.where(*restrictions(where))).one())
+    return list(session.execute(counted.where(*restrictions(session, where))).one())
 
 
 def read_page(

@@ -7,10 +7,8 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
-from sqlalchemy import ColumnElement, String, and_, false, not_, or_, select
-from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.sql.compiler import SQLCompiler
-from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy import ColumnElement, and_, case, false, func, not_, or_, select, true
+from sqlalchemy.orm import Session
 
 from evaluation.conditions import Comparison, Every, Fields, Not, Some, Tree
 from service.db.tables import Correlation, Job
@@ -34,6 +32,11 @@ FIELDS = Fields(
 
 Plain = str | int | float | None
 
+_FEW = 50
+"""One job in so many, or fewer, are few."""
+_MOST_NAMED = 1000
+"""SQLite takes some thousand parameters."""
+
 
 @dataclass(frozen=True)
 class HistoryFilter:
@@ -54,9 +57,9 @@ class HistoryFilter:
     where: Tree | None = None
 
 
-def restrictions(where: HistoryFilter) -> list[ColumnElement[bool]]:
-    """The filter as conditions on ``correlations``, all of which must hold."""
-    found = [_over(name, partial(_any_of, values)) for name, values in _given(where)]
+def restrictions(session: Session, where: HistoryFilter) -> list[ColumnElement[bool]]:
+    """The filter as conditions on ``correlations``, all of which must hold. Looks which jobs it is about, if any."""
+    found = [_over(session, name, partial(_any_of, values)) for name, values in _given(where)]
     bounds = (
         (Correlation.temperature, operator.ge, where.temperature_min),
         (Correlation.temperature, operator.le, where.temperature_max),
@@ -64,7 +67,7 @@ def restrictions(where: HistoryFilter) -> list[ColumnElement[bool]]:
         (Correlation.created_at, operator.lt, where.created_before),
     )
     found += [compare(column, bound) for column, compare, bound in bounds if bound is not None]
-    return found if where.where is None else [*found, _holds(where.where)]
+    return found if where.where is None else [*found, _holds(session, where.where)]
 
 
 def _given(where: HistoryFilter) -> list[tuple[str, Sequence[Plain]]]:
@@ -72,34 +75,30 @@ def _given(where: HistoryFilter) -> list[tuple[str, Sequence[Plain]]]:
     return [(name, values) for name, values in {**where.values, **labelled}.items() if values]
 
 
-def _over(name: str, says: Callable[[ColumnElement[Any]], ColumnElement[bool]]) -> ColumnElement[bool]:
-    """What ``says`` says of a field. Of a job's facts it is asked first which jobs it holds for: they are few."""
+def _over(
+    session: Session, name: str, says: Callable[[ColumnElement[Any]], ColumnElement[bool]]
+) -> ColumnElement[bool]:
+    """What ``says`` says of a field."""
     if name == "name":
-        return _Filtered(Correlation.run).in_(select(Job.id).where(says(Job.__table__.c.name)))
+        return _of_jobs(session, says(Job.__table__.c.name))
     if name.startswith(LABEL):
-        label = Job.labels[name.removeprefix(LABEL)].as_string()
-        return _Filtered(Correlation.run).in_(select(Job.id).where(says(label)))
+        return _of_jobs(session, says(Job.labels[name.removeprefix(LABEL)].as_string()))
     return says(Correlation.__table__.c[name])
 
 
-class _Filtered(FunctionElement[str]):
-    """A column that SQLite looks at row by row and does not look up.
+def _of_jobs(session: Session, holds: ColumnElement[bool]) -> ColumnElement[bool]:
+    """Rows of the jobs that something holds for.
 
-    It does not know that many runs may have a job of one name, and would read and sort all their rows for the newest.
+    Neither database knows how many jobs have a label or a name, and both would look up all rows of all of them to sort
+    out the newest. That is right for few jobs, which are named here; else rows are read in their order and looked at,
+    which a CASE does, for no index answers it.
     """
-
-    type = String()
-    inherit_cache = True
-
-
-@compiles(_Filtered)
-def _plain(element: _Filtered, compiler: SQLCompiler, **keywords: Any) -> str:  # noqa: ANN401 - the compiler's own
-    return compiler.process(element.clauses, **keywords)
-
-
-@compiles(_Filtered, "sqlite")
-def _without_index(element: _Filtered, compiler: SQLCompiler, **keywords: Any) -> str:  # noqa: ANN401
-    return f"+{_plain(element, compiler, **keywords)}"  # https://sqlite.org/optoverview.html#uplus
+    jobs = select(Job.id).where(holds)
+    few = min((session.scalar(select(func.count()).select_from(Job)) or 0) // _FEW, _MOST_NAMED)
+    found = session.scalars(jobs.limit(few + 1)).all()
+    if len(found) <= few:
+        return Correlation.run.in_(found)
+    return case((Correlation.run.in_(jobs), true()), else_=false())
 
 
 def _any_of(values: Sequence[Plain], column: ColumnElement[Any]) -> ColumnElement[bool]:
@@ -118,18 +117,18 @@ _ORDER: dict[str, Callable[[Any, Any], Any]] = {
 }
 
 
-def _holds(tree: Tree) -> ColumnElement[bool]:
+def _holds(session: Session, tree: Tree) -> ColumnElement[bool]:
     """A condition as SQL that is true or false for every row, never NULL, so that ``not`` means what it says."""
     match tree:
         case Not(inner):
-            return not_(_holds(inner))
+            return not_(_holds(session, inner))
         case Every(trees):
-            return and_(*map(_holds, trees))
+            return and_(*(_holds(session, each) for each in trees))
         case Some(trees):
-            return or_(*map(_holds, trees))
+            return or_(*(_holds(session, each) for each in trees))
         case Comparison(name, sign, value) if sign in _ORDER:
-            return _over(name, lambda column: and_(column.is_not(None), _ORDER[sign](column, value)))
+            return _over(session, name, lambda column: and_(column.is_not(None), _ORDER[sign](column, value)))
         case Comparison(name, "==", value):
-            return _over(name, lambda column: column.is_not_distinct_from(value))
+            return _over(session, name, lambda column: column.is_not_distinct_from(value))
         case Comparison(name, _, value):
-            return _over(name, lambda column: column.is_distinct_from(value))
+            return _over(session, name, lambda column: column.is_distinct_from(value))

@@ -77,7 +77,7 @@ def groups_page(
 
     found = read_page(session, query, order, spelling, lambda row: row._mapping, cursor=cursor, limit=limit)
     sets = PromptSets(session)
-    sets.of(digest for row in found.data for digest, _, _ in _standings(row))  # at once
+    sets.read(run for row in found.data for run, _ in _standings(row))  # at once
     return Page(data=[HistoryGroup(**_finished(row, grouping, where, sets)) for row in found.data], next=found.next)
 
 
@@ -90,7 +90,7 @@ def stream_groups(session: Session, where: HistoryFilter, grouping: Grouping) ->
             yield _finished(row, grouping, where, sets)
 
 
-def _standings(row: Mapping[str, Any]) -> list[tuple[str | None, int, float | None]]:
+def _standings(row: Mapping[str, Any]) -> list[tuple[str, float | None]]:
     return row.get("standings") or []
 
 

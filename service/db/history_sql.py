@@ -16,7 +16,7 @@ from evaluation.statistics.combining import CORRELATIONS
 from service.db.history import kind_of
 from service.db.history_filter import HistoryFilter, Plain, restrictions
 from service.db.keyset import By
-from service.db.tables import Correlation, Job, RunPrompts
+from service.db.tables import Correlation, Job
 from trainer.errors import InvalidInput
 
 Dimension = Literal[
@@ -76,7 +76,7 @@ def grouped(session: Session, where: HistoryFilter, grouping: Grouping) -> "tupl
         assert isinstance(driver, sqlite3.Connection)
         driver.create_function("atanh", 1, math.atanh, deterministic=True)
     dimensions = [_dimension(name, dialect).label(GROUP + name) for name in grouping.by]
-    base = select(*dimensions, *_TABLE.c).where(*restrictions(where)).subquery("base")
+    base = select(*dimensions, *_TABLE.c).where(*restrictions(session, where)).subquery("base")
     if grouping.agg == "latest":
         query = _latest(base)
     elif grouping.agg in PICKED:
@@ -186,9 +186,9 @@ def _first_of(ranked: Subquery) -> "Select[*tuple[Any, ...]]":
 
 
 def _summed(base: Subquery, grouping: Grouping, dialect: str) -> "Select[*tuple[Any, ...]]":
-    """The sums of ``combining.Sums`` for each group: within a run first, then over runs on the same prompts, then all.
+    """The sums of ``combining.Sums`` for each group: within a run first, then over runs.
 
-    ``standings`` lists those that are used: digest of their prompts, how many runs, sum of w s.
+    ``standings`` lists the runs that are used, each with its sum of w s.
     """
     usable, y, s, w = _terms(base, grouping.agg)
 
@@ -215,32 +215,18 @@ def _summed(base: Subquery, grouping: Grouping, dialect: str) -> "Select[*tuple[
         .group_by(*groups, base.c.run)
         .subquery("within")
     )
-    counted = ("n_rows", "n_defined", "n_used", "n_errors", *COUNTS)
-    summed = ("weight", "weighted", "squares", "moved")
-    alike = (
-        select(
-            *_groups(within),
-            *(func.coalesce(func.sum(within.c[name]), 0).label(name) for name in counted),
-            func.count(sa.case((within.c.n_used > 0, 1))).label("n_runs"),
-            *(func.sum(within.c[name]).label(name) for name in summed),
-            func.min(within.c.first_at).label("first_at"),
-            func.max(within.c.last_at).label("last_at"),
-            RunPrompts.digest,
-        )
-        .join_from(within, RunPrompts, RunPrompts.run == within.c.run, isouter=True)
-        .group_by(*_groups(within), RunPrompts.digest)
-        .subquery("alike")
-    )
+    added = ("n_rows", "n_defined", "n_used", "n_errors", *COUNTS)
     listed, one = _LISTS[dialect]
-    standing = one(alike.c.digest, alike.c.n_runs, alike.c.moved)
+    standings = listed(one(within.c.run, within.c.moved)).filter(within.c.n_used > 0)
     return select(
-        *_groups(alike),
-        *(sa.cast(func.sum(alike.c[name]), sa.BigInteger).label(name) for name in (*counted, "n_runs")),
-        *(func.sum(alike.c[name]).label(name) for name in ("weight", "weighted", "squares")),
-        sa.type_coerce(listed(standing).filter(alike.c.n_used > 0), sa.JSON).label("standings"),
-        func.min(alike.c.first_at).label("first_at"),
-        func.max(alike.c.last_at).label("last_at"),
-    ).group_by(*_groups(alike))
+        *_groups(within),
+        *(sa.cast(func.coalesce(func.sum(within.c[name]), 0), sa.BigInteger).label(name) for name in added),
+        func.count(sa.case((within.c.n_used > 0, 1))).label("n_runs"),
+        *(func.sum(within.c[name]).label(name) for name in ("weight", "weighted", "squares")),
+        sa.type_coerce(standings, sa.JSON).label("standings"),
+        func.min(within.c.first_at).label("first_at"),
+        func.max(within.c.last_at).label("last_at"),
+    ).group_by(*_groups(within))
 
 
 _LISTS: Mapping[str, tuple[Any, Any]] = {

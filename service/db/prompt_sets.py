@@ -1,8 +1,9 @@
 """The sets of prompts that runs stand on: equal ones have one digest, and what is in them is read where sets differ."""
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -33,22 +34,40 @@ def row_of(run: str, marks: Iterable[str]) -> dict[str, Any]:
 
 
 class PromptSets:
-    """What is in the sets that were asked for, each read once."""
+    """Which prompts runs stand on, each set read once."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        self._known: dict[str | None, Marks] = {}
+        self._digests: dict[str, str | None] = {}
+        self._marks: dict[str, Marks] = {}
 
-    def of(self, digests: Iterable[str | None]) -> Mapping[str | None, Marks]:
-        """The prompts of each set. None, runs whose prompts are not known, has none."""
-        missing = sorted(digest for digest in set(digests) - self._known.keys() if digest is not None)
-        for start in range(0, len(missing), _AT_ONCE):
-            asked = RunPrompts.digest.in_(missing[start : start + _AT_ONCE])
-            one_of_each = select(func.min(RunPrompts.run)).where(asked).group_by(RunPrompts.digest)
+    def read(self, runs: Iterable[str]) -> None:
+        """Look up what is not known yet of these runs."""
+        for part in _parts(set(runs) - self._digests.keys()):
+            known = select(RunPrompts.run, RunPrompts.digest).where(RunPrompts.run.in_(part))
+            self._digests |= dict.fromkeys(part)
+            self._digests |= {row.run: row.digest for row in self._session.execute(known)}
+        for part in _parts({digest for digest in self._digests.values() if digest} - self._marks.keys()):
+            one_of_each = (
+                select(func.min(RunPrompts.run)).where(RunPrompts.digest.in_(part)).group_by(RunPrompts.digest)
+            )
             query = select(RunPrompts.digest, RunPrompts.marks).where(RunPrompts.run.in_(one_of_each))
             for digest, marks in self._session.execute(query):
-                self._known[digest] = np.frombuffer(bytes.fromhex(marks), dtype=np.uint64)
-        return self._known
+                self._marks[digest] = np.frombuffer(bytes.fromhex(marks), dtype=np.uint64)
+
+    def digest(self, run: str) -> str | None:
+        """Equal for equal sets; None where nobody knows the run's prompts. It must have been read."""
+        return self._digests[run]
+
+    def marks(self, digest: str | None) -> Marks | None:
+        """What is in a set; None where nobody knows."""
+        return None if digest is None else self._marks.get(digest)
+
+
+def _parts(names: Iterable[str]) -> Iterator[Sequence[str]]:
+    ordered = iter(sorted(names))
+    while part := list(islice(ordered, _AT_ONCE)):
+        yield part
 
 
 @dataclass(frozen=True)
@@ -63,14 +82,17 @@ class Together:
     """Whether two runs have a prompt in common; None where nobody knows."""
 
 
-def together(listed: Sequence[tuple[str | None, int, float | None]], sets: PromptSets) -> Together:
-    """Of each set of prompts its digest, None where it is not known, how many runs stand on it, and sum of w s."""
-    marks = sets.of(digest for digest, _, _ in listed)
-    standings = [Standing(moved or 0.0, marks.get(digest)) for digest, _, moved in listed]
-    known = [(n_runs, marks[digest]) for digest, n_runs, _ in listed if digest in marks]
-    distinct = distinct_prompts([prompts for _, prompts in known])
-    shared: bool | None = sum(n_runs * len(prompts) for n_runs, prompts in known) > distinct
-    complete = len(known) == len(listed)
-    if not shared and not complete and sum(n_runs for _, n_runs, _ in listed) > 1:
+def together(listed: Sequence[tuple[str, float | None]], sets: PromptSets) -> Together:
+    """Of runs, each with its sum of w s."""
+    sets.read(run for run, _ in listed)
+    errors: dict[str | None, list[float]] = {}
+    for run, moved in listed:
+        errors.setdefault(sets.digest(run), []).append(moved or 0.0)
+    standings = [Standing(sum(each), sets.marks(digest)) for digest, each in errors.items()]
+    known = {digest: marks for digest in errors if (marks := sets.marks(digest)) is not None}
+    distinct = distinct_prompts(list(known.values()))
+    shared: bool | None = sum(len(errors[digest]) * len(marks) for digest, marks in known.items()) > distinct
+    complete = len(known) == len(errors)
+    if not shared and not complete and len(listed) > 1:
         shared = None
     return Together(error_variance(standings), distinct if complete else None, shared)

@@ -39,6 +39,37 @@ def wait_until(page: Page, condition: str) -> None:
     pytest.fail(f"this did not come about: {condition}")
 
 
+IN_SIGHT = """() => {
+    const button = document.querySelector(".side button[value='submit']").getBoundingClientRect();
+    const [x, y] = [button.x + button.width / 2, button.y + button.height / 2];
+    return document.elementFromPoint(x, y)?.value === "submit";
+}"""
+
+
+@pytest.mark.parametrize("what", ["stress-test", "training-job"])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_on_a_phone_what_starts_the_job_is_in_sight_all_the_way_down_a_long_form(
+    visit: Callable[..., Any], seeds: Any, keep: Callable[..., None], what: str, scheme: str
+) -> None:
+    visited = visit(width=390, height=780, scheme=scheme)
+    visited.go(f"{seeds.url}/new/{what}")
+    page = visited.page
+    height = page.locator(".recipe .inputs").bounding_box()["height"]
+    assert height > 2 * 780, "a form that fits needs no bar"
+    for place in (0, 0.3, 0.6, 0.9):
+        page.evaluate(f"scrollTo(0, {place * height})")
+        assert page.evaluate(IN_SIGHT), place
+    # what has the focus is not behind it
+    for _ in range(12):
+        page.keyboard.press("Tab")
+        focused = page.evaluate("(() => document.activeElement.getBoundingClientRect().bottom)()")
+        assert focused <= 780
+    page.get_by_role("button", name="Check").click()
+    expect(page.locator("#checked")).to_be_in_viewport()
+    expect(page.locator("#checked")).to_contain_text("to put right")
+    keep(page, f"new-{what}-checked-390-{scheme}")
+
+
 def test_a_job_is_started_from_the_form_and_watched_to_its_end(
     visit: Callable[..., Any], seeds: Any, keep: Callable[..., None]
 ) -> None:

@@ -25,6 +25,7 @@ from service.keyring import Keyring
 from service.metrics import Metrics
 from service.problems import add_problem_handlers
 from service.scoring import ScoringService
+from service.sending import Exports
 from service.settings import Settings
 from trainer.artifacts import ArtifactStore
 
@@ -180,6 +181,7 @@ def app(make_session: sessionmaker[Session], settings: Settings) -> FastAPI:
     app.state.sessions = make_session
     app.state.owner = True
     app.state.drawn = Drawn()
+    app.state.exports = Exports(1)
     app.state.scoring = ScoringService(ArtifactStore(settings.artifact_dir))
     app.state.keyring = Keyring(make_session)
     app.state.metrics = Metrics(make_session)

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from evaluation.conditions import OF_ESTIMATES, parse_condition, parse_tree
 from evaluation.statistics.estimate import Estimate
-from service.db import history_sql
+from service.db import history_filter, history_sql
 from service.db.history import SORTS, Order, fingerprint, rows_page, stream_rows
 from service.db.history_choices import scorers_of, values_of
 from service.db.history_filter import FIELDS, HistoryFilter
@@ -164,6 +164,27 @@ def test_a_condition_reaches_times_jobs_and_labels(session: Session, correlate: 
         with pytest.raises(InvalidInput, match="condition"):
             parse_tree(wrong, FIELDS)
     assert OF_ESTIMATES.kind("label.team") is None
+
+
+@pytest.mark.parametrize("few", [1, 50])
+def test_jobs_that_are_named_and_jobs_that_are_looked_for_give_the_same_rows(
+    session: Session, correlate: Correlate, monkeypatch: pytest.MonkeyPatch, few: int
+) -> None:
+    monkeypatch.setattr(history_filter, "_FEW", few)
+    for number in range(4):
+        team = "x" if number % 2 else "y"
+        at = THURSDAY + number * DAY
+        correlate(
+            [{"estimate": number / 10, "temperature": t} for t in (1.0, 2.0)], at, labels={"team": team}, name=team
+        )
+
+    assert found(session, HistoryFilter(labels={"team": ["x"]})) == [0.3, 0.3, 0.1, 0.1]
+    assert found(session, HistoryFilter(values={"name": ["y"]}, temperature_min=1.5)) == [0.2, 0.0]
+    condition = "not label.team == x or name == x and estimate > 0.2"
+    assert found(session, where(condition)) == [0.3, 0.3, 0.2, 0.2, 0.0, 0.0]
+    assert found(session, HistoryFilter(labels={"team": ["nobody"]})) == []
+    grouped = one(session, "count", HistoryFilter(labels={"team": ["x", "y"]}))
+    assert (grouped.n_rows, grouped.n_runs) == (8, 4)
 
 
 def test_the_latest_is_told_even_where_it_is_undefined(session: Session, correlate: Correlate) -> None:
