@@ -20,12 +20,14 @@ from starlette.types import ASGIApp, Receive, Send
 from starlette.types import Scope as Connection
 
 from service.keyring import Keyring
+from service.middleware import matched_route
 from service.security.keys import SCOPES, Key, Scope, prefix_of
 from service.security.sessions import COOKIE, is_session, session_prefix
 from trainer.errors import AssayError, Forbidden, Unauthenticated
 
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 _FORWARDED = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip", "via")
+_ADMITTED = "admitted"
 _HOW = "send a key as `Authorization: Bearer KEY` or `x-api-key: KEY`; `assay keys create` makes one"
 
 
@@ -173,7 +175,17 @@ class Access:
         bearer: Annotated[object, Depends(HTTPBearer(auto_error=False, scheme_name="bearer"))],
         header: Annotated[object, Depends(APIKeyHeader(name="x-api-key", auto_error=False, scheme_name="x-api-key"))],
     ) -> None:
-        """Raises Unauthenticated, Forbidden or QuotaExceeded. The parameters describe keys in the API's document."""
+        """See ``admit``. The parameters describe keys in the API's document."""
+        self.admit(request)
+
+    def admit(self, request: Request) -> None:
+        """Let the caller in, once a request. Raises Unauthenticated, Forbidden or QuotaExceeded."""
+        admitted: set[Access] = request.scope["state"].setdefault(_ADMITTED, set())
+        if self not in admitted:
+            self._check(request)
+            admitted.add(self)
+
+    def _check(self, request: Request) -> None:
         caller = caller_of(request)
         if self._or_local and _from_this_machine(request):
             return
@@ -212,6 +224,17 @@ def needs(*scopes: Scope, changes: Scope | None = None, or_local: bool = False) 
 def anyone() -> Any:  # noqa: ANN401 - as Depends
     """For ``dependencies=[...]`` of a route that needs no key."""
     return Depends(Anyone())
+
+
+def admit_before_body(request: Request) -> None:
+    """What the matched route needs, asked before its body is read: FastAPI reads bodies before its dependencies.
+
+    Raises as ``Access.admit``.
+    """
+    dependant = getattr(matched_route(request.scope), "dependant", None)
+    for dependency in dependant.dependencies if dependant else ():
+        if isinstance(dependency.call, Access):
+            dependency.call.admit(request)
 
 
 def may(request: Request, scope: Scope) -> bool:

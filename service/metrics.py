@@ -15,7 +15,7 @@ from evaluation.engine.meter import BatchReading, EngineMeter, Waiting
 from evaluation.engine.terms import Priority
 from service.db.failures import database_errors
 from service.db.job_counts import job_counts, oldest_queued_seconds
-from service.middleware import Finished
+from service.middleware import Finished, matched_route
 from service.monitoring.gauges import MonitoringCollector
 from service.score_schema import AnsweringScorer, NoScore, Score, ScoreAnswer
 
@@ -50,8 +50,7 @@ class RequestMetrics:
 
 def route_of(over: Finished) -> str:
     """The path's template, so that ids do not make metrics without end."""
-    context = over.scope.get("fastapi", {}).get("effective_route_context") or over.scope.get("route")
-    return str(getattr(context, "path", None) or "unmatched")
+    return str(getattr(matched_route(over.scope), "path", None) or "unmatched")
 
 
 class ScoreMetrics:

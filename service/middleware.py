@@ -6,6 +6,7 @@ import time
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect, Request
@@ -33,6 +34,11 @@ class Finished:
     request_id: str
     client: str | None
     scope: Scope
+
+
+def matched_route(scope: Scope) -> Any:  # noqa: ANN401 - FastAPI has no name for both kinds
+    """The route that a request was found to be for, with ``path`` and ``dependant``; None before, and of none."""
+    return scope.get("fastapi", {}).get("effective_route_context") or scope.get("route")
 
 
 class RequestContext:

@@ -20,6 +20,8 @@ from trainer.errors import AssayError, InvalidInput, Overloaded, Unauthenticated
 from trainer.json_pointer import error_pointer
 
 MEDIA_TYPE = "application/problem+json"
+MAX_ERRORS = 100
+"""Of one request, in its answer: each field of a large body may be wrong."""
 RESPELT = "respelt"
 """Where a request's state has what puts a problem into another server's words."""
 
@@ -132,14 +134,15 @@ def _to_login(request: Request) -> Response:
 async def _invalid_request(request: Request, error: RequestValidationError) -> JSONResponse:
     if isinstance(error.body, bytes):  # only JSON is parsed
         return _unreadable_body(request, "was not sent as JSON; add the header content-type: application/json")
-    errors = [_field_error(item, error.body) for item in error.errors()]
+    found = error.errors()
+    errors = [_field_error(item, error.body) for item in found[:MAX_ERRORS]]
     first = errors[0]
     where = first.parameter or first.pointer or "body"
     return problem_response(
         request,
         status=422,
         title="Invalid input",
-        detail=f"{where}: {first.detail}" + (f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""),
+        detail=f"{where}: {first.detail}" + (f" (and {len(found) - 1} more)" if len(found) > 1 else ""),
         code=InvalidInput.code,
         errors=errors,
     )

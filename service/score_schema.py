@@ -18,6 +18,9 @@ MAX_RESPONSES = 256
 MAX_PAIRS = 4096
 """Pairs times scorers in one request: a bound on the work one caller may queue at once."""
 
+MAX_MESSAGES = 1024
+"""Of one prompt."""
+
 MAX_CONSTRAINTS = 64
 """Of one prompt, each left out once."""
 
@@ -42,7 +45,8 @@ def _prompt_form(prompt: object) -> str:
 
 
 PromptText = Annotated[
-    Annotated[str, Tag("text")] | Annotated[list[Message], Tag("messages")], Discriminator(_prompt_form)
+    Annotated[str, Tag("text")] | Annotated[list[Message], Field(max_length=MAX_MESSAGES), Tag("messages")],
+    Discriminator(_prompt_form),
 ]
 ItemId = Annotated[str, StringConstraints(max_length=200)] | int | None
 

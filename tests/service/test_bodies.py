@@ -7,7 +7,8 @@ import time
 import pytest
 from starlette.exceptions import HTTPException
 
-from service.bodies import MAX_DEPTH, _Gzip, too_deep
+from service.bodies import MAX_DEPTH, MAX_VALUES, _check_json, _Gzip, structure
+from trainer.errors import InvalidInput
 
 
 @pytest.mark.parametrize(
@@ -25,13 +26,15 @@ from service.bodies import MAX_DEPTH, _Gzip, too_deep
     ],
 )
 def test_depth_is_counted_outside_strings(body: bytes, deep: bool) -> None:
-    assert too_deep(body) is deep
+    assert (structure(body)[0] > MAX_DEPTH) is deep
 
 
-@pytest.mark.parametrize("body", [b"[" * 10**7, b'"' + b'\\"' * 10**6 + b"[" * 10**6, b"[]" * 5 * 10**6, b'"[' * 10**6])
+@pytest.mark.parametrize(
+    "body", [b"[" * 10**7, b'"' + b'\\"' * 10**6 + b"[" * 10**6, b"[]" * 5 * 10**6, b'"[' * 10**6, b"[]," * 2 * 10**7]
+)
 def test_no_body_takes_long(body: bytes) -> None:
     started = time.perf_counter()
-    too_deep(body)
+    structure(body)
     assert time.perf_counter() - started < 5  # milliseconds here; what grows with the square takes hours
 
 
@@ -43,3 +46,24 @@ def test_gzip_members_that_unpack_to_nothing_count_too() -> None:
 
     with pytest.raises(HTTPException, match="larger than 100 bytes"):
         body.add(empty)
+
+
+def test_values_are_counted_outside_strings() -> None:
+    text = json.dumps(["[,{" * MAX_VALUES, '\\",[' * 10, "\\"]).encode()
+    assert structure(text) == (1, 3)  # the list and its two commas
+    assert structure(b"[" + b'[",",{"a":1}],' * MAX_VALUES + b"1]")[1] == 1 + 4 * MAX_VALUES
+
+
+def test_a_body_of_too_many_values_is_refused_before_it_is_parsed() -> None:
+    many = b"[" + b"[]," * (MAX_VALUES // 2) + b"[]]"  # two more than may be
+    with pytest.raises(HTTPException, match=f"more than {MAX_VALUES} values; send it in parts") as refused:
+        _check_json(many)
+    assert refused.value.status_code == 413
+    _check_json(many.replace(b"[],[],", b"[],"))
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-32"])
+def test_other_encodings_are_refused(encoding: str) -> None:
+    with pytest.raises(InvalidInput, match="send UTF-8"):
+        _check_json('{"a": [1]}'.encode(encoding))
+    _check_json('{"a": [1]}'.encode("utf-8-sig"))

@@ -13,7 +13,11 @@ from typing import Any, Protocol
 import httpx
 import pytest
 
+from service.db.keys import create_key
+from service.db.session import make_engine, sessions, writing
+
 JSON = {"content-type": "application/json"}
+FORM = {"content-type": "application/x-www-form-urlencoded"}
 GZIP = {**JSON, "content-encoding": "gzip"}
 LIMIT = 1_000_000
 OUTSIDE = b'{"path": "/etc/passwd", "scorers": ["length"], "oracles": ["recorded:x"]}'
@@ -25,6 +29,7 @@ class RealServer(Protocol):
     key: str
     url: str
     port: int
+    database_url: str
     auth: dict[str, str]
 
     def read_log(self) -> str: ...
@@ -67,6 +72,9 @@ HOSTILE: list[tuple[str, str, bytes, dict[str, str], int, str]] = [
     ("POST", "/v1/scores", scores(scorers=["a"] * 17), JSON, 422, "16"),
     ("POST", "/v1/scores", b'{"items": "\xff\xfe"}', JSON, 422, "not UTF-8"),
     ("POST", "/v1/scores", b"{}", {"content-type": "text/plain"}, 422, "content-type: application/json"),
+    ("POST", "/v1/scores", "{}".encode("utf-16"), JSON, 422, "send UTF-8"),
+    ("POST", "/v1/scores", b"[" + b"[]," * 300_000 + b"1]", JSON, 413, "more than 500000 values"),
+    ("POST", "/v1/scores", scores(**{str(i): 1 for i in range(5000)}), JSON, 422, "(and 4999 more)"),
     ("POST", "/v1/scores", b'{"items": NaN}', JSON, 422, "/items"),
     ("POST", "/v1/training-jobs", b'{"kind": "sft", "name": "a", "seed": 1e400}', JSON, 422, "/"),
     ("POST", "/v1/training-jobs", b'{"kind": "sft", "name": "a", "seed": %d}' % 2**64, JSON, 422, "/seed"),
@@ -130,11 +138,37 @@ def test_a_body_that_dribbles_in_is_given_up(server: RealServer) -> None:
     assert 0.5 < time.monotonic() - started < 15
 
 
-def test_the_body_of_a_stranger_is_hardly_read(server: RealServer) -> None:
-    small = httpx.post(f"{server.url}/v1/scores", content=b"{}", headers=JSON)
-    large = httpx.post(f"{server.url}/v1/scores", content=b" " * 100_000, headers=JSON)
+def answer_to_a_head(server: RealServer, *headers: str) -> str:
+    """Of a request whose body is announced and never sent."""
+    lines = [
+        "POST /v1/scores HTTP/1.1",
+        "host: x",
+        "content-type: application/json",
+        "content-length: 900000",
+        *headers,
+    ]
+    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
+        connection.sendall("\r\n".join([*lines, "", ""]).encode())
+        return connection.recv(65536).decode()
 
-    assert (small.status_code, large.status_code) == (401, 413)
+
+def test_nothing_is_read_of_a_stranger_where_a_key_is_needed_and_hardly_anything_elsewhere(server: RealServer) -> None:
+    login = httpx.post(f"{server.url}/login", content=b" " * 100_000, headers=FORM)
+
+    assert answer_to_a_head(server).startswith("HTTP/1.1 401 ")
+    assert login.status_code == 413
+
+
+def test_a_key_without_the_scope_is_refused_before_the_body_is_read(server: RealServer) -> None:
+    engine = make_engine(server.database_url)
+    with writing(sessions(engine)) as session:
+        key, _ = create_key(session, "reader", ["read"])
+    engine.dispose()
+
+    answer = answer_to_a_head(server, f"authorization: Bearer {key}")
+
+    assert answer.startswith("HTTP/1.1 403 ")
+    assert "this needs scope score" in answer
 
 
 def test_a_good_gzip_body_of_two_members_is_read(server: RealServer) -> None:

@@ -26,7 +26,7 @@ class RewardRequest(Wire):
 
     query: Annotated[list[str], Field(max_length=MAX_ITEMS)]
     """Prompt and response in one text, special tokens included."""
-    prompts: list[str] | None = None
+    prompts: Annotated[list[str], Field(max_length=MAX_ITEMS)] | None = None
     """The prompts alone; a response is what follows its prompt. Without them a query is a conversation as a chat
     template writes it, and the response its last turn."""
     labels: list[Any] | None = None
