@@ -46,7 +46,7 @@ def quantise(
     """Publish the next version of ``name``: the reward model ``reference``, its encoder in 8 bits.
 
     Compared with the original on the pairs given or else on ``own_pairs``. Raises InvalidInput for what is no encoder
-    or is quantised, Conflict where this machine cannot multiply integers and where the mean absolute difference of
+    or is quantised and for pairs that all score alike, Conflict where this machine cannot multiply integers and where the mean absolute difference of
     scores exceeds ``largest_mean_error`` of their standard deviations; nothing is published then.
     """
     source = store.open(reference)
@@ -61,7 +61,12 @@ def quantise(
     before, after = (np.array(score_all(model, rows))[:, 0] for model in (original, quantised))
     metrics = score_changes([as_text(pair.prompt) for pair in kept], before, after, source.manifest)
     metrics["quantisation/too_long"] = float(len(compared.pairs) - len(rows))
-    error = metrics.get("quantisation/error/mean_in_sd", 0.0)
+    error = metrics.get("quantisation/error/mean_in_sd")
+    if error is None:
+        raise InvalidInput(
+            f"{source.reference} scores the {len(rows)} of {compared.place} alike, which says nothing of an error;"
+            " give more pairs with --pairs"
+        )
     if error > largest_mean_error:
         raise Conflict(
             f"in 8 bits {source.reference} scores {error:.3f} standard deviations away on average, more than"

@@ -149,6 +149,11 @@ def test_nothing_is_published_where_scores_move_more_than_allowed(own: ArtifactS
     assert own.versions("moved") == []
 
 
+def test_pairs_that_score_alike_say_nothing_of_an_error(own: ArtifactStore, pairs: list[Pair]) -> None:
+    with pytest.raises(InvalidInput, match=r"rm@1 scores the 2 of pairs alike.*--pairs"):
+        quantise(own, "rm", "alike", compared=Compared([pairs[0]] * 2, "pairs"), largest_mean_error=1.0)
+
+
 def test_only_encoder_reward_models_that_are_not_quantised_yet_are_taken(
     own: ArtifactStore, quantised: Artifact, pairs: list[Pair]
 ) -> None:
