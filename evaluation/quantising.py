@@ -46,8 +46,9 @@ def quantise(
     """Publish the next version of ``name``: the reward model ``reference``, its encoder in 8 bits.
 
     Compared with the original on the pairs given or else on ``own_pairs``. Raises InvalidInput for what is no encoder
-    or is quantised and for pairs that all score alike, Conflict where this machine cannot multiply integers and where the mean absolute difference of
-    scores exceeds ``largest_mean_error`` of their standard deviations; nothing is published then.
+    or is quantised and for pairs that all score alike, Conflict where this machine cannot multiply integers and where
+    the mean absolute difference of scores exceeds ``largest_mean_error`` of their standard deviations; nothing is
+    published then.
     """
     source = store.open(reference)
     _check(source)
