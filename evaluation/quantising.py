@@ -24,6 +24,7 @@ from trainer.models.loading import load_pair_model, make_probes
 from trainer.models.pair_model import PairModel, score_all
 from trainer.models.quantised import ORIGINAL, QUANTISATION, is_quantised
 from trainer.models.quantised_reward_model import QuantisedRewardModel
+from trainer.validation_scores import VALIDATION_FILE
 
 MOST_HELD_OUT = 1000
 """Pairs scored where nobody says which; each is read twice."""
@@ -176,6 +177,7 @@ def _fitting(model: PairModel, pairs: Sequence[Pair]) -> tuple[list[Pair], list[
 
 
 def _copy(source: Artifact, staging: Path) -> None:
-    for file in source.manifest.files:
+    """All but the original's scores of validation data, which are not this version's."""
+    for file in source.manifest.files.keys() - {VALIDATION_FILE}:
         (staging / file).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source.path / file, staging / file)

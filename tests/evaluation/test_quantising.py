@@ -16,6 +16,7 @@ from trainer.errors import BrokenArtifact, Conflict, InvalidInput
 from trainer.models.int8_linear import Int8Linear
 from trainer.models.loading import check_probes, load_pair_model
 from trainer.models.policy import model_bytes
+from trainer.validation_scores import ValidationScores, read_validation_scores
 
 CPU = torch.device("cpu")
 MANIFEST = Manifest(
@@ -106,6 +107,21 @@ def test_the_manifest_says_how_it_was_made_and_what_that_changed(
 def test_its_files_are_the_floats_that_a_plain_from_pretrained_reads(own: ArtifactStore, quantised: Artifact) -> None:
     assert quantised.manifest.files == own.open("rm@1").manifest.files
     assert AutoModelForSequenceClassification.from_pretrained(quantised.path).config.num_labels == 1
+
+
+def test_the_originals_scores_of_validation_data_stay_with_the_original(own: ArtifactStore, pairs: list[Pair]) -> None:
+    source = own.open("rm@1")
+
+    def save(directory: Path) -> None:
+        shutil.copytree(source.path, directory, dirs_exist_ok=True, ignore=shutil.ignore_patterns("manifest.json"))
+        ValidationScores(prompt=[0], characters=[3], cut=[False], scores={"score": [1.0]}).save(directory)
+
+    own.publish("validated", Contents("reward_model", {}, "", {}, source.manifest.details, [], []), save)
+
+    made = quantise(own, "validated", "validated-int8", compared=Compared(pairs, "pairs"), largest_mean_error=1.0)
+
+    assert read_validation_scores(own.open("validated")) is not None
+    assert read_validation_scores(made) is None
 
 
 def test_its_encoder_multiplies_integers_and_holds_them_in_a_quarter_of_the_memory(
