@@ -1,13 +1,15 @@
 """Speed of the scoring engine against what it could be replaced by, side by side in one run.
 
     OMP_NUM_THREADS=1 python -m benchmarks.scoring offline [--encoder DIRECTORY] [--data FILE.jsonl.gz] [--pairs 96]
+        [--int8]
     OMP_NUM_THREADS=1 python -m benchmarks.scoring prefix [--shape 23m|110m]
     OMP_NUM_THREADS=1 python -m benchmarks.scoring latency
     OMP_NUM_THREADS=1 python -m benchmarks.scoring passes
 
 ``offline``: an encoder under a random head, the one in ``--encoder`` or else a random one of MiniLM's shape, scores the
 same pairs cut to the same window by the engine, by ``CrossEncoder.predict`` of sentence-transformers at each
-batch size, by the ``transformers`` pipeline. ``prefix``: K responses of one prompt by a random
+batch size, by the ``transformers`` pipeline, with ``--int8`` also by the engine with the encoder in 8 bits, and how far
+those scores are from the others. ``prefix``: K responses of one prompt by a random
 decoder, with the prompt read once and with each. ``latency``: what the engine adds to a single pair while it is idle.
 ``passes``: what a pass costs besides its tokens. Rounds alternate and medians are compared, of processor seconds for
 work (other work may share the machine) and of wall-clock for latency.
@@ -16,6 +18,7 @@ work (other work may share the machine) and of wall-clock for latency.
 import argparse
 import gzip
 import json
+import math
 import os
 import random
 import statistics
@@ -38,6 +41,7 @@ from transformers import (
 
 from evaluation.engine.meter import Counts
 from evaluation.engine.scoring import Pair, Scored, ScoringEngine
+from evaluation.quantising import Compared, quantise
 from trainer.artifacts import ArtifactStore, Contents
 from trainer.data.product_world import make_tokenizer
 from trainer.data.text import Encoded
@@ -63,12 +67,13 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=96)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--window", type=int, default=512)
+    parser.add_argument("--int8", action="store_true")
     parser.add_argument("--shape", choices=SHAPES, default="23m")
     asked = parser.parse_args()
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
     match asked.what:
         case "offline":
-            offline(asked.encoder, texts(asked.data, asked.pairs), asked.rounds, asked.window)
+            offline(asked.encoder, texts(asked.data, asked.pairs), asked.rounds, asked.window, int8=asked.int8)
         case "prefix":
             prefix(asked.shape, asked.rounds)
         case "latency":
@@ -77,7 +82,7 @@ def main() -> None:
             passes(asked.rounds)
 
 
-def offline(directory: Path | None, pairs: list[Pair], rounds: int, window: int) -> None:
+def offline(directory: Path | None, pairs: list[Pair], rounds: int, window: int, *, int8: bool) -> None:
     """Ours against sentence-transformers and the transformers pipeline."""
     with tempfile.TemporaryDirectory() as place:
         model, tokenizer = encoder(directory, Path(place) / "encoder")
@@ -87,6 +92,10 @@ def offline(directory: Path | None, pairs: list[Pair], rounds: int, window: int)
         with ScoringEngine(store, CPU, meter=meter) as engine:
             engine.load("rm")
             sides: dict[str, Callable[[], list[float]]] = {"engine": lambda: scores(engine, pairs)}
+            if int8:
+                made = quantise(store, "rm", "rm-int8", compared=Compared(pairs, "pairs"), largest_mean_error=math.inf)
+                print(json.dumps(made.manifest.metrics))
+                sides["engine, 8 bits"] = lambda: scores(engine, pairs, "rm-int8")
             sides |= peers(Path(place) / "encoder", pairs, window)
             expected = sides["engine"]()
             for name, side in sides.items():
@@ -221,8 +230,8 @@ def report(spent: dict[str, list[float]], pairs: int) -> None:
         )
 
 
-def scores(engine: ScoringEngine, pairs: Sequence[Pair]) -> list[float]:
-    found = engine.score("rm", pairs)
+def scores(engine: ScoringEngine, pairs: Sequence[Pair], scorer: str = "rm") -> list[float]:
+    found = engine.score(scorer, pairs)
     assert all(isinstance(each, Scored) for each in found)
     return [each.score for each in found if isinstance(each, Scored)]
 

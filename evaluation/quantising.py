@@ -24,6 +24,7 @@ from trainer.models.loading import load_pair_model, make_probes
 from trainer.models.pair_model import PairModel, score_all
 from trainer.models.quantised import ORIGINAL, QUANTISATION, is_quantised
 from trainer.models.quantised_reward_model import QuantisedRewardModel
+from trainer.validation_scores import VALIDATION_FILE
 
 MOST_HELD_OUT = 1000
 """Pairs scored where nobody says which; each is read twice."""
@@ -46,8 +47,9 @@ def quantise(
     """Publish the next version of ``name``: the reward model ``reference``, its encoder in 8 bits.
 
     Compared with the original on the pairs given or else on ``own_pairs``. Raises InvalidInput for what is no encoder
-    or is quantised, Conflict where this machine cannot multiply integers and where the mean absolute difference of
-    scores exceeds ``largest_mean_error`` of their standard deviations; nothing is published then.
+    or is quantised and for pairs that all score alike, Conflict where this machine cannot multiply integers and where
+    the mean absolute difference of scores exceeds ``largest_mean_error`` of their standard deviations; nothing is
+    published then.
     """
     source = store.open(reference)
     _check(source)
@@ -61,7 +63,12 @@ def quantise(
     before, after = (np.array(score_all(model, rows))[:, 0] for model in (original, quantised))
     metrics = score_changes([as_text(pair.prompt) for pair in kept], before, after, source.manifest)
     metrics["quantisation/too_long"] = float(len(compared.pairs) - len(rows))
-    error = metrics.get("quantisation/error/mean_in_sd", 0.0)
+    error = metrics.get("quantisation/error/mean_in_sd")
+    if error is None:
+        raise InvalidInput(
+            f"{source.reference} scores the {len(rows)} of {compared.place} alike, which says nothing of an error;"
+            " give more pairs with --pairs"
+        )
     if error > largest_mean_error:
         raise Conflict(
             f"in 8 bits {source.reference} scores {error:.3f} standard deviations away on average, more than"
@@ -170,6 +177,7 @@ def _fitting(model: PairModel, pairs: Sequence[Pair]) -> tuple[list[Pair], list[
 
 
 def _copy(source: Artifact, staging: Path) -> None:
-    for file in source.manifest.files:
+    """All but the original's scores of validation data, which are not this version's."""
+    for file in source.manifest.files.keys() - {VALIDATION_FILE}:
         (staging / file).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source.path / file, staging / file)

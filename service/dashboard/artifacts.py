@@ -20,6 +20,7 @@ from service.metered import Scoring
 from service.scoring import ScoringService
 from trainer.artifacts import Artifact, ArtifactStore, Manifest
 from trainer.errors import AssayError, InvalidInput, NotFound
+from trainer.models.quantised import is_quantised, original_of
 
 router = APIRouter(include_in_schema=False, dependencies=[needs("read", changes="admin")])
 scoring_router = APIRouter(include_in_schema=False, dependencies=[needs("score")])
@@ -145,6 +146,7 @@ def _version_page(request: Request, session: Session, found: Artifact, scored: "
         calibration=manifest.details.get("calibration"),
         details={name: value for name, value in manifest.details.items() if name != "calibration"},
         files=[(name, (found.path / name).stat().st_size, digest) for name, digest in manifest.files.items()],
+        quantised_from=original_of(manifest) if is_quantised(manifest) else None,
         parity=scored,
         significant=significant,
         may_score=may(request, "score"),
@@ -154,7 +156,8 @@ def _version_page(request: Request, session: Session, found: Artifact, scored: "
 def _headline(manifest: Manifest) -> list[tuple[str, str]]:
     """What a list tells of a version: at most two numbers from held-out rows, of all of them rather than of some."""
     held_out = {name: value for name, value in manifest.metrics.items() if "accuracy" in name or "accuracies" in name}
-    chosen = held_out or manifest.metrics
+    chosen = held_out or {name: value for name, value in manifest.metrics.items() if name.endswith("_in_sd")}
+    chosen = chosen or manifest.metrics
     parts = min((name.count("/") for name in chosen), default=0)
     chosen = {name: value for name, value in chosen.items() if name.count("/") == parts}
     return [(name.removeprefix("held_out/"), significant(value)) for name, value in list(chosen.items())[:2]]

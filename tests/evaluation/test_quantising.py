@@ -16,6 +16,7 @@ from trainer.errors import BrokenArtifact, Conflict, InvalidInput
 from trainer.models.int8_linear import Int8Linear
 from trainer.models.loading import check_probes, load_pair_model
 from trainer.models.policy import model_bytes
+from trainer.validation_scores import ValidationScores, read_validation_scores
 
 CPU = torch.device("cpu")
 MANIFEST = Manifest(
@@ -108,6 +109,21 @@ def test_its_files_are_the_floats_that_a_plain_from_pretrained_reads(own: Artifa
     assert AutoModelForSequenceClassification.from_pretrained(quantised.path).config.num_labels == 1
 
 
+def test_the_originals_scores_of_validation_data_stay_with_the_original(own: ArtifactStore, pairs: list[Pair]) -> None:
+    source = own.open("rm@1")
+
+    def save(directory: Path) -> None:
+        shutil.copytree(source.path, directory, dirs_exist_ok=True, ignore=shutil.ignore_patterns("manifest.json"))
+        ValidationScores(prompt=[0], characters=[3], cut=[False], scores={"score": [1.0]}).save(directory)
+
+    own.publish("validated", Contents("reward_model", {}, "", {}, source.manifest.details, [], []), save)
+
+    made = quantise(own, "validated", "validated-int8", compared=Compared(pairs, "pairs"), largest_mean_error=1.0)
+
+    assert read_validation_scores(own.open("validated")) is not None
+    assert read_validation_scores(made) is None
+
+
 def test_its_encoder_multiplies_integers_and_holds_them_in_a_quarter_of_the_memory(
     own: ArtifactStore, quantised: Artifact
 ) -> None:
@@ -147,6 +163,11 @@ def test_nothing_is_published_where_scores_move_more_than_allowed(own: ArtifactS
         quantise(own, "rm", "moved", compared=Compared(pairs, "pairs"), largest_mean_error=1e-6)
 
     assert own.versions("moved") == []
+
+
+def test_pairs_that_score_alike_say_nothing_of_an_error(own: ArtifactStore, pairs: list[Pair]) -> None:
+    with pytest.raises(InvalidInput, match=r"rm@1 scores the 2 of pairs alike.*--pairs"):
+        quantise(own, "rm", "alike", compared=Compared([pairs[0]] * 2, "pairs"), largest_mean_error=1.0)
 
 
 def test_only_encoder_reward_models_that_are_not_quantised_yet_are_taken(

@@ -19,8 +19,9 @@ from trainer.data.product_world import make_tokenizer
 from trainer.errors import AssayError
 from trainer.models.loading import load_pair_model, make_probes
 from trainer.models.reward_model import RewardModel
+from trainer.models.starting_point import BackboneOrigin, Scratch
 
-SCORERS = ["rm", "rm-int8", "decoder", "policy:implicit_reward", "policy/discriminator:difference"]
+SCORERS = ["rm", "deep-int8", "decoder", "policy:implicit_reward", "policy/discriminator:difference"]
 LONG = "product mug | " + "color red ; size tiny ; " * 10
 CPU = torch.device("cpu")
 
@@ -28,7 +29,7 @@ CPU = torch.device("cpu")
 @pytest.fixture(scope="module")
 def various(store: ArtifactStore, pairs: list[Pair], tmp_path_factory: pytest.TempPathFactory) -> ArtifactStore:
     """The store with two reward models besides: a decoder, whose window is long enough for prompts worth sharing, and
-    the encoder in 8 bits."""
+    an encoder in 8 bits, deep enough for batches of other shapes to move its scores if it were read in batches."""
     copy = ArtifactStore(tmp_path_factory.mktemp("various") / "artifacts")
     shutil.copytree(store.root, copy.root)
     torch.manual_seed(0)
@@ -42,7 +43,13 @@ def various(store: ArtifactStore, pairs: list[Pair], tmp_path_factory: pytest.Te
     )
     probes = make_probes(model, [Pair("product lamp", "It is red .")])
     copy.publish("decoder", Contents("reward_model", {}, "", {}, model.details(), probes, []), model.save)
-    quantise(copy, "rm", "rm-int8", compared=Compared(pairs, "pairs"), largest_mean_error=1.0)
+    deep, _ = BackboneOrigin(scratch=Scratch(hidden_size=64, layers=8, heads=2, max_tokens=96)).open(copy, seed=0)
+    with torch.no_grad():
+        for parameter in (each for each in deep.model.parameters() if each.dim() > 1):
+            parameter.normal_(std=0.2)
+    deep.model.eval()
+    copy.publish("deep", Contents("reward_model", {}, "", {}, deep.details(), [], []), deep.save)
+    quantise(copy, "deep", "deep-int8", compared=Compared(pairs, "pairs"), largest_mean_error=1.0)
     return copy
 
 

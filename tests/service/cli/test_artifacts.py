@@ -273,3 +273,43 @@ def test_a_version_is_deleted_and_only_a_version(store: ArtifactStore, capsys: p
 
     assert main(["artifacts", "list"]) == 0
     assert "nothing is published" in capsys.readouterr().err
+
+
+def test_an_encoder_is_published_again_in_8_bits_under_a_name_that_nobody_asks_for_yet(
+    store: ArtifactStore, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = [{"prompt": f"a {color} mug", "responses": ["It is red .", "It is blue ."]} for color in ("red", "blue")]
+    pairs = tmp_path / "pairs.jsonl"
+    pairs.write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+    assert main(["artifacts", "quantize", "mine", "--pairs", str(pairs), "--max-error", "1"]) == 0
+
+    said = capsys.readouterr()
+    assert said.out == "mine-int8@1\n"
+    metrics = store.open("mine-int8").manifest.metrics
+    assert metrics["quantisation/pairs"] == 4
+    assert f"on 4 pairs ({pairs}) scores differ by {metrics['quantisation/error/mean']:.2g} on average" in said.err
+    assert f"and {metrics['quantisation/error/max']:.2g} at most; Spearman" in said.err
+    assert f"{metrics['quantisation/flips']:.2%} of 2 orders within prompts turn" in said.err
+    assert store.open("mine").reference == "mine@1"
+
+    assert main(["score", str(pairs), "--scorer", "mine-int8"]) == 0
+    scored = capsys.readouterr()
+    assert len(scored.out.splitlines()) == 2
+    assert "mine-int8 is mine-int8@1" in scored.err
+
+    assert main(["artifacts", "quantize", "mine", "--pairs", str(pairs), "--as", "mine", "--max-error", "1"]) == 0
+    assert capsys.readouterr().out == "mine@2\n"
+
+
+def test_a_model_that_moves_too_far_in_8_bits_is_not_published(
+    store: ArtifactStore, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["artifacts", "quantize", "mine"]) == 2
+    assert "mine@1 scores the 1 of probe pairs alike" in capsys.readouterr().err
+
+    pairs = tmp_path / "pairs.jsonl"
+    pairs.write_text('{"prompt": "a red mug", "responses": ["It is red .", "It is blue ."]}\n')
+    assert main(["artifacts", "quantize", "mine", "--pairs", str(pairs), "--max-error", "0"]) == 2
+    assert "standard deviations away on average, more than 0" in capsys.readouterr().err
+    assert store.names() == ["mine"]
