@@ -116,7 +116,7 @@ class Bucket:
             self._system.get_file(self._at(key), str(file))
 
     def find(self, prefix: str) -> dict[str, Stored]:
-        """Every object whose key begins with ``prefix/``, by key."""
+        """Every object whose key begins with ``prefix/``, by key; where there is none, that of the very name."""
         with self._told(f"list {prefix}"):
             try:
                 found: Mapping[str, Mapping[str, Any]] = self._system.find(self._at(prefix), detail=True)
@@ -218,21 +218,25 @@ class Bucket:
 
 
 def upload_files(bucket: Bucket, prefix: str, root: Path, files: Mapping[str, str], *, newer_than: datetime) -> None:
-    """Have every file of ``files`` (relative to ``root``, with its sha256) stored below ``prefix`` under that sha256.
+    """Have a copy of every file of ``files`` (relative to ``root``, with its sha256) stored below ``prefix/sha256``.
 
-    One that is there already and was written after ``newer_than`` is not sent again.
+    One that was written after ``newer_than`` does; else another is made under a name of its own, for whoever removes
+    the old one may have looked already. An object ``prefix/sha256`` itself, as there once were, is removed by nobody.
     """
     for relative, sha256 in files.items():
-        key = f"{prefix}/{sha256}"
-        stored = bucket.stat(key)
-        if stored is None or stored.modified <= newer_than or stored.size != (root / relative).stat().st_size:
-            bucket.upload(root / relative, key)
+        key, size = f"{prefix}/{sha256}", (root / relative).stat().st_size
+        copies = bucket.find(key)
+        if not any(
+            copies[each].size == size and (each == key or copies[each].modified > newer_than) for each in copies
+        ):
+            bucket.upload(root / relative, f"{key}/{uuid.uuid4().hex}")
 
 
 def download_files(
     bucket: Bucket, prefix: str, files: Mapping[str, str], into: Path, sha256_of: Callable[[Path], str]
 ) -> None:
-    """Bring files to ``into`` as ``upload_files`` stored them; those there already with the right content stay.
+    """Bring files to ``into``, each of ``prefix/sha256`` or the newest copy below it; those there already with the
+    right content stay.
 
     Raises BrokenArtifact for one that is missing or not what its digest says, however often it is asked for.
     """
@@ -241,10 +245,11 @@ def download_files(
         file.parent.mkdir(parents=True, exist_ok=True)
         if file.is_file() and sha256_of(file) == sha256:
             continue
-        key = f"{prefix}/{sha256}"
         for attempt in range(_ATTEMPTS):
-            if bucket.stat(key) is None:
-                raise BrokenArtifact(f"{bucket.url}/{key}, which holds {relative}, is missing")
+            copies = bucket.find(f"{prefix}/{sha256}")
+            if not copies:
+                raise BrokenArtifact(f"{bucket.url}/{prefix}/{sha256}, which holds {relative}, is missing")
+            key = max(copies, key=lambda each: copies[each].modified)
             bucket.download(key, file)
             if sha256_of(file) == sha256:
                 break

@@ -52,9 +52,18 @@ def mirror_of(artifacts: ArtifactStore, directory: Path) -> "RunMirror | None":
     return RunMirror(artifacts.bucket, directory) if isinstance(artifacts, SharedArtifactStore) else None
 
 
-def forget_run(bucket: Bucket, run: str) -> None:
-    """Remove what is stored of a run."""
-    bucket.remove(bucket.find(f"{_RUNS}/{run}"))
+def forget_run(bucket: Bucket, run: str, is_over: Callable[[], bool]) -> None:
+    """Remove what is stored of a run, if ``is_over()`` says that it was not resumed.
+
+    That is asked after the objects were listed, so what a run stores once it is resumed is not among them. The indexes
+    go first, the newest last of them: who restores meanwhile finds everything or nothing, never a part.
+    """
+    stored = _numbers(bucket, run)
+    if not is_over():
+        return
+    prefix = f"{_RUNS}/{run}"
+    bucket.remove(f"{prefix}/{number}/{_INDEX}" for number in sorted(stored) if _INDEX in stored[number])
+    bucket.remove(f"{prefix}/{number}/{rest}" for number in sorted(stored) for rest in stored[number] - {_INDEX})
 
 
 def stored_runs(bucket: Bucket) -> set[str]:
@@ -127,7 +136,8 @@ class RunMirror:
         return None
 
     def _start(self) -> None:
-        number = max(_numbers(self._bucket, self._directory.name), default=0) + 1
+        # also above the one here, which may have been forgotten in the store since it was restored
+        number = max([self._number_here(), *_numbers(self._bucket, self._directory.name)]) + 1
         while not self._bucket.create(f"{self._prefix}/{number}/taken", b""):
             number += 1
         self._number = number

@@ -2,10 +2,11 @@
 
     <url>/artifacts/<name>/<version>/manifest.json     written last, once: a version exists if and only if this does
     <url>/artifacts/<name>/<version>/deleted           the manifest of what had a number, which is never given again
-    <url>/files/<sha256>                               what manifests name, whichever and however many
+    <url>/files/<sha256>/<copy>                        what manifests name, whichever and however many
 
-Files are named by their content, so writers cannot harm each other, an upload that broke off is continued by the next
-one, and nothing of it is visible meanwhile. Files that no manifest names are removed once they are old (``collect``).
+Files are found by their content, so writers cannot harm each other, an upload that broke off is continued by the next
+one, and nothing of it is visible meanwhile. A copy is written once and never again, so what ``collect`` has found to be
+old and named by no manifest stays so until it is removed.
 """
 
 import json
@@ -143,25 +144,28 @@ class SharedArtifactStore(ArtifactStore):
         _ = artifact.path
 
     def collect(self) -> int:
-        """Remove files that are old and that no manifest names, nor that of a version deleted lately; return how many.
+        """Remove copies that are old and whose content no manifest names, nor that of a version deleted lately; and of
+        several old ones of one content all but the newest. Return how many.
 
-        A publisher that finds such a file old sends it again, so each is looked at once more before it goes. Lost is
-        one whose upload ends between that look and the removal right after it: stores remove without conditions.
+        A publisher uses young copies and makes a new one where there is none, so nobody comes to need an old one.
         """
         before = datetime.now(UTC) - KEPT_UNNAMED
         self.bucket.drop_broken_off(before)
-        old = {key for key, stored in self.bucket.find(_FILES).items() if stored.modified < before}
-        # the manifests after the files: who found a file young enough to use has published by now
+        old: dict[str, list[tuple[datetime, str]]] = {}
+        for key, stored in self.bucket.find(_FILES).items():
+            sha256, _, copy = key.removeprefix(f"{_FILES}/").partition("/")
+            if copy and stored.modified < before:
+                old.setdefault(sha256, []).append((stored.modified, key))
+        # the manifests after the files: who found a copy young enough to use has published by now
+        named: set[str] = set()
         for name, numbers in self._list(fresh=True).items():
             for number, things in numbers.items():
-                old -= {f"{_FILES}/{sha256}" for sha256 in self._files_named(name, number, things, before)}
-        removed = 0
-        for key in sorted(old):
-            now = self.bucket.stat(key)
-            if now is not None and now.modified < before:
-                self.bucket.remove([key])
-                removed += 1
-        return removed
+                named |= self._files_named(name, number, things, before)
+        unneeded = [
+            key for sha256, copies in old.items() for _, key in sorted(copies)[: -1 if sha256 in named else None]
+        ]
+        self.bucket.remove(unneeded)
+        return len(unneeded)
 
     def _files_named(self, name: str, number: int, things: dict[str, Stored], before: datetime) -> set[str]:
         """The sha256 of the files of a version, or of what it was if it was deleted after ``before``."""

@@ -11,6 +11,7 @@ import shutil
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 from sqlalchemy import delete, select
@@ -141,10 +142,14 @@ def _empty(make_session: sessionmaker[Session], runs_dir: Path, bucket: Bucket |
     """Delete what is marked, unless the job was resumed since: what is stored then is of its new life."""
     for grave in list(runs_dir.glob(f"{_DELETED}*")):
         if bucket is not None:
-            name = grave.name.removeprefix(_DELETED)
             marked = datetime.fromtimestamp(grave.stat().st_mtime, UTC)
-            with make_session() as session:
-                job = session.execute(select(Job.status, Job.finished_at).where(Job.id == name)).one_or_none()
-            if job is None or (job.status in TERMINAL and job.finished_at < marked):
-                forget_run(bucket, name)
+            name = grave.name.removeprefix(_DELETED)
+            forget_run(bucket, name, partial(_is_over_since, make_session, name, marked))
         shutil.rmtree(grave, ignore_errors=True)
+
+
+def _is_over_since(make_session: sessionmaker[Session], job_id: str, time: datetime) -> bool:
+    """Whether the job is gone, or ended before ``time`` and was not resumed."""
+    with make_session() as session:
+        job = session.execute(select(Job.status, Job.finished_at).where(Job.id == job_id)).one_or_none()
+    return job is None or (job.status in TERMINAL and job.finished_at < time)

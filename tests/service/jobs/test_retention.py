@@ -15,6 +15,7 @@ from service.db.session import writing
 from service.db.tables import ArtifactRow, Job, JobEvent, Response, Score, StressTest
 from service.jobs import retention, run_lock
 from service.jobs.dispatcher import Dispatcher
+from service.jobs.queue import resume
 from service.jobs.retention import forget
 from service.settings import Settings
 from trainer.errors import StorageFailure
@@ -154,6 +155,40 @@ def test_what_storage_has_of_a_job_that_was_resumed_meanwhile_stays(
 
     assert stored_runs(bucket) == {job_id}
     assert [path.name for path in settings.runs_dir.iterdir()] == [job_id]
+
+
+@pytest.mark.parametrize("databases", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("listed", ["before", "after"])
+def test_a_job_that_is_resumed_while_its_copy_is_about_to_go_loses_nothing_of_its_new_life(
+    make_session: Sessions,
+    settings: Settings,
+    submit_counting: Callable[..., str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    listed: str,
+) -> None:
+    job_id = submit_counting()
+    end(make_session, job_id, "failed", 3)
+    (tmp_path / "bucket").mkdir()
+    bucket = Bucket(f"file://{tmp_path}/bucket")
+    bucket.create(f"runs/{job_id}/1/index.json", b"{}")
+    find = Bucket.find
+
+    def resumed(self: Bucket, prefix: str) -> object:
+        found = find(self, prefix)
+        if prefix == f"runs/{job_id}":
+            with writing(make_session) as session:
+                resume(session, job_id)
+            bucket.create(f"runs/{job_id}/2/index.json", b"{}")
+        return found if listed == "before" else find(self, prefix)
+
+    monkeypatch.setattr(Bucket, "find", resumed)
+    short = settings.model_copy(update={"keep_run_directories_days": 1, "storage_url": f"file://{tmp_path}/bucket"})
+
+    forget(make_session, short)
+
+    monkeypatch.undo()
+    assert sorted(bucket.find(f"runs/{job_id}")) == [f"runs/{job_id}/{number}/index.json" for number in (1, 2)]
 
 
 @pytest.mark.parametrize("databases", ["sqlite"], indirect=True)

@@ -3,7 +3,7 @@
 import json
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -324,8 +324,79 @@ def test_what_is_stored_can_be_read_listed_and_forgotten(on: Mirror, url: str, t
     assert stored_file(bucket, "job_1", "log.txt") == b"log of 1\n"
     assert stored_file(bucket, "job_1", "nothing") is None
     assert stored_runs(bucket) == {"job_1"}
-    forget_run(bucket, "job_1")
+    forget_run(bucket, "job_1", lambda: False)
+    assert stored_runs(bucket) == {"job_1"}
+    forget_run(bucket, "job_1", lambda: True)
     assert stored_runs(bucket) == set()
+
+
+def test_who_restores_while_a_copy_is_forgotten_finds_all_of_it_or_nothing(
+    on: Mirror, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where a process that was killed left the copy before it: then that one is not taken for the last."""
+    monkeypatch.setattr(Bucket, "remove", lambda self, keys: None)
+    for step in (1, 2):
+        mirror = on("one")
+        mirror.start()
+        write(directory(tmp_path, "one"), step)
+        mirror.close()
+    monkeypatch.undo()
+    monkeypatch.setattr(run_mirror, "PATIENCE_SECONDS", 0.0)
+    everything = names(directory(tmp_path, "one"))
+    found: list[list[str]] = []
+    remove = Bucket.remove
+
+    def one_by_one(self: Bucket, keys: Iterable[str]) -> None:
+        for key in list(keys):
+            remove(self, [key])
+            machine = f"machine-{len(found)}"
+            restored = on(machine).restore()
+            found.append(names(directory(tmp_path, machine)))
+            assert restored == bool(found[-1])
+
+    monkeypatch.setattr(Bucket, "remove", one_by_one)
+    forget_run(Bucket(url), "job_1", lambda: True)
+    assert found == [everything] + [[]] * (len(found) - 1)
+    assert len(found) == 2 * (1 + 1 + 5)  # two numbers, each with an index, the mark that it is taken, and five files
+
+
+def test_a_copy_that_is_forgotten_while_it_is_restored_is_none(
+    on: Mirror, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mirror = on("one")
+    mirror.start()
+    write(directory(tmp_path, "one"), 1)
+    mirror.close()
+    find, asked = Bucket.find, []
+
+    def forgotten(self: Bucket, prefix: str) -> Any:
+        asked.append(prefix)
+        if len(asked) == 4:  # the list of numbers, the first file, and now the second
+            forget_run(Bucket(url), "job_1", lambda: True)
+        return find(self, prefix)
+
+    monkeypatch.setattr(Bucket, "find", forgotten)
+    assert on("two").restore() is False
+    assert len(asked) > 4
+    assert [name for name in names(directory(tmp_path, "two")) if not name.startswith(".")] == []
+
+
+def test_a_run_that_was_restored_and_then_forgotten_stores_above_what_it_had(
+    on: Mirror, url: str, tmp_path: Path
+) -> None:
+    for machine, step in (("one", 1), ("two", 2), ("three", 3)):
+        mirror = on(machine)
+        mirror.restore()
+        mirror.start()
+        write(directory(tmp_path, machine), step)
+        mirror.close()
+    resumed = on("four")
+    assert resumed.restore() is True
+    forget_run(Bucket(url), "job_1", lambda: True)
+    resumed.start()
+    resumed.close()
+    assert (directory(tmp_path, "four") / ".mirror-number").read_text() == "4\n"
+    assert on("three").restore() is True
 
 
 @pytest.mark.parametrize(("log", "end"), [("0123456789", b"6789"), ("0123", b"0123"), ("012", b"012"), ("", b"")])

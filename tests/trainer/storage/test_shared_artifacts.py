@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -180,10 +180,11 @@ def test_loading_brings_no_parents_that_it_does_not_read_and_misses_none(shared:
 def test_a_changed_or_missing_file_is_found_before_anybody_loads_it(machine: Machine) -> None:
     one = machine("one")
     digest = one.publish("a", contents(), write).manifest.files["model.safetensors"]
-    one.bucket.replace(f"files/{digest}", b"WEIGHTS")
+    [copy] = one.bucket.find(f"files/{digest}")
+    one.bucket.replace(copy, b"WEIGHTS")
     with pytest.raises(BrokenArtifact, match=r"a@1: .* which holds model\.safetensors, is not what its digest says"):
         _ = machine("two").open("a").path
-    one.bucket.remove([f"files/{digest}"])
+    one.bucket.remove([copy])
     with pytest.raises(BrokenArtifact, match=r"model\.safetensors, is missing"):
         _ = machine("two").open("a").path
     assert not (machine("two").root / "a/1").exists()
@@ -231,7 +232,7 @@ def test_old_files_that_nothing_names_are_collected_and_no_others(
     kept = one.publish("a", contents(), write)
     one.publish("b", contents(), lambda path: write(path, b"only of b"))
     one.delete("b@1")
-    one.bucket.replace("files/" + "0" * 64, b"of an upload that broke off")
+    one.bucket.replace(f"files/{'0' * 64}/1", b"of an upload that broke off")
     assert one.collect() == 0  # nothing is old
     monkeypatch.setattr(shared_artifacts, "KEPT_UNNAMED", timedelta(seconds=-60))
     assert machine("two").collect() == 2
@@ -275,12 +276,14 @@ def aged(store: SharedArtifactStore, keys: Iterable[str], age: timedelta) -> Non
         os.utime(path, times=(time.time() - age.total_seconds(),) * 2)
 
 
-def meanwhile(monkeypatch: pytest.MonkeyPatch, method: str, happens: Callable[[str], object]) -> None:
-    """Once, ``happens`` just before the named method of a bucket is carried out."""
+def meanwhile(
+    monkeypatch: pytest.MonkeyPatch, method: str, happens: Callable[[str], object], *, of: str | None = None
+) -> None:
+    """Once, ``happens`` just before the named method of a bucket is carried out, or before it is ``of`` that."""
     original, done = getattr(Bucket, method), []
 
     def interrupted(self: Bucket, first: Any, *rest: Any) -> Any:
-        if not done and (method != "create" or first.endswith("manifest.json")):
+        if not done and (of is None or first.endswith(of)):
             done.append(True)
             happens(first)
         return original(self, first, *rest)
@@ -291,17 +294,59 @@ def meanwhile(monkeypatch: pytest.MonkeyPatch, method: str, happens: Callable[[s
 EIGHT_DAYS = timedelta(days=8)
 
 
-def test_a_file_that_is_sent_again_while_old_ones_are_collected_stays(
-    shared: Machine, monkeypatch: pytest.MonkeyPatch
+@pytest.fixture
+def in_eight_days(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Machines' clocks are that far ahead of the store's, to which everything so far is old."""
+
+    class Later(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> "Later":
+            return super().now(tz) + EIGHT_DAYS
+
+    monkeypatch.setattr(shared_artifacts, "datetime", Later)
+
+
+@pytest.mark.usefixtures("in_eight_days")
+@pytest.mark.parametrize(("method", "of", "goes"), [("find", "artifacts", 0), ("remove", None, 3)])
+def test_what_is_sent_again_while_old_files_are_collected_stays(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, method: str, of: str | None, goes: int
 ) -> None:
-    one, two = shared("one"), shared("two")
+    """Before manifests are listed, and between the last look at the old copies and their removal."""
+    one, two = machine("one"), machine("two")
     one.publish("a", contents(), write)
-    one.delete("a@1")
-    aged(one, one.bucket.find(""), EIGHT_DAYS)
-    # after the manifests were listed, before the first look at an old file
-    meanwhile(monkeypatch, "stat", lambda _: two.publish("a", contents(), write))
+    old = set(one.bucket.find("files"))
+    one.bucket.remove(one.bucket.find("artifacts"))  # as a publisher leaves it that was killed before its manifest
+    meanwhile(monkeypatch, method, lambda _: two.publish("a", contents(), write), of=of)
+    assert one.collect() == goes
+    assert len(set(one.bucket.find("files")) - old) == 3
+    machine("three").open("a@1").verify()
+
+
+@pytest.mark.usefixtures("in_eight_days")
+def test_of_several_old_copies_that_are_needed_one_stays(machine: Machine) -> None:
+    one = machine("one")
+    one.publish("a", contents(), write)
+    one.publish("a", contents(), write)  # its own copies, for those of the first may be about to go
+    assert len(one.bucket.find("files")) == 6
+    assert one.collect() == 3
     assert one.collect() == 0
-    shared("three").open("a@2").verify()
+    for reference in ("a@1", "a@2"):
+        machine("two").open(reference).verify()
+
+
+@pytest.mark.usefixtures("in_eight_days")
+def test_files_as_they_were_stored_once_without_copies_are_read_and_used_and_never_removed(machine: Machine) -> None:
+    one = machine("one")
+    one.publish("a", contents(), write)
+    for copy in one.bucket.find("files"):
+        content = one.bucket.read(copy)
+        one.bucket.remove([copy])
+        Path(one.bucket.url.removeprefix("file://"), copy).parent.rmdir() if one.bucket.url.startswith("file") else None
+        one.bucket.replace(copy.rpartition("/")[0], content or b"")
+    one.publish("a", contents(), write)
+    assert one.collect() == 0
+    assert {key.count("/") for key in one.bucket.find("files")} == {1}
+    machine("two").open("a@2").verify()
 
 
 def test_a_number_that_is_given_and_deleted_during_an_upload_is_not_given_again(
@@ -315,7 +360,7 @@ def test_a_number_that_is_given_and_deleted_during_an_upload_is_not_given_again(
         reader.open("a@1").verify()
         two.delete("a@1")
 
-    meanwhile(monkeypatch, "create", elsewhere)
+    meanwhile(monkeypatch, "create", elsewhere, of="manifest.json")
     assert one.publish("a", contents(), write).version == 2
     assert [artifact.version for artifact in shared("three").versions("a")] == [2]
     assert list(one.bucket.find("artifacts/a/1")) == ["artifacts/a/1/deleted"]
