@@ -10,6 +10,7 @@ from fastapi.testclient import TestClient
 
 from service.cli import main
 from trainer.artifacts import ArtifactStore
+from trainer.validation_scores import read_validation_scores
 
 SHAPE = {"hidden_size": 32, "layers": 2, "heads": 2, "max_tokens": 96}
 GAPO: dict[str, Any] = {
@@ -78,6 +79,19 @@ def test_manifests_say_how_a_pair_is_read_what_a_score_means_and_which_of_the_tw
     assert (anchor.details["round"], live.details["round"]) == (0, 2)
     assert "serve this one" in anchor.details["why"]
     assert "serve the anchor" in live.details["why"]
+
+
+def test_both_carry_what_they_say_of_held_out_rows_two_prompts_of_a_row_being_one_cluster(store: ArtifactStore) -> None:
+    warm, anchor, live = (
+        read_validation_scores(store.open(f"game/{name}")) for name in ("warm_up", "reward_model", "live_reward_model")
+    )
+    assert warm is not None
+    assert anchor == warm, "its weights are the warm-up's"
+    assert live is not None
+    assert live.scores != anchor.scores
+    assert (live.prompt, live.characters) == (anchor.prompt, anchor.characters)
+    assert len(live.prompt) == 48
+    assert all(live.prompt.count(number) % 2 == 0 for number in live.prompt)
 
 
 def test_the_anchor_compares_prompts_and_attributes(client: TestClient) -> None:
