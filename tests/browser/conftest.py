@@ -35,6 +35,7 @@ from service.db.session import make_engine, sessions, writing
 from service.db.tables import Job, JobMetric
 from service.jobs.kinds import id_prefix
 from service.monitoring.state import Drift, ScorerState
+from tests.correlation_lines import estimate
 from trainer.artifacts import Artifact, ArtifactStore
 
 ROOT = Path(__file__).parents[2]
@@ -300,8 +301,11 @@ def _write_measured(directory: Path) -> None:
     """Two scorers and a control at three temperatures, with the prompts, responses and scores behind them."""
     temperatures = (0.0, 1.0, 2.0)
     r = {"helpful": (0.7, 0.5, 0.2), "helpful:other": (0.4, 0.3, None), "length": (0.1, 0.0, -0.1)}
-    rows = [_estimate(name, t, value) for name, path in r.items() for t, value in zip(temperatures, path, strict=True)]
-    rows += [_estimate(name, t, t, statistic="mean", oracle=name) for name in ("judge", "length") for t in temperatures]
+    four = {"policy": "demo/policy@1", "n_prompts": 4}
+    cells = [(name, *cell) for name, path in r.items() for cell in zip(temperatures, path, strict=True)]
+    rows = [estimate(name, t, value, **four) for name, t, value in cells]
+    means = [(name, t) for name in ("judge", "length") for t in temperatures]
+    rows += [estimate(name, t, t, **four, statistic="mean", oracle=name) for name, t in means]
     _lines(directory / "correlations.jsonl", rows)
     prompts = [{"prompt_id": str(n), "prompt": f"prompt {n} {EVIL} {LONG}", "task": None} for n in range(4)]
     _lines(directory / "prompts.jsonl", prompts)
@@ -330,28 +334,6 @@ def _write_measured(directory: Path) -> None:
         "oracles": ["judge"], "notices": [],
     }  # fmt: skip
     (directory / "result.json").write_text(json.dumps({"status": "succeeded", "result": result}))
-
-
-def _estimate(scorer: str, temperature: float, value: float | None, **fields: Any) -> dict[str, Any]:
-    return {
-        "scorer": scorer,
-        "scorer_version": None,
-        "policy": "demo/policy@1",
-        "oracle": "judge",
-        "statistic": "pearson_within",
-        "stratum": "all",
-        "temperature": temperature,
-        "estimate": value,
-        "lower": None if value is None else value - 0.1,
-        "upper": None if value is None else value + 0.1,
-        "standard_error": None if value is None else 0.05,
-        "n_prompts": 4,
-        "n_responses": 8,
-        "n_dropped": 0,
-        "method": "prompt-cluster bootstrap",
-        "undefined_reason": "every score is the same" if value is None else None,
-        **fields,
-    }
 
 
 def _lines(path: Path, rows: list[dict[str, Any]]) -> None:

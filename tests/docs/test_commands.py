@@ -1,13 +1,6 @@
-"""Every command of the documentation is run, as somebody would who reads a page from its top.
+"""Every command of the documentation is run, as by somebody who reads a page from its top; what cannot be is checked.
 
-A page is one shell in one fresh directory, where the demonstration has been made, and ``http://127.0.0.1:8000`` is its
-server. Blocks of ``sh`` and ``python`` are run, and indented ones that begin with a program's name. A block of ``yaml``
-whose first line is ``# NAME`` is written to that file; of a GitHub workflow the steps are run as well. A block of
-``text`` after commands is what they print, ``...`` standing for anything.
-
-Comments say what cannot be: ``<!-- not run: WHY -->`` before a block, ``<!-- not run on this page: WHY -->`` anywhere,
-``<!-- ends with 1: WHY -->`` before commands that are to fail beside a small demonstration, and
-``<!-- run by make slow -->`` on a page that takes long.
+``pages.py`` says how a page is read, ``checked.py`` how a command is checked that needs a GPU, Docker or hours.
 """
 
 import re
@@ -15,212 +8,115 @@ import shlex
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from itertools import pairwise
+from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
 
 import pytest
-import yaml
 
-ROOT = Path(__file__).parents[2]
-SERVER = "http://127.0.0.1:8000"
-_NOT_RUN = re.compile(r"<!-- not run: (.+?) -->")
-_NOT_RUN_HERE = re.compile(r"^<!-- not run on this page: (.+?) -->$", re.MULTILINE)
-_ENDS_WITH = re.compile(r"<!-- ends with (\d+): .+? -->")
-_SLOW = "<!-- run by make slow -->"
-_FENCE = re.compile(r"^```([\w-]*)$")
-_INDENTED = re.compile(r"^ {4}(assay|curl|make|python|docker|\.venv/bin/\w+) ")
-_FILE = re.compile(r"^# ([\w./-]+\.ya?ml)$")
-_END = "```"
-_MARK = "@@ line "
+from tests.docs.checked import Refused, check
+from tests.docs.clone import Demonstration, recorded, shell
+from tests.docs.pages import MARK, ROOT, Page, all_pages, matches
 
-
-class Demonstration(Protocol):
-    """Of the fixture, what is needed here."""
-
-    @property
-    def url(self) -> str: ...
-    def environment(self) -> dict[str, str]: ...
-
-
-@dataclass(frozen=True)
-class Block:
-    """A fenced or an indented block; ``said_before`` is the line before it that is not empty."""
-
-    line: int
-    language: str
-    text: str
-    said_before: str
-
-    def skipped(self) -> str | None:
-        """Why it is not run."""
-        found = _NOT_RUN.search(self.said_before)
-        return found[1] if found else None
-
-    def script(self) -> str | None:
-        """What a shell does with it; None for what is only there to be read."""
-        commands = self._commands()
-        failing = _ENDS_WITH.search(self.said_before)
-        if commands is None or failing is None:
-            return commands
-        return f"set +e\n( set -e\n{commands}\n)\ntest $? -eq {failing[1]} || exit 97\nset -e"
-
-    def _commands(self) -> str | None:
-        if self.language == "sh":
-            return self.text
-        if self.language == "python":
-            return f"python - <<'@@END'\n{self.text}\n@@END"
-        first, _, _ = self.text.partition("\n")
-        named = _FILE.match(first)
-        if self.language != "yaml" or named is None:
-            return None
-        name = shlex.quote(named[1])
-        written = f"mkdir -p $(dirname {name})\ncat > {name} <<'@@END'\n{self.text}\n@@END"
-        return "\n".join([written, *_steps(self.text, name)])
-
-
-def _steps(text: str, name: str) -> Iterator[str]:
-    """Of a workflow: the check of its form, and its own steps, but for installing what is here already."""
-    if ".github/workflows/" not in name:
-        return
-    yield f"check-jsonschema --quiet --builtin-schema vendor.github-workflows {name}"
-    for job in yaml.safe_load(text)["jobs"].values():
-        for step in job["steps"]:
-            if "run" in step and not step["run"].startswith("pip install"):
-                yield step["run"]
-
-
-def blocks(text: str) -> list[Block]:
-    """Of a page, in their order."""
-    found: list[Block] = []
-    lines = text.splitlines()
-    said = ""
-    number = 0
-    while number < len(lines):
-        line = lines[number]
-        fence = _FENCE.match(line)
-        if fence:
-            end = lines.index("```", number + 1)
-            found.append(Block(number + 1, fence[1], "\n".join(lines[number + 1 : end]), said))
-            said, number = _END, end + 1
-        elif _INDENTED.match(line) and not (number and lines[number - 1]):
-            end = number
-            while end < len(lines) and lines[end].startswith("    "):
-                end += 1
-            inside = "\n".join(each.removeprefix("    ") for each in lines[number:end])
-            found.append(Block(number + 1, "sh", inside, said))
-            said, number = "", end
-        else:
-            said = line or said
-            number += 1
-    return found
-
-
-@dataclass(frozen=True)
-class Page:
-    """A document and what of it is run."""
-
-    name: str
-    text: str
-
-    def to_run(self) -> list[Block]:
-        """Nothing, where the page says so."""
-        if _NOT_RUN_HERE.search(self.text):
-            return []
-        return [each for each in blocks(self.text) if each.script() and not each.skipped()]
-
-    def not_run(self) -> list[tuple[Block, str]]:
-        """With the reason."""
-        whole = _NOT_RUN_HERE.search(self.text)
-        commands = [each for each in blocks(self.text) if each.language in {"sh", "python"}]
-        return [(each, why) for each in commands if (why := whole[1] if whole else each.skipped())]
-
-    def expected(self) -> dict[int, str]:
-        """By the line of the commands, what the page says they print."""
-        run = self.to_run()
-        return {
-            commands.line: shown.text
-            for commands, shown in pairwise(blocks(self.text))
-            if commands in run and shown.language == "text" and shown.said_before == _END
-        }
-
-
-def _pages() -> list[Page]:
-    paths = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-    return [Page(str(path.relative_to(ROOT)), path.read_text()) for path in paths]
-
-
-PAGES = _pages()
-_RUN = [
-    pytest.param(page, id=page.name, marks=[pytest.mark.slow] if _SLOW in page.text else [])
+_PLACES = {"http://127.0.0.1:8000": "{url}", "localhost:8000": "{url}", "user@host": ""}
+"""What pages say, and what it is here; libpq finds a database without user and host by its environment."""
+PAGES = all_pages()
+_SHOWN = re.compile(r"(?:<pre>|<code>|^)(assay (?!{{)[^<\n]+)", re.MULTILINE)
+_WITH_COMMANDS = [
+    pytest.param(page, id=page.name, marks=[pytest.mark.slow] if page.is_slow() else [])
     for page in PAGES
-    if page.to_run()
+    if page.with_commands()
 ]
 
 
-@pytest.mark.parametrize("page", _RUN)
-def test_every_command_of_the_page_works(page: Page, demonstration: Demonstration, reader: Callable[[], Path]) -> None:
-    directory = reader()
-    lines = ["set -e -o pipefail"]
-    for block in page.to_run():
-        lines += [f"echo '{_MARK}{block.line}' | tee /dev/stderr", block.script() or ""]
-    (directory / "page.sh").write_text("\n".join(lines).replace(SERVER, demonstration.url))
+@pytest.mark.parametrize("page", _WITH_COMMANDS)
+def test_every_command_of_the_page_works(
+    page: Page,
+    demonstration: Demonstration,
+    reader: Callable[[Page], tuple[Path, dict[str, str]]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    directory, environment = reader(page)
+    script = page.script()
+    for said, here in _PLACES.items():
+        script = script.replace(said, here.format(url=demonstration.url))
+    (directory / "page.sh").write_text(script)
 
     done = subprocess.run(
-        ["bash", "page.sh"],
-        cwd=directory,
-        env=demonstration.environment(),
+        ["bash", "page.sh"], cwd=directory, env=environment, capture_output=True, text=True, timeout=500, check=False
+    )
+
+    last = done.stdout.rpartition(MARK)[2].partition("\n")[0]
+    said = f"{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+    assert done.returncode == 0, f"{page.name}, commands at line {last}: exit status {done.returncode}\n{said}"
+    printed = {int(part.partition("\n")[0]): part.partition("\n")[2] for part in done.stdout.split(MARK)[1:]}
+    for block, text in page.expected():
+        same = matches(text, printed[block.line], numbers=not block.prints_other_numbers())
+        assert same, f"{page.name}, line {block.line} prints\n{printed[block.line]}\nand not\n{text}"
+    calls = recorded(directory)
+    assert len(calls) >= len([block for block, _ in page.checked() if block.language == "sh"])
+    for place, words in calls:
+        monkeypatch.chdir(place)
+        check(words)
+
+
+@pytest.mark.parametrize("page", [pytest.param(page, id=page.name) for page in PAGES if page.inline()])
+def test_commands_within_sentences_are_as_their_programs_read_them(page: Page, clone: Path) -> None:
+    for command in page.inline():
+        check([each for each in shlex.split(command) if not each.startswith("[")], whole=False)
+
+
+def test_commands_that_the_dashboard_shows_are_as_their_program_reads_them(clone: Path) -> None:
+    templates = (ROOT / "service" / "dashboard" / "templates").glob("*.html")
+    shown = [command for path in templates for command in _SHOWN.findall(path.read_text())]
+    assert len(shown) > 10
+    for command in shown:
+        check(shlex.split(re.sub(r"{{.*?}}", "ID", command)), whole=False)
+
+
+@pytest.mark.slow
+def test_the_demonstration_is_made_from_nothing(clone: Path) -> None:
+    done = subprocess.run(
+        ["make", "demo", "SERVE=0"],
+        cwd=clone,
+        env=shell(clone),
         capture_output=True,
         text=True,
         timeout=500,
         check=False,
     )
-
-    last = done.stdout.rpartition(_MARK)[2].partition("\n")[0]
-    said = f"{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
-    assert done.returncode == 0, f"{page.name}, commands at line {last}: exit status {done.returncode}\n{said}"
-    printed = {int(part.partition("\n")[0]): part.partition("\n")[2] for part in done.stdout.split(_MARK)[1:]}
-    for line, text in page.expected().items():
-        assert _matches(text, printed[line]), f"{page.name}, line {line} prints\n{printed[line]}\nand not\n{text}"
-
-
-def _matches(shown: str, printed: str) -> bool:
-    """Whether ``printed`` is what is shown, spaces apart, where ``...`` stands for anything."""
-    pattern = ".*".join(re.escape(" ".join(part.split())) for part in shown.split("..."))
-    return re.fullmatch(pattern.replace(r"\ ", r"\s*"), " ".join(printed.split()), re.DOTALL) is not None
+    assert done.returncode == 0, done.stderr
+    assert "step 3 of 3" in done.stderr
+    assert "demo-encoder" in done.stdout
+    assert (clone / ".demo" / "report.html").exists()
 
 
 def test_what_is_not_run_is_counted(capsys: pytest.CaptureFixture[str]) -> None:
-    run = sum(len(page.to_run()) for page in PAGES)
-    reasons = Counter(why for page in PAGES for _, why in page.not_run())
+    reasons = Counter(why for page in PAGES for _, why in page.checked())
+    run = sum(len(page.with_commands()) for page in PAGES) - reasons.total()
+    within = sum(len(page.inline()) for page in PAGES)
     with capsys.disabled():
         listed = ", ".join(f"{number} ({why})" for why, number in reasons.most_common())
-        sys.stdout.write(f"\ndocs: {run} blocks are run, {reasons.total()} are not: {listed}\n")
-    assert run > 20
+        sys.stdout.write(
+            f"\ndocs: {run} blocks are run; of commands in sentences {within} are checked, of blocks {listed}\n"
+        )
+    assert run > 45
+    assert within > 60
 
 
 def test_every_block_of_the_documentation_says_what_it_is() -> None:
-    """A block without a language would be a command that nobody runs."""
-    silent = [
-        f"{page.name}:{block.line}"
-        for page in PAGES
-        if page.name != "README.md"
-        for block in blocks(page.text)
-        if not block.language
-    ]
+    """A block without a language would be a command that nobody runs, and so would a comment that nobody knows."""
+    silent = [f"{page.name}:{block.line}" for page in PAGES for block in page.unread()]
     assert silent == []
 
 
 PAGE = """# A page
 
-<!-- not run: no hub here -->
+<!-- checked, not run: no hub here -->
 ```sh
 fetch it
 ```
 
-Then
+Then `assay gate`
 
     assay jobs list
     assay jobs show
@@ -230,25 +126,36 @@ Then
 kind: sft
 ```
 
+<!-- first: x=two -->
+<!-- prints other numbers: they are drawn -->
 ```sh
-echo one  two
+echo one  $x 3
 ```
 
 ```text
-one two
+one two 4
 ```
 """
 
 
 def test_a_page_is_read_as_it_is_written() -> None:
     page = Page("page.md", PAGE)
-    assert [(each.line, each.language) for each in page.to_run()] == [(10, "sh"), (13, "yaml"), (18, "sh")]
-    assert [(each.text, why) for each, why in page.not_run()] == [("fetch it", "no hub here")]
-    indented, written, _ = page.to_run()
-    assert indented.text == "assay jobs list\nassay jobs show"
+    assert [(each.line, each.language) for each in page.with_commands()] == [
+        (4, "sh"),
+        (10, "sh"),
+        (13, "yaml"),
+        (20, "sh"),
+    ]
+    assert [(each.text, why) for each, why in page.checked()] == [("fetch it", "no hub here")]
+    fetched, indented, written, printing = page.with_commands()
+    assert '"$RECORDERS:$PATH"' in (fetched.script() or "")
+    assert indented.script() == "assay jobs list\nassay jobs show"
     assert "cat > folder/my.yaml" in (written.script() or "")
-    assert page.expected() == {18: "one two"}
-    assert Page("page.md", f"<!-- not run on this page: a cluster -->\n{PAGE}").to_run() == []
+    assert printing.script() == "{ x=two; } > /dev/null\necho one  $x 3"
+    assert page.expected() == [(printing, "one two 4")]
+    assert printing.prints_other_numbers()
+    assert page.inline() == ["assay gate"]
+    assert len(Page("page.md", f"<!-- checked on this page, not run: a cluster -->\n{PAGE}").checked()) == 4
 
 
 @pytest.mark.parametrize(
@@ -262,4 +169,32 @@ def test_a_page_is_read_as_it_is_written() -> None:
     ],
 )
 def test_what_is_printed_is_compared(shown: str, printed: str, *, same: bool) -> None:
-    assert _matches(shown, printed) is same
+    assert matches(shown, printed) is same
+
+
+def test_where_numbers_may_be_others_words_may_not() -> None:
+    assert matches("r +0.25 of 3", "r -1 of null", numbers=False)
+    assert not matches("r +0.25 of 3", "s +0.25 of 3", numbers=False)
+
+
+@pytest.mark.parametrize(
+    ("command", "complaint"),
+    [
+        ("assay gate OUT.json --where x --min-lower 0.3 --stratum all", "--stratum"),
+        ("assay gate OUT.json --where x", "--min-lower"),
+        ("assay train recipes/demo/1-policy.yaml max_step=3", "max_step"),
+        ("assay train recipes/demo/none.yaml", "none.yaml"),
+        ("python -m benchmarks.training --device tpu", "exit status 2"),
+        ("python -m benchmarks.none", "no module"),
+        ("accelerate launch --multi-gpus -m trainer recipes/demo/1-policy.yaml", "exit status 2"),
+        ("accelerate launch --num_processes 2 -m trainer recipes/demo/1-policy.yaml max_step=3", "max_step"),
+        ("docker build -f docker/Dockerfile -t assay --build-arg TORCH=x .", "TORCH"),
+        ("docker run --rm assay keys make", "make"),
+        ("make none", "none"),
+        ("curl -s http://127.0.0.1:8000/v1/scoring", "no route"),
+        ("pip install reward-assay[none]", "no such extra"),
+    ],
+)
+def test_what_a_program_would_refuse_is_refused(command: str, complaint: str, clone: Path) -> None:
+    with pytest.raises(Refused, match=complaint):
+        check(shlex.split(command))

@@ -27,6 +27,7 @@ from service.problems import add_problem_handlers
 from service.scoring import ScoringService
 from service.sending import Exports
 from service.settings import Settings
+from tests.correlation_lines import estimate
 from trainer.artifacts import ArtifactStore
 
 AddJob = Callable[..., str]
@@ -58,29 +59,6 @@ def add_job(make_session: sessionmaker[Session]) -> AddJob:
         return job.id
 
     return add
-
-
-def estimate(scorer: str, temperature: float | None, value: float | None, **fields: Any) -> dict[str, Any]:
-    """A line of correlations.jsonl: r within prompts with an interval of 0.1 to either side."""
-    return {
-        "scorer": scorer,
-        "scorer_version": None,
-        "policy": "demo/policy",
-        "oracle": "judge",
-        "statistic": "pearson_within",
-        "stratum": "all",
-        "temperature": temperature,
-        "estimate": value,
-        "lower": None if value is None else value - 0.1,
-        "upper": None if value is None else value + 0.1,
-        "standard_error": None if value is None else 0.05,
-        "n_prompts": 2,
-        "n_responses": 8,
-        "n_dropped": 0,
-        "method": "prompt-cluster bootstrap",
-        "undefined_reason": "every score is the same" if value is None else None,
-        **fields,
-    }
 
 
 @pytest.fixture

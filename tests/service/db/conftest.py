@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from service.db.ids import new_id
 from service.db.session import writing
 from service.db.tables import Job
+from tests.correlation_lines import estimate
 
 AddJob = Callable[..., str]
 
@@ -88,27 +89,11 @@ def stress_run(tmp_path: Path) -> Path:
         for scorer, role in (("helpful", "scorer"), ("length", "control"), ("judge", "oracle"))
         for number, (prompt, temperature, replicate) in enumerate(cells)
     ]
+    measured = {"scorer_version": 2, "policy": "my-policy@1", "n_responses": 3, "n_dropped": 1}
     correlations = [
-        {
-            "policy": "my-policy@1",
-            "scorer": "helpful",
-            "scorer_version": 2,
-            "oracle": "judge",
-            "statistic": statistic,
-            "stratum": "all",
-            "temperature": temperature,
-            "estimate": estimate,
-            "lower": None if estimate is None else estimate - 0.1,
-            "upper": None if estimate is None else estimate + 0.1,
-            "standard_error": None if estimate is None else 0.05,
-            "n_prompts": 2,
-            "n_responses": 3,
-            "n_dropped": 1,
-            "method": "prompt-clustered bootstrap",
-            "undefined_reason": "the scorer is constant" if estimate is None else None,
-        }
+        estimate("helpful", temperature, value, statistic=statistic, **measured)
         for statistic in ("pearson_pooled", "pearson_within")
-        for temperature, estimate in ((0.0, None), (1.5, 0.5), (None, 0.25))
+        for temperature, value in ((0.0, None), (1.5, 0.5), (None, 0.25))
     ]
     write_jsonl(directory / "prompts.jsonl", prompts)
     write_jsonl(directory / "responses.jsonl", responses)

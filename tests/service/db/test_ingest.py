@@ -71,7 +71,7 @@ def test_missing_numbers_are_null_and_never_nan(
             ("judge", None),
         ]
         undefined = session.scalars(select(Correlation).where(Correlation.estimate.is_(None))).all()
-        assert [(row.temperature, row.undefined_reason) for row in undefined] == [(0.0, "the scorer is constant")] * 2
+        assert [(row.temperature, row.undefined_reason) for row in undefined] == [(0.0, "every score is the same")] * 2
         assert session.scalar(select(func.sum(Score.score))) == 5 + 3 * (0 + 1 + 2 + 3) + 5
 
 
