@@ -43,8 +43,8 @@ def error_variance(standings: Sequence[Standing]) -> float:
     """
     unknown = sum(each.error for each in standings if each.prompts is None)
     known = [(each.error, each.prompts) for each in standings if each.prompts is not None]
-    variance = 0.0
-    if known:
+    variance = known[0][0] ** 2 if known else 0.0
+    if len(known) > 1:
         shares = np.concatenate([np.full(len(prompts), error / math.sqrt(len(prompts))) for error, prompts in known])
         _, place = np.unique(np.concatenate([prompts for _, prompts in known]), return_inverse=True)
         variance = float((np.bincount(place, weights=shares) ** 2).sum())
@@ -53,4 +53,4 @@ def error_variance(standings: Sequence[Standing]) -> float:
 
 def distinct_prompts(sets: Sequence[Marks]) -> int:
     """How many different prompts there are."""
-    return len(np.unique(np.concatenate(sets))) if sets else 0
+    return len(np.unique(np.concatenate(sets))) if len(sets) > 1 else sum(map(len, sets))

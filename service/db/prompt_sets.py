@@ -43,11 +43,13 @@ class PromptSets:
 
     def read(self, runs: Iterable[str]) -> None:
         """Look up what is not known yet of these runs."""
-        for part in _parts(set(runs) - self._digests.keys()):
+        missing = set(runs) - self._digests.keys()
+        for part in _parts(missing):
             known = select(RunPrompts.run, RunPrompts.digest).where(RunPrompts.run.in_(part))
             self._digests |= dict.fromkeys(part)
             self._digests |= {row.run: row.digest for row in self._session.execute(known)}
-        for part in _parts({digest for digest in self._digests.values() if digest} - self._marks.keys()):
+        digests = {digest for run in missing if (digest := self._digests[run]) is not None}
+        for part in _parts(digests - self._marks.keys()):
             one_of_each = (
                 select(func.min(RunPrompts.run)).where(RunPrompts.digest.in_(part)).group_by(RunPrompts.digest)
             )
