@@ -12,13 +12,16 @@ import yaml
 from fastapi.testclient import TestClient
 from sqlalchemy.orm import Session, sessionmaker
 
+from evaluation.quantising import Compared, quantise
 from evaluation.recipes import parse_recipe
 from service.app import create_app
 from service.dashboard.artifacts import _headline
+from service.dashboard.metrics import significant
 from service.db.keys import create_key
 from service.db.session import writing
 from service.settings import Settings
 from trainer.artifacts import Artifact, ArtifactStore, Manifest
+from trainer.data.rows import Pair
 
 AddJob = Callable[..., str]
 EVIL = "<script>alert(1)</script>"
@@ -177,6 +180,24 @@ def test_probe_pairs_are_scored_again_and_the_difference_is_told(served: TestCli
     assert found is not None
     assert float(found[1]) < 1e-4
     assert served.post("/artifacts/tiny@9/parity").status_code == 404
+
+
+def test_a_version_in_8_bits_says_of_which_it_is_and_what_that_changed(
+    served: TestClient, models: ArtifactStore
+) -> None:
+    pairs = [Pair("product lamp", f"The lamp is {color} .") for color in ("red", "blue", "tiny")]
+    quantise(models, "tiny@1", "tiny-int8", compared=Compared(pairs, "three pairs"), largest_mean_error=10.0)
+
+    page = served.get("/artifacts/tiny-int8@1").text
+    listed = served.get("/v1/artifacts?name=tiny-int8").json()["data"][0]
+
+    seen = text_of(page)
+    assert "What 8 bits change Its encoder multiplies 8-bit integers. Compared with tiny@1 , whose weights" in seen
+    assert "these are, on three pairs." in seen
+    assert "What training measured" not in seen
+    assert f"quantisation/error/max {significant(listed['metrics']['quantisation/error/max'])}" in seen
+    assert 'href="/artifacts/tiny@1"' in page
+    assert "What training measured" in text_of(served.get("/artifacts/tiny@2").text)
 
 
 @pytest.mark.parametrize("turn", [{"role": "a tool", "content": "red"}, {"content": "red"}])

@@ -21,6 +21,7 @@ from transformers import (
     RobertaTokenizerFast,
 )
 
+from trainer.models.quantised_reward_model import QuantisedRewardModel
 from trainer.models.reward_model import Reads, RewardModel
 from trainer.models.starting_point import BackboneOrigin
 from trainer.recipes.adversarial_batches import Labelled
@@ -249,3 +250,20 @@ def test_controls_are_encoders_that_match_nothing() -> None:
         BackboneOrigin(path="./model", architecture="decoder", reads="prompt")
     with pytest.raises(ValueError, match="reads response needs an encoder"):
         BackboneOrigin.model_validate({"scratch": {}, "match_features": True, "reads": "response"})
+
+
+@pytest.mark.parametrize("pooling", ["cls", "mean"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_scores_in_8_bits_follow_those_of_the_floats(
+    family: str, pooling: Literal["cls", "mean"], tmp_path: Path
+) -> None:
+    model = build(family, pooling)
+    model.save(tmp_path)
+    quantised = QuantisedRewardModel.load(tmp_path, model.details())
+    rows = [model.encode(prompt, response) for prompt, _ in PAIRS for _, response in PAIRS]
+
+    floats, integers = model.score(rows)[:, 0], quantised.score(rows)[:, 0]
+
+    assert quantised.layers >= 8
+    # these scores are of the order of 1 and, of random weights, hardly differ between pairs
+    assert 0 < float((integers - floats).abs().max()) < 0.02
