@@ -85,7 +85,7 @@ def read_recipe(path: Path) -> dict[str, Any]:
     """What a YAML or JSON recipe file says, not validated yet. Raises InvalidInput."""
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+    except (OSError, ValueError, OverflowError, RecursionError, yaml.YAMLError) as error:
         reason = " ".join(str(error).split())
         raise InvalidInput(f"{path}: not a readable YAML or JSON recipe ({reason})") from error
     if not isinstance(content, dict):
@@ -111,6 +111,6 @@ def apply_overrides(content: dict[str, Any], overrides: list[str]) -> dict[str, 
                 raise InvalidInput(f"override {override!r}: {parent} is not a group of settings")
         try:
             target[last] = yaml.safe_load(text)
-        except (ValueError, RecursionError, yaml.YAMLError) as error:
+        except (ValueError, OverflowError, RecursionError, yaml.YAMLError) as error:
             raise InvalidInput(f"override {override!r}: {text} is not a YAML value; quote it") from error
     return result

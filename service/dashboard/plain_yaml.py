@@ -1,4 +1,5 @@
-"""YAML as recipes are written in it: a tree. Aliases can make a few lines mean more than memory holds, or never end."""
+"""YAML as recipes are written in it: a tree of what JSON has, too. Aliases can make a few lines mean more than memory
+holds, or never end; dates, bytes and sets are nothing that a recipe holds or its row in the database could."""
 
 from typing import Any
 
@@ -10,8 +11,36 @@ from trainer.errors import InvalidInput
 MOST_BYTES = 256 * 2**10
 
 
+_MOST_BITS = 64
+_TAG = "tag:yaml.org,2002:"
+_NO_JSON = {
+    f"{_TAG}timestamp": "a date",
+    f"{_TAG}binary": "bytes",
+    f"{_TAG}set": "a set",
+    f"{_TAG}omap": "an ordered map",
+    f"{_TAG}pairs": "a list of pairs",
+}
+
+
 class _Tree(yaml.SafeLoader):
     _depth = 0
+
+    def _refuse(self, node: yaml.Node) -> None:
+        problem = f"{_NO_JSON[node.tag]}; a recipe has texts, numbers, lists and mappings: write one, texts in quotes"
+        raise yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark)
+
+    def _integer(self, node: yaml.ScalarNode) -> int:
+        number = self.construct_yaml_int(node)
+        if number.bit_length() > _MOST_BITS:  # in base 16 it may be one that Python does not even write down
+            problem = f"an integer of more than {_MOST_BITS} bits"
+            raise yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark)
+        return int(number)
+
+    yaml_constructors = {  # noqa: RUF012 - as the loader's own
+        **yaml.SafeLoader.yaml_constructors,
+        **dict.fromkeys(_NO_JSON, _refuse),
+        f"{_TAG}int": _integer,
+    }
 
     def compose_node(self, parent: Any, index: Any) -> Any:  # noqa: ANN401 - as the loader's own
         if self.check_event(yaml.AliasEvent):
@@ -35,12 +64,12 @@ class _Spelled(yaml.SafeDumper):
 
 
 def read_yaml(text: str) -> Any:  # noqa: ANN401 - any JSON
-    """What ``text`` says. Raises InvalidInput for what is no YAML, too large or too deep, and for aliases."""
+    """What ``text`` says. Raises InvalidInput for no YAML, what JSON has not, too much or too deep, and aliases."""
     if len(text.encode("utf-8", "replace")) > MOST_BYTES:
         raise InvalidInput(f"not read: YAML here has at most {MOST_BYTES:,} bytes")
     try:
         return yaml.load(text, _Tree)  # noqa: S506 - a safe loader
-    except (ValueError, RecursionError, yaml.YAMLError) as error:
+    except (ValueError, OverflowError, RecursionError, yaml.YAMLError) as error:
         raise InvalidInput(f"not YAML: {' '.join(str(error).split())}") from error
 
 

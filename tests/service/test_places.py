@@ -12,6 +12,7 @@ from evaluation.recipes import AnyRecipe, parse_recipe
 from service.app import create_app
 from service.db.keys import create_key
 from service.db.session import writing
+from service.jobs import submit
 from service.places import Places
 from service.settings import Settings
 from trainer.artifacts import ArtifactStore
@@ -206,3 +207,28 @@ def test_a_request_is_refused_before_a_job_is_made_and_the_owner_is_not(settings
 
     with TestClient(create_app(settings.model_copy(update={"job_slots": 0}), owner=True)) as client:
         assert client.post("/v1/training-jobs", json=body).status_code == 202
+
+
+def test_a_job_is_not_resumed_once_what_it_names_is_no_longer_listed(settings: Settings, rows: Path) -> None:
+    """But for an audit of a sample, which the server queued itself and no request could have."""
+    listed = settings.model_copy(update={"job_slots": 0, "allowed_roots": (rows.parent,)})
+    sample = settings.runs_dir.absolute() / "monitoring" / "sample.jsonl"
+    with TestClient(create_app(listed)) as client:
+        posted = client.post("/v1/training-jobs", json=sft(path=str(rows)) | {"policy": {"path": str(rows.parent)}})
+        job = posted.headers["location"]
+        client.post(f"{job}/cancel")
+        audit = {"kind": "audit", "name": "monitoring", "scorers": ["length"], "oracles": ["recorded:judge"]}
+        assert client.post("/v1/audits", json={**audit, "path": str(sample)}).status_code == 403
+        ours = submit(client.app.state.sessions, parse_recipe({**audit, "path": str(sample)}), listed)  # type: ignore[attr-defined]
+        client.post(f"/v1/audits/{ours}/cancel")
+        assert client.post(f"/v1/audits/{ours}/resume").status_code == 202
+        assert client.post(f"{job}/resume").status_code == 202
+        client.post(f"{job}/cancel")
+
+    with TestClient(create_app(listed.model_copy(update={"allowed_roots": ()}))) as client:
+        refused = client.post(f"{job}/resume")
+        assert (refused.status_code, refused.json()["errors"][0]["pointer"]) == (403, "/data/path")
+        assert "ASSAY_ALLOWED_ROOTS" in refused.json()["detail"]
+        assert client.get(job).json()["status"] == "cancelled"
+    with TestClient(create_app(listed.model_copy(update={"allowed_roots": ()}), owner=True)) as client:
+        assert client.post(f"{job}/resume").status_code == 202

@@ -356,9 +356,17 @@ def test_a_form_begins_with_a_ready_recipe_or_that_of_a_job(served: TestClient, 
 
 @pytest.mark.parametrize(
     ("where", "text"),
-    [("yaml", "kind: stress_test\nlabels: &a {a: *a}"), ("/labels", "&a {a: *a}"), ("/labels", "[" * 9000)],
+    [
+        ("yaml", "kind: stress_test\nlabels: &a {a: *a}"),
+        ("yaml", "kind: stress_test\nseed: 0x" + "f" * 4000),
+        ("/labels", "&a {a: *a}"),
+        ("/labels", "[" * 9000),
+        ("/labels", "{a: 0x" + "f" * 4000 + "}"),
+    ],
 )
-def test_yaml_that_never_ends_is_refused_at_the_form(served: TestClient, where: str, text: str) -> None:
+def test_yaml_that_never_ends_or_cannot_be_written_down_is_refused_at_the_form(
+    served: TestClient, where: str, text: str
+) -> None:
     action = "read" if where == "yaml" else "check"
     page = served.post("/new/stress-test", data={"action": action, where: text})
     assert page.status_code == 200
