@@ -104,7 +104,7 @@ def test_nothing_is_shared_where_it_is_not_wanted_or_a_model_cannot() -> None:
 
 def test_pairs_for_a_model_that_reads_each_alone_are_a_batch_each() -> None:
     quantised = MANIFEST.model_copy(update={"details": {"quantisation": {"bits": 8}}})
-    alone = LoadedModel(quantised, cast(Any, SimpleNamespace(longest_shared=0)))
+    alone = LoadedModel(quantised, cast(Any, SimpleNamespace(longest_shared=0, longest_packed=0)))
 
     assert [len(batch.groups) for batch in batches([ask(3, n, alone) for n in range(4)], 100)] == [1, 1, 1, 1]
     assert [len(batch.groups) for batch in batches([ask(3, n) for n in range(4)], 100)] == [4]
