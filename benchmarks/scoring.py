@@ -1,7 +1,7 @@
 """Speed of the scoring engine against what it could be replaced by, side by side in one run.
 
     OMP_NUM_THREADS=1 python -m benchmarks.scoring offline [--encoder DIRECTORY] [--data FILE.jsonl.gz] [--pairs 96]
-        [--int8]
+        [--int8] [--threads 2]
     OMP_NUM_THREADS=1 python -m benchmarks.scoring prefix [--shape 23m|110m]
     OMP_NUM_THREADS=1 python -m benchmarks.scoring latency
     OMP_NUM_THREADS=1 python -m benchmarks.scoring passes
@@ -12,7 +12,8 @@ batch size, by the ``transformers`` pipeline, with ``--int8`` also by the engine
 those scores are from the others. ``prefix``: K responses of one prompt by a random
 decoder, with the prompt read once and with each. ``latency``: what the engine adds to a single pair while it is idle.
 ``passes``: what a pass costs besides its tokens. Rounds alternate and medians are compared, of processor seconds for
-work (other work may share the machine) and of wall-clock for latency.
+work (other work may share the machine) and of wall-clock for latency and for work by several ``--threads``, of which
+those that wait count as busy.
 """
 
 import argparse
@@ -69,8 +70,9 @@ def main() -> None:
     parser.add_argument("--window", type=int, default=512)
     parser.add_argument("--int8", action="store_true")
     parser.add_argument("--shape", choices=SHAPES, default="23m")
+    parser.add_argument("--threads", type=int, default=int(os.environ.get("OMP_NUM_THREADS", "1")))
     asked = parser.parse_args()
-    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
+    torch.set_num_threads(asked.threads)
     match asked.what:
         case "offline":
             offline(asked.encoder, texts(asked.data, asked.pairs), asked.rounds, asked.window, int8=asked.int8)
@@ -210,13 +212,14 @@ def passes(rounds: int) -> None:
 
 
 def alternating(sides: dict[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
-    """Processor seconds of every side, one after the other in each round."""
+    """Seconds of every side, one after the other in each round."""
+    clock = time.process_time if torch.get_num_threads() == 1 else time.perf_counter
     spent: dict[str, list[float]] = {name: [] for name in sides}
     for _ in range(rounds):
         for name, side in sides.items():
-            started = time.process_time()
+            started = clock()
             side()
-            spent[name].append(time.process_time() - started)
+            spent[name].append(clock() - started)
     return spent
 
 

@@ -1,4 +1,4 @@
-"""From pairs that wait to batches worth their padding."""
+"""From pairs that wait to batches worth reading together."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -31,10 +31,10 @@ class Batch:
 
 
 def batches(asks: Sequence[Ask], token_budget: int, *, share: bool = True) -> list[Batch]:
-    """Cut ``asks`` into batches for the same models each, whose padded size stays within ``token_budget`` tokens.
+    """Cut ``asks`` into batches for the same models each, of ``token_budget`` tokens at most with their padding.
 
-    Sorted by length, so that rows are padded by little. A pair longer than the budget is a batch of its own. With
-    ``share`` the responses of one prompt stand together where reading it once is worth it.
+    Sorted by length, so that rows are padded by little by models that pad them. A pair longer than the budget is a
+    batch of its own. With ``share`` the responses of one prompt stand together where reading it once is worth it.
     """
     cut: list[Batch] = []
     for groups in _by_models(asks):
@@ -42,20 +42,26 @@ def batches(asks: Sequence[Ask], token_budget: int, *, share: bool = True) -> li
         families, others = _families(groups, token_budget) if share else ([], groups)
         for family in families:
             prompt = SharedPrompt(_prompt(family[0]))
-            cut += [Batch(part, prompt) for part in _parts(family, token_budget, prompt.tokens)]
+            cut += [Batch(part, prompt) for part in _parts(family, token_budget, read_before=prompt.tokens)]
         alone = any(wish.model.reads_alone for wish in groups[0][0].wishes)
-        cut += [Batch(part) for part in _parts(others, 0 if alone else token_budget)]
+        packed = min((wish.model.model.longest_packed for wish in groups[0][0].wishes), default=0)
+        cut += [Batch(part) for part in _parts(others, 0 if alone else token_budget, packed=packed)]
     return cut
 
 
-def _parts(groups: Sequence[Group], token_budget: int, read_before: int = 0) -> list[list[Group]]:
+def _parts(groups: Sequence[Group], token_budget: int, *, read_before: int = 0, packed: int = 0) -> list[list[Group]]:
+    """Up to ``packed`` tokens pairs are read without padding, so that a batch is as large as its pairs together."""
     parts: list[list[Group]] = []
+    size = rows = 0  # of the last part
     for group in groups:  # ascending, so this pair's length is the padded length of the batch it would join
         tokens = group[0].encoded.tokens - read_before
-        if parts and (len(parts[-1]) + 1) * tokens <= token_budget:
+        joined = size + tokens if tokens <= packed else (rows + 1) * tokens
+        if parts and joined <= token_budget:
             parts[-1].append(group)
+            size, rows = joined, rows + 1
         else:
             parts.append([group])
+            size, rows = tokens, 1
     return parts
 
 

@@ -58,7 +58,7 @@ class DeviceOwner:
 
     @property
     def token_budget(self) -> int:
-        """Padded tokens of a batch at present: less than at first for a while after memory ran out."""
+        """Tokens of a batch at present: less than at first for a while after memory ran out."""
         return self._token_budget
 
     def call(self, work: Callable[[], T]) -> T:
@@ -148,7 +148,7 @@ class DeviceOwner:
         if error is None:
             step = max(1, self._whole_budget // _RECOVERY_BATCHES)
             self._token_budget = min(self._whole_budget, self._token_budget + step)
-            self._meter.batch(_reading(batch, time.perf_counter() - started))
+            self._meter.batch(_reading(model, batch, time.perf_counter() - started))
             for group, row in zip(groups, rows, strict=True):
                 named = dict(zip(wanted, row, strict=True))
                 for ask, wish in _wishes(group, model):
@@ -204,11 +204,12 @@ class DeviceOwner:
                 wish.future.set_exception(error)
 
 
-def _reading(batch: Batch, seconds: float) -> BatchReading:
+def _reading(model: LoadedModel, batch: Batch, seconds: float) -> BatchReading:
     lengths = [row.tokens for row in batch.rows]
     if batch.prompt is None:
-        tokens = sum(lengths)
-        return BatchReading(len(lengths), tokens, len(lengths) * max(lengths) - tokens, 0, seconds)
+        tokens, longest = sum(lengths), max(lengths)
+        padding = 0 if longest <= model.model.longest_packed else len(lengths) * longest - tokens
+        return BatchReading(len(lengths), tokens, padding, 0, seconds)
     # responses stand behind their prompt without padding
     repeated = (len(lengths) - 1) * batch.prompt.tokens
     return BatchReading(len(lengths), sum(lengths) - repeated, 0, len(lengths) - 1, seconds)

@@ -67,7 +67,7 @@ class Residency:
             return found
         self._policies = self._policies or Policies(self._store, self._device)
         model = load_pair_model(artifact, self._store, self._device, self._policies)
-        _ = model.longest_shared  # tried here, where the device is ours
+        _ = model.longest_shared, model.longest_packed  # tried here, where the device is ours
         encoding = self._encoding.setdefault(model.tokenizer, threading.Lock())
         loaded = LoadedModel(artifact.manifest, model, encoding)
         with self._lock:

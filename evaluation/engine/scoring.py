@@ -26,7 +26,7 @@ from trainer.errors import AssayError, Overloaded
 __all__ = ["Pair", "Scored", "ScorerInfo", "ScoringEngine"]
 
 _CPU_TOKENS = 1024
-"""Padded tokens of a batch on a CPU, where larger ones leave the cache and pay for their padding."""
+"""Tokens of a batch, and of its padding if it has any, on a CPU, where larger ones leave the cache."""
 _GPU_TOKENS = 65536
 
 
@@ -52,7 +52,7 @@ class ScoringEngine:
     ) -> None:
         """``resolve_alias`` maps an alias (all before the ``:``) to ``NAME@VERSION``, and anything else to None.
 
-        ``token_budget`` is the padded size of a batch in tokens; ``max_waiting_pairs`` bounds the queue;
+        ``token_budget`` is the size of a batch in tokens; ``max_waiting_pairs`` bounds the queue;
         ``window_seconds`` is how long the first waits for others being tokenised; ``max_bytes`` is the memory for
         weights, beyond which the longest unused models are unloaded. ``deterministic`` reads every pair alone, so that
         its score is the same bits whatever else is asked, at the price of speed. ``meter`` hears what happens.

@@ -34,6 +34,8 @@ class DiscriminatorPair:
     Where the policy that was trained against them is known, ``policy_chosen`` and so on are the same of its features.
     """
 
+    longest_packed = 0
+
     def __init__(
         self,
         reference: Policy,

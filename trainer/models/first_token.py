@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 from transformers import PreTrainedModel
 
+from trainer.models.packed import line_being_read
+
 
 @torch.no_grad()
 def read_first_token_only(model: PreTrainedModel) -> bool:
@@ -46,7 +48,10 @@ def read_first_token_only(model: PreTrainedModel) -> bool:
 
 
 def _first(_: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
-    return tuple(each[:, :1] if isinstance(each, Tensor) else each for each in inputs)
+    line = line_being_read()
+    return tuple(
+        (each[:, :1] if line is None else line.first(each)) if isinstance(each, Tensor) else each for each in inputs
+    )
 
 
 def _last_attention_output(model: PreTrainedModel) -> nn.Module | None:

@@ -40,6 +40,11 @@ class PairModel(Protocol):
         """Tokens of the longest text it can read behind a prompt that it read once for several; 0 where none can."""
         ...
 
+    @property
+    def longest_packed(self) -> int:
+        """Tokens of the longest text it reads beside others without padding; 0 where it pads whatever it reads."""
+        ...
+
     def encode(self, prompt: Prompt, response: str, on_overlong: OnOverlong = "error") -> Encoded:
         """Tokenise one pair; needs no device. Raises InvalidInput or OverlongInput."""
         ...

@@ -17,6 +17,8 @@ class PolicyScorer:
     ``reference_mean_logprob`` and ``reference_sum_logprob``, and first of all ``implicit_reward`` =
     beta (log pi(y|x) - log pi_ref(y|x)) (DPO, arXiv 2305.18290, eq. 5, up to its partition term). A ``PairModel``."""
 
+    longest_packed = 0
+
     def __init__(self, policy: Policy, reference: Policy | None = None, beta: float = 0.1) -> None:
         self.policy = policy
         self.reference = reference

@@ -13,6 +13,7 @@ from trainer.artifacts import refuse_pickled_weights
 from trainer.data.text import ChatFormat, Encoded, OnOverlong, Prompt, as_text, check_response, pad_right
 from trainer.errors import BrokenArtifact, InvalidInput, OverlongInput
 from trainer.models.match_features import match_type_ids
+from trainer.models.packed import Line, longest_packed
 from trainer.models.readings import Readings
 from trainer.models.reward_network import Architecture, Pooling, RewardNetwork
 from trainer.models.shared_prefix import SharedPrompt, longest_shared
@@ -50,6 +51,7 @@ class RewardModel:
         self.max_tokens = longest_input(model, max_tokens)
         self.format = ChatFormat(tokenizer)
         self._pad_id = _padding(model, tokenizer, architecture)
+        self._positions_from = _positions_from(model)
         self._sentence_end = tokenizer.convert_tokens_to_ids(".") if match_features else None
 
     @classmethod
@@ -101,6 +103,10 @@ class RewardModel:
     def longest_shared(self) -> int:
         return 0 if self.architecture == "encoder" else longest_shared(self.model, self.network.backbone)
 
+    @cached_property
+    def longest_packed(self) -> int:
+        return longest_packed(self.network, self._in_line, self.collate, self.max_tokens)
+
     def encode(self, prompt: Prompt, response: str, on_overlong: OnOverlong = "error") -> Encoded:
         check_response(response)
         if self.architecture == "decoder":
@@ -125,8 +131,12 @@ class RewardModel:
     def score(
         self, batch: Sequence[Encoded], outputs: Sequence[str] | None = None, readings: Readings | None = None
     ) -> Tensor:
-        shared = None if readings is None else readings.shared
-        scores: Tensor = self.network(self.collate(batch)) if shared is None else self._score_behind(shared, batch)
+        if readings is not None and readings.shared is not None:
+            scores = self._score_behind(readings.shared, batch)
+        elif not self.model.training and max(row.tokens for row in batch) <= self.longest_packed:
+            scores = self.network.score_line(self._in_line(batch))
+        else:
+            scores = self.network(self.collate(batch))
         return scores[:, None].expand(-1, len(outputs or self.outputs)).cpu()
 
     def _score_behind(self, shared: SharedPrompt, batch: Sequence[Encoded]) -> Tensor:
@@ -135,6 +145,9 @@ class RewardModel:
             return self.network.score_pooled(shared.last_states(backbone, batch, device))
         hidden = shared.hidden_states(backbone, batch, device)
         return self.network.score_pooled(self.network.pool(hidden, self.collate(batch)["attention_mask"]))
+
+    def _in_line(self, batch: Sequence[Encoded]) -> Line:
+        return Line(batch, self.model.device, self._positions_from)
 
     def networks_held(self) -> tuple[nn.Module, ...]:
         return (self.model,)
@@ -193,14 +206,21 @@ def longest_input(model: PreTrainedModel, wanted: int | None) -> int:
     RoBERTa's family counts positions from after its padding id, so has fewer than its configuration says.
     """
     positions = getattr(model.config.get_text_config(), "max_position_embeddings", None) or 0
-    for name, module in model.named_modules():
-        if name.endswith("position_embeddings") and isinstance(module, nn.Embedding) and module.padding_idx is not None:
-            positions -= module.padding_idx + 1
+    if (padding := _positions_from(model)) is not None:
+        positions -= padding + 1
     if positions > 0:
         return min(positions, wanted) if wanted else int(positions)
     if wanted is None:
         raise InvalidInput(f"{type(model).__name__} names no longest input: set backbone.max_tokens")
     return wanted
+
+
+def _positions_from(model: PreTrainedModel) -> int | None:
+    """The padding id after which RoBERTa's family counts positions; None for others, who count from 0."""
+    for name, module in model.named_modules():
+        if name.endswith("position_embeddings") and isinstance(module, nn.Embedding) and module.padding_idx is not None:
+            return module.padding_idx
+    return None
 
 
 def _padding(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, architecture: Architecture) -> int:

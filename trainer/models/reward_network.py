@@ -1,6 +1,6 @@
 """From a padded batch to scores, as one module, for any Hugging Face backbone with a sequence classification head."""
 
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -8,6 +8,7 @@ from transformers import PreTrainedModel
 
 from trainer.errors import InvalidInput
 from trainer.models.first_token import read_first_token_only
+from trainer.models.packed import Line, line_being_read, reading
 
 Architecture = Literal["encoder", "decoder"]
 Pooling = Literal["cls", "mean", "last_token"]
@@ -37,6 +38,7 @@ class RewardNetwork(nn.Module):
             if hasattr(model.config, "classifier_pooling"):  # ModernBERT's own head pools as its configuration says
                 model.config.classifier_pooling = "cls"
             read_first_token_only(model)
+            self.backbone.register_forward_hook(_first_of_texts)
 
     @property
     def reads_token_types(self) -> bool:
@@ -58,9 +60,31 @@ class RewardNetwork(nn.Module):
         (batch, length)."""
         if self.pooling == "cls":
             return cast(Tensor, self.model(**inputs).logits[:, 0].float())
-        mask = inputs["attention_mask"]
+        return self.score_pooled(self.read(inputs))
+
+    def read(self, inputs: dict[str, Tensor]) -> Tensor:
+        """What the head reads, (batch, hidden)."""
         hidden: Tensor = self.backbone(**inputs, **self._options).last_hidden_state
-        return self.score_pooled(self.pool(hidden, mask))
+        return hidden[:, 0] if self.pooling == "cls" else self.pool(hidden, inputs["attention_mask"])
+
+    def score_line(self, line: Line) -> Tensor:
+        """The same as ``forward`` of texts in one line, (texts,), where ``packed.longest_packed`` found that it is."""
+        if self.pooling == "cls":
+            with reading(line):
+                return cast(Tensor, self.model(**line.inputs).logits[:, 0].float())
+        return self.score_pooled(self.read_line(line))
+
+    def read_line(self, line: Line) -> Tensor:
+        """The same as ``read``, (texts, hidden)."""
+        with reading(line):
+            hidden: Tensor = self.backbone(**line.inputs, **self._options).last_hidden_state
+        match self.pooling:
+            case "cls":
+                return hidden[:, 0]
+            case "mean":
+                return line.mean(hidden)
+            case "last_token":
+                return line.last(hidden)
 
     def pool(self, hidden: Tensor, mask: Tensor) -> Tensor:
         """Of hidden states (batch, length, hidden) what the head reads, (batch, hidden); not for ``cls``."""
@@ -81,6 +105,14 @@ class RewardNetwork(nn.Module):
         for parameter in self.model.parameters():
             if parameter not in used:
                 parameter.requires_grad_(False)
+
+
+def _first_of_texts(_: nn.Module, __: object, output: Any) -> Any:  # noqa: ANN401
+    """Heads read first tokens: of a line's states (1, tokens, hidden) they get each text's, (texts, 1, hidden)."""
+    line = line_being_read()
+    if line is not None and output.last_hidden_state.shape[:2] == line.inputs["input_ids"].shape:
+        output.last_hidden_state = line.first(output.last_hidden_state)
+    return output
 
 
 def _last_linear(model: PreTrainedModel) -> str:

@@ -10,7 +10,7 @@ from itertools import accumulate
 
 import torch
 from torch import Tensor, nn
-from transformers import Cache, PreTrainedModel
+from transformers import Cache, PretrainedConfig, PreTrainedModel
 from transformers.cache_utils import DynamicLayer
 
 from trainer.data.text import Encoded
@@ -153,6 +153,10 @@ def longest_shared(model: PreTrainedModel, backbone: nn.Module) -> int:
                 return 0
     except (RuntimeError, TypeError, ValueError, AttributeError, IndexError, KeyError):
         return 0
-    config = model.config.get_text_config()
-    windows = [getattr(config, name, None) for name in ("sliding_window", "attention_chunk_size", "window_size")]
-    return min([int(window) for window in windows if isinstance(window, int)], default=2**31)
+    return min(attention_windows(model.config.get_text_config()), default=2**31)
+
+
+def attention_windows(config: PretrainedConfig) -> list[int]:
+    """Of how many tokens the windows are, if any, that limit attention."""
+    named = [getattr(config, name, None) for name in ("sliding_window", "attention_chunk_size", "window_size")]
+    return [window for window in named if isinstance(window, int)]

@@ -18,7 +18,10 @@ MANIFEST = Manifest(
     kind="reward_model", name="m", version=1, created_at=datetime(2026, 1, 1, tzinfo=UTC), job=None, recipe={},
     recipe_digest="", parents=[], data_digest=None, code_version="", metrics={}, details={}, probes=[], files={},
 )  # fmt: skip
-FIRST, SECOND = (LoadedModel(MANIFEST, cast(Any, SimpleNamespace(longest_shared=10_000))) for _ in range(2))
+FIRST, SECOND = (
+    LoadedModel(MANIFEST, cast(Any, SimpleNamespace(longest_shared=10_000, longest_packed=0))) for _ in range(2)
+)
+PACKING = LoadedModel(MANIFEST, cast(Any, SimpleNamespace(longest_shared=0, longest_packed=5)))
 
 
 def ask(length: int, token: int = 0, model: LoadedModel = FIRST) -> Ask:
@@ -36,6 +39,15 @@ def test_pairs_are_sorted_and_cut_where_padding_would_exceed_the_budget() -> Non
         [6, 6],
         [20],
     ]
+
+
+def test_pairs_that_are_read_without_padding_are_cut_where_their_tokens_exceed_the_budget() -> None:
+    # 2 + 3 + 3 + 4 are 12 tokens; 5 + 5 are 10, and with the 6, which is longer than what is packed, padded to 18
+    waiting = [ask(size, token, PACKING) for token, size in enumerate((6, 5, 3, 2, 3, 5, 4))]
+    assert lengths(batches(waiting, 12)) == [[2, 3, 3, 4], [5, 5], [6]]
+    assert lengths(batches(waiting, 18)) == [[2, 3, 3, 4, 5], [5, 6]]
+    assert lengths(batches(waiting, 17)) == [[2, 3, 3, 4, 5], [5, 6]]
+    assert lengths(batches([ask(5, 1, PACKING), ask(6, 2, PACKING)], 11)) == [[5], [6]]
 
 
 def test_models_do_not_share_batches() -> None:
@@ -84,7 +96,7 @@ def test_a_prompt_too_short_to_pay_for_a_pass_of_its_own_is_read_with_each_respo
 
 def test_nothing_is_shared_where_it_is_not_wanted_or_a_model_cannot() -> None:
     waiting = [sibling(1000, 60, number) for number in (3, 4)]
-    short = LoadedModel(MANIFEST, cast(Any, SimpleNamespace(longest_shared=1059)))
+    short = LoadedModel(MANIFEST, cast(Any, SimpleNamespace(longest_shared=1059, longest_packed=0)))
 
     assert [batch.prompt for batch in batches(waiting, 0, share=False)] == [None, None]
     assert kin(waiting[0].encoded, [FIRST, short]) is None
@@ -92,7 +104,7 @@ def test_nothing_is_shared_where_it_is_not_wanted_or_a_model_cannot() -> None:
 
 def test_pairs_for_a_model_that_reads_each_alone_are_a_batch_each() -> None:
     quantised = MANIFEST.model_copy(update={"details": {"quantisation": {"bits": 8}}})
-    alone = LoadedModel(quantised, cast(Any, SimpleNamespace(longest_shared=0)))
+    alone = LoadedModel(quantised, cast(Any, SimpleNamespace(longest_shared=0, longest_packed=0)))
 
     assert [len(batch.groups) for batch in batches([ask(3, n, alone) for n in range(4)], 100)] == [1, 1, 1, 1]
     assert [len(batch.groups) for batch in batches([ask(3, n) for n in range(4)], 100)] == [4]

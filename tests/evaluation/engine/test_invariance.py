@@ -143,6 +143,17 @@ def test_deterministic_scores_are_the_same_bits(
     assert found == {scorer: [measured.alone[scorer][i] for i in order[:size]] for scorer in wanted}
 
 
+def test_a_reward_models_pairs_are_read_without_padding_and_a_policys_with(
+    various: ArtifactStore, measured: Measured
+) -> None:
+    for scorer, pads in (("rm", False), ("decoder", False), ("policy:implicit_reward", True)):
+        meter = Counts()
+        with ScoringEngine(various, CPU, token_budget=1000, meter=meter) as engine:
+            engine.score(scorer, measured.pairs[:12])
+        assert meter.rows > meter.batches
+        assert (meter.padding > 0) == pads
+
+
 def test_siblings_are_read_behind_one_prompt_also_when_each_comes_by_itself(
     various: ArtifactStore, measured: Measured
 ) -> None:

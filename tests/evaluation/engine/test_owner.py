@@ -36,6 +36,7 @@ class Sums:
     max_tokens = 8
     template_hash = ""
     longest_shared = 0
+    longest_packed = 0
     tokenizer = cast(Any, None)
 
     def __init__(self) -> None:

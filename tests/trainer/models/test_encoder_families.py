@@ -126,7 +126,7 @@ def test_positions_are_counted_from_after_the_padding_id(family: str) -> None:
     embeddings.register_forward_hook(lambda part, inputs, output: seen.append(inputs[0]))
     row, longer = model.encode(*PAIRS[0]), model.encode(*PAIRS[1])
     assert row.tokens < longer.tokens
-    model.score([row, longer])
+    model.network(model.collate([row, longer]))
     positions = seen[0][0].tolist()
     assert positions[: row.tokens] == list(range(2, row.tokens + 2))
     assert set(positions[row.tokens :]) == {1}

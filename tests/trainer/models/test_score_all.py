@@ -17,6 +17,7 @@ class Lengths:
     max_tokens = 10_000
     template_hash = "none"
     longest_shared = 0
+    longest_packed = 0
 
     def __init__(self) -> None:
         self.passes: list[list[int]] = []
