@@ -31,19 +31,22 @@ class EventTail:
         self._seen = seen
 
     def read(self) -> list[Event]:
-        """The next events, at most about a megabyte of them; empty where there are none yet."""
+        """The next events, at most about a megabyte of them; empty only at the end of what is written."""
         if not self._path.exists():
             return []
         with self._path.open("rb") as file:
             file.seek(self._offset)
-            lines = file.readlines(_BYTES_AT_ONCE)
-        if lines and not lines[-1].endswith(b"\n"):
-            lines.pop()
-        self._offset += sum(map(len, lines))
-        events: list[Event] = [event for event in map(json.loads, lines) if event["sequence"] > self._seen]
-        if events:
-            self._seen = events[-1]["sequence"]
-        return events
+            while lines := _whole(file.readlines(_BYTES_AT_ONCE)):
+                self._offset += sum(map(len, lines))
+                events: list[Event] = [event for event in map(json.loads, lines) if event["sequence"] > self._seen]
+                if events:
+                    self._seen = events[-1]["sequence"]
+                    return events
+        return []
+
+
+def _whole(lines: list[bytes]) -> list[bytes]:
+    return lines if not lines or lines[-1].endswith(b"\n") else lines[:-1]
 
 
 def record_events(session: Session, job: Job, events: Sequence[Event], artifacts: ArtifactStore) -> None:
