@@ -21,6 +21,7 @@ from service.jobs.executors import Executor, Process, Unreachable
 from service.jobs.housekeeping import Housekeeping
 from service.jobs.leases import Lease, Silence, claim, owned, release, running_here, signs, take_over, waiting
 from service.jobs.queue import end, put_back
+from service.jobs.renewal import Renewal
 from service.jobs.strays import end_if_stray
 from service.jobs.watch import Watch
 from service.settings import Settings
@@ -56,6 +57,7 @@ class Dispatcher:
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="dispatcher", daemon=True)
         self._housekeeping = Housekeeping(settings, make_session)
+        self._renewal = Renewal(make_session, self._lease)
 
     def start(self) -> None:
         """Begin to work."""
@@ -81,6 +83,7 @@ class Dispatcher:
         return self._thread.is_alive()
 
     def _run(self) -> None:
+        self._renewal.start()
         pause = self._settings.poll_seconds
         while not self._stopping.is_set():
             self._wake.clear()
@@ -92,6 +95,7 @@ class Dispatcher:
             # what fails, such as a database that is away, is tried more and more rarely
             pause = self._settings.poll_seconds if all(outcomes) else min(2 * pause, _LONGEST_PAUSE_SECONDS)
             self._wake.wait(pause)
+        self._renewal.stop()
         self._guard(self._release)
 
     def _guard(self, step: Callable[..., None], *arguments: object) -> bool:
@@ -111,6 +115,8 @@ class Dispatcher:
             self._watched.pop(watch.job_id, None)
             self._held.pop(watch.job_id, None)
             self._wake.set()  # what it had is free
+        elif watch.hurried:
+            self._wake.set()
 
     def _adopt(self) -> None:
         """Take over running jobs whose server is gone; whether their process still lives shows at the next look."""

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from service.db.artifacts import record_artifact
 from service.db.tables import Job, JobEvent, JobMetric
 from trainer.artifacts import ArtifactStore
-from trainer.errors import AssayError
+from trainer.errors import AssayError, StorageFailure
 from trainer.reporting import EVENTS_FILE
 
 _BYTES_AT_ONCE = 1 << 20
@@ -50,7 +50,10 @@ def _whole(lines: list[bytes]) -> list[bytes]:
 
 
 def record_events(session: Session, job: Job, events: Sequence[Event], artifacts: ArtifactStore) -> None:
-    """Store events of ``job`` and what follows from them: progress, metrics, published artifacts."""
+    """Store events of ``job`` and what follows from them: progress, metrics, published artifacts.
+
+    Raises StorageFailure where the artifacts cannot be read at present.
+    """
     if not events:
         return
     fixed = {"sequence", "time", "type"}
@@ -96,5 +99,7 @@ def _record_metrics(session: Session, job_id: str, events: Sequence[Event]) -> N
 def _index(session: Session, artifacts: ArtifactStore, event: Event) -> None:
     try:
         record_artifact(session, artifacts.open(f"{event['name']}@{event['version']}"))
+    except StorageFailure:  # which another try may find
+        raise
     except AssayError as error:  # the run's own outcome says whether it matters
         logging.getLogger(__name__).warning("artifact not indexed: %s", error)
