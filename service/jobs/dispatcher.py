@@ -66,7 +66,10 @@ class Dispatcher:
             self._housekeeping.start()
 
     def stop(self) -> None:
-        """Stop working, if it works; running jobs go on and wait for the next dispatcher to find them."""
+        """Stop working, if it works; running jobs go on and wait for the next dispatcher to find them.
+
+        With ``stop_jobs_at_exit`` they are stopped, and queued again.
+        """
         self._stopping.set()
         self._wake.set()
         if self._thread.is_alive():
@@ -95,6 +98,8 @@ class Dispatcher:
             # what fails, such as a database that is away, is tried more and more rarely
             pause = self._settings.poll_seconds if all(outcomes) else min(2 * pause, _LONGEST_PAUSE_SECONDS)
             self._wake.wait(pause)
+        if self._settings.stop_jobs_at_exit and self._executor.name == "local":
+            self._stop_jobs()
         self._renewal.stop()
         self._guard(self._release)
 
@@ -226,6 +231,17 @@ class Dispatcher:
             artifacts=self._artifacts,
             cancel_grace_seconds=self._settings.cancel_grace_seconds,
         )
+
+    def _stop_jobs(self) -> None:
+        """Let running jobs save; those that have not in time are ended, and wait for another server all the same."""
+        deadline = time.monotonic() + self._settings.cancel_grace_seconds
+        while self._watched and time.monotonic() < deadline:
+            for watch in list(self._watched.values()):
+                self._guard(watch.ask_to_stop)
+                self._guard(self._look, watch)
+            time.sleep(min(self._settings.poll_seconds, 1.0))
+        for watch in self._watched.values():
+            self._guard(watch.put_back)
 
     def _register(self) -> None:
         """Now and then say what there is for jobs here."""

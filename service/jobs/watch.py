@@ -14,6 +14,7 @@ from service.jobs.events import EventTail, record_events
 from service.jobs.executors import Process
 from service.jobs.finish import finish
 from service.jobs.leases import Lease, owned
+from service.jobs.queue import put_back
 from service.jobs.strays import end_if_stray
 from trainer.artifacts import ArtifactStore
 from trainer.errors import StorageFailure
@@ -130,6 +131,21 @@ class Watch:
         self._renewed = time.monotonic()
         return True
 
+    def ask_to_stop(self) -> None:
+        """Let the run save and end. To be called again and again: a run removes a stale request when it begins."""
+        if self._ending is None:
+            (self._directory / STOP_FILE).touch()
+
+    def put_back(self) -> None:
+        """End a run that is still at work; its job waits on, and this was not an attempt that failed."""
+        if self._ending is not None or not self._process.is_running():
+            return
+        self._process.kill()
+        self._process.exit_status()  # which also lets the system forget it
+        with writing(self._make_session) as session:
+            if job := owned(session, self.job_id, self._lease):
+                put_back(job, "its server ended before it had saved")
+
     def _stop_if_cancelled(self) -> None:
         """First a stop file, which lets the run save; then SIGTERM; then SIGKILL."""
         if self._cancelled is None:
@@ -138,7 +154,7 @@ class Watch:
             if requested is None:
                 return
             self._cancelled = time.monotonic()
-        (self._directory / STOP_FILE).touch()  # again and again: a run removes a stale one when it begins
+        self.ask_to_stop()
         waited = time.monotonic() - self._cancelled
         if waited >= self._grace:
             self._process.kill()
