@@ -12,6 +12,7 @@ from evaluation.statistics.bootstrap import BootstrapSettings
 from evaluation.statistics.run_comparison import RunComparison, RunScores, compare_runs
 from service.db.browsing import voices_of
 from service.db.queries import find_job
+from service.db.samples import is_stored
 from service.db.tables import Prompt, Response, Score
 from service.jobs.kinds import EVALUATION_KINDS
 from trainer.errors import InvalidInput
@@ -70,7 +71,7 @@ def read_scores(session: Session, run: str) -> RunScores:
     rows = session.execute(
         select(Response.number, Response.temperature, Response.response, Prompt.content)
         .join(Prompt, (Prompt.run == Response.run) & (Prompt.number == Response.prompt))
-        .where(Response.run == run)
+        .where(Response.run == run, is_stored(run))
         .order_by(Response.number)
     ).all()
     if not rows:

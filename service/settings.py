@@ -105,6 +105,10 @@ class Settings(BaseSettings):
     cancel_grace_seconds: float = Field(30.0, ge=0)
     """Time a cancelled job has to save its checkpoint before it is killed; a third of it before SIGTERM."""
 
+    stop_jobs_at_exit: bool = False
+    """Let running jobs save and stop when the server ends, for which they have ``cancel_grace_seconds``, and queue them
+    again without using up an attempt: where its end is theirs, as in a container. Jobs on a cluster go on."""
+
     keep_run_directories_days: float | None = Field(None, ge=0)
     """Days after a job's end at which its run directory is deleted: log, checkpoints and files; for ever unless set."""
 

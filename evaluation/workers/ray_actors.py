@@ -145,6 +145,7 @@ class _Crew(Generic[Shard, Found]):
             found = self._ray.get(next(stream))
         except StopIteration:
             del self._tasks[stream]
+            self._losses.pop(id(task.shard), None)  # of beginnings too: workers that begin are lost in a row no more
             self._idle.append(task.actor)
             self._room_by = None
         except exceptions.RayTaskError as error:

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session, aliased
 from evaluation.scorers.controls import family
 from service.db.pages import Key, check_limit, decode_cursor, encode_cursor
 from service.db.records import JobError, Page
+from service.db.samples import is_stored
 from service.db.tables import Prompt, Response, Score
 from trainer.errors import InvalidInput, NotFound
 
@@ -87,7 +88,7 @@ def voices_of(session: Session, run: str) -> list[Voice]:
     first = select(func.min(Response.number)).where(Response.run == run).scalar_subquery()
     columns = (Score.number, Score.role, Score.scorer, Score.scorer_version)
     # sorted here: a database that is asked to may read the whole run in that order
-    rows = session.execute(select(*columns).where(Score.run == run, Score.response == first)).all()
+    rows = session.execute(select(*columns).where(Score.run == run, Score.response == first, is_stored(run))).all()
     in_file_order = sorted(rows, key=lambda row: row.number)
     found = [Voice(role, name, version) for _, role, name, version in in_file_order if family(name) == name]
     return sorted(found, key=lambda each: ("oracle", "scorer", "control").index(each.role))
@@ -97,7 +98,7 @@ def temperatures_of(session: Session, run: str) -> list[float]:
     """Of the first prompt's responses, lowest first."""
     first = select(func.min(Response.prompt)).where(Response.run == run).scalar_subquery()
     found = session.scalars(
-        select(Response.temperature).where(Response.run == run, Response.prompt == first).distinct()
+        select(Response.temperature).where(Response.run == run, Response.prompt == first, is_stored(run)).distinct()
     )
     return sorted(each for each in found if each is not None)
 
@@ -160,7 +161,8 @@ def whole_response(session: Session, run: str, number: int) -> Seen:
 
 def neighbours(session: Session, run: str, prompt_id: str) -> tuple[str | None, str | None]:
     """The prompts before and after one, by their ids. Raises NotFound."""
-    number = session.scalar(select(Prompt.number).where(Prompt.run == run, Prompt.prompt_id == prompt_id))
+    known = select(Prompt.number).where(Prompt.run == run, Prompt.prompt_id == prompt_id, is_stored(run))
+    number = session.scalar(known)
     if number is None:
         raise NotFound(f"{run} has no prompt {prompt_id}")
     ids = select(Prompt.prompt_id).where(Prompt.run == run)
@@ -180,7 +182,7 @@ def _responses(run: str, wanted: Wanted, characters: int | None = MEASURED) -> "
 
 
 def _conditions(run: str, wanted: Wanted) -> list[ColumnElement[bool]]:
-    found = [Response.run == run]
+    found = [Response.run == run, is_stored(run)]
     if wanted.prompt_id is not None:
         its = select(Prompt.number).where(Prompt.run == run, Prompt.prompt_id == wanted.prompt_id)
         found.append(Response.prompt == its.scalar_subquery())

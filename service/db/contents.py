@@ -6,6 +6,7 @@ from sqlalchemy import exists, func, select
 from sqlalchemy.orm import Session
 
 from evaluation.statistics.averages import MEAN
+from service.db.samples import is_stored
 from service.db.tables import Comparison, Correlation, Curve, Response
 
 
@@ -71,5 +72,5 @@ def contents_of(session: Session, run: str) -> Contents:
         oracles=tuple(session.scalars(oracles.order_by(func.min(Correlation.number)))),
         curves=frozenset(session.scalars(curves)),
         comparisons=bool(session.scalar(select(exists().where(Comparison.run_a == run, Comparison.run_b == run)))),
-        responses=bool(session.scalar(select(exists().where(Response.run == run)))),
+        responses=bool(session.scalar(select(exists().where(Response.run == run, is_stored(run))))),
     )

@@ -7,6 +7,8 @@ import json
 import math
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from itertools import chain, groupby, islice
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from sqlalchemy.orm import Session
 from evaluation.prompt_marks import MARKS_FILE, mark_of
 from evaluation.scorers.controls import family
 from service.db.bulk import insert_rows
+from service.db.deleting import ROWS_AT_ONCE
 from service.db.ids import new_id
 from service.db.prompt_sets import add_prompts
 from service.db.tables import Comparison, Correlation, Curve, Job, Prompt, Response, Score, StressTest, Table
@@ -38,6 +41,7 @@ _COUNTS = ("n_total", "n_truncated", "n_constant_prompts")
 _NUMBERS = ("temperature", "estimate", "lower", "upper", "standard_error")
 
 Row = dict[str, Any]
+Batch = list[tuple[type[Table], list[Row]]]
 
 
 def ingest_run(session: Session, run: str, directory: Path) -> None:
@@ -51,17 +55,20 @@ def ingest_run(session: Session, run: str, directory: Path) -> None:
         raise NotFound(f"no job {run}")
     if session.scalar(select(exists().where(Correlation.run == run))):
         return
-    try:
-        _Ingestion(session, run, directory).store(job.kind)
-    except IntegrityError as error:
-        raise RunFailed(f"the files in {directory} contradict each other: {error.orig}") from error
+    ingestion = Ingestion(run, directory)
+    for batch in ingestion.batches():
+        ingestion.insert(session, batch)
+    ingestion.conclude(session, job.kind)
 
 
-class _Ingestion:
-    """One pass over a run's files, remembering which line is which prompt and response."""
+class Ingestion:
+    """One pass over a run's files, remembering which line is which prompt and response.
 
-    def __init__(self, session: Session, run: str, directory: Path) -> None:
-        self._session = session
+    First ``batches``, each inserted in a transaction of its own or all in one, then ``conclude``. The rows of a run
+    whose job has not succeeded are nobody's to see: they are not all there, or those of an attempt before.
+    """
+
+    def __init__(self, run: str, directory: Path) -> None:
         self._run = run
         self._directory = directory
         self._now = datetime.now(UTC)
@@ -70,33 +77,50 @@ class _Ingestion:
         self._responses: dict[tuple[int, float | None, int], int] = {}
         self._names: dict[str, dict[str, None]] = {"scorer": {}, "control": {}, "oracle": {}}
 
-    def store(self, kind: str) -> None:
-        self._insert(Prompt, PROMPTS_FILE, self._prompt)
+    def batches(self) -> Iterator[Batch]:
+        """Prompts, responses and scores, so many rows at a time. Raises RunFailed and what reading the files raises."""
+        rows = chain(
+            self._rows(Prompt, PROMPTS_FILE, self._prompt),
+            self._rows(Response, RESPONSES_FILE, self._response),
+            self._rows(Score, SCORES_FILE, self._score),
+        )
+        while some := list(islice(rows, ROWS_AT_ONCE)):
+            yield [(table, [row for _, row in group]) for table, group in groupby(some, key=itemgetter(0))]
+
+    def conclude(self, session: Session, kind: str) -> None:
+        """Store what follows from them: estimates, and of a stress test what it was. Raises as ``batches`` does."""
         if (marks := self._directory / MARKS_FILE).exists():
             self._marks += json.loads(marks.read_text(encoding="utf-8"))
-        add_prompts(self._session, self._run, self._marks)
-        self._insert(Response, RESPONSES_FILE, self._response)
-        self._insert(Score, SCORES_FILE, self._score)
-        self._insert(Correlation, CORRELATIONS_FILE, self._correlation)
-        self._insert(Curve, CURVES_FILE, self._curve)
-        self._insert(Comparison, COMPARISONS_FILE, self._comparison, numbered=False)
+        add_prompts(session, self._run, self._marks)
+        for table, name, convert, numbered in (
+            (Correlation, CORRELATIONS_FILE, self._correlation, True),
+            (Curve, CURVES_FILE, self._curve, True),
+            (Comparison, COMPARISONS_FILE, self._comparison, False),
+        ):
+            self.insert(session, [(table, [row for _, row in self._rows(table, name, convert, numbered=numbered)])])
         if kind == "stress_test":
-            self._session.add(self._stress_test())
-            self._session.flush()
+            session.add(self._stress_test())
+            session.flush()
 
-    def _insert(self, table: type[Table], name: str, convert: Callable[[Row], Row], *, numbered: bool = True) -> None:
+    def insert(self, session: Session, batch: Batch) -> None:
+        """Raises RunFailed for rows that contradict each other."""
+        try:
+            for table, rows in batch:
+                insert_rows(session, Table.metadata.tables[table.__tablename__], rows)
+        except IntegrityError as error:
+            raise RunFailed(f"the files in {self._directory} contradict each other: {error.orig}") from error
+
+    def _rows(
+        self, table: type[Table], name: str, convert: Callable[[Row], Row], *, numbered: bool = True
+    ) -> Iterator[tuple[type[Table], Row]]:
         """``numbered`` tables know their rows by run and line; others by what ``convert`` says."""
         path = self._directory / name
         if not path.exists():  # an audit has no prompts of its own
             return
-        rows = self._rows(path, convert, numbered)
-        insert_rows(self._session, Table.metadata.tables[table.__tablename__], rows)
-
-    def _rows(self, path: Path, convert: Callable[[Row], Row], numbered: bool) -> Iterator[Row]:
         for line, row in read_jsonl(path):
             try:
                 place = {"run": self._run, "number": line} if numbered else {}
-                yield {**place, **convert({**row, "number": line})}
+                yield table, {**place, **convert({**row, "number": line})}
             except KeyError as error:
                 raise RunFailed(f"{path}, line {line}: {error.args[0]!r} is missing or unknown") from error
 

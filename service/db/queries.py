@@ -20,8 +20,8 @@ from service.db.records import (
     JobStatus,
     MetricSeries,
     Page,
-    Progress,
     StressTestRecord,
+    progress_of,
 )
 from service.db.tables import ArtifactRow, Correlation, Job, JobEvent, JobMetric, StressTest
 from service.db.waiting import Waiting
@@ -234,7 +234,7 @@ class _Facts:
             "queue_position": self._positions.get(job.id),
             "waiting_reason": self._waiting.reason(job) if self._waiting and job.status == "queued" else None,
             "cancel_requested": job.cancel_requested_at is not None,
-            "progress": None if job.progress is None else Progress.model_validate(job.progress),
+            "progress": progress_of(job.progress, job.status),
             "attempts": job.attempts,
             "max_attempts": job.max_attempts,
             "error": None if job.error_code is None else JobError(code=job.error_code, detail=job.error_detail or ""),

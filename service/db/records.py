@@ -30,8 +30,16 @@ class Progress(_Record):
     total: int
     unit: str
     rate: float | None
-    """Units per second."""
+    """Units per second; None unless the job is running, and so is the next."""
     eta_seconds: float | None
+
+
+def progress_of(told: dict[str, Any] | None, status: str) -> Progress | None:
+    """What a job told last of how far it is; how fast it is only while it runs."""
+    if told is None:
+        return None
+    progress = Progress.model_validate(told)
+    return progress if status == "running" else progress.model_copy(update={"rate": None, "eta_seconds": None})
 
 
 class JobError(_Record):

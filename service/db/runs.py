@@ -10,7 +10,7 @@ from sqlalchemy.orm import InstrumentedAttribute, Session, defer
 
 from service.db.columns import UtcDateTime
 from service.db.pages import check_limit, decode_cursor, page_of
-from service.db.records import JobError, JobStatus, Page, Progress, RunRecord
+from service.db.records import JobError, JobStatus, Page, RunRecord, progress_of
 from service.db.tables import Correlation, Job, StressTest
 from service.db.trust import WITHIN, leading, named
 from trainer.errors import InvalidInput, NotFound
@@ -148,7 +148,7 @@ def _record(job: Job, found: StressTest | None) -> RunRecord:
         **{name: getattr(job, name) for name in (*same, *times)},
         **{name: getattr(found, name, None) for name in measured},
         cancel_requested=job.cancel_requested_at is not None,
-        progress=None if job.progress is None else Progress.model_validate(job.progress),
+        progress=progress_of(job.progress, job.status),
         error=None if job.error_code is None else JobError(code=job.error_code, detail=job.error_detail or ""),
     )
 

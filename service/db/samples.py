@@ -3,12 +3,17 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import and_, false, func, or_, select
+from sqlalchemy import ColumnElement, and_, exists, false, func, or_, select
 from sqlalchemy.orm import Session
 
 from service.db.pages import DEFAULT_LIMIT, after_number, page_of
 from service.db.records import JobError, Page, ResponseRecord, ScoreRecord
-from service.db.tables import Prompt, Response, Score
+from service.db.tables import Job, Prompt, Response, Score
+
+
+def is_stored(run: str) -> ColumnElement[bool]:
+    """Whether all that a run sampled is there: unless its job has succeeded, rows are being stored or deleted."""
+    return exists().where(Job.id == run, Job.status == "succeeded")
 
 
 def response_page(
@@ -24,7 +29,7 @@ def response_page(
     query = (
         select(Response, Prompt)
         .join(Prompt, (Prompt.run == Response.run) & (Prompt.number == Response.prompt))
-        .where(Response.run == run)
+        .where(Response.run == run, is_stored(run))
     )
     if temperatures:
         query = query.where(Response.temperature.in_(temperatures))
@@ -49,7 +54,7 @@ def score_page(
         select(Score, Response.temperature, Response.replicate, Prompt.prompt_id)
         .join(Response, (Response.run == Score.run) & (Response.number == Score.response))
         .join(Prompt, (Prompt.run == Response.run) & (Prompt.number == Response.prompt))
-        .where(Score.run == run)
+        .where(Score.run == run, is_stored(run))
     )
     if scorers:
         query = query.where(Score.scorer.in_(scorers))
@@ -81,7 +86,9 @@ The Art of Computer Programming 3, 6.4)."""
 def thinned_scores(session: Session, run: str, per_temperature: int) -> Thinned:
     """About ``per_temperature`` responses of each temperature, always the same; all where there are no more."""
     counts = session.execute(
-        select(Response.temperature, func.count()).where(Response.run == run).group_by(Response.temperature)
+        select(Response.temperature, func.count())
+        .where(Response.run == run, is_stored(run))
+        .group_by(Response.temperature)
     ).all()
     place = Response.number * _SPREAD % _MODULUS
     chosen = or_(

@@ -21,6 +21,7 @@ from service.jobs.executors import Executor, Process, Unreachable
 from service.jobs.housekeeping import Housekeeping
 from service.jobs.leases import Lease, Silence, claim, owned, release, running_here, signs, take_over, waiting
 from service.jobs.queue import end, put_back
+from service.jobs.renewal import Renewal
 from service.jobs.strays import end_if_stray
 from service.jobs.watch import Watch
 from service.settings import Settings
@@ -56,6 +57,7 @@ class Dispatcher:
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="dispatcher", daemon=True)
         self._housekeeping = Housekeeping(settings, make_session)
+        self._renewal = Renewal(make_session, self._lease)
 
     def start(self) -> None:
         """Begin to work."""
@@ -64,7 +66,10 @@ class Dispatcher:
             self._housekeeping.start()
 
     def stop(self) -> None:
-        """Stop working, if it works; running jobs go on and wait for the next dispatcher to find them."""
+        """Stop working, if it works; running jobs go on and wait for the next dispatcher to find them.
+
+        With ``stop_jobs_at_exit`` they are stopped, and queued again.
+        """
         self._stopping.set()
         self._wake.set()
         if self._thread.is_alive():
@@ -81,6 +86,7 @@ class Dispatcher:
         return self._thread.is_alive()
 
     def _run(self) -> None:
+        self._renewal.start()
         pause = self._settings.poll_seconds
         while not self._stopping.is_set():
             self._wake.clear()
@@ -92,6 +98,9 @@ class Dispatcher:
             # what fails, such as a database that is away, is tried more and more rarely
             pause = self._settings.poll_seconds if all(outcomes) else min(2 * pause, _LONGEST_PAUSE_SECONDS)
             self._wake.wait(pause)
+        if self._settings.stop_jobs_at_exit and self._executor.name == "local":
+            self._stop_jobs()
+        self._renewal.stop()
         self._guard(self._release)
 
     def _guard(self, step: Callable[..., None], *arguments: object) -> bool:
@@ -111,6 +120,8 @@ class Dispatcher:
             self._watched.pop(watch.job_id, None)
             self._held.pop(watch.job_id, None)
             self._wake.set()  # what it had is free
+        elif watch.hurried:
+            self._wake.set()
 
     def _adopt(self) -> None:
         """Take over running jobs whose server is gone; whether their process still lives shows at the next look."""
@@ -220,6 +231,17 @@ class Dispatcher:
             artifacts=self._artifacts,
             cancel_grace_seconds=self._settings.cancel_grace_seconds,
         )
+
+    def _stop_jobs(self) -> None:
+        """Let running jobs save; those that have not in time are ended, and wait for another server all the same."""
+        deadline = time.monotonic() + self._settings.cancel_grace_seconds
+        while self._watched and time.monotonic() < deadline:
+            for watch in list(self._watched.values()):
+                self._guard(watch.ask_to_stop)
+                self._guard(self._look, watch)
+            time.sleep(min(self._settings.poll_seconds, 1.0))
+        for watch in self._watched.values():
+            self._guard(watch.put_back)
 
     def _register(self) -> None:
         """Now and then say what there is for jobs here."""

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from service.db.artifacts import record_artifact
 from service.db.tables import Job, JobEvent, JobMetric
 from trainer.artifacts import ArtifactStore
-from trainer.errors import AssayError
+from trainer.errors import AssayError, StorageFailure
 from trainer.reporting import EVENTS_FILE
 
 _BYTES_AT_ONCE = 1 << 20
@@ -31,23 +31,29 @@ class EventTail:
         self._seen = seen
 
     def read(self) -> list[Event]:
-        """The next events, at most about a megabyte of them; empty where there are none yet."""
+        """The next events, at most about a megabyte of them; empty only at the end of what is written."""
         if not self._path.exists():
             return []
         with self._path.open("rb") as file:
             file.seek(self._offset)
-            lines = file.readlines(_BYTES_AT_ONCE)
-        if lines and not lines[-1].endswith(b"\n"):
-            lines.pop()
-        self._offset += sum(map(len, lines))
-        events: list[Event] = [event for event in map(json.loads, lines) if event["sequence"] > self._seen]
-        if events:
-            self._seen = events[-1]["sequence"]
-        return events
+            while lines := _whole(file.readlines(_BYTES_AT_ONCE)):
+                self._offset += sum(map(len, lines))
+                events: list[Event] = [event for event in map(json.loads, lines) if event["sequence"] > self._seen]
+                if events:
+                    self._seen = events[-1]["sequence"]
+                    return events
+        return []
+
+
+def _whole(lines: list[bytes]) -> list[bytes]:
+    return lines if not lines or lines[-1].endswith(b"\n") else lines[:-1]
 
 
 def record_events(session: Session, job: Job, events: Sequence[Event], artifacts: ArtifactStore) -> None:
-    """Store events of ``job`` and what follows from them: progress, metrics, published artifacts."""
+    """Store events of ``job`` and what follows from them: progress, metrics, published artifacts.
+
+    Raises StorageFailure where the artifacts cannot be read at present.
+    """
     if not events:
         return
     fixed = {"sequence", "time", "type"}
@@ -93,5 +99,7 @@ def _record_metrics(session: Session, job_id: str, events: Sequence[Event]) -> N
 def _index(session: Session, artifacts: ArtifactStore, event: Event) -> None:
     try:
         record_artifact(session, artifacts.open(f"{event['name']}@{event['version']}"))
+    except StorageFailure:  # which another try may find
+        raise
     except AssayError as error:  # the run's own outcome says whether it matters
         logging.getLogger(__name__).warning("artifact not indexed: %s", error)

@@ -176,4 +176,5 @@ def _watched(
         over.set()
         thread.join()
         # without a result the recipe did not even begin: a failure, not a process that died
-        finish(make_session, job_id, lease, directory, artifacts, exit_status=1)
+        for _ in finish(make_session, job_id, lease, directory, artifacts, exit_status=1, give_up_at=float("-inf")):
+            pass

@@ -142,6 +142,16 @@ def owned(session: Session, job_id: str, lease: Lease) -> Job | None:
     return session.get_one(Job, job_id, populate_existing=True) if renewed.rowcount else None
 
 
+def renew(session: Session, lease: Lease) -> None:
+    """A sign of life at every job of this owner that it has not given up."""
+    session.execute(
+        update(Job)
+        .where(Job.status == "running", Job.lease_owner == lease.owner, Job.lease_expires_at.is_not(None))
+        .values(**lease.fields())
+        .execution_options(synchronize_session=False)
+    )
+
+
 def release(session: Session, lease: Lease) -> None:
     """Give every job of this owner up, so that others take it over at once."""
     session.execute(

@@ -9,7 +9,6 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -17,6 +16,7 @@ from pathlib import Path
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session, sessionmaker
 
+from service.db.deleting import next_deletion
 from service.db.records import TERMINAL
 from service.db.served import forget_served
 from service.db.session import writing
@@ -35,7 +35,6 @@ LEFT_ALONE_SECONDS = 3600.0
 """For which nothing may have touched what goes because nobody knows of it."""
 
 _JOB = re.compile(r"(job|run)_[0-9a-f]{32}")
-_JOBS_AT_ONCE = 100
 
 
 def forget(make_session: sessionmaker[Session], settings: Settings) -> int:
@@ -43,8 +42,8 @@ def forget(make_session: sessionmaker[Session], settings: Settings) -> int:
     count = 0
     bucket = None if settings.storage_url is None else Bucket(settings.storage_url)
     if settings.keep_jobs_days is not None:
-        while ids := _forget_jobs(make_session, settings.runs_dir, bucket, _before(settings.keep_jobs_days)):
-            count += len(ids)
+        while _forget_job(make_session, settings.runs_dir, bucket, _before(settings.keep_jobs_days)):
+            count += 1
         count += _forget_unknown(make_session, settings.runs_dir)
     if settings.keep_run_directories_days is not None:
         before = _before(settings.keep_run_directories_days)
@@ -58,17 +57,27 @@ def _before(days: float) -> datetime:
     return datetime.now(UTC) - timedelta(days=days)
 
 
-def _forget_jobs(
-    make_session: sessionmaker[Session], runs_dir: Path, bucket: Bucket | None, before: datetime
-) -> Sequence[str]:
-    """Up to a hundred jobs with all that hangs below them."""
-    ended = select(Job.id).where(Job.status.in_(TERMINAL), Job.finished_at < before).order_by(Job.finished_at)
+def _forget_job(make_session: sessionmaker[Session], runs_dir: Path, bucket: Bucket | None, before: datetime) -> bool:
+    """One job with all that hangs below it; False where none may go.
+
+    What is large goes first and in pieces, while the job is ``lost``, so that nobody sees a part.
+    """
+    ended = select(Job).where(Job.status.in_(TERMINAL), Job.finished_at < before).order_by(Job.finished_at)
     with writing(make_session) as session:
-        ids = session.scalars(ended.limit(_JOBS_AT_ONCE).with_for_update(skip_locked=True)).all()
-        for job_id in ids:
-            _hide(runs_dir / job_id, stored=bucket is not None)
-        session.execute(delete(Job).where(Job.id.in_(ids)))
-    return ids
+        job = session.scalars(ended.limit(1).with_for_update(skip_locked=True)).one_or_none()
+        if job is None:
+            return False
+        _hide(runs_dir / job.id, stored=bucket is not None)
+        job.status, job.error_code, job.error_detail = "lost", "forgotten", "it ended long ago and is being deleted"
+    over = False
+    while not over:
+        with writing(make_session) as session:
+            if session.scalars(ended.where(Job.id == job.id).with_for_update()).one_or_none() is None:
+                return True  # deleted by another server, or resumed, since
+            deletion = next_deletion(session, job.id, reported=True)
+            over = deletion is None
+            session.execute(delete(Job).where(Job.id == job.id) if deletion is None else deletion)
+    return True
 
 
 def _forget_directories(

@@ -1,6 +1,8 @@
 """Follow one running job: store its events, keep its lease, carry out a cancellation, notice its end."""
 
+import logging
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from sqlalchemy import select
@@ -12,9 +14,16 @@ from service.jobs.events import EventTail, record_events
 from service.jobs.executors import Process
 from service.jobs.finish import finish
 from service.jobs.leases import Lease, owned
+from service.jobs.queue import put_back
 from service.jobs.strays import end_if_stray
 from trainer.artifacts import ArtifactStore
+from trainer.errors import StorageFailure
 from trainer.reporting import STOP_FILE
+
+_SECONDS_FOR_STORAGE = 10.0
+"""After which storage that was away is asked again."""
+_PATIENCE_SECONDS = 300.0
+"""For which the end of a run waits for it."""
 
 
 class Watch:
@@ -42,22 +51,64 @@ class Watch:
         self._renewed = float("-inf")
         self._cancelled: float | None = None
         self._terminated = False
+        self._ended: float | None = None
+        self._ending: Iterator[None] | None = None
+        self._storage_again = float("-inf")
 
     def look(self) -> bool:
-        """Bring the job's row up to date; True once there is nothing more to watch. May raise and be called again."""
-        if self._process.is_running():
-            if not self.store_events():
-                # whoever took the job over follows this very process, or has given it up
-                return end_if_stray(self._make_session, self.job_id, self._process)
+        """Bring the job's row up to date; True once there is nothing more to watch. May raise and be called again.
+
+        Storage that is away delays what this job reported, and nothing else.
+        """
+        stored = True
+        try:
+            if time.monotonic() >= self._storage_again:
+                if self._ending is not None or not self._process.is_running():
+                    return self._end()
+                stored = self.store_events()
+        except StorageFailure as error:
+            logging.getLogger(__name__).error("%s: trying again: %s", self.job_id, error.detail)
+            self._storage_again = time.monotonic() + _SECONDS_FOR_STORAGE
+        if not stored:
+            # whoever took the job over follows this very process, or has given it up
+            return end_if_stray(self._make_session, self.job_id, self._process)
+        if self._ending is None and self._process.is_running():
             self._stop_if_cancelled()
-            return False
-        self._process.kill()  # whatever the process started and left behind
-        status = self._process.exit_status()
-        finish(self._make_session, self.job_id, self._lease, self._directory, self._artifacts, status)
+        return False
+
+    @property
+    def hurried(self) -> bool:
+        """Whether there is more to do at once."""
+        return self._ending is not None
+
+    def _end(self) -> bool:
+        """The next step of recording how the run ended; True after the last."""
+        if self._ended is None:
+            self._ended = time.monotonic()
+        if self._ending is None:
+            self._process.kill()  # whatever the process started and left behind
+            self._ending = finish(
+                self._make_session,
+                self.job_id,
+                self._lease,
+                self._directory,
+                self._artifacts,
+                self._process.exit_status(),
+                give_up_at=self._ended + _PATIENCE_SECONDS,
+            )
+        try:
+            for _ in self._ending:
+                return False
+        except BaseException:
+            self._ending = None  # to begin again
+            raise
         return True
 
     def store_events(self) -> bool:
-        """Store new events and renew the lease in time; False if the job belongs to somebody else by now."""
+        """Store new events and renew the lease in time; False if the job belongs to somebody else by now.
+
+        Raises StorageFailure where what they tell of cannot be read at present.
+        """
         if self._tail is None:
             with self._make_session() as session:
                 seen = session.scalars(select(Job.events_seen).where(Job.id == self.job_id)).one_or_none()
@@ -80,6 +131,21 @@ class Watch:
         self._renewed = time.monotonic()
         return True
 
+    def ask_to_stop(self) -> None:
+        """Let the run save and end. To be called again and again: a run removes a stale request when it begins."""
+        if self._ending is None:
+            (self._directory / STOP_FILE).touch()
+
+    def put_back(self) -> None:
+        """End a run that is still at work; its job waits on, and this was not an attempt that failed."""
+        if self._ending is not None or not self._process.is_running():
+            return
+        self._process.kill()
+        self._process.exit_status()  # which also lets the system forget it
+        with writing(self._make_session) as session:
+            if job := owned(session, self.job_id, self._lease):
+                put_back(job, "its server ended before it had saved")
+
     def _stop_if_cancelled(self) -> None:
         """First a stop file, which lets the run save; then SIGTERM; then SIGKILL."""
         if self._cancelled is None:
@@ -88,7 +154,7 @@ class Watch:
             if requested is None:
                 return
             self._cancelled = time.monotonic()
-        (self._directory / STOP_FILE).touch()  # again and again: a run removes a stale one when it begins
+        self.ask_to_stop()
         waited = time.monotonic() - self._cancelled
         if waited >= self._grace:
             self._process.kill()

@@ -22,6 +22,8 @@ from service.submission import accept, queue
 from trainer.errors import InvalidInput
 
 _KEEP_ALIVE_SECONDS = 15.0
+_STREAMED = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+"""The second keeps nginx from holding events back."""
 
 Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT)]
 Cursor = Annotated[str | None, Query(description="`next` of the page before")]
@@ -129,7 +131,7 @@ def lifecycle_router(kinds: tuple[str, ...]) -> APIRouter:
         if status in TERMINAL and not events and last_event_id is not None:
             return Response(status_code=204)  # tells a browser that reconnects to leave it
         stream = _follow(request.app.state, job_id, seen)
-        return StreamingResponse(stream, media_type="text/event-stream", headers={"Cache-Control": "no-store"})
+        return StreamingResponse(stream, media_type="text/event-stream", headers=_STREAMED)
 
     @router.get("/{job_id}/metrics")
     def get_metrics(

@@ -71,6 +71,7 @@ class Chained(Counting):
     def run(self, run: Run) -> dict[str, Any]:
         with (run.directory / "starts").open("a") as starts:
             starts.write(f"{os.getpid()}\n")
+        self.add_ballast(run, read(run.directory, self.seed)[0])
         arguments = [run.directory, self.seed, self.steps, self.seconds_per_step]
         child = subprocess.Popen([sys.executable, "-S", __file__, "count", *map(str, arguments)])
         told = 0

@@ -37,7 +37,8 @@ def digest_after(seed: int, steps: int) -> str:
 
 def recipe(number: int, steps: int) -> dict[str, Any]:
     kind = "sft" if number % 2 else "stress_test"
-    return {"kind": kind, "name": f"n{number}", "seed": number, "steps": steps, "seconds_per_step": 0.05}
+    same = {"steps": steps, "seconds_per_step": 0.05, "ballast": 5}  # more events than are read at once
+    return {"kind": kind, "name": f"n{number}", "seed": number, **same}
 
 
 def all_ended(world: Any) -> bool:

@@ -38,6 +38,8 @@ class Counting(Recipe):
     fail_at: int | None = None
     deaf: bool = False
     """Ignore requests to stop."""
+    ballast: int = 0
+    """Events of 256 kB to write first, in the first attempt."""
     weights: int = 0
     """Bytes to publish."""
     torn: bool = False
@@ -47,6 +49,7 @@ class Counting(Recipe):
         _record_start(run.directory)
         checkpoint = run.directory / "checkpoint"
         start = int(checkpoint.read_text()) if checkpoint.exists() else 0
+        self.add_ballast(run, start)
         for step in range(start + 1, self.steps + 1):
             if self.deaf:
                 signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -65,6 +68,10 @@ class Counting(Recipe):
         else:
             self._measure(run)
         return {"policy": POLICY, "started_from": start}
+
+    def add_ballast(self, run: Run, start: int) -> None:
+        for _ in range(self.ballast if start == 0 else 0):
+            run.reporter.event("ballast", text="x" * 2**18)
 
     def _publish(self, run: Run) -> None:
         recipe = self.model_dump(mode="json")

@@ -21,6 +21,7 @@ from service.db.queries import (
     list_metrics,
     list_stress_tests,
 )
+from service.db.runs import get_run
 from service.db.samples import response_page, score_page
 from service.db.session import writing
 from service.db.tables import JobEvent, JobMetric
@@ -118,6 +119,21 @@ def test_times_come_back_in_utc(make_session: sessionmaker[Session], add_job: Ad
 
     with make_session() as session:
         assert get_job(session, job).model_dump(mode="json")["created_at"] == "2026-01-01T18:04:05.678901Z"
+
+
+@pytest.mark.parametrize("status", ["running", "queued", "cancelled", "succeeded"])
+def test_how_fast_a_job_is_it_tells_only_while_it_runs(
+    make_session: sessionmaker[Session], add_job: AddJob, status: str
+) -> None:
+    told = {"stage": "train", "done": 3, "total": 9, "unit": "steps", "rate": 0.5, "eta_seconds": 12.0}
+    run = add_job(status=status, progress=told)
+    with make_session() as session:
+        shown = (get_job(session, run).progress, get_run(session, run, ["stress_test"]).progress)
+
+    for progress in shown:
+        assert progress is not None
+        assert (progress.done, progress.total) == (3, 9)
+        assert (progress.rate, progress.eta_seconds) == ((0.5, 12.0) if status == "running" else (None, None))
 
 
 def test_a_stress_test_is_listed_before_and_after_it_has_results(

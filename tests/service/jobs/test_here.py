@@ -1,5 +1,6 @@
 """A recipe run from a shell is a job like any other, and typing the command again continues it."""
 
+import json
 import os
 import threading
 import time
@@ -7,11 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select
 from sqlalchemy.orm import Session, sessionmaker
 
 from service.db.queries import CorrelationFilter, JobFilter, correlations, get_job, list_jobs, list_metrics
 from service.db.session import writing
-from service.db.tables import Job
+from service.db.tables import Job, JobEvent
 from service.jobs import run_lock
 from service.jobs.here import find_done, run_here
 from service.jobs.leases import Lease, claim
@@ -42,6 +44,22 @@ def test_a_recipe_is_run_recorded_and_its_measurements_stored(
         assert (job.status, job.attempts, job.cancel_requested) == ("succeeded", 1, False)
         assert [row.estimate for row in correlations(session, CorrelationFilter(runs=[job.id]))] == [0.5]
         assert len(list_metrics(session, job.id)[0].points) == 3
+
+
+def test_the_last_events_of_a_long_run_are_stored_and_its_artifact_is_indexed(
+    make_session: Sessions, settings: Settings, counting: MakeRecipe
+) -> None:
+    answer = run_here(counting(kind="sft", name="long", ballast=5), settings, quiet=True)
+
+    file = Path(answer["directory"]) / "events.jsonl"
+    assert file.stat().st_size > 1.2 * 2**20
+    last = json.loads(file.read_text().splitlines()[-1])
+    assert [(each["name"], each["version"]) for each in answer["artifacts"]] == [("long", 1)]
+    with make_session() as session:
+        stored = session.scalars(select(JobEvent).where(JobEvent.job == answer["id"]).order_by(JobEvent.sequence)).all()
+        assert [event.sequence for event in stored] == list(range(1, last["sequence"] + 1))
+        assert stored[-1].type == "succeeded"
+        assert list_metrics(session, answer["id"])[0].points[-1] == (3, 1 / 3)
 
 
 def test_the_same_recipe_runs_again_and_what_it_did_before_is_found(

@@ -2,15 +2,18 @@
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import func, select, update
+from sqlalchemy import Delete, func, select, update
 from sqlalchemy.orm import Session, sessionmaker
 
+from service.db import deleting
 from service.db.records import JobRecord
+from service.db.samples import score_page
 from service.db.session import writing
 from service.db.tables import ArtifactRow, Job, JobEvent, Response, Score, StressTest
 from service.jobs import retention, run_lock
@@ -60,6 +63,76 @@ def test_old_jobs_go_with_their_rows_and_directories_and_their_artifacts_stay(
         assert set(session.scalars(select(JobEvent.job))) == {young}
         assert session.get_one(ArtifactRow, ("kept", 1)).job is None
     assert (settings.artifact_dir / "kept/1/manifest.json").is_file()
+
+
+def test_a_job_is_deleted_in_pieces_of_which_nobody_sees_a_part(
+    make_session: Sessions,
+    settings: Settings,
+    submit_counting: Callable[..., str],
+    start_dispatcher: Callable[..., Dispatcher],
+    wait_for: WaitFor,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    run = submit_counting(steps=10)
+    start_dispatcher()
+    assert wait_for(run).status == "succeeded"
+    end(make_session, run, "succeeded", 11)
+    pieces = []
+    real = deleting.next_deletion
+
+    def watched(session: Session, job_id: str, *, reported: bool = False) -> Delete | None:
+        assert score_page(session, run).data == []
+        pieces.append([count(make_session, table) for table in (Score, Response, Job)])
+        return real(session, job_id, reported=reported)
+
+    monkeypatch.setattr(deleting, "ROWS_AT_ONCE", 8)
+    monkeypatch.setattr(retention, "next_deletion", watched)
+
+    assert forget(make_session, settings.model_copy(update={"keep_jobs_days": 10})) == 1
+
+    assert pieces[:6] == [[20, 10, 1], [12, 10, 1], [4, 10, 1], [0, 10, 1], [0, 2, 1], [0, 0, 1]]
+    assert [count(make_session, table) for table in (Score, Response, Job, JobEvent)] == [0, 0, 0, 0]
+
+
+def test_a_job_resumed_while_it_is_deleted_keeps_what_comes_after(
+    make_session: Sessions,
+    settings: Settings,
+    submit_counting: Callable[..., str],
+    start_dispatcher: Callable[..., Dispatcher],
+    wait_for: WaitFor,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    job_id = submit_counting(fail_at=2)
+    dispatcher = start_dispatcher()
+    assert wait_for(job_id).status == "failed"
+    end(make_session, job_id, "failed", 11)
+    dispatcher.stop()
+
+    def late(session: Session, job: str, *, reported: bool = False) -> Delete | None:
+        raise AssertionError("nothing of it may be deleted any more")
+
+    real_writing = retention.writing
+    transactions = iter(range(100))
+
+    @contextmanager
+    def slow(sessions: Sessions) -> Iterator[Session]:
+        if next(transactions) == 1:
+            resume_it(make_session, job_id)
+        with real_writing(sessions) as session:
+            yield session
+
+    monkeypatch.setattr(retention, "writing", slow)
+    monkeypatch.setattr(retention, "next_deletion", late)
+
+    forget(make_session, settings.model_copy(update={"keep_jobs_days": 10}))
+
+    with make_session() as session:
+        assert session.get_one(Job, job_id).status == "queued"
+
+
+def resume_it(make_session: Sessions, job_id: str) -> None:
+    with writing(make_session) as session:
+        resume(session, job_id)
 
 
 @pytest.mark.parametrize("status", ["succeeded", "failed", "cancelled", "lost"])

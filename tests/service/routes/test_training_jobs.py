@@ -206,6 +206,7 @@ def read_stream(client: TestClient, path: str, **headers: str) -> list[dict[str,
     """The events of a stream that has ended."""
     with client.stream("GET", path, headers={"accept": "text/event-stream", **headers}) as response:
         assert response.headers["content-type"].startswith("text/event-stream")
+        assert response.headers["x-accel-buffering"] == "no"
         blocks = response.read().decode().split("\n\n")
     return [dict(line.split(": ", 1) for line in block.split("\n")) for block in blocks if block]
 

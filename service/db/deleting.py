@@ -1,0 +1,31 @@
+"""Deleting what hangs below a job in pieces, so that no writer waits long for the others."""
+
+from sqlalchemy import Delete, delete, func, select
+from sqlalchemy.orm import Session
+
+from service.db.tables import JobEvent, JobMetric, Prompt, Response, Score
+
+ROWS_AT_ONCE = 20_000
+"""That one transaction stores or deletes; a fraction of a second."""
+
+
+def next_deletion(session: Session, job_id: str, *, reported: bool = False) -> Delete | None:
+    """What deletes the next piece of what a run sampled and how it was scored; None where nothing is left of it.
+
+    Of what was ``reported`` too, if so asked: events and metrics, one series at a time.
+    """
+    for table in (Score, Response, Prompt):
+        first = session.scalar(select(func.min(table.number)).where(table.run == job_id))
+        if first is not None:
+            return delete(table).where(table.run == job_id, table.number < first + ROWS_AT_ONCE)
+    if not reported:
+        return None
+    first = session.scalar(select(func.min(JobEvent.sequence)).where(JobEvent.job == job_id))
+    if first is not None:
+        return delete(JobEvent).where(JobEvent.job == job_id, JobEvent.sequence < first + ROWS_AT_ONCE)
+    series = session.execute(select(JobMetric.stage, JobMetric.name).where(JobMetric.job == job_id).limit(1)).first()
+    if series is not None:
+        return delete(JobMetric).where(
+            JobMetric.job == job_id, JobMetric.stage == series.stage, JobMetric.name == series.name
+        )
+    return None
