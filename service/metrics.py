@@ -138,7 +138,7 @@ class _LineCollector(Collector):
         if self.look is None:
             return
         found = self.look()
-        yield GaugeMetricFamily("assay_queue_depth", "Pairs in the line", value=found.pairs)
+        yield GaugeMetricFamily("assay_queue_depth", "Pairs waiting for their scores", value=found.pairs)
         yield GaugeMetricFamily("assay_queue_held", "Pairs waiting for room in it", value=found.held_pairs)
         yield GaugeMetricFamily("assay_queue_age_seconds", "Longest wait in the line", value=found.oldest_seconds)
 

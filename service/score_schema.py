@@ -4,6 +4,7 @@ Imports no torch, so that clients stay light.
 """
 
 import re
+from collections.abc import Sequence
 from typing import Annotated, Literal, Self
 
 from pydantic import Discriminator, Field, StringConstraints, Tag, model_validator
@@ -26,6 +27,9 @@ MAX_CONSTRAINTS = 64
 
 MAX_CHARACTERS = 1_000_000
 """Of one text. Longer than any window served here, short enough to refuse before tokenising."""
+
+MAX_REQUEST_CHARACTERS = 16_000_000
+"""Of one request as they are tokenised: a prompt counts with each of its responses, and each pair with each scorer."""
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -69,6 +73,11 @@ class ScoreItem(Model):
     def texts(self) -> list[str]:
         """The responses, one or several."""
         return [self.response] if self.response is not None else self.responses or []
+
+    def characters(self) -> int:
+        """Of all its pairs."""
+        prompt = len(self.prompt) if isinstance(self.prompt, str) else sum(len(turn.content) for turn in self.prompt)
+        return sum(prompt + len(text) for text in self.texts())
 
 
 class ScoreRequest(Model):
@@ -231,6 +240,16 @@ def plain_prompt(prompt: PromptText) -> str | list[dict[str, str]]:
     if not prompt:
         raise InvalidInput("the prompt has no messages")
     return [{"role": m.role, "content": check_text(m.content, "prompt")} for m in prompt]
+
+
+def check_characters(items: Sequence[ScoreItem], scorers: int) -> None:
+    """Raises InvalidInput for a request that would take too long to tokenise."""
+    characters = scorers * sum(item.characters() for item in items)
+    if characters > MAX_REQUEST_CHARACTERS:
+        raise InvalidInput(
+            f"{characters} characters to read, each prompt with each of its responses by each scorer; at most"
+            f" {MAX_REQUEST_CHARACTERS} in one request; send several"
+        )
 
 
 def check_text(text: str, what: str) -> str:

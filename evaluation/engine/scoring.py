@@ -120,6 +120,8 @@ class ScoringEngine:
             deadline = math.inf if terms.within_seconds is None else since + terms.within_seconds
             asks: list[Ask] = []
             for i, pair in enumerate(pairs):
+                if place.left:  # nobody waits any more for what would still be tokenised
+                    raise Overloaded("the request was given up")
                 wishes = [
                     Wish(loaded, output, futures[scorer][i])
                     for loaded, wanted in columns.items()
