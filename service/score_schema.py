@@ -35,6 +35,8 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 
 ScorerName = Annotated[str, StringConstraints(max_length=300, pattern=r"^[!-~]+$")]
 OnOverlong = Literal["error", "truncate_prompt"]
+Urgency = Literal["interactive", "trainer", "offline"]
+"""Names of ``evaluation.engine.terms.Priority``."""
 
 
 class Message(Model):
@@ -88,6 +90,9 @@ class ScoreRequest(Model):
     items: Annotated[list[ScoreItem], Field(min_length=1, max_length=MAX_ITEMS)]
     on_overlong: OnOverlong = "error"
     """What to do with a pair longer than a scorer's window: refuse it, or drop the prompt's oldest tokens."""
+    priority: Urgency = "interactive"
+    """Who goes first. Where the queue is full, `trainer` waits for room for up to 150 s and the others are refused at
+    once."""
 
     @model_validator(mode="after")
     def _bounded_and_distinct(self) -> Self:

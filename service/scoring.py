@@ -194,6 +194,17 @@ class ScoringService:
         """Wait for the engine: not for the event loop."""
         return self.start().result()
 
+    def opened_already(self) -> "ScoringEngine | None":
+        """The engine, where it is open."""
+        opening = self._engine
+        open_now = opening is not None and opening.done() and not opening.cancelled() and not opening.exception()
+        return opening.result() if opening is not None and open_now else None
+
+    def stop_admitting(self) -> None:
+        """Refuse whoever comes or holds for room; what was admitted goes on."""
+        if (engine := self.opened_already()) is not None:
+            engine.stop_admitting()
+
     def close(self) -> None:
         """Let the engine finish and give its memory back."""
         if self._engine is not None and not self._engine.cancel() and self._engine.exception() is None:

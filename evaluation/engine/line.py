@@ -107,6 +107,7 @@ class WaitingLine:
         self._arriving = 0
         self._woken = False
         self._closed = False
+        self._admitting = True
         self._pruned = -math.inf
         self._changed = threading.Condition()
 
@@ -118,7 +119,7 @@ class WaitingLine:
         """
         with self._changed:
             place = Place(self, pairs, time.monotonic() + hold_seconds)
-            if self._closed:
+            if not self._admitting:
                 raise Overloaded("the scoring engine is shutting down; try again")
             if self._has_room(pairs) and not (hold_seconds and self._held):
                 self._grant(place)
@@ -191,15 +192,21 @@ class WaitingLine:
                 self._pairs -= pairs
                 self._admit_held()
 
+    def stop_admitting(self) -> None:
+        """Refuse whoever comes or is held; those who were admitted stay."""
+        with self._changed:
+            self._admitting = False
+            for place in self._held:
+                _refuse(place, "the scoring engine is shutting down; try again")
+            self._held.clear()
+
     def close(self) -> list[Ask]:
         """Admit nobody any more; return those who still wait."""
+        self.stop_admitting()
         with self._changed:
             self._closed = True
             left = [ask for request in self._requests for ask in request.asks]
-            for place in self._held:
-                _refuse(place, "the scoring engine was shut down; try again")
             self._requests = []
-            self._held.clear()
             self._pairs = 0
             self._changed.notify_all()
             return left

@@ -15,6 +15,7 @@ from service.score_schema import (
     ScoreItem,
     ScoreRequest,
     UnusableScorer,
+    Urgency,
 )
 from trainer.errors import BrokenArtifact, Conflict, InvalidInput, NotFound
 
@@ -46,7 +47,7 @@ class _Gathering:
     size: int = 0
 
 
-_Manner = tuple[tuple[str, ...], OnOverlong]
+_Manner = tuple[tuple[str, ...], OnOverlong, Urgency]
 
 
 class Joining:
@@ -61,9 +62,11 @@ class Joining:
         self._travelling: set[asyncio.Task[None]] = set()
         self._unanswered: set[asyncio.Future[ScoreAnswer]] = set()
 
-    async def score(self, scorers: Sequence[str], items: Sequence[ScoreItem], on_overlong: OnOverlong) -> ScoreAnswer:
+    async def score(
+        self, scorers: Sequence[str], items: Sequence[ScoreItem], on_overlong: OnOverlong, priority: Urgency
+    ) -> ScoreAnswer:
         """Any number of items, answered in order. Raises what ``send`` raises for the items at hand."""
-        manner = (tuple(scorers), on_overlong)
+        manner = (tuple(scorers), on_overlong, priority)
         parts = [self._ask(manner, part) for part in split(items, len(scorers))]
         try:
             answers = await asyncio.gather(*parts)
@@ -119,10 +122,11 @@ class Joining:
         if not asked:
             return
         items = [item for one in asked for item in one.items]
-        scorers, on_overlong = manner
+        scorers, on_overlong, priority = manner
+        request = ScoreRequest(scorers=list(scorers), items=items, on_overlong=on_overlong, priority=priority)
         try:
             async with self._room:
-                answer = await self._send(ScoreRequest(scorers=list(scorers), items=items, on_overlong=on_overlong))
+                answer = await self._send(request)
         except Exception as error:
             if len(asked) > 1 and isinstance(error, _OF_CONTENT):  # each is told of its own
                 await asyncio.gather(*(self._travel(manner, [one]) for one in asked))

@@ -257,14 +257,17 @@ def test_a_place_that_is_left_makes_room_for_the_next_whether_granted_or_not() -
     assert line.pairs == 2
 
 
-def test_closing_refuses_who_is_held() -> None:
+def test_a_line_that_stops_admitting_refuses_who_is_held_and_keeps_who_was_admitted() -> None:
     line = WaitingLine(1)
     join(line, asks(1))
     held = line.reserve(1, hold_seconds=60)
-    line.close()
+    line.stop_admitting()
 
-    with pytest.raises(Overloaded, match="shut down"):
+    with pytest.raises(Overloaded, match="shutting down"):
         held.granted.result(0)
+    with pytest.raises(Overloaded, match="shutting down"):
+        line.reserve(1)
+    assert ids(line.take(9, 0.0)) == [1]
 
 
 def test_a_request_of_which_nothing_can_be_scored_makes_room_for_who_is_held() -> None:
