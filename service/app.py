@@ -27,12 +27,12 @@ from service.jobs.kinds import ParseRecipe, parse_any_recipe
 from service.keyring import Keyring
 from service.logs import log_request
 from service.metrics import EngineMetrics, Metrics
-from service.middleware import Deadline, Prefix, RequestContext
+from service.middleware import Deadline, Prefix, RequestContext, UnderWay
 from service.monitoring.sampling import Sampler
 from service.monitoring.watch import Watch
 from service.openapi import describe
 from service.pinned import Pinned
-from service.problems import PROBLEM_RESPONSES, add_problem_handlers, timed_out
+from service.problems import PROBLEM_RESPONSES, add_problem_handlers, shutting_down, timed_out
 from service.routes import (
     aliases,
     artifacts,
@@ -119,6 +119,7 @@ def create_app(
     state = app.state
     state.settings = settings
     state.stopping = threading.Event()
+    state.under_way = UnderWay()
     state.parse_recipe = parse_recipe
     state.engine = make_engine(
         settings.database_url, pool_size=settings.database_pool_size, max_overflow=settings.database_max_overflow
@@ -181,7 +182,12 @@ def _open_engine(
 
 def _add_middleware(app: FastAPI, settings: Settings) -> None:
     """From the innermost, which sees a request last, to the outermost."""
-    app.add_middleware(Deadline, seconds=settings.request_timeout_seconds, answer=timed_out)
+    app.add_middleware(
+        Deadline,
+        seconds=settings.request_timeout_seconds,
+        under_way=app.state.under_way,
+        answer=lambda request, stopping: shutting_down(request) if stopping else timed_out(request),
+    )
     app.add_middleware(Bodies, max_bytes=settings.max_body_bytes, timeout_seconds=settings.body_timeout_seconds)
     app.add_middleware(Identify)
     if settings.cors_origins:

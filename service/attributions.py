@@ -7,6 +7,7 @@ from service.imports import heavy_imports
 from service.score_schema import (
     MAX_CHARACTERS,
     MAX_CONSTRAINTS,
+    MAX_REQUEST_CHARACTERS,
     AnsweringScorer,
     Attribution,
     AttributionAnswer,
@@ -92,9 +93,11 @@ def question_of(item: AttributionItem) -> Question:
             raise
     if item.constraints is not None:
         characters = len(item.prompt) + sum(len(each) + len(item.separator) for each in item.constraints)
-        if characters > MAX_CHARACTERS:  # before it is built once for every constraint
+        read = characters * (len(item.constraints) + 1)
+        if characters > MAX_CHARACTERS or read > MAX_REQUEST_CHARACTERS:  # before it is built for every constraint
             raise InvalidInput(
-                f"the whole prompt has {characters} characters, at most {MAX_CHARACTERS} are read",
+                f"the whole prompt has {characters} characters and is read {len(item.constraints) + 1} times; at most"
+                f" {MAX_CHARACTERS} characters, and {MAX_REQUEST_CHARACTERS} in all, are read",
                 pointer="/constraints",
             )
         return Question(item, *ablate_listed(item.prompt, item.constraints, item.separator))

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
 from evaluation.engine.meter import BatchReading, EngineMeter, Waiting
@@ -18,6 +19,7 @@ from service.db.job_counts import job_counts, oldest_queued_seconds
 from service.middleware import Finished, matched_route
 from service.monitoring.gauges import MonitoringCollector
 from service.score_schema import AnsweringScorer, NoScore, Score, ScoreAnswer
+from trainer.errors import AssayError
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 150.0)
 _SCORES = (-20.0, -10.0, -5.0, -3.0, -2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 20.0)
@@ -138,7 +140,7 @@ class _LineCollector(Collector):
         if self.look is None:
             return
         found = self.look()
-        yield GaugeMetricFamily("assay_queue_depth", "Pairs in the line", value=found.pairs)
+        yield GaugeMetricFamily("assay_queue_depth", "Pairs waiting for their scores", value=found.pairs)
         yield GaugeMetricFamily("assay_queue_held", "Pairs waiting for room in it", value=found.held_pairs)
         yield GaugeMetricFamily("assay_queue_age_seconds", "Longest wait in the line", value=found.oldest_seconds)
 
@@ -153,9 +155,16 @@ class JobCollector(Collector):
         return []  # without it the registry would ask the database while the application is put together
 
     def collect(self) -> Iterator[Metric]:
-        with database_errors(), self._make_session() as session:
-            counts = job_counts(session)
-            waiting = oldest_queued_seconds(session)
+        up = GaugeMetricFamily("assay_database_up", "Whether the database answers; what is counted in it needs it")
+        try:
+            with database_errors(), self._make_session() as session:
+                counts = job_counts(session)
+                waiting = oldest_queued_seconds(session)
+        except (AssayError, SQLAlchemyError):
+            up.add_metric([], 0)
+            yield up
+            return
+        up.add_metric([], 1)
         jobs = GaugeMetricFamily("assay_jobs", "Jobs there are", labels=["kind", "status"])
         seconds = CounterMetricFamily("assay_job_seconds", "Time finished jobs took", labels=["kind", "status"])
         finished = CounterMetricFamily("assay_jobs_finished", "Jobs that ran to an end", labels=["kind", "status"])
@@ -166,7 +175,7 @@ class JobCollector(Collector):
                 finished.add_metric([row.kind, row.status], row.finished)
         age = GaugeMetricFamily("assay_jobs_oldest_queued_seconds", "How long the first in the queue waits")
         age.add_metric([], waiting)
-        yield from (jobs, seconds, finished, age)
+        yield from (up, jobs, seconds, finished, age)
 
 
 class Metrics:

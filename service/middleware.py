@@ -1,10 +1,12 @@
 """What happens to every request before a route sees it: it gets an id, a deadline, and is told of when it is over."""
 
 import asyncio
+import math
 import re
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -83,12 +85,51 @@ class RequestContext:
                 tell(over)
 
 
+class UnderWay:
+    """The requests whose answers have not begun, and until when they may begin."""
+
+    def __init__(self) -> None:
+        self._until = math.inf
+        self._limits: set[asyncio.Timeout] = set()
+
+    def end_by(self, when: float) -> None:
+        """Give all of them up at this time of the event loop: the server is to stop."""
+        self._until = when
+        for limit in self._limits:
+            limit.reschedule(min(limit.when() or when, when))
+
+    @property
+    def over(self) -> bool:
+        """Whether that time has come."""
+        return asyncio.get_running_loop().time() >= self._until
+
+    @asynccontextmanager
+    async def within(self, seconds: float) -> AsyncIterator[asyncio.Timeout]:
+        """Like ``asyncio.timeout``, whose end may come sooner; reschedule it to None by ``begun``."""
+        until = min(asyncio.get_running_loop().time() + seconds, self._until)
+        async with asyncio.timeout_at(until) as limit:
+            self._limits.add(limit)
+            try:
+                yield limit
+            finally:
+                self._limits.discard(limit)
+
+    def begun(self, limit: asyncio.Timeout) -> None:
+        """The answer may take as long as it likes."""
+        self._limits.discard(limit)
+        limit.reschedule(None)
+
+
 class Deadline:
     """Gives up on a request whose answer has not begun in time; an answer that has may take as long as it likes."""
 
-    def __init__(self, app: ASGIApp, seconds: float, answer: Callable[[Request], Response]) -> None:
+    def __init__(
+        self, app: ASGIApp, seconds: float, under_way: UnderWay, answer: Callable[[Request, bool], Response]
+    ) -> None:
+        """``answer`` is told whether the server is stopping."""
         self._app = app
         self._seconds = seconds
+        self._under_way = under_way
         self._answer = answer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -101,16 +142,16 @@ class Deadline:
             nonlocal begun
             if not begun:
                 begun = True
-                limit.reschedule(None)
+                self._under_way.begun(limit)
             await send(message)
 
         try:
-            async with asyncio.timeout(self._seconds) as limit:
+            async with self._under_way.within(self._seconds) as limit:
                 await self._app(scope, receive, noted_send)
         except TimeoutError:
             if begun or not limit.expired():
                 raise
-            await self._answer(Request(scope))(scope, receive, send)
+            await self._answer(Request(scope), self._under_way.over)(scope, receive, send)
 
 
 class Prefix:

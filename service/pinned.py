@@ -5,27 +5,47 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from functools import partial
+from typing import TYPE_CHECKING
 
+from service.db.failures import database_errors
 from service.scoring import ScoringService
 from trainer.errors import AssayError
 
+if TYPE_CHECKING:
+    from evaluation.engine.scoring import ScoringEngine
+
 RETRY_SECONDS = 10.0
-"""After which a scorer that could not be loaded is tried again: it may be published meanwhile."""
+"""After which all are looked after again: one may be published, unloaded or moved meanwhile."""
 
 
 class Pinned:
-    """Loads scorers in the background and keeps them."""
+    """Loads scorers in the background and keeps them, also those that an alias or a new version points to later."""
 
     def __init__(self, scoring: ScoringService, names: Sequence[str], retry_seconds: float = RETRY_SECONDS) -> None:
         self._scoring = scoring
+        self._names = tuple(names)
         self._retry_seconds = retry_seconds
-        self.missing: dict[str, str] = dict.fromkeys(names, "loading")
-        """Why each of those that are not there yet is not."""
+        self._why: dict[str, str] = {}
+        self._kept: dict[str, str] = {}
+        """The version kept of each, ``NAME@VERSION``."""
+
+    def missing(self) -> dict[str, str]:
+        """Why each of those that are not in memory at this moment is not. Reads manifests: not for the event loop."""
+        engine = self._scoring.opened_already()
+        found = {}
+        for name in self._names:
+            try:
+                with database_errors():  # which knows the aliases
+                    if engine is not None and engine.describe(name).loaded:
+                        continue
+                found[name] = self._why.get(name, "loading")
+            except AssayError as error:
+                found[name] = error.detail
+        return found
 
     @asynccontextmanager
     async def loading(self) -> AsyncIterator[None]:
-        """Load while the block runs."""
+        """Load, and load again what is not there any more, while the block runs."""
         task = asyncio.create_task(self._load_all())
         try:
             yield
@@ -35,20 +55,28 @@ class Pinned:
                 await task
 
     async def _load_all(self) -> None:
-        while self.missing:
-            for name in list(self.missing):
+        while self._names:
+            for name in self._names:
                 await self._load(name)
-            if self.missing:
-                await asyncio.sleep(self._retry_seconds)
+            await asyncio.sleep(self._retry_seconds)
 
     async def _load(self, name: str) -> None:
         try:
             engine = await self._scoring.engine()
-            await asyncio.to_thread(partial(engine.load, name, pin=True))
+            await asyncio.to_thread(self._keep, engine, name)
         except AssayError as error:
-            self.missing[name] = error.detail
+            self._why[name] = error.detail
         except Exception:
-            logging.getLogger(__name__).exception("pinned scorer %s cannot be loaded", name)
-            self.missing[name] = "cannot be loaded; the server's log says why"
+            if name not in self._why:  # in the log once, not at every try
+                logging.getLogger(__name__).exception("pinned scorer %s cannot be loaded", name)
+            self._why[name] = "cannot be loaded; the server's log says why"
         else:
-            del self.missing[name]
+            self._why.pop(name, None)
+
+    def _keep(self, engine: "ScoringEngine", name: str) -> None:
+        """Pin what the name stands for now; what it stood for before may leave, unless another name keeps it."""
+        info = engine.load(name, pin=True)
+        exact, before = f"{info.name}@{info.version}", self._kept.get(name)
+        self._kept[name] = exact
+        if before not in {None, *self._kept.values()}:
+            engine.unpin(str(before))

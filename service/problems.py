@@ -217,6 +217,23 @@ def timed_out(request: Request) -> Response:
         code="timeout",
         headers={"Retry-After": "5"},
     )
+    return _in_its_words(request, problem)
+
+
+def shutting_down(request: Request) -> Response:
+    """Likewise, to one that a server which was told to stop cannot finish."""
+    problem = problem_response(
+        request,
+        status=503,
+        title="Overloaded",
+        detail="the server is shutting down and did not come to this request; send it again",
+        code=Overloaded.code,
+        headers={"Retry-After": "5"},
+    )
+    return _in_its_words(request, problem)
+
+
+def _in_its_words(request: Request, problem: Response) -> Response:
     respelt: Callable[[Response], Response] | None = getattr(request.state, RESPELT, None)
     return problem if respelt is None else respelt(problem)
 

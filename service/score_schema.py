@@ -4,6 +4,7 @@ Imports no torch, so that clients stay light.
 """
 
 import re
+from collections.abc import Sequence
 from typing import Annotated, Literal, Self
 
 from pydantic import Discriminator, Field, StringConstraints, Tag, model_validator
@@ -27,10 +28,15 @@ MAX_CONSTRAINTS = 64
 MAX_CHARACTERS = 1_000_000
 """Of one text. Longer than any window served here, short enough to refuse before tokenising."""
 
+MAX_REQUEST_CHARACTERS = 16_000_000
+"""Of one request as they are tokenised: a prompt counts with each of its responses, and each pair with each scorer."""
+
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 ScorerName = Annotated[str, StringConstraints(max_length=300, pattern=r"^[!-~]+$")]
 OnOverlong = Literal["error", "truncate_prompt"]
+Urgency = Literal["interactive", "trainer", "offline"]
+"""Names of ``evaluation.engine.terms.Priority``."""
 
 
 class Message(Model):
@@ -70,6 +76,11 @@ class ScoreItem(Model):
         """The responses, one or several."""
         return [self.response] if self.response is not None else self.responses or []
 
+    def characters(self) -> int:
+        """Of all its pairs."""
+        prompt = len(self.prompt) if isinstance(self.prompt, str) else sum(len(turn.content) for turn in self.prompt)
+        return sum(prompt + len(text) for text in self.texts())
+
 
 class ScoreRequest(Model):
     """Body of POST /v1/scores."""
@@ -79,6 +90,9 @@ class ScoreRequest(Model):
     items: Annotated[list[ScoreItem], Field(min_length=1, max_length=MAX_ITEMS)]
     on_overlong: OnOverlong = "error"
     """What to do with a pair longer than a scorer's window: refuse it, or drop the prompt's oldest tokens."""
+    priority: Urgency = "interactive"
+    """Who goes first. Where the queue is full, `trainer` waits for room for up to 150 s and the others are refused at
+    once."""
 
     @model_validator(mode="after")
     def _bounded_and_distinct(self) -> Self:
@@ -231,6 +245,16 @@ def plain_prompt(prompt: PromptText) -> str | list[dict[str, str]]:
     if not prompt:
         raise InvalidInput("the prompt has no messages")
     return [{"role": m.role, "content": check_text(m.content, "prompt")} for m in prompt]
+
+
+def check_characters(items: Sequence[ScoreItem], scorers: int) -> None:
+    """Raises InvalidInput for a request that would take too long to tokenise."""
+    characters = scorers * sum(item.characters() for item in items)
+    if characters > MAX_REQUEST_CHARACTERS:
+        raise InvalidInput(
+            f"{characters} characters to read, each prompt with each of its responses by each scorer; at most"
+            f" {MAX_REQUEST_CHARACTERS} in one request; send several"
+        )
 
 
 def check_text(text: str, what: str) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from itertools import count, repeat
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,7 @@ from service.score_schema import (
     ScoreItem,
     ScoreRequest,
     UnusableScorer,
+    check_characters,
     check_text,
     plain_prompt,
 )
@@ -37,6 +39,9 @@ if TYPE_CHECKING:
     from evaluation.engine.line import Place
     from evaluation.engine.meter import EngineMeter
     from evaluation.engine.scoring import Pair, Scored, ScorerInfo, ScoringEngine
+
+_MANY_CHARACTERS = 200_000
+"""A request of more is tokenised apart from the others: about a tenth of a second of work."""
 
 
 def open_engine(
@@ -82,8 +87,17 @@ class Queued:
         return [cell for cell in cells if not isinstance(cell, AssayError)]
 
 
+class _Cold(Exception):
+    """A model is not in memory, and was not to be loaded."""
+
+
 def queue_request(
-    engine: "ScoringEngine", request: ScoreRequest, terms: Terms = INTERACTIVE, place: "Place | None" = None
+    engine: "ScoringEngine",
+    request: ScoreRequest,
+    terms: Terms = INTERACTIVE,
+    place: "Place | None" = None,
+    *,
+    may_load: bool = True,
 ) -> Queued:
     """Hand every readable pair to the engine, once per scorer. Loads models and tokenises: not for the event loop.
 
@@ -93,14 +107,16 @@ def queue_request(
     """
     place = place or engine.reserve(request.scorers, _texts(request), terms)
     try:
-        return _queue(engine, request, terms, place)
+        return _queue(engine, request, terms, place, may_load=may_load)
+    except _Cold:
+        raise
     except BaseException:
         place.leave()
         raise
 
 
-def _queue(engine: "ScoringEngine", request: ScoreRequest, terms: Terms, place: "Place") -> Queued:
-    opened = [_open_scorer(engine, name, position) for position, name in enumerate(request.scorers)]
+def _queue(engine: "ScoringEngine", request: ScoreRequest, terms: Terms, place: "Place", *, may_load: bool) -> Queued:
+    opened = [_open_scorer(engine, name, position, may_load=may_load) for position, name in enumerate(request.scorers)]
     broken = [one for one in opened if isinstance(one, BrokenArtifact)]
     if len(broken) == len(opened):
         raise broken[0]
@@ -160,7 +176,10 @@ class ScoringService:
         self.artifacts = artifacts
         self._stage = stage
         self._opener = opener
-        self._worker = ThreadPoolExecutor(4, thread_name_prefix="scoring")
+        # nobody waits for a model that somebody else asked for, nor small requests for the texts of large ones
+        self._loaders = ThreadPoolExecutor(4, thread_name_prefix="assay-loading")
+        self._readers = ThreadPoolExecutor(4, thread_name_prefix="assay-reading")
+        self._bulk_readers = ThreadPoolExecutor(2, thread_name_prefix="assay-bulk-reading")
         self._engine: Future[ScoringEngine] | None = None
         self._starting = threading.Lock()
 
@@ -168,18 +187,30 @@ class ScoringService:
         """Begin opening the engine unless that has begun. One that could not be opened is tried again."""
         with self._starting:
             if self._engine is None or _failed(self._engine):
-                self._engine = self._worker.submit(self._opener, self.artifacts)
+                self._engine = self._loaders.submit(self._opener, self.artifacts)
             return self._engine
 
     def opened(self) -> "ScoringEngine":
         """Wait for the engine: not for the event loop."""
         return self.start().result()
 
+    def opened_already(self) -> "ScoringEngine | None":
+        """The engine, where it is open."""
+        opening = self._engine
+        open_now = opening is not None and opening.done() and not opening.cancelled() and not opening.exception()
+        return opening.result() if opening is not None and open_now else None
+
+    def stop_admitting(self) -> None:
+        """Refuse whoever comes or holds for room; what was admitted goes on."""
+        if (engine := self.opened_already()) is not None:
+            engine.stop_admitting()
+
     def close(self) -> None:
         """Let the engine finish and give its memory back."""
         if self._engine is not None and not self._engine.cancel() and self._engine.exception() is None:
             self._engine.result().close()
-        self._worker.shutdown()
+        for pool in (self._loaders, self._readers, self._bulk_readers):
+            pool.shutdown()
 
     async def engine(self) -> "ScoringEngine":
         opening = self.start()
@@ -191,6 +222,7 @@ class ScoringService:
     async def score(self, request: ScoreRequest, terms: Terms = INTERACTIVE) -> ScoreAnswer:
         """See ``queue_request`` and ``answer`` for what is raised. Holding for room, where ``terms`` say so, costs no
         thread."""
+        check_characters(request.items, len(request.scorers))
         engine = await self.engine()
         place = engine.reserve(request.scorers, _texts(request), terms)
         try:
@@ -198,15 +230,24 @@ class ScoringService:
                 if not place.granted.done():
                     await asyncio.wrap_future(place.granted)
                 place.granted.result()
-            loop = asyncio.get_running_loop()
             with self._stage("assay.encode"):
-                queued = await loop.run_in_executor(self._worker, queue_request, engine, request, terms, place)
+                queued = await self._queue(engine, request, terms, place)
         except BaseException:  # whoever went away meanwhile gives the room back, and is not queued
             place.leave()
             raise
         with self._stage("assay.score"):
             await _settled(queued.futures())
         return answer(queued)
+
+    async def _queue(self, engine: "ScoringEngine", request: ScoreRequest, terms: Terms, place: "Place") -> Queued:
+        loop = asyncio.get_running_loop()
+        large = sum(item.characters() for item in request.items) > _MANY_CHARACTERS
+        queue = partial(queue_request, engine, request, terms, place)
+        try:
+            readers = self._bulk_readers if large else self._readers
+            return await loop.run_in_executor(readers, partial(queue, may_load=False))
+        except _Cold:
+            return await loop.run_in_executor(self._loaders, queue)
 
     async def score_with(self, scorer: str, items: list[ScoreItem], on_overlong: OnOverlong = "error") -> ScoreAnswer:
         """As ``score`` with one scorer, at which errors about it point."""
@@ -219,7 +260,7 @@ class ScoringService:
     async def scorers(self) -> "list[ScorerInfo]":
         """What can score."""
         engine = await self.engine()
-        return await asyncio.get_running_loop().run_in_executor(self._worker, engine.list)
+        return await asyncio.get_running_loop().run_in_executor(self._loaders, engine.list)
 
 
 def _failed(opening: "Future[ScoringEngine]") -> bool:
@@ -255,9 +296,14 @@ async def _settled(futures: "list[Future[Scored]]") -> None:
         raise
 
 
-def _open_scorer(engine: "ScoringEngine", name: str, position: int) -> "ScorerInfo | BrokenArtifact":
+def _open_scorer(engine: "ScoringEngine", name: str, position: int, *, may_load: bool) -> "ScorerInfo | BrokenArtifact":
     try:
-        return engine.load(name, pin=False)
+        if may_load:
+            return engine.load(name, pin=False)
+        known = engine.describe(name)
+        if not known.loaded:
+            raise _Cold
+        return known
     except BrokenArtifact as error:
         return error
     except (NotFound, InvalidInput) as error:

@@ -1,5 +1,6 @@
 """Listen and serve: the application behind an address of this machine, until it is told to stop."""
 
+import asyncio
 import contextlib
 import math
 import os
@@ -65,6 +66,13 @@ def _serve(settings: Settings, listener: socket.socket) -> None:
         def handle_exit(self, sig: int, frame: FrameType | None) -> None:
             app.state.stopping.set()  # streams end by themselves; uvicorn would wait for them
             super().handle_exit(sig, frame)
+
+        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+            # whoever holds for room asks elsewhere at once; uvicorn cuts off what has no answer at the limit
+            app.state.scoring.stop_admitting()
+            seconds = settings.shutdown_seconds
+            app.state.under_way.end_by(asyncio.get_running_loop().time() + seconds - min(1.0, seconds / 4))
+            await super().shutdown(sockets)
 
     config = uvicorn.Config(
         app,

@@ -16,6 +16,8 @@ from trainer.errors import Overloaded
 
 _AGING_SECONDS = 2.0
 """A request that nothing was taken from for so long is as urgent as the next class, so that it is served sometimes."""
+_PRUNING_SECONDS = 0.25
+"""How often a full line looks whether those who wait in it still want their scores."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,14 @@ class Ask:
     since: float = 0.0
     deadline: float = math.inf
     """When it was asked and until when it is of use, in seconds of ``time.monotonic``."""
+
+    def cancelled(self) -> bool:
+        """Whether nobody waits for it any more; whoever waits for cancelled futures is then told."""
+        if not all(wish.future.cancelled() for wish in self.wishes):
+            return False
+        for wish in self.wishes:
+            wish.future.set_running_or_notify_cancel()
+        return True
 
 
 @dataclass(eq=False)
@@ -97,6 +107,8 @@ class WaitingLine:
         self._arriving = 0
         self._woken = False
         self._closed = False
+        self._admitting = True
+        self._pruned = -math.inf
         self._changed = threading.Condition()
 
     def reserve(self, pairs: int, hold_seconds: float = 0.0) -> Place:
@@ -107,7 +119,7 @@ class WaitingLine:
         """
         with self._changed:
             place = Place(self, pairs, time.monotonic() + hold_seconds)
-            if self._closed:
+            if not self._admitting:
                 raise Overloaded("the scoring engine is shutting down; try again")
             if self._has_room(pairs) and not (hold_seconds and self._held):
                 self._grant(place)
@@ -153,6 +165,8 @@ class WaitingLine:
     def take(self, tokens: int, window_seconds: float) -> Round:
         """The next round of about ``tokens`` tokens, one pair of each request in turn; empty if woken for nothing.
 
+        Its pairs keep their room until they are ``done``.
+
         Waits for the first request. Waits up to ``window_seconds`` more only while another is being tokenised: a
         single request never waits for company that does not come.
         """
@@ -171,22 +185,35 @@ class WaitingLine:
         with self._changed:
             return self._round(tokens, than)
 
+    def done(self, pairs: int) -> None:
+        """So many of those that were taken have their outcome, and their room is free."""
+        with self._changed:
+            if not self._closed:  # which forgot all pairs
+                self._pairs -= pairs
+                self._admit_held()
+
+    def stop_admitting(self) -> None:
+        """Refuse whoever comes or is held; those who were admitted stay."""
+        with self._changed:
+            self._admitting = False
+            for place in self._held:
+                _refuse(place, "the scoring engine is shutting down; try again")
+            self._held.clear()
+
     def close(self) -> list[Ask]:
         """Admit nobody any more; return those who still wait."""
+        self.stop_admitting()
         with self._changed:
             self._closed = True
             left = [ask for request in self._requests for ask in request.asks]
-            for place in self._held:
-                _refuse(place, "the scoring engine was shut down; try again")
             self._requests = []
-            self._held.clear()
             self._pairs = 0
             self._changed.notify_all()
             return left
 
     @property
     def pairs(self) -> int:
-        """How many pairs wait or are about to."""
+        """How many pairs wait for their scores or are about to: also those that were taken and are not ``done``."""
         return self._pairs
 
     @property
@@ -207,12 +234,13 @@ class WaitingLine:
         urgency = min((request.urgency(now) for request in self._requests), default=0)
         if urgency < than:
             chosen = [request for request in self._requests if request.urgency(now) == urgency]
-            for request in chosen:
-                request.served = now
-            taken += _one_of_each_in_turn(chosen, tokens)
+            waiting = [len(request.asks) for request in chosen]
+            taken += _one_of_each_in_turn(chosen, urgency, tokens)
             taken += _kin(chosen, {ask.kin for ask in taken if ask.kin is not None}, tokens)
+            for request, before in zip(chosen, waiting, strict=True):
+                if len(request.asks) < before:
+                    request.served = now
         self._requests = [request for request in self._requests if request.asks]
-        self._pairs -= len(taken)
         self._admit_held()
         return Round(taken, urgency)
 
@@ -239,7 +267,20 @@ class WaitingLine:
         return None if first is None else max(0.0, first - time.monotonic())
 
     def _has_room(self, pairs: int) -> bool:
+        if self._pairs and self._pairs + pairs > self._max_pairs:
+            self._prune()
         return not self._pairs or self._pairs + pairs <= self._max_pairs
+
+    def _prune(self) -> None:
+        """Forget those whom nobody waits for any more; now and then, as it looks at the whole line."""
+        if (now := time.monotonic()) < self._pruned + _PRUNING_SECONDS:
+            return
+        self._pruned = now
+        for request in self._requests:
+            wanted = deque(ask for ask in request.asks if not ask.cancelled())
+            self._pairs -= len(request.asks) - len(wanted)
+            request.asks = wanted
+        self._requests = [request for request in self._requests if request.asks]
 
     def _grant(self, place: Place) -> None:
         self._pairs += place.pairs
@@ -260,19 +301,29 @@ def _refuse(place: Place, words: str) -> None:
         place.granted.set_exception(Overloaded(words))
 
 
-def _one_of_each_in_turn(requests: Sequence[_Request], tokens: int) -> list[Ask]:
-    """About ``tokens`` tokens, a prompt that is read once counted once."""
+def _one_of_each_in_turn(requests: Sequence[_Request], urgency: int, tokens: int) -> list[Ask]:
+    """About ``tokens`` tokens, a prompt that is read once counted once.
+
+    Who was not served for longest comes first. Those that are as urgent by themselves and those that were passed over
+    for so long take turns, so that neither waits for all of the others.
+    """
     taken: list[Ask] = []
     met: set[int] = set()
-    waiting = [request for request in requests if request.asks]
-    while tokens > 0 and waiting:
-        for request in waiting:
+    oldest_first = sorted(requests, key=lambda request: request.served)
+    themselves = deque(request for request in oldest_first if request.priority == urgency)
+    passed_over = deque(request for request in oldest_first if request.priority != urgency)
+    while tokens > 0 and (themselves or passed_over):
+        for waiting in (themselves, passed_over):
+            if not waiting or tokens <= 0:
+                continue
+            request = waiting.popleft()
             ask = request.asks.popleft()
             taken.append(ask)
             tokens -= ask.encoded.tokens - (ask.encoded.response_start if ask.kin in met else 0)
             if ask.kin is not None:
                 met.add(ask.kin)
-        waiting = [request for request in waiting if request.asks]
+            if request.asks:
+                waiting.append(request)
     return taken
 
 

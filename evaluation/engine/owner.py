@@ -112,14 +112,22 @@ class DeviceOwner:
 
         Calls wait for one batch too: a model is loaded in the middle of a round, not after all of an overload.
         """
-        cut = deque(
-            batches(taken.asks, 0 if self._deterministic else self._token_budget, share=not self._deterministic)
-        )
-        while cut:
-            self._score(cut.popleft())
-            self._answer_calls()
-            if cut and (urgent := self._line.take_urgent(taken.urgency, _ROUND_BATCHES * self._token_budget)).asks:
-                self._serve(urgent)
+        unscored = len(taken.asks)
+        try:
+            cut = deque(
+                batches(taken.asks, 0 if self._deterministic else self._token_budget, share=not self._deterministic)
+            )
+            while cut:
+                batch = cut.popleft()
+                self._score(batch)
+                pairs = sum(map(len, batch.groups))
+                self._line.done(pairs)
+                unscored -= pairs
+                self._answer_calls()
+                if cut and (urgent := self._line.take_urgent(taken.urgency, _ROUND_BATCHES * self._token_budget)).asks:
+                    self._serve(urgent)
+        finally:
+            self._line.done(unscored)
 
     def _score(self, batch: Batch) -> None:
         """Score what is still wanted of a batch by each of its models, which share what backbones saw of it."""

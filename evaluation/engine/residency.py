@@ -80,6 +80,11 @@ class Residency:
         with self._lock:
             self._pinned.add(artifact.digest)
 
+    def unpin(self, artifact: Artifact) -> None:
+        """No longer keep it; it leaves when room is needed."""
+        with self._lock:
+            self._pinned.discard(artifact.digest)
+
     def unload(self, artifact: Artifact) -> None:
         """Forget the model; its memory is free once nobody works with it. Raises NotFound if it is not loaded."""
         with self._lock:

@@ -120,6 +120,8 @@ class ScoringEngine:
             deadline = math.inf if terms.within_seconds is None else since + terms.within_seconds
             asks: list[Ask] = []
             for i, pair in enumerate(pairs):
+                if place.left:  # nobody waits any more for what would still be tokenised
+                    raise Overloaded("the request was given up")
                 wishes = [
                     Wish(loaded, output, futures[scorer][i])
                     for loaded, wanted in columns.items()
@@ -158,10 +160,19 @@ class ScoringEngine:
         self._loaded(artifact)
         return self._described(name, artifact, alias)
 
+    def unpin(self, scorer: str) -> None:
+        """Let a model that was pinned leave when room is needed. Raises NotFound where there is no such artifact."""
+        artifact, _ = self._open(ScorerName.parse(scorer))
+        self._models.unpin(artifact)
+
     def unload(self, scorer: str) -> None:
         """Free a model's memory after the scores already asked of it. Raises NotFound if it is not loaded."""
         artifact, _ = self._open(ScorerName.parse(scorer))
         self._models.unload(artifact)
+
+    def stop_admitting(self) -> None:
+        """Refuse whoever comes or holds for room; what was admitted goes on."""
+        self._line.stop_admitting()
 
     def close(self) -> None:
         """Stop the owner thread; what still waits fails with Overloaded."""

@@ -108,4 +108,5 @@ def _server(url: str) -> Iterator[Ask]:
     from service.client import AssayClient
 
     with AssayClient(url) as client:
-        yield client.score
+        # nobody waits for a file as somebody does at a page
+        yield lambda request: client.score(request.model_copy(update={"priority": "offline"}))

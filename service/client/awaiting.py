@@ -28,6 +28,7 @@ from service.score_schema import (
     ScoreAnswer,
     ScoreItem,
     ScoreRequest,
+    Urgency,
 )
 from trainer.errors import InvalidInput, NotFound
 from trainer.json_pointer import error_pointer
@@ -79,21 +80,25 @@ class AsyncAssayClient:
 
     async def score(self, request: ScoreRequest) -> ScoreAnswer:
         """Scores in the request's order."""
-        return await self._joining.score(request.scorers, request.items, request.on_overlong)
+        return await self._joining.score(request.scorers, request.items, request.on_overlong, request.priority)
 
     async def score_items(
-        self, scorers: Sequence[str], items: Sequence[Item], on_overlong: OnOverlong = "error"
+        self,
+        scorers: Sequence[str],
+        items: Sequence[Item],
+        on_overlong: OnOverlong = "error",
+        priority: Urgency = "interactive",
     ) -> ScoreAnswer:
         """As ``score``, of any number of items. Raises InvalidInput pointing at the wrong one, `/items/3/prompt`."""
         if not items:
             raise InvalidInput("there is nothing to score", pointer="/items")
         checked = [_checked(item, position) for position, item in enumerate(items)]
-        manner = {"scorers": list(scorers), "items": checked[:1], "on_overlong": on_overlong}
+        manner = {"scorers": list(scorers), "items": checked[:1], "on_overlong": on_overlong, "priority": priority}
         try:
             ScoreRequest.model_validate(manner)
         except ValidationError as error:
             raise _invalid(error, manner, "") from error
-        return await self._joining.score(scorers, checked, on_overlong)
+        return await self._joining.score(scorers, checked, on_overlong, priority)
 
     async def attribute(self, request: AttributionRequest) -> AttributionAnswer:
         """What each constraint of one prompt does to a response's score."""
@@ -162,7 +167,7 @@ class AsyncAssayClient:
         return (await self._requests.post(path, body)).json()
 
     async def _score(self, request: ScoreRequest) -> ScoreAnswer:
-        answer = await self._requests.post(SCORES, request.model_dump(mode="json", exclude_none=True))
+        answer = await self._requests.post(SCORES, request.model_dump(mode="json", exclude_defaults=True))
         return ScoreAnswer.model_validate_json(answer.content)
 
 

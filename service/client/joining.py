@@ -15,11 +15,13 @@ from service.score_schema import (
     ScoreItem,
     ScoreRequest,
     UnusableScorer,
+    Urgency,
 )
 from trainer.errors import BrokenArtifact, Conflict, InvalidInput, NotFound
 
-MAX_JOINED_BYTES = 8_000_000
-"""Of all items of one request as they are sent: far below the server's limit on a body."""
+MAX_JOINED_SIZE = 8_000_000
+"""Of all items of one request, in bytes as they are sent or in characters as they are read, whichever is more: far
+below the server's limits on either."""
 
 _OF_CONTENT = (InvalidInput, NotFound, BrokenArtifact)
 """What may be one caller's fault. All else is the server's state, which asking for each caller would only burden."""
@@ -43,10 +45,9 @@ class _Gathering:
     items: int = 0
     scores: int = 0
     size: int = 0
-    """In bytes."""
 
 
-_Manner = tuple[tuple[str, ...], OnOverlong]
+_Manner = tuple[tuple[str, ...], OnOverlong, Urgency]
 
 
 class Joining:
@@ -61,9 +62,11 @@ class Joining:
         self._travelling: set[asyncio.Task[None]] = set()
         self._unanswered: set[asyncio.Future[ScoreAnswer]] = set()
 
-    async def score(self, scorers: Sequence[str], items: Sequence[ScoreItem], on_overlong: OnOverlong) -> ScoreAnswer:
+    async def score(
+        self, scorers: Sequence[str], items: Sequence[ScoreItem], on_overlong: OnOverlong, priority: Urgency
+    ) -> ScoreAnswer:
         """Any number of items, answered in order. Raises what ``send`` raises for the items at hand."""
-        manner = (tuple(scorers), on_overlong)
+        manner = (tuple(scorers), on_overlong, priority)
         parts = [self._ask(manner, part) for part in split(items, len(scorers))]
         try:
             answers = await asyncio.gather(*parts)
@@ -85,12 +88,12 @@ class Joining:
 
     def _ask(self, manner: _Manner, items: list[ScoreItem]) -> "asyncio.Future[ScoreAnswer]":
         scores = sum(len(item.texts()) for item in items) * len(manner[0])
-        size = sum(map(_size, items))
+        size = sum(_size(item, len(manner[0])) for item in items)
         waiting = self._open.get(manner)
         if waiting is not None and not (
             waiting.items + len(items) <= MAX_ITEMS
             and waiting.scores + scores <= MAX_PAIRS
-            and waiting.size + size <= MAX_JOINED_BYTES
+            and waiting.size + size <= MAX_JOINED_SIZE
         ):
             self._leave(manner, waiting)
             waiting = None
@@ -119,10 +122,11 @@ class Joining:
         if not asked:
             return
         items = [item for one in asked for item in one.items]
-        scorers, on_overlong = manner
+        scorers, on_overlong, priority = manner
+        request = ScoreRequest(scorers=list(scorers), items=items, on_overlong=on_overlong, priority=priority)
         try:
             async with self._room:
-                answer = await self._send(ScoreRequest(scorers=list(scorers), items=items, on_overlong=on_overlong))
+                answer = await self._send(request)
         except Exception as error:
             if len(asked) > 1 and isinstance(error, _OF_CONTENT):  # each is told of its own
                 await asyncio.gather(*(self._travel(manner, [one]) for one in asked))
@@ -144,8 +148,8 @@ def split(items: Sequence[ScoreItem], scorers: int) -> list[list[ScoreItem]]:
     parts: list[list[ScoreItem]] = [[]]
     scores = size = 0
     for item in items:
-        more, larger = len(item.texts()) * scorers, _size(item)
-        full = len(parts[-1]) == MAX_ITEMS or scores + more > MAX_PAIRS or size + larger > MAX_JOINED_BYTES
+        more, larger = len(item.texts()) * scorers, _size(item, scorers)
+        full = len(parts[-1]) == MAX_ITEMS or scores + more > MAX_PAIRS or size + larger > MAX_JOINED_SIZE
         if parts[-1] and full:
             parts.append([])
             scores = size = 0
@@ -155,9 +159,9 @@ def split(items: Sequence[ScoreItem], scorers: int) -> list[list[ScoreItem]]:
     return parts
 
 
-def _size(item: ScoreItem) -> int:
-    """Bytes on the wire: characters are no measure, as JSON in ASCII spends up to 12 bytes on one."""
-    return len(json.dumps(item.model_dump(mode="json", exclude_none=True)))
+def _size(item: ScoreItem, scorers: int) -> int:
+    """Bytes on the wire, as JSON in ASCII spends up to 12 on a character, or what is tokenised if that is more."""
+    return max(len(json.dumps(item.model_dump(mode="json", exclude_none=True))), scorers * item.characters())
 
 
 def _who(answers: list[ScoreAnswer]) -> list[AnsweringScorer | UnusableScorer]:

@@ -30,15 +30,16 @@ class Patience:
     pause_seconds: float = 0.5
     """Before the second try, twice that before the third and so on, each longer or shorter by up to a half."""
     longest_pause_seconds: float = 30.0
-    """Also where Retry-After asks for more."""
+    """Unless Retry-After asks for more, as quotas do for minutes."""
     retry_seconds: float = 180.0
-    """No try begins later than this."""
+    """No try begins later than this: where Retry-After asks for a later one, the failure is told at once."""
 
     def pause(self, attempt: int, retry_after: float | None) -> float:
         """Seconds to wait after try number ``attempt``, counted from 1: at least what the server asks for."""
-        own = self.pause_seconds * 2.0 ** (attempt - 1) * random.uniform(0.5, 1.5)
-        asked = 0.0 if retry_after is None else retry_after * random.uniform(1.0, 1.25)
-        return min(max(own, asked), self.longest_pause_seconds)
+        own = min(self.pause_seconds * 2.0 ** (attempt - 1) * random.uniform(0.5, 1.5), self.longest_pause_seconds)
+        # not all at once who were refused at once, nor much later than they were told
+        asked = 0.0 if retry_after is None else retry_after + min(0.25 * retry_after, 5.0) * random.random()
+        return max(own, asked)
 
 
 class Requests:

@@ -12,7 +12,7 @@ import httpx
 from service.client.awaiting import AsyncAssayClient, Item
 from service.client.requests import Patience, closed
 from service.db.records import EventRecord, JobRecord
-from service.score_schema import AttributionAnswer, AttributionRequest, OnOverlong, ScoreAnswer, ScoreRequest
+from service.score_schema import AttributionAnswer, AttributionRequest, OnOverlong, ScoreAnswer, ScoreRequest, Urgency
 from trainer.errors import RunFailed
 
 Answer = TypeVar("Answer")
@@ -90,10 +90,14 @@ class AssayClient:
         return self._wait(self._client.score, request)
 
     def score_items(
-        self, scorers: Sequence[str], items: Sequence[Item], on_overlong: OnOverlong = "error"
+        self,
+        scorers: Sequence[str],
+        items: Sequence[Item],
+        on_overlong: OnOverlong = "error",
+        priority: Urgency = "interactive",
     ) -> ScoreAnswer:
         """As ``score``, of any number of items. Raises InvalidInput pointing at the wrong one, `/items/3/prompt`."""
-        return self._wait(self._client.score_items, scorers, items, on_overlong)
+        return self._wait(self._client.score_items, scorers, items, on_overlong, priority)
 
     def attribute(self, request: AttributionRequest) -> AttributionAnswer:
         """What each constraint of one prompt does to a response's score."""

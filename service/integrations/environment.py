@@ -51,7 +51,7 @@ def ask(items: list[Item]) -> list[list[Score | NoScore]]:
     scorer exists and cannot be loaded.
     """
     where = place()
-    answer = _client(where).score_items([where.scorer], items, where.on_overlong)
+    answer = _client(where).score_items([where.scorer], items, where.on_overlong, "trainer")
     by = answer.scorers[0]
     if not isinstance(by, AnsweringScorer):
         raise error_of(by.error.code, by.error.detail)

@@ -4,11 +4,13 @@ from collections.abc import Iterable, Iterator
 
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
 from service.db.failures import database_errors
 from service.db.monitored import active_alerts, states
 from service.monitoring.state import ScorerState
+from trainer.errors import AssayError
 
 
 class MonitoringCollector(Collector):
@@ -21,9 +23,12 @@ class MonitoringCollector(Collector):
         return []  # without it the registry would ask the database while the application is put together
 
     def collect(self) -> Iterator[Metric]:
-        with database_errors(), self._make_session() as session:
-            found = [ScorerState.model_validate(state) for state in states(session)]
-            alerts = active_alerts(session)
+        try:
+            with database_errors(), self._make_session() as session:
+                found = [ScorerState.model_validate(state) for state in states(session)]
+                alerts = active_alerts(session)
+        except (AssayError, SQLAlchemyError):  # ``assay_database_up`` says so
+            return
         trust = GaugeMetricFamily(
             "assay_trust_lower", "Lower end of the latest audit's correlation", labels=["scorer", "oracle"]
         )

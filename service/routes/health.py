@@ -24,12 +24,14 @@ class Ready(BaseModel):
     """What was looked at, and what was found."""
 
 
+@router.head("/livez", include_in_schema=False)
 @router.get("/livez")
 async def livez() -> Alive:
     """The process answers."""
     return Alive()
 
 
+@router.head("/readyz", response_model=Ready, include_in_schema=False)
 @router.get("/readyz", response_model=Ready)
 def readyz(request: Request) -> Ready | Response:
     """The database answers at this version's migration, the dispatcher works, and pinned scorers are in memory."""
@@ -44,10 +46,10 @@ def readyz(request: Request) -> Ready | Response:
         checks["dispatcher"] = "off: this server runs no jobs"
     elif not dispatcher.alive:
         broken.append("dispatcher: has stopped; restart the server")
-    missing = request.app.state.pinned.missing
-    broken += [f"scorer {name}: {why}" for name, why in list(missing.items())]
-    if request.app.state.settings.pinned:
-        checks["scorers"] = f"{len(request.app.state.settings.pinned)} pinned and loaded"
+    missing = request.app.state.pinned.missing()
+    broken += [f"scorer {name}: {why}" for name, why in missing.items()]
+    if pinned := request.app.state.settings.pinned:
+        checks["scorers"] = f"{len(pinned)} pinned and loaded: {', '.join(pinned)}"
     if not broken:
         return Ready(checks=checks)
     return problem_response(

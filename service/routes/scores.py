@@ -2,9 +2,12 @@
 
 from fastapi import APIRouter
 
+from evaluation.engine.terms import INTERACTIVE, OFFLINE, TRAINER, Terms
 from service.access import needs
 from service.metered import Scoring
-from service.score_schema import ScoreAnswer, ScoreRequest
+from service.score_schema import ScoreAnswer, ScoreRequest, Urgency
+
+TERMS: dict[Urgency, Terms] = {"interactive": INTERACTIVE, "trainer": TRAINER, "offline": OFFLINE}
 
 router = APIRouter(prefix="/v1", tags=["scoring"], dependencies=[needs("score")])
 
@@ -17,4 +20,4 @@ async def post_scores(body: ScoreRequest, scoring: Scoring) -> ScoreAnswer:
     too long, not Unicode) never fails its neighbours. What makes the request itself unusable fails it as a whole:
     a scorer that does not exist is 404, a malformed body 422, a full queue 503 with Retry-After.
     """
-    return await scoring.score(body)
+    return await scoring.score(body, TERMS[body.priority])

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from fastapi import FastAPI
 from prometheus_client.parser import text_string_to_metric_families
+from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 from starlette.testclient import TestClient
 
@@ -163,3 +164,20 @@ def test_what_a_server_scores_is_in_its_metrics(settings: Settings, publish: Cal
     assert told["assay_score_errors_total", "invalid_input", "mine@1:score"] == 1
     assert told["assay_queue_wait_seconds_count", "interactive"] == 2
     assert told["assay_queue_depth",] == 0
+
+
+def test_without_its_database_a_server_still_tells_all_else(settings: Settings) -> None:
+    app = create_app(settings.model_copy(update={"job_slots": 0}))
+    with TestClient(app) as client:
+        assert read(client.get("/metrics").text)["assay_database_up",] == 1
+        with app.state.engine.begin() as connection:
+            connection.execute(text("ALTER TABLE jobs RENAME TO gone"))
+        answer = client.get("/metrics")
+        with app.state.engine.begin() as connection:
+            connection.execute(text("ALTER TABLE gone RENAME TO jobs"))
+
+    assert answer.status_code == 200
+    found = read(answer.text)
+    assert found["assay_database_up",] == 0
+    assert found["assay_http_requests_total", "GET", "/metrics", "200"] == 1
+    assert ("assay_jobs_oldest_queued_seconds",) not in found

@@ -1,70 +1,92 @@
-"""A server is ready once every scorer the operator pinned is in memory, and says meanwhile which are not."""
+"""A server is ready while every scorer the operator pinned is in memory, and says otherwise which are not."""
 
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
+from fastapi import FastAPI
 from starlette.testclient import TestClient
 
+from evaluation.engine.scoring import ScorerInfo, ScoringEngine
 from service.app import create_app
 from service.pinned import Pinned
-from service.scoring import ScoringService
 from service.settings import Settings
-from trainer.errors import NotFound
+from trainer.artifacts import Artifact, ArtifactStore
 
 
-class Engine:
-    """Loads what it is allowed to, when it is allowed to."""
-
-    def __init__(self) -> None:
-        self.published = {"good"}
-        self.gate = threading.Event()
-        self.loaded: list[tuple[str, bool]] = []
-
-    def load(self, name: str, *, pin: bool) -> None:
-        self.gate.wait(10)
-        if name not in self.published:
-            raise NotFound(f"no artifact {name}")
-        self.loaded.append((name, pin))
-
-    def close(self) -> None:
-        pass
-
-
-def until(condition: Any) -> None:
-    deadline = time.monotonic() + 10
+def until(condition: Callable[[], Any]) -> None:
+    deadline = time.monotonic() + 30
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.01)
 
 
-def test_ready_means_that_pinned_scorers_are_in_memory(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    engine = Engine()
-    monkeypatch.setattr(ScoringService, "start", lambda self: _done(engine))
-    app = create_app(settings.model_copy(update={"job_slots": 0, "pinned": ("good", "late")}))
-    app.state.pinned = Pinned(app.state.scoring, ["good", "late"], retry_seconds=0.05)
-    with TestClient(app) as client:
+def pinning(settings: Settings, *names: str) -> FastAPI:
+    """A server that looks after these all the time."""
+    app = create_app(settings.model_copy(update={"job_slots": 0, "pinned": names}))
+    app.state.pinned = Pinned(app.state.scoring, names, retry_seconds=0.05)
+    return app
+
+
+def ready(client: TestClient) -> bool:
+    return client.get("/readyz").status_code == 200
+
+
+def test_ready_means_that_pinned_scorers_are_in_memory(
+    settings: Settings, publish: Callable[..., Artifact], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = ArtifactStore(settings.artifact_dir)
+    publish(store, "good", seed=1)
+    gate, whole = threading.Event(), ScoringEngine.load
+
+    def load(self: ScoringEngine, scorer: str, *, pin: bool = True) -> ScorerInfo:
+        gate.wait(30)
+        return whole(self, scorer, pin=pin)
+
+    monkeypatch.setattr(ScoringEngine, "load", load)
+    with TestClient(pinning(settings, "good", "late"), base_url="http://localhost") as client:
         early = client.get("/readyz")
         assert (early.status_code, early.headers["retry-after"]) == (503, "5")
-        assert "scorer good: loading; scorer late: loading" in early.json()["detail"]
+        assert "scorer good: loading; scorer late: " in early.json()["detail"]
         assert client.get("/livez").status_code == 200
 
-        engine.gate.set()
-        until(lambda: "good" not in app.state.pinned.missing)
-        until(lambda: app.state.pinned.missing.get("late") != "loading")
-        assert client.get("/readyz").json()["detail"] == "scorer late: no artifact late"
+        gate.set()
+        until(lambda: "good" not in client.get("/readyz").json()["detail"])
+        assert client.get("/readyz").json()["detail"].startswith("scorer late: no artifact late")
 
-        engine.published.add("late")
-        until(lambda: not app.state.pinned.missing)
-        ready = client.get("/readyz")
-        assert (ready.status_code, ready.json()["checks"]["scorers"]) == (200, "2 pinned and loaded")
-    assert engine.loaded == [("good", True), ("late", True)]
+        publish(store, "late", seed=2)
+        until(lambda: ready(client))
+        checks = client.get("/readyz").json()["checks"]
+        assert checks["scorers"] == "2 pinned and loaded: good, late"
 
 
-def _done(engine: Engine) -> Any:
-    from concurrent.futures import Future
+def test_a_pinned_scorer_that_is_unloaded_is_missed_and_loaded_again(
+    settings: Settings, publish: Callable[..., Artifact]
+) -> None:
+    publish(ArtifactStore(settings.artifact_dir), "good", seed=1)
+    app = pinning(settings, "good@1")
+    with TestClient(app, base_url="http://localhost") as client:
+        until(lambda: ready(client))
+        app.state.scoring.opened().load, load = lambda *_, **__: time.sleep(0.01), app.state.scoring.opened().load
 
-    future: Future[Any] = Future()
-    future.set_result(engine)
-    return future
+        assert client.post("/v1/artifacts/good@1/unload").status_code == 200
+        missed = client.get("/readyz")
+        assert (missed.status_code, missed.json()["detail"]) == (503, "scorer good@1: loading")
+
+        app.state.scoring.opened().load = load
+        until(lambda: ready(client))
+
+
+def test_what_a_pinned_name_stood_for_before_may_leave(settings: Settings, publish: Callable[..., Artifact]) -> None:
+    store = ArtifactStore(settings.artifact_dir)
+    publish(store, "good", seed=1)
+    app = pinning(settings, "good")
+    with TestClient(app, base_url="http://localhost") as client:
+        until(lambda: ready(client))
+        publish(store, "good", seed=2)
+        until(lambda: ready(client) and app.state.pinned._kept["good"] == "good@2")
+
+        pinned = app.state.scoring.opened()._models._pinned
+        until(lambda: pinned == {store.open("good@2").digest})

@@ -2,18 +2,20 @@
 
 import asyncio
 import threading
+from collections.abc import Sequence
+from concurrent.futures import Future
 from typing import Any, cast
 
 import pytest
 
 from evaluation.engine.meter import BatchReading, Counts
-from evaluation.engine.scoring import ScoringEngine
+from evaluation.engine.scoring import Pair, Scored, ScorerInfo, ScoringEngine
 from evaluation.engine.terms import INTERACTIVE, TRAINER, Terms
 from service.errors import outcome_of
 from service.score_schema import Reason, ScoreRequest
 from service.scoring import ScoringService, answer, queue_request
 from trainer.artifacts import ArtifactStore
-from trainer.errors import DeadlineExceeded, Overloaded
+from trainer.errors import DeadlineExceeded, InvalidInput, Overloaded
 
 REQUEST = ScoreRequest.model_validate(
     {"scorers": ["tiny"], "items": [{"prompt": "product lamp", "responses": ["It is blue .", "The lamp is red ."]}]}
@@ -174,7 +176,7 @@ def test_threads_that_ask_at_once_open_one_engine() -> None:
             thread.start()
         for thread in threads:
             thread.join()
-        service._worker.shutdown()
+        service._loaders.shutdown()
         assert opened == [1]
 
 
@@ -191,4 +193,55 @@ def test_an_engine_that_could_not_be_opened_is_tried_again(published: ArtifactSt
         asyncio.run(service.score(REQUEST))
 
     assert len(asyncio.run(service.score(REQUEST)).items[0].scores) == 2
+    service.close()
+
+
+class Blocked(ScoringEngine):
+    """Neither loads ``family/other`` nor tokenises a long text before it is told to."""
+
+    go_on = threading.Event()
+
+    def load(self, scorer: str, *, pin: bool = True) -> ScorerInfo:
+        if scorer == "family/other":
+            self.go_on.wait(30)
+        return super().load(scorer, pin=pin)
+
+    def submit_each(self, scorers: Sequence[str], pairs: Sequence[Pair], *more: Any) -> dict[str, list[Future[Scored]]]:
+        if len(str(pairs[0].prompt)) > 100_000:
+            self.go_on.wait(30)
+        return super().submit_each(scorers, pairs, *more)
+
+
+@pytest.mark.parametrize(
+    "slow",
+    [
+        {"scorers": ["family/other"], "items": [{"prompt": "product lamp", "response": "red"}]},
+        {"scorers": ["tiny"], "items": [{"prompt": "lamp " * 50_000, "response": "red"}]},
+    ],
+    ids=["to be loaded", "long"],
+)
+def test_small_requests_wait_neither_for_models_of_others_nor_for_their_long_texts(
+    published: ArtifactStore, slow: dict[str, Any]
+) -> None:
+    async def scenario() -> None:
+        await service.score(REQUEST)
+        waiting = [asyncio.create_task(service.score(ScoreRequest.model_validate(slow))) for _ in range(8)]
+        await asyncio.sleep(0.1)
+        await asyncio.wait_for(service.score(REQUEST), 20)
+        assert not any(task.done() for task in waiting)
+        Blocked.go_on.set()
+        await asyncio.gather(*waiting)
+
+    Blocked.go_on.clear()
+    service = ScoringService(published, Blocked)
+    asyncio.run(scenario())
+    service.close()
+
+
+def test_a_request_of_too_many_characters_is_refused_before_it_is_read(published: ArtifactStore) -> None:
+    items = [{"prompt": "x" * 999_999, "responses": ["y"] * 8}] * 2
+    service = ScoringService(published)
+    with pytest.raises(InvalidInput, match="16000000 in one request") as refused:  # 1,000,000 x 8 x 2 and one more
+        asyncio.run(service.score(ScoreRequest.model_validate({"scorers": ["tiny"], "items": [*items, items[0]]})))
+    assert "24000000 characters" in str(refused.value)
     service.close()

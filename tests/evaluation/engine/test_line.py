@@ -3,7 +3,7 @@
 import math
 import threading
 import time
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, cast
@@ -59,6 +59,9 @@ def test_a_full_line_refuses_and_admits_again_once_it_was_served() -> None:
         line.reserve(2)
 
     line.take(99, 0.0)
+    with pytest.raises(Overloaded, match="2 pairs already wait"):  # for they are being scored
+        line.reserve(2)
+    line.done(2)
     join(line, asks(3, 4))
 
     assert line.pairs == 2
@@ -132,6 +135,7 @@ def test_only_what_is_more_urgent_interrupts() -> None:
 
     assert line.take_urgent(Priority.TRAINER, 99).asks == []
     assert ids(line.take_urgent(Priority.OFFLINE, 99)) == [1]
+    line.done(1)
     assert line.pairs == 0
 
 
@@ -146,7 +150,7 @@ def test_who_was_passed_over_long_enough_goes_with_the_most_urgent_once(monkeypa
     now = 103.9  # two steps of 2 s lead from offline to interactive
     assert ids(line.take(1, 0.0)) == [12]
     now = 104.0
-    assert ids(line.take(1, 0.0)) == [1, 13]
+    assert ids(line.take(2, 0.0)) == [13, 1]
     assert ids(line.take(1, 0.0)) == [14]
     assert ids(line.take(1, 0.0)) == [2]
 
@@ -165,8 +169,48 @@ def test_pairs_of_a_prompt_that_is_read_anyway_come_along_from_other_requests() 
         join(line, [replace(ask, encoded=Encoded([number] * 10, 8), kin=kin) for ask in asks(number)])
     join(line, [replace(ask, kin=7) for ask in asks(5, 6)])
 
-    # one of each costs 10 + 10 + 2 + 2 + 1 tokens; the last of the fifth request would wait but for its kin
-    assert ids(line.take(10, 0.0)) == [1, 2, 3, 4, 5, 6]
+    # the first costs 10 tokens, the second 10; all others would wait but for their kin, and cost 2 + 2 + 1 + 1 more
+    assert ids(line.take(11, 0.0)) == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_round_holds_its_tokens_however_many_requests_wait_and_the_others_come_next() -> None:
+    line = WaitingLine(1000)
+    for number in range(1000):
+        join(line, asks(number, length=1000))
+
+    assert ids(line.take(8192, 0.0)) == list(range(9))  # the ninth goes past them
+    assert ids(line.take(8192, 0.0)) == list(range(9, 18))
+    assert line.pairs == 1000
+    line.done(18)
+    assert line.pairs == 982
+
+
+def test_those_passed_over_for_long_take_turns_with_the_urgent(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    line = WaitingLine(99)
+    for number in range(20):
+        join(line, urgent(Priority.TRAINER, number))
+    now = 103.0  # all as urgent as the one that comes now
+    join(line, urgent(Priority.INTERACTIVE, 101, 102))
+
+    assert ids(line.take(3, 0.0)) == [101, 0, 102]
+    assert ids(line.take(3, 0.0)) == [1, 2, 3]
+
+
+def test_pairs_that_nobody_waits_for_any_more_make_room() -> None:
+    line = WaitingLine(3)
+    gone, staying = asks(1, 2), asks(3)
+    join(line, gone)
+    join(line, staying)
+    for ask in gone:
+        ask.wishes[0].future.cancel()
+
+    join(line, asks(4, 5))
+
+    assert line.pairs == 3
+    assert ids(line.take(99, 0.0)) == [3, 4, 5]
+    assert wait([ask.wishes[0].future for ask in gone], timeout=0).not_done == set()
 
 
 def test_a_place_that_is_held_is_granted_in_order_once_there_is_room() -> None:
@@ -177,10 +221,12 @@ def test_a_place_that_is_held_is_granted_in_order_once_there_is_room() -> None:
     assert not first.granted.done()
     assert line.held_pairs == 3
     line.take(99, 0.0)
+    line.done(2)
 
     assert (first.granted.done(), second.granted.done()) == (True, False)
     assert line.join(first, asks(3, 4))
     line.take(99, 0.0)
+    line.done(2)
     assert second.granted.done()
 
 
@@ -211,14 +257,17 @@ def test_a_place_that_is_left_makes_room_for_the_next_whether_granted_or_not() -
     assert line.pairs == 2
 
 
-def test_closing_refuses_who_is_held() -> None:
+def test_a_line_that_stops_admitting_refuses_who_is_held_and_keeps_who_was_admitted() -> None:
     line = WaitingLine(1)
     join(line, asks(1))
     held = line.reserve(1, hold_seconds=60)
-    line.close()
+    line.stop_admitting()
 
-    with pytest.raises(Overloaded, match="shut down"):
+    with pytest.raises(Overloaded, match="shutting down"):
         held.granted.result(0)
+    with pytest.raises(Overloaded, match="shutting down"):
+        line.reserve(1)
+    assert ids(line.take(9, 0.0)) == [1]
 
 
 def test_a_request_of_which_nothing_can_be_scored_makes_room_for_who_is_held() -> None:

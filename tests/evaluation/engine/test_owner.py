@@ -147,7 +147,7 @@ def test_a_call_waits_for_a_batch_and_not_for_a_round(line: WaitingLine) -> None
     model = Sums()
     model.gate.clear()
     futures = submit(line, model, [1, 2, 3, 4, 5, 6])
-    while line.pairs:  # until the round has begun, of which all is taken
+    while line.oldest_seconds:  # until the round has begun, of which all is taken
         time.sleep(0.001)
     threading.Timer(0.05, model.gate.set).start()
     scored = owner.call(lambda: len(model.batches))

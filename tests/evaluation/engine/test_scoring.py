@@ -8,8 +8,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from evaluation.engine import scoring
+from evaluation.engine.residency import LoadedModel
 from evaluation.engine.scoring import Pair, Scored, ScoringEngine
+from evaluation.engine.terms import OFFLINE
 from trainer.artifacts import ArtifactStore
+from trainer.data.text import Encoded, OnOverlong
 from trainer.errors import AssayError, InvalidInput, NotFound, Overloaded, OverlongInput
 from trainer.models.loading import load_pair_model
 
@@ -194,3 +198,24 @@ def test_an_engine_that_was_closed_refuses(store: ArtifactStore, pairs: list[Pai
 
     with pytest.raises(Overloaded):
         engine.score("rm", pairs[:1])
+
+
+def test_nothing_more_is_tokenised_for_a_request_that_was_given_up(
+    engine: ScoringEngine, pairs: list[Pair], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = engine.reserve(["rm"], len(pairs), OFFLINE)
+    tokenised: list[Pair] = []
+
+    def leave_at_the_third(loaded: LoadedModel, pair: Pair, on_overlong: OnOverlong) -> Encoded | AssayError:
+        tokenised.append(pair)
+        if len(tokenised) == 3:
+            place.leave()
+        return whole(loaded, pair, on_overlong)
+
+    whole = scoring._tokenise
+    monkeypatch.setattr(scoring, "_tokenise", leave_at_the_third)
+
+    with pytest.raises(Overloaded, match="given up"):
+        engine.submit_each(["rm"], pairs, place=place)
+    assert tokenised == pairs[:3]
+    assert engine.waiting.pairs == 0

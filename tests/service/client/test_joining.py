@@ -11,7 +11,7 @@ import pytest
 from fastapi import FastAPI
 
 from service.client import AssayClient, AsyncAssayClient
-from service.client.joining import MAX_JOINED_BYTES, split
+from service.client.joining import MAX_JOINED_SIZE, split
 from service.client.requests import Patience
 from service.score_schema import MAX_ITEMS, MAX_PAIRS, Score, ScoreAnswer, ScoreItem, ScoreRequest
 from trainer.errors import (
@@ -141,12 +141,18 @@ def test_a_request_is_measured_in_what_it_becomes_on_the_wire(text: str) -> None
     assert [len(part) for part in parts] == [whole] * (20 // whole) + [20 % whole]
     for part in parts:
         body = ScoreRequest(scorers=["s"], items=part).model_dump(mode="json", exclude_none=True)
-        assert len(json.dumps(body)) < MAX_JOINED_BYTES + 1000
+        assert len(json.dumps(body)) < MAX_JOINED_SIZE + 1000
 
 
 def test_names_and_turns_count_as_well_as_texts() -> None:
-    turns = ScoreItem.model_validate({"prompt": [{"role": "user", "content": ""}] * 100_000, "response": "r"})
-    assert [len(part) for part in split([turns] * 5, 1)] == [2, 2, 1]  # 32 bytes a turn, 3.2 MB an item
+    turns = ScoreItem.model_validate({"prompt": [{"role": "user", "content": ""}] * 1000, "response": "r"})
+    assert [len(part) for part in split([turns] * 500, 1)] == [242, 242, 16]  # 33 bytes a turn, 33 kB an item
+
+
+def test_a_prompt_counts_with_each_of_its_responses_and_each_scorer() -> None:
+    one = ScoreItem.model_validate({"prompt": "p" * 99_999, "responses": ["r"] * 10})  # a million characters to read
+    assert [len(part) for part in split([one] * 9, 1)] == [8, 1]
+    assert [len(part) for part in split([one] * 9, 4)] == [2, 2, 2, 2, 1]
 
 
 def test_callers_are_not_joined_to_more_than_one_request_may_have() -> None:

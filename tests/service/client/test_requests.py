@@ -10,7 +10,7 @@ import pytest
 
 from service.client import AssayClient, AsyncAssayClient
 from service.client.requests import Patience, failure_of
-from trainer.errors import Conflict, InvalidInput, NotFound, Overloaded, RunFailed
+from trainer.errors import Conflict, InvalidInput, NotFound, Overloaded, QuotaExceeded, RunFailed
 
 QUICK = Patience(pause_seconds=0.01)
 FULL = httpx.Response(503, json={"code": "overloaded", "detail": "full"}, headers={"retry-after": "0"})
@@ -96,7 +96,18 @@ def test_pauses_double_and_differ_and_are_no_shorter_than_the_server_asks() -> N
         assert least <= min(pauses) <= max(pauses) <= most
         assert attempt == 9 or max(pauses) - min(pauses) > 0.5 * (most - least)
     assert all(7 <= patience.pause(1, 7.0) <= 8.75 for _ in range(200))
-    assert patience.pause(1, 3600.0) == 30.0
+    assert all(3600 <= patience.pause(1, 3600.0) <= 3605 for _ in range(200))  # as quotas ask
+
+
+def test_who_is_asked_to_come_back_too_late_is_told_at_once() -> None:
+    used_up = httpx.Response(429, json={"code": "quota_exceeded", "detail": "used up"}, headers={"retry-after": "181"})
+    script = Script([used_up, EMPTY])
+    started = time.monotonic()
+
+    with client_of(script, patience=Patience(retry_seconds=180.0)) as client, pytest.raises(QuotaExceeded):
+        client.scorers()
+    assert time.monotonic() - started < 5
+    assert len(script.seen) == 1
 
 
 def test_retry_after_is_waited_for() -> None:

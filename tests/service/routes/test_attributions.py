@@ -91,6 +91,7 @@ def test_a_scorer_that_never_compared_prompts_gives_no_probability_and_says_so(
         ({"prompt": PROMPT, "response": ""}, "/response", "the response is empty"),
         ({"prompt": "p", "constraints": ["a", " "]}, "/constraints/1", "the constraint is empty"),
         ({"prompt": "p", "constraints": []}, "/constraints", "at least 1"),
+        ({"prompt": "p", "constraints": ["a"] * 64, "separator": " " * 4000}, "/constraints", "is read 65 times"),
         ({"prompt": "p", "constraints": ["red " * 60]}, "/prompt", "constraints are never cut off"),
         ({"prompt": PROMPT, "on_overlong": "truncate_prompt"}, "/on_overlong", "Extra inputs"),
         ({"prompt": PROMPT, "scorer": "tiny:nothing"}, "/scorer", "no output 'nothing'"),

@@ -49,11 +49,15 @@ def expected(published: ArtifactStore) -> Expected:
     }
 
 
+SHUTDOWN_SECONDS = 10.0
+
+
 @pytest.fixture
 def server(start_server: Callable[..., RealServer], published: ArtifactStore, tmp_path: Path) -> Iterator[RealServer]:
     """Slow and failing, its alias ``tiny@live`` set."""
     server = start_server(
         tmp_path,
+        ASSAY_SHUTDOWN_SECONDS=str(SHUTDOWN_SECONDS),
         program="from benchmarks.soak.server import main; main()",
         ASSAY_ARTIFACT_DIR=str(published.root),
         ASSAY_MAX_WAITING_PAIRS=str(MOST_WAITING),
@@ -121,16 +125,51 @@ def after(server: RealServer) -> None:
         answers.append(httpx.post(f"{server.url}/v1/scores", json=body, headers=server.auth, timeout=60))
 
     ask()
-    arrived = pairs(server, "assay_queue_depth ", "assay_queue_wait_seconds_count")
-    asking = [threading.Thread(target=ask) for _ in range(8)]
+    assert [answer.status_code for answer in answers] == [200]
+    stop_under_load(server)
+
+
+def stop_under_load(server: RealServer) -> None:
+    """SIGTERM with a full line and trainers held behind it: everybody is answered in the form of their route."""
+    answers: list[httpx.Response] = []
+
+    def send(path: str, body: object) -> None:
+        answers.append(httpx.post(f"{server.url}{path}", json=body, headers=server.auth, timeout=60))
+
+    many = int(1.5 * SHUTDOWN_SECONDS * CAPACITY)  # more than can be scored in time: all of them different
+    line = [RESPONSES[start : start + 100] for start in range(0, min(many, MOST_WAITING), 100)]
+    asked = [
+        ("/v1/scores", {"scorers": ["tiny@1", "tiny@2"], "items": [{"prompt": PROMPT, "responses": some}]})
+        for some in line
+    ]
+    held = [("/get_reward?scorer=tiny@1", {"query": [f"{PROMPT} It is"], "prompts": [PROMPT]})] * 3
+    asking = [threading.Thread(target=send, args=each) for each in asked]
     for thread in asking:
         thread.start()
-    while pairs(server, "assay_queue_depth ", "assay_queue_wait_seconds_count") < arrived + 8 * PAIRS:
-        time.sleep(0.01)
+    until(lambda: pairs(server, "assay_queue_depth ") > MOST_WAITING - 200)
+    asking += [threading.Thread(target=send, args=each) for each in held]
+    for thread in asking[len(asked) :]:
+        thread.start()
+    time.sleep(0.5)
     assert server.stop() in {0, -signal.SIGTERM}
     for thread in asking:
         thread.join()
-    assert [answer.status_code for answer in answers] == [200] * 9
+
+    assert len(answers) == len(asking)
+    assert {answer.status_code for answer in answers} <= {200, 503}
+    for answer in answers:
+        if answer.status_code == 503:
+            assert answer.headers["retry-after"]
+            own = "error" if "get_reward" in str(answer.url) else "code"
+            assert own in answer.json()
+    assert "Traceback" not in server.read_log().partition("Shutting down")[2]
+
+
+def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def pairs(server: RealServer, *metrics: str) -> float:
