@@ -6,9 +6,11 @@ staging directory on the same disk, flushes it, writes the manifest last and ren
 
 import hashlib
 import json
+import math
 import re
 import uuid
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -201,9 +203,10 @@ class ArtifactStore:
 
         A job that publishes the same name again, because it was killed after publishing and resumed, gets the
         version it already made. Raises StorageFailure where the disk refuses and BrokenArtifact if ``write`` left
-        pickled files; nothing is visible then.
+        pickled files or a number is not one; nothing is visible then.
         """
         check_name(name)
+        _refuse_undefined(contents)
         if contents.job is not None:
             for existing in self.versions(name):
                 if existing.manifest.job == contents.job:
@@ -295,20 +298,23 @@ class ArtifactStore:
         return [artifact for name in self.names() for artifact in self.versions(name)]
 
     def delete(self, reference: str) -> None:
-        """Remove one version for good. Raises InvalidInput without a version, Conflict while others descend from it."""
+        """Remove one version for good, be its manifest unreadable.
+
+        Raises InvalidInput without a version, NotFound, Conflict while others descend from it.
+        """
         if "@" not in reference:
             raise InvalidInput(f"deleting needs a version, as in {reference}@1")
-        artifact = self.open(reference)
+        with suppress(BrokenArtifact):
+            self.open(reference)
         for other in self.all():
-            if any(
-                (parent.name, parent.version) == (artifact.name, artifact.version) for parent in other.manifest.parents
-            ):
+            if any(f"{parent.name}@{parent.version}" == reference for parent in other.manifest.parents):
                 raise Conflict(f"{reference} is a parent of {other.reference}; delete that first")
-        self._remove(artifact)
+        name, _, number = reference.partition("@")
+        self._remove(name, int(number))
 
-    def _remove(self, artifact: Artifact) -> None:
+    def _remove(self, name: str, number: int) -> None:
         with storage_errors(self.root), staged(self.root / STAGING_DIRECTORY) as grave:
-            artifact.directory.rename(grave)
+            self._directory(name, number).rename(grave)
 
     def _directory(self, name: str, number: int) -> Path:
         return self.root / name / str(number)
@@ -359,6 +365,16 @@ def _read(path: Path, state: tuple[int, int, int]) -> Artifact:
     except (ValidationError, ValueError) as error:
         first = str(error).splitlines()[0]
         raise BrokenArtifact(f"{file} is not a manifest of this format ({first}); import the artifact again") from error
+
+
+def _refuse_undefined(contents: Contents) -> None:
+    """JSON has no NaN: a manifest with one could be written and never read."""
+    for probe in contents.probes:
+        if not all(map(math.isfinite, probe.scores.values())):
+            raise BrokenArtifact(f"it scores a probe pair as {probe.scores}: its weights are broken, and not published")
+    for metric, value in contents.metrics.items():
+        if not math.isfinite(value):
+            raise BrokenArtifact(f"its {metric} is {value}, so it is not published; the run's metrics say since when")
 
 
 def _write(write: Callable[[Path], None], staging: Path) -> None:

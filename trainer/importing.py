@@ -1,11 +1,14 @@
 """Publish a model that was trained elsewhere, after loading it the way it will be served."""
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
+from transformers import AutoConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from trainer.artifacts import (
     MANIFEST_FILE,
@@ -13,6 +16,7 @@ from trainer.artifacts import (
     ArtifactKind,
     ArtifactStore,
     Contents,
+    Probe,
     names_directory,
     read_artifact,
     refuse_pickled_weights,
@@ -20,7 +24,7 @@ from trainer.artifacts import (
 from trainer.data.rows import Pair
 from trainer.data.schemas import read_sides
 from trainer.data.tables import Table
-from trainer.errors import InvalidInput
+from trainer.errors import BrokenArtifact, InvalidInput
 from trainer.hub import fetch_model, names_hub_model, pin_model
 from trainer.models.loading import load_pair_model, make_probes
 from trainer.models.pair_model import PairModel
@@ -29,6 +33,18 @@ from trainer.models.policy_scorer import PolicyScorer
 from trainer.models.reward_model import RewardModel
 from trainer.models.reward_network import Architecture, Pooling
 from trainer.models.validation import HeldOut, validate
+
+_UNREADABLE = (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    OSError,
+    RuntimeError,
+    SafetensorError,
+    TypeError,
+    ValueError,
+)
+"""What libraries raise at a directory's content. A ValueError also at a model that wants its own code run."""
 
 _PROBE = Pair("Name the capital of France.", "The capital of France is Paris.")
 
@@ -64,18 +80,65 @@ def import_model(
         return _import_artifact(store, read_artifact(directory), name, held_out)
     refuse_pickled_weights(directory)
     if kind == "policy":
-        policy = Policy.load(directory)
-        details = {"max_tokens": policy.max_tokens, "template_hash": policy.format.template_hash}
-        scorer = PolicyScorer(policy)
-        return _publish(store, name, _contents(kind, source, details, scorer), policy.save, scorer, held_out)
+        with _read(source):
+            policy = Policy.load(directory)
+            _check_tokenizer(policy.model, policy.tokenizer)
+            details = {"max_tokens": policy.max_tokens, "template_hash": policy.format.template_hash}
+            scorer = PolicyScorer(policy)
+            contents = _contents(kind, source, details, scorer)
+        return _publish(store, name, contents, policy.save, scorer, held_out)
     if kind == "reward_model" and architecture is not None:
-        model = _load_reward_model(directory, architecture, pooling)
-        details = {**model.details(), "calibration": None}
-        return _publish(store, name, _contents(kind, source, details, model), model.save, model, held_out)
+        with _read(source):
+            model = _load_reward_model(directory, architecture, pooling)
+            contents = _contents(kind, source, {**model.details(), "calibration": None}, model)
+            if pooling is None:
+                _check_own_score(directory, model, contents.probes)
+        return _publish(store, name, contents, model.save, model, held_out)
     raise InvalidInput(
         f"{source} has no {MANIFEST_FILE} to say what it is: "
         "add --kind policy, or --kind reward_model --architecture encoder|decoder"
     )
+
+
+@contextmanager
+def _read(source: str) -> Iterator[None]:
+    """Whatever libraries raise at files that are no model, as BrokenArtifact."""
+    try:
+        yield
+    except _UNREADABLE as error:
+        said = " ".join(str(error).split())[:300]
+        raise BrokenArtifact(
+            f"{source} cannot be read as a model of transformers: {type(error).__name__}: {said}"
+        ) from error
+
+
+def _check_tokenizer(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Raises BrokenArtifact for the few tokens that transformers makes up where a tokenizer's files are missing."""
+    known, read = len(tokenizer), int(model.config.get_text_config().vocab_size)
+    if known < read / 2:
+        raise BrokenArtifact(f"its tokenizer knows {known} tokens of the {read} that the model reads; add its files")
+
+
+@torch.inference_mode()
+def _check_own_score(directory: Path, model: RewardModel, probes: Sequence[Probe]) -> None:
+    """Raises InvalidInput where the model called as transformers has it scores a probe pair otherwise than here."""
+    config = model.model.config
+    before, own = (
+        config.to_dict(),
+        AutoConfig.from_pretrained(directory, local_files_only=True, trust_remote_code=False),
+    )
+    config.pad_token_id = None  # of a single pair the last token is the last, though it be the one to pad with
+    if hasattr(own, "classifier_pooling"):
+        config.classifier_pooling = own.classifier_pooling
+    for probe in probes:
+        inputs = model.collate([model.encode(probe.prompt, probe.response)])
+        theirs, ours = float(model.model(**inputs).logits[0, 0]), probe.scores["score"]
+        if abs(theirs - ours) > 1e-3 * (1 + abs(theirs)):
+            raise InvalidInput(
+                f"the model's own head scores a probe pair {theirs:.4g}, and {ours:.4g} as {model.architecture} with"
+                f" pooling {model.pooling}: give the architecture and the pooling that it was trained with"
+            )
+    config.update({name: before[name] for name in ("pad_token_id", "classifier_pooling") if name in before})
 
 
 def _import_artifact(store: ArtifactStore, artifact: Artifact, name: str, held_out: Sequence[HeldOut]) -> Artifact:
@@ -144,6 +207,7 @@ def _load_reward_model(directory: Path, architecture: Architecture, pooling: Poo
         "max_tokens": None,
     }
     model = RewardModel.load(directory, described)
+    _check_tokenizer(model.model, model.tokenizer)
     if (labels := model.model.config.num_labels) != 1:
         raise InvalidInput(f"{directory} classifies into {labels} labels; a reward model has one score")
     return model

@@ -192,12 +192,12 @@ class SharedArtifactStore(ArtifactStore):
         super()._place(staging, manifest)  # unless somebody here has fetched it already
         return True
 
-    def _remove(self, artifact: Artifact) -> None:
-        key = _key(artifact.name, artifact.version)
-        self.bucket.create(_key(artifact.name, artifact.version, _DELETED), self.bucket.read(key) or b"")
+    def _remove(self, name: str, number: int) -> None:
+        key = _key(name, number)
+        self.bucket.create(_key(name, number, _DELETED), self.bucket.read(key) or b"")
         self.bucket.remove([key])
         self._listed = None
-        self._forget(artifact.name, artifact.version)
+        self._forget(name, number)
 
     def _forget(self, name: str, number: int) -> None:
         """Remove the copy of what was deleted."""

@@ -3,13 +3,14 @@
 import json
 import resource
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import save_file
 
-from trainer.artifacts import ArtifactStore, Contents, check_name
+from trainer.artifacts import ArtifactStore, Contents, Probe, check_name
 from trainer.errors import BrokenArtifact, Conflict, InvalidInput, NotFound, StorageFailure
 
 
@@ -124,6 +125,24 @@ def test_a_parent_cannot_be_deleted_before_its_children(store: ArtifactStore) ->
     store.delete("child@1")
     store.delete("parent@1")
     assert store.all() == []
+
+
+def test_numbers_that_json_cannot_hold_publish_nothing(store: ArtifactStore) -> None:
+    probe = Probe(prompt="a", response="b", scores={"score": float("nan")})
+    with pytest.raises(BrokenArtifact, match="probe pair"):
+        store.publish("a", replace(contents(), probes=[probe]), write)
+    with pytest.raises(BrokenArtifact, match="accuracy is inf"):
+        store.publish("a", replace(contents(), metrics={"accuracy": float("inf")}), write)
+    assert store.all() == []
+
+
+def test_a_version_that_cannot_be_read_can_be_deleted(store: ArtifactStore) -> None:
+    store.publish("a", contents(), write)
+    (store.root / "a/1/manifest.json").write_text("{")
+    store.delete("a@1")
+    assert store.unreadable() == []
+    with pytest.raises(NotFound):
+        store.delete("a@1")
 
 
 def test_an_unwritable_root_says_so(tmp_path: Path) -> None:

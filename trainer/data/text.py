@@ -11,6 +11,10 @@ from transformers import PreTrainedTokenizerBase
 
 from trainer.errors import InvalidInput, OverlongInput
 
+_TODAY = "{% macro strftime_now(format) %}26 Jul 2024{% endmacro %}"
+"""What templates that write today's date are told in place of it, so that no score depends on the day: the date that
+Llama 3.2's own template falls back to."""
+
 Message = dict[str, str]
 Prompt = str | list[Message]
 OnOverlong = Literal["error", "truncate_prompt"]
@@ -98,6 +102,11 @@ class ChatFormat:
         if tokenizer.chat_template is None:
             tokenizer.chat_template = PLAIN_TEMPLATE
 
+    @cached_property
+    def _template(self) -> str | None:
+        own = self.tokenizer.chat_template
+        return _TODAY + own if isinstance(own, str) and "strftime_now" in own else None
+
     @property
     def template_hash(self) -> str:
         """First 16 hex digits of the template's sha256: equal hashes render equal text."""
@@ -145,7 +154,10 @@ class ChatFormat:
     def _render(self, messages: Sequence[Message], *, add_generation_prompt: bool) -> str:
         try:
             rendered = self.tokenizer.apply_chat_template(
-                list(messages), tokenize=False, add_generation_prompt=add_generation_prompt
+                list(messages),
+                tokenize=False,
+                add_generation_prompt=add_generation_prompt,
+                chat_template=self._template,
             )
         except TemplateError as error:
             raise InvalidInput(f"the chat template refuses this conversation: {error}") from error

@@ -59,13 +59,18 @@ class RewardModel:
         """Load a published reward model. Raises BrokenArtifact for pickles or a head that is missing or extra."""
         refuse_pickled_weights(path)
         model, info = AutoModelForSequenceClassification.from_pretrained(
-            path, use_safetensors=True, local_files_only=True, output_loading_info=True, dtype=torch.float32
+            path,
+            use_safetensors=True,
+            local_files_only=True,
+            trust_remote_code=False,
+            output_loading_info=True,
+            dtype=torch.float32,
         )
         if missing := sorted(info["missing_keys"]):
             raise BrokenArtifact(f"{path}: weights lack {missing[0]}, so scores would be random; publish it again")
         return cls(
             model.eval(),
-            AutoTokenizer.from_pretrained(path, local_files_only=True),
+            AutoTokenizer.from_pretrained(path, local_files_only=True, trust_remote_code=False),
             architecture=details["architecture"],
             pooling=details["pooling"],
             match_features=details["match_features"],

@@ -93,7 +93,9 @@ class _Origin(Model):
             found = cached.parent
         directory = found.directory_with("config.json") if isinstance(found, Artifact) else found
         try:
-            return cast(PretrainedConfig, AutoConfig.from_pretrained(directory, local_files_only=True))
+            return cast(
+                PretrainedConfig, AutoConfig.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
+            )
         except (OSError, ValueError) as error:
             raise InvalidInput(f"{directory} has no readable config.json; give a model's directory") from error
 
@@ -130,8 +132,8 @@ class PolicyOrigin(_Origin):
         """How a trained policy reads prompts, and its window in tokens, without its weights. Raises as ``locate``."""
         found = self._find(store)
         directory = found.path if isinstance(found, Artifact) else found or self._fetch()
-        config = AutoConfig.from_pretrained(directory, local_files_only=True).get_text_config()
-        tokenizer = AutoTokenizer.from_pretrained(directory, local_files_only=True)
+        config = AutoConfig.from_pretrained(directory, local_files_only=True, trust_remote_code=False).get_text_config()
+        tokenizer = AutoTokenizer.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
         return ChatFormat(tokenizer), int(config.max_position_embeddings)
 
     def open(
@@ -219,7 +221,7 @@ class BackboneOrigin(_Origin):
         else:
             path, artifact = self.locate(store)
             model = _with_one_score(path)
-            tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True)
+            tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True, trust_remote_code=False)
         reward_model = RewardModel(
             model,
             tokenizer,
@@ -240,6 +242,7 @@ def _with_one_score(path: Path) -> PreTrainedModel:
         dtype=torch.float32,
         use_safetensors=True,
         local_files_only=True,
+        trust_remote_code=False,
         ignore_mismatched_sizes=True,
         output_loading_info=True,
     )

@@ -112,3 +112,12 @@ def test_a_conversation_reads_as_text_with_its_roles() -> None:
     turns = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}, {"role": "user", "content": "c"}]
     assert as_text(turns) == "user: a\n\nassistant: b\n\nuser: c"
     assert as_text(turns[:1]) == "a"
+
+
+def test_a_template_that_writes_the_date_reads_the_same_on_every_day() -> None:
+    tokenizer = make_tokenizer()
+    tokenizer.chat_template = (
+        "{{ strftime_now('%d %b %Y') }}{% for message in messages %} {{ message['content'] }}{% endfor %}"
+    )
+    rendered = ChatFormat(tokenizer)._render([{"role": "user", "content": "mug"}], add_generation_prompt=False)
+    assert rendered == "26 Jul 2024 mug"
