@@ -62,6 +62,7 @@ def test_sqlite_lets_readers_read_while_somebody_writes(tmp_path: Path) -> None:
     engine = make_engine(f"sqlite:///{tmp_path}/new/directory/assay.db")
     with engine.connect() as connection:
         assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
+        assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2  # FULL: a commit outlasts a power cut
         assert connection.exec_driver_sql("PRAGMA foreign_keys").scalar() == 1
         assert connection.exec_driver_sql("PRAGMA busy_timeout").scalar() == 30_000
     engine.dispose()
