@@ -37,7 +37,7 @@ def planned(state: State, recipe: Recipe) -> "DryRun":
 
 
 def queue(state: State, recipe: Recipe, idempotency_key: str | None = None) -> str:
-    """The id of the recipe's new job. Raises as ``jobs.submit``, and InvalidInput for a key that only this server gives.
+    """The id of the recipe's new job. Raises as ``jobs.submit``, and InvalidInput for a key of the server's own.
 
     Monitoring believes audits by their key, so that nobody who may queue jobs can write what production is trusted by.
     """
