@@ -90,6 +90,13 @@ def asked() -> dict[str, Ask]:
         "page: history": lambda made: "/history?" + urlencode(about(made)),
         "page: history by week": lambda made: "/history?" + urlencode({**about(made), "every": "week"}),
         "page: history by policy": lambda made: "/history?" + urlencode({**about(made), "by": "policy"}),
+        "page: runs": lambda _: "/runs",
+        "page: runs of a scorer": lambda made: "/runs?" + urlencode({"scorer": made.choice(SCORERS)}),
+        "page: runs by an oracle": lambda made: "/runs?" + urlencode({"oracle": made.choice(ORACLES)}),
+        "page: runs, the surest first": lambda _: "/runs?sort=surest",
+        "page: runs of a scorer, the least sure first": lambda made: (
+            "/runs?" + urlencode({"scorer": made.choice(SCORERS), "sort": "least_sure"})
+        ),
         "newest 100": lambda made: history(limit=100, created_before=since(made)),
         "newest 500": lambda made: history(limit=500, created_before=since(made)),
         "one statistic, oracle, stratum, T": lambda made: history(**about(made)),
@@ -118,6 +125,7 @@ def asked() -> dict[str, Ask]:
             **{name: value for name, value in about(made).items() if name != "temperature"},
             group_by=["scorer", "temperature"],
         ),
+        "groups: latest of each scorer, of all rows": lambda _: history(statistic="pearson_within", group_by="scorer"),
         "groups: mean of each scorer's version": lambda made: history(
             **about(made), group_by=["scorer", "scorer_version"], agg="mean"
         ),

@@ -195,8 +195,15 @@ def _add_middleware(app: FastAPI, settings: Settings) -> None:
             CORSMiddleware,
             allow_origins=list(settings.cors_origins),
             allow_methods=["GET", "POST", "PUT", "DELETE"],
-            allow_headers=["authorization", "x-api-key", "content-type", "idempotency-key", "last-event-id"],
-            expose_headers=["x-request-id", "retry-after", "location"],
+            allow_headers=[
+                "authorization",
+                "x-api-key",
+                "content-type",
+                "idempotency-key",
+                "if-none-match",
+                "last-event-id",
+            ],
+            expose_headers=["x-request-id", "retry-after", "location", "etag"],
         )
     tracing: Tracing | None = app.state.tracing
     named = (tracing.request,) if tracing else ()

@@ -30,11 +30,15 @@ class MeteredScoring:
         self._metrics: ScoreMetrics = request.app.state.metrics.scores
         self._sampler: Sampler = request.app.state.sampler
 
-    async def score(self, request: ScoreRequest, terms: Terms = INTERACTIVE) -> ScoreAnswer:
-        """As ``ScoringService.score``; raises QuotaExceeded and ClientDisconnect too."""
+    async def score(self, request: ScoreRequest, terms: Terms = INTERACTIVE, *, sampled: bool = True) -> ScoreAnswer:
+        """As ``ScoringService.score``; raises QuotaExceeded and ClientDisconnect too.
+
+        ``sampled`` says whether it is production's scoring, a share of which monitoring keeps.
+        """
         with self._admitted(request.items, len(request.scorers)):
             answer = await self._while_connected(self._service.score(request, terms))
-        self._sampler.offer(request.items, answer)
+        if sampled:
+            self._sampler.offer(request.items, answer)
         return self._charged(answer)
 
     async def score_with(self, scorer: str, items: list[ScoreItem], on_overlong: OnOverlong = "error") -> ScoreAnswer:

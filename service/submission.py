@@ -10,6 +10,7 @@ from service.db.session import writing
 from service.jobs import cancel, resume, submit
 from service.jobs.kinds import estimate_memory, require_kind
 from service.jobs.retention import SAMPLES
+from trainer.errors import InvalidInput
 from trainer.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -36,7 +37,14 @@ def planned(state: State, recipe: Recipe) -> "DryRun":
 
 
 def queue(state: State, recipe: Recipe, idempotency_key: str | None = None) -> str:
-    """The id of the recipe's new job. Raises as ``jobs.submit``."""
+    """The id of the recipe's new job. Raises as ``jobs.submit``, and InvalidInput for a key of the server's own.
+
+    Monitoring believes audits by their key, so that nobody who may queue jobs can write what production is trusted by.
+    """
+    if (idempotency_key or "").lower().startswith(f"{SAMPLES}:"):  # databases may compare without regard to capitals
+        raise InvalidInput(
+            f"Idempotency-Key: those that begin with {SAMPLES}: are the server's own audits'; choose another"
+        )
     memory = estimate_memory(recipe, state.scoring.artifacts) if state.settings.check_memory else None
     job_id = submit(state.sessions, recipe, state.settings, idempotency_key=idempotency_key, memory_bytes=memory)
     state.dispatcher.wake()

@@ -62,7 +62,7 @@ async def compared(artifact: Artifact, scoring: MeteredScoring) -> Parity:
         raise BrokenArtifact(
             f"{artifact.reference}: its probe pairs are none that a request to score may hold; see its manifest"
         ) from unsent
-    answer = await scoring.score(request)
+    answer = await scoring.score(request, sampled=False)
     rows = []
     for probe, item in zip(probes, answer.items, strict=True):
         for output in outputs:

@@ -127,7 +127,7 @@ async def score(request: Request, scoring: Scoring) -> Response:
         return await _page(request, replace(asked, responses=[*asked.responses, ""]), focus_last=True)
     try:
         body = asked.request()
-        answer = await scoring.score(_valid(body))
+        answer = await scoring.score(_valid(body), sampled=False)
     except AssayError as error:
         return await _page(request, asked, error=error)
     return await _page(request, asked, body=body, ranked=_ranked(body["items"][0]["responses"], answer))

@@ -56,7 +56,13 @@ class HistoryGroup(BaseModel):
     """Whether runs of ``mean`` and ``combined`` have prompts in common, so that their errors move together; null where
     some run's are not known, which counts as if they had."""
     chosen_run: str | None
-    """Whose row this is, where one was chosen."""
+    """Whose row this is, where one was chosen, and below of what it is."""
+    chosen_scorer: str | None
+    chosen_scorer_version: int | None
+    chosen_oracle: str | None
+    chosen_temperature: float | None
+    """Null for all temperatures together, as in the row; also where none was chosen: see ``chosen_run``."""
+    chosen_stratum: str | None
     first_at: datetime
     last_at: datetime
     method: str
@@ -90,6 +96,9 @@ def stream_groups(session: Session, where: HistoryFilter, grouping: Grouping) ->
             yield _finished(row, grouping, where, sets)
 
 
+_CHOSEN = ("run", "scorer", "scorer_version", "oracle", "temperature", "stratum")
+
+
 def _standings(row: Mapping[str, Any]) -> list[tuple[str, float | None]]:
     return row.get("standings") or []
 
@@ -110,7 +119,8 @@ def _finished(row: Mapping[str, Any], grouping: Grouping, where: HistoryFilter, 
     statistic = group.get("statistic", next(iter(where.values.get("statistic", ())), None))
     numbers = {name: row[name] for name in ("n_used", "n_runs")}
     found = together(_standings(row), sets)
-    told = {"chosen_run": None, "n_distinct_prompts": found.distinct, "shared_prompts": found.shared}
+    nothing = {f"chosen_{name}": None for name in _CHOSEN}
+    told = {**nothing, "n_distinct_prompts": found.distinct, "shared_prompts": found.shared}
     return {**shared, **numbers, **told, **_of_sums(row, grouping.agg, statistic in CORRELATIONS, found)}
 
 
@@ -124,7 +134,7 @@ def _of_one_row(row: Mapping[str, Any], agg: str) -> Row:
         "heterogeneity": None,
         "n_used": there,
         "n_runs": there,
-        "chosen_run": row["run"],
+        **{f"chosen_{name}": row[name] for name in _CHOSEN},
         "n_distinct_prompts": None,
         "shared_prompts": None,
         "method": row["method"] + chosen,

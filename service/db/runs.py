@@ -126,7 +126,7 @@ def _conditions(where: RunFilter) -> list[ColumnElement[bool]]:
     if where.oracle is not None:
         measured.append(Correlation.oracle == where.oracle)
     if len(measured) > 1:
-        found.append(select(Correlation.run).where(Correlation.run == Job.id, *measured).correlate(Job).exists())
+        found.append(Job.id.in_(select(Correlation.run).where(*measured)))
     if where.created_after is not None:
         found.append(Job.created_at >= where.created_after)
     if where.created_before is not None:

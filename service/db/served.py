@@ -71,7 +71,9 @@ def sampled_numbers(session: Session, scorer: str, *, after: datetime | None, fi
 def sampled_pairs(
     session: Session, scorer: str, *, since: datetime, before: datetime, most: int
 ) -> Iterator[dict[str, Any]]:
-    """The latest pairs whose texts were kept, each once, as ``prompt_id, prompt, response``.
+    """Pairs whose texts were kept, each once, as ``prompt_id, prompt, response``: a sample of the whole time.
+
+    They come in the order of their responses' hashes, which is as good as random and the same on every server.
 
     Looks at no more than four rows for each that is asked for, so that its memory is bounded.
     """
@@ -79,7 +81,7 @@ def sampled_pairs(
         select(ServedScore.prompt_digest, ServedScore.prompt, ServedScore.response, ServedScore.response_digest)
         .where(ServedScore.scorer == scorer, ServedScore.time >= since, ServedScore.time < before)
         .where(ServedScore.response.is_not(None))
-        .order_by(ServedScore.time.desc(), ServedScore.id.desc())
+        .order_by(ServedScore.response_digest, ServedScore.prompt_digest, ServedScore.id)
         .limit(4 * most)
     )
     seen: set[tuple[str, str]] = set()

@@ -1,7 +1,7 @@
 """GET /v1/history: correlations over runs and time, as rows or as groups, in pages or as a file."""
 
 import hashlib
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import closing
 from typing import Annotated, Any, Literal
 
@@ -93,6 +93,8 @@ class HistoryQuery(BaseModel):
     def _groups(cls, agg: Agg, info: ValidationInfo) -> Agg:
         if by := info.data.get("group_by"):
             _said_here(check_grouping, Grouping(by, agg), info.data.get("statistic", []))
+            if agg in {"mean", "combined"}:
+                _refuse_overlaps(by, info.data)
         elif by is not None and agg != "latest":
             raise ValueError("is of groups: say group_by too")
         return agg
@@ -133,6 +135,22 @@ class HistoryQuery(BaseModel):
         """What groups are made, and how they are sorted."""
         first = None if self.sort is None else self.sort.removeprefix("-")
         return Grouping(self.group_by, self.agg, first, descending=(self.sort or "").startswith("-"))
+
+
+def _refuse_overlaps(by: Sequence[str], asked: dict[str, Any]) -> None:
+    """Raises ValueError where an average would count responses twice: in a part, and in all that it is a part of."""
+    ranged = asked.get("temperature_min") is not None or asked.get("temperature_max") is not None
+    temperatures = asked.get("temperature", [])
+    apart = ranged or (temperatures and ("pooled" not in temperatures or set(temperatures) == {"pooled"}))
+    if "temperature" not in by and not apart:
+        raise ValueError(
+            "an average would mix single temperatures with all of them together: say temperature=pooled or some"
+            " temperatures, or group by temperature too"
+        )
+    if "stratum" not in by and len(set(asked.get("stratum", []))) != 1:
+        raise ValueError(
+            "an average would mix all responses with parts of them: say stratum=all, or group by stratum too"
+        )
 
 
 def _said_here(check: Any, *arguments: Any) -> None:  # noqa: ANN401 - any check

@@ -328,6 +328,9 @@ def test_no_other_origin_may_read_unless_listed(settings: Settings) -> None:
         allowed = opened.get("/livez", headers=asked).headers
         assert allowed["access-control-allow-origin"] == "https://tools.example"
         assert "access-control-allow-credentials" not in allowed
+        assert "etag" in allowed["access-control-expose-headers"]
+        preflight = {**asked, "Access-Control-Request-Method": "GET", "Access-Control-Request-Headers": "if-none-match"}
+        assert opened.options("/v1/history", headers=preflight).status_code == 200
         other = opened.get("/livez", headers={"origin": "https://evil.example"}).headers
         assert "access-control-allow-origin" not in other
         for origin, status in (("https://tools.example", 404), ("https://evil.example", 403)):

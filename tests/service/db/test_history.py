@@ -200,12 +200,14 @@ def test_the_latest_is_told_even_where_it_is_undefined(session: Session, correla
 def test_the_least_and_the_greatest_are_rows_with_their_own_intervals_and_say_they_were_chosen(
     session: Session, correlate: Correlate
 ) -> None:
-    least = correlate([{"estimate": 0.2, "lower": 0.1, "upper": 0.3}], THURSDAY)
+    least = correlate([{"estimate": 0.2, "lower": 0.1, "upper": 0.3, "temperature": 1.5}], THURSDAY)
     greatest = correlate([{"estimate": 0.7, "lower": 0.6, "upper": 0.8}, {"undefined_reason": "constant"}], THURSDAY)
 
     low, high = one(session, "min"), one(session, "max")
     assert (low.estimate, low.lower, low.upper, low.chosen_run) == (0.2, 0.1, 0.3, least)
+    assert low.chosen_temperature == 1.5
     assert (high.estimate, high.lower, high.upper, high.chosen_run) == (0.7, 0.6, 0.8, greatest)
+    assert (low.chosen_scorer, low.chosen_oracle, low.chosen_stratum) == ("rm", "judge", "all")
     assert low.method == "by hand; the least of 2, its interval not widened for the choice"
 
 

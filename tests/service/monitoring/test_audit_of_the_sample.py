@@ -1,5 +1,6 @@
 """From served texts to trust: the queued audit is run, stored as any other, and read by the watch."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from service.db.ids import new_id
 from service.db.ingest import ingest_run
 from service.db.monitored import states
+from service.db.served import sampled_pairs
 from service.db.session import writing
 from service.db.tables import Correlation, Job, ServedScore
 from service.jobs.kinds import parse_any_recipe
@@ -71,3 +73,13 @@ def test_an_oracle_judges_what_was_served_and_trust_is_its_word(
     with make_session() as session:
         assert session.scalars(select(ServedScore)).all() == []
         assert session.scalars(select(Correlation)).first() is not None, "what it measured stays"
+
+
+def test_the_judged_are_a_sample_of_the_whole_period_and_not_its_end(
+    make_session: sessionmaker[Session], keep: Callable[..., None]
+) -> None:
+    keep(100, at=NOW, texts=True)
+    with make_session() as session:
+        pairs = list(sampled_pairs(session, "rm@3:score", since=NOW, before=NOW + timedelta(hours=1), most=3))
+
+    assert [each["response"] for each in pairs] == ["response 0", "response 1", "response 10"], "by hash: r0, r1, r10"

@@ -67,6 +67,15 @@ def test_the_same_rows_are_kept_once_and_make_the_same_job_under_one_key(
     assert [Path(first["recipe"]["path"])] == list(settings.uploads_dir.absolute().iterdir())
 
 
+@pytest.mark.parametrize("key", ["monitoring:tiny@1:score:2026-05-04", "Monitoring:1"])
+def test_nobody_queues_an_audit_that_monitoring_would_take_for_its_own(client: TestClient, key: str) -> None:
+    refused = client.post(AUDITS, json=body(), headers={"Idempotency-Key": key})
+
+    assert refused.status_code == 422
+    assert "choose another" in refused.json()["detail"]
+    assert client.get(AUDITS).json()["data"] == []
+
+
 @pytest.mark.parametrize(
     ("fields", "pointer", "words"),
     [

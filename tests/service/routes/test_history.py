@@ -69,7 +69,14 @@ def test_groups_have_what_they_share_n_and_an_interval(idle: TestClient, correla
 
     answer = idle.get(
         "/v1/history",
-        params={"statistic": "pearson_within", "group_by": ["week", "scorer"], "agg": "mean", "sort": "-week"},
+        params={
+            "statistic": "pearson_within",
+            "group_by": ["week", "scorer"],
+            "agg": "mean",
+            "sort": "-week",
+            "temperature": 1.0,
+            "stratum": "all",
+        },
     )
     assert [(row["group"], row["estimate"], row["n_runs"]) for row in answer.json()["data"]] == [
         ({"week": "2026-11-30", "scorer": "rm"}, 0.5, 1),
@@ -94,6 +101,17 @@ def test_groups_have_what_they_share_n_and_an_interval(idle: TestClient, correla
         ({"group_by": "scorer"}, "agg", "a group would mix statistics: name one, as statistic=pearson_within"),
         ({"agg": "mean"}, "agg", "is of groups: say group_by too"),
         ({"group_by": ["statistic", "statistic"]}, "agg", "named twice"),
+        ({"statistic": "mean", "group_by": "scorer", "agg": "mean"}, "agg", "say temperature=pooled"),
+        (
+            {"statistic": "mean", "group_by": "scorer", "agg": "combined", "temperature": ["pooled", 1]},
+            "agg",
+            "or group by temperature too",
+        ),
+        (
+            {"statistic": "mean", "group_by": ["scorer", "temperature"], "agg": "mean"},
+            "agg",
+            "say stratum=all, or group by stratum too",
+        ),
         ({"sort": "mood"}, "sort", "'mood' is no column to sort by; use one of created_at, run"),
         ({"sort": "estimate", "group_by": "statistic"}, "sort", "use one of statistic"),
         ({"format": "xml"}, "format", "'json', 'csv'"),
@@ -177,7 +195,7 @@ def test_every_format_has_the_same_rows_and_more_than_a_page(idle: TestClient, c
 
 def test_a_file_of_groups_has_their_dimensions_as_columns(idle: TestClient, correlate: Correlate) -> None:
     run = correlate([{"temperature": None}, {"temperature": 2.0}], THURSDAY)
-    params = {"group_by": ["run", "temperature"], "statistic": "pearson_within", "agg": "combined"}
+    params = {"group_by": ["run", "temperature"], "statistic": "pearson_within", "agg": "combined", "stratum": "all"}
 
     [first, second] = csv.DictReader(io.StringIO(idle.get("/v1/history", params={**params, "format": "csv"}).text))
     assert list(first)[:4] == ["run", "temperature", "agg", "estimate"]

@@ -44,7 +44,7 @@ def test_alerts_are_listed_the_newest_first_in_pages_and_by_state(
     assert idle.get("/v1/alerts?cursor=x").status_code == 422
 
 
-def test_scores_and_compatible_routes_fill_the_sample_and_made_up_prompts_do_not(
+def test_scores_and_compatible_routes_fill_the_sample_and_made_up_prompts_and_pages_do_not(
     settings: Settings, published: ArtifactStore, make_session: sessionmaker[Session]
 ) -> None:
     changed = {"artifact_dir": published.root, "job_slots": 0, "monitor_share": 1.0, "monitor_keep": "text"}
@@ -55,6 +55,9 @@ def test_scores_and_compatible_routes_fill_the_sample_and_made_up_prompts_do_not
         assert client.post("/compat/tei/predict?scorer=tiny@1", json=predict).status_code == 200
         compare = {"scorer": "tiny", "prompt": "product lamp", "chosen": "A lamp .", "rejected": "A cup ."}
         assert client.post("/v1/comparisons", json=compare).status_code == 200
+        tried = {"prompt": "product lamp", "response": ["A cup of tea ."], "scorer": ["tiny"]}
+        assert "A cup of tea" in client.post("/try", data=tried).text
+        assert client.post("/artifacts/tiny@1/parity").status_code == 200
     with make_session() as session:
         rows = session.execute(select(ServedScore.scorer, ServedScore.response).order_by(ServedScore.id)).all()
     assert [tuple(row) for row in rows] == [
