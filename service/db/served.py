@@ -73,7 +73,8 @@ def sampled_pairs(
 ) -> Iterator[dict[str, Any]]:
     """Pairs whose texts were kept, each once, as ``prompt_id, prompt, response``: a sample of the whole time.
 
-    They come in the order of their responses' hashes, which is as good as random and the same on every server.
+    They come in the order of their prompts' hashes, which is as good as random, the same on every server, and keeps the
+    responses of a prompt together, as correlations within prompts need them.
 
     Looks at no more than four rows for each that is asked for, so that its memory is bounded.
     """
@@ -81,7 +82,7 @@ def sampled_pairs(
         select(ServedScore.prompt_digest, ServedScore.prompt, ServedScore.response, ServedScore.response_digest)
         .where(ServedScore.scorer == scorer, ServedScore.time >= since, ServedScore.time < before)
         .where(ServedScore.response.is_not(None))
-        .order_by(ServedScore.response_digest, ServedScore.prompt_digest, ServedScore.id)
+        .order_by(ServedScore.prompt_digest, ServedScore.response_digest, ServedScore.id)
         .limit(4 * most)
     )
     seen: set[tuple[str, str]] = set()
