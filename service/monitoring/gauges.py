@@ -32,10 +32,14 @@ class MonitoringCollector(Collector):
         trust = GaugeMetricFamily(
             "assay_trust_lower", "Lower end of the latest audit's correlation", labels=["scorer", "oracle"]
         )
+        audited = GaugeMetricFamily(
+            "assay_trust_audited_timestamp_seconds", "When that audit was, in Unix time", labels=["scorer", "oracle"]
+        )
         drift = GaugeMetricFamily("assay_drift", "Share of the distribution that moved", labels=["scorer", "measure"])
         least = GaugeMetricFamily("assay_drift_lower", "Lower end of its interval", labels=["scorer", "measure"])
         for state in found:
             for each in state.trust:
+                audited.add_metric([state.scorer, each.oracle], each.latest.at.timestamp())
                 if each.latest.lower is not None:
                     trust.add_metric([state.scorer, each.oracle], each.latest.lower)
             for measure, size in state.drift.sizes().items() if state.drift else ():
@@ -46,4 +50,4 @@ class MonitoringCollector(Collector):
         active = GaugeMetricFamily("assay_alerts_active", "Bounds crossed now", labels=["kind"])
         for kind, count in alerts.items():
             active.add_metric([kind], count)
-        yield from (trust, drift, least, active)
+        yield from (trust, audited, drift, least, active)

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from service.db.monitored import states
 from service.db.session import writing
-from service.db.tables import Alert, Job, MonitoredScorer, ServedScore
+from service.db.tables import Alert, Correlation, Job, MonitoredScorer, ServedScore
 from service.jobs.kinds import parse_any_recipe
 from service.monitoring import watch as watch_module
 from service.monitoring.gauges import MonitoringCollector
@@ -168,6 +168,10 @@ def test_prometheus_reads_the_same(
     registry = CollectorRegistry()
     registry.register(MonitoringCollector(make_session))
     assert registry.get_sample_value("assay_trust_lower", {"scorer": SCORER, "oracle": "judge"}) == 0.2
+    with make_session() as session:
+        (of,) = session.scalars(select(Correlation.created_at))
+    audited = registry.get_sample_value("assay_trust_audited_timestamp_seconds", {"scorer": SCORER, "oracle": "judge"})
+    assert audited == of.timestamp()
     drift = {"scorer": SCORER, "measure": "score"}
     assert registry.get_sample_value("assay_drift", drift) == pytest.approx(0.5, abs=0.02)
     assert 0.3 < (registry.get_sample_value("assay_drift_lower", drift) or 0) < 0.5
