@@ -45,6 +45,8 @@ class JudgedColumns:
         self._score = score
         self._prompts: dict[str, int] = {}
         self.prompt_marks: list[str] = []
+        self.untold = False
+        """Whether a row tells no prompt, so that nobody knows which others it is equal to."""
         """Of every prompt, in the order of their numbers, as ``mark_of`` gives it."""
         self._groups: dict[str, int] = {}
         self._prompt, self._group = array("q"), array("q")
@@ -131,6 +133,7 @@ class JudgedColumns:
 
     def _add(self, line: int, row: JudgedRow) -> None:
         self._add_text(row)
+        self.untold |= row.prompt is None
         if row.prompt_id not in self._prompts:
             self.prompt_marks.append(mark_of(row.prompt, row.prompt_id))
         self._prompt.append(self._prompts.setdefault(row.prompt_id, len(self._prompts)))

@@ -4,21 +4,26 @@ import hashlib
 import json
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from trainer.data.text import Prompt
 from trainer.files import write_atomically
+
+if TYPE_CHECKING:
+    from trainer.data.text import Prompt  # comes with transformers, which commands that list jobs do without
 
 MARKS_FILE = "prompt_marks.json"
 """Of a run that has prompts and no ``prompts.jsonl``: the marks of all its prompts, a list."""
 
 
-def mark_of(prompt: Prompt | None, prompt_id: str) -> str:
+def mark_of(prompt: "Prompt | None", prompt_id: str) -> str:
     """The first 64 bits, as 16 hex digits, of the SHA-256 of a prompt's text or messages, or else of its id.
 
-    A text and a conversation of that text alone differ. Ids are not told apart by the file they are of: two files that
-    number their prompts from 0 and tell no texts look as if they were the same.
+    A text is the conversation that a user begins with it. Ids are not told apart by the file they are of: two files
+    that number their prompts from 0 and tell no texts look as if they were the same.
     """
     known = {"prompt_id": prompt_id} if prompt is None else prompt
+    if isinstance(known, list) and len(known) == 1 and known[0]["role"] == "user":
+        known = known[0]["content"]
     text = json.dumps(known, sort_keys=True)  # ASCII, so that half a surrogate has a mark too
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 

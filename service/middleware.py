@@ -95,7 +95,7 @@ class UnderWay:
     def end_by(self, when: float) -> None:
         """Give all of them up at this time of the event loop: the server is to stop."""
         self._until = when
-        for limit in self._limits:
+        for limit in self._limits - {limit for limit in self._limits if limit.expired()}:
             limit.reschedule(min(limit.when() or when, when))
 
     @property

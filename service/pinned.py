@@ -36,7 +36,8 @@ class Pinned:
         for name in self._names:
             try:
                 with database_errors():  # which knows the aliases
-                    if engine is not None and engine.describe(name).loaded:
+                    kept = self._kept.get(name)  # serves until what the name stands for now is loaded too
+                    if engine is not None and any(engine.describe(each).loaded for each in (name, kept) if each):
                         continue
                 found[name] = self._why.get(name, "loading")
             except AssayError as error:

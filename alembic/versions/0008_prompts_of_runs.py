@@ -16,6 +16,7 @@ depends_on = None
 _PROMPTS = sa.table(
     "prompts", sa.column("run"), sa.column("number"), sa.column("prompt_id"), sa.column("content", sa.JSON())
 )
+_JOBS = sa.table("jobs", sa.column("id"), sa.column("status"))
 
 
 def upgrade() -> None:
@@ -29,7 +30,9 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_run_prompts_digest_run"), "run_prompts", ["digest", "run"])
     connection = op.get_bind()
-    stored = sa.select(_PROMPTS.c.run, _PROMPTS.c.prompt_id, _PROMPTS.c.content).order_by(_PROMPTS.c.run)
+    ended = sa.select(_JOBS.c.id).where(_JOBS.c.status == "succeeded")  # others are stored in pieces, or anew
+    stored = sa.select(_PROMPTS.c.run, _PROMPTS.c.prompt_id, _PROMPTS.c.content).where(_PROMPTS.c.run.in_(ended))
+    stored = stored.order_by(_PROMPTS.c.run)
     rows = connection.execute(stored.execution_options(yield_per=10_000))
     for run, its in groupby(rows, lambda row: row.run):
         row = row_of(run, (mark_of(content, prompt_id) for _, prompt_id, content in its))
@@ -38,3 +41,5 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.drop_table("run_prompts")
+    # what older versions cannot read they find anew
+    op.execute("UPDATE monitored_scorers SET state = NULL, reference = NULL")

@@ -89,7 +89,8 @@ class AuditRecipe(Recipe):
         notices += _error_notices(columns.errors, columns.n_rows, asked)
         for notice in notices:
             run.reporter.message(notice)
-        write_marks(columns.prompt_marks, run.directory)
+        if self.cluster is None and not columns.untold:  # or runs on other prompts may move together
+            write_marks(columns.prompt_marks, run.directory)
         write_findings(found, scoring.versions, None, run.directory)
         estimates, curves, comparisons = as_rows(found, scoring.versions, None)
         return {

@@ -6,6 +6,7 @@ of two runs have only their common prompts in common, and by the inequality of C
 
     |cov(e_a, e_b)| <= s_a s_b |P_a and P_b| / sqrt(|P_a| |P_b|).
 
+provided that common prompts weigh no more than the others do: that the mean of psi_a^2 over them is that over all.
 Equality holds where runs react to each prompt alike; with subjects in place of prompts it is the correlation of Lin and
 Sullivan 2009 (Am. J. Hum. Genet. 85:862). A working correlation within clusters of dependent estimates, as of Hedges,
 Tipton and Johnson 2010 (Res. Synth. Methods 1:39), would have to be guessed, and its robust error needs many clusters;

@@ -118,7 +118,8 @@ def _finished(row: Mapping[str, Any], grouping: Grouping, where: HistoryFilter, 
         return {**shared, **_of_one_row(row, grouping.agg)}
     statistic = group.get("statistic", next(iter(where.values.get("statistic", ())), None))
     numbers = {name: row[name] for name in ("n_used", "n_runs")}
-    found = together(_standings(row), sets)
+    counted = grouping.agg == "count"
+    found = Together(0.0, None, None) if counted else together(_standings(row), sets)
     nothing = {f"chosen_{name}": None for name in _CHOSEN}
     told = {**nothing, "n_distinct_prompts": found.distinct, "shared_prompts": found.shared}
     return {**shared, **numbers, **told, **_of_sums(row, grouping.agg, statistic in CORRELATIONS, found)}

@@ -21,7 +21,7 @@ def add_prompts(session: Session, run: str, marks: Iterable[str]) -> None:
     """Store which prompts a run stands on; nothing where none are known."""
     row = row_of(run, marks)
     if row["marks"]:
-        session.add(RunPrompts(**row))
+        session.merge(RunPrompts(**row))
         session.flush()
 
 

@@ -1,8 +1,10 @@
 """The sample of served scores: stored in bulk, read as columns, forgotten in time."""
 
+import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import chain, islice
 from typing import Any
 
 from sqlalchemy import delete, func, select
@@ -11,7 +13,11 @@ from sqlalchemy.orm import Session
 from service.db.bulk import Row, insert_rows
 from service.db.tables import ServedScore, Table
 
+MOST_OF_A_PROMPT = 8
+"""Responses that one prompt has in a sample for an audit: trainers ask for hundreds of one."""
+
 _DELETED_AT_ONCE = 5000
+_AT_ONCE = 500
 
 
 def store_served(session: Session, rows: Sequence[Row], *, now: datetime, per_hour: int) -> int:
@@ -71,24 +77,28 @@ def sampled_numbers(session: Session, scorer: str, *, after: datetime | None, fi
 def sampled_pairs(
     session: Session, scorer: str, *, since: datetime, before: datetime, most: int
 ) -> Iterator[dict[str, Any]]:
-    """Pairs whose texts were kept, each once, as ``prompt_id, prompt, response``: a sample of the whole time.
+    """Pairs whose texts were kept, each once, as ``prompt_id, prompt, response``: at most so many of prompts drawn at
+    random from the whole time, of each at most ``MOST_OF_A_PROMPT`` responses.
 
-    They come in the order of their prompts' hashes, which is as good as random, the same on every server, and keeps the
-    responses of a prompt together, as correlations within prompts need them.
-
-    Looks at no more than four rows for each that is asked for, so that its memory is bounded.
+    The draw is the same on every server and another in every period.
     """
-    query = (
-        select(ServedScore.prompt_digest, ServedScore.prompt, ServedScore.response, ServedScore.response_digest)
-        .where(ServedScore.scorer == scorer, ServedScore.time >= since, ServedScore.time < before)
-        .where(ServedScore.response.is_not(None))
-        .order_by(ServedScore.prompt_digest, ServedScore.response_digest, ServedScore.id)
-        .limit(4 * most)
+    within = (ServedScore.scorer == scorer, ServedScore.time >= since, ServedScore.time < before)
+    firsts = (
+        select(ServedScore.prompt_digest, ServedScore.response_digest, func.min(ServedScore.id))
+        .where(*within, ServedScore.response.is_not(None))
+        .group_by(ServedScore.prompt_digest, ServedScore.response_digest)
+        .order_by(ServedScore.prompt_digest, ServedScore.response_digest)
     )
-    seen: set[tuple[str, str]] = set()
-    for prompt_id, prompt, response, response_id in session.execute(query):
-        if len(seen) == most:
-            return
-        if (prompt_id, response_id) not in seen:
-            seen.add((prompt_id, response_id))
+    of_prompts: dict[str, list[Any]] = {}
+    for prompt, _, first in session.execute(firsts):
+        of_prompts.setdefault(str(prompt), []).append(first)
+    drawn = random.Random(f"{scorer} {since.isoformat()}")
+    prompts = drawn.sample(sorted(of_prompts), len(of_prompts))
+    some = (drawn.sample(of_prompts[each], min(len(of_prompts[each]), MOST_OF_A_PROMPT)) for each in prompts)
+    chosen = list(islice(chain.from_iterable(some), most))
+    for start in range(0, len(chosen), _AT_ONCE):
+        query = select(ServedScore.prompt_digest, ServedScore.prompt, ServedScore.response).where(
+            ServedScore.id.in_(chosen[start : start + _AT_ONCE])
+        )
+        for prompt_id, prompt, response in session.execute(query):
             yield {"prompt_id": prompt_id, "prompt": prompt, "response": response}

@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import logging
 import os
 import shutil
 import subprocess
@@ -82,7 +83,11 @@ class Choice:
         hold up what this one does besides."""
         if self._descriptor is None:
             path = Path(tempfile.gettempdir(), f"assay-gpus-{os.getuid()}.lock")
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            try:
+                descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            except OSError:  # somebody else's file; jobs that need no GPU go on
+                logging.getLogger(__name__).exception("no GPU can be given out: %s cannot be locked", path)
+                return False
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:

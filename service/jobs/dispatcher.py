@@ -239,7 +239,8 @@ class Dispatcher:
             for watch in list(self._watched.values()):
                 self._guard(watch.ask_to_stop)
                 self._guard(self._look, watch)
-            time.sleep(min(self._settings.poll_seconds, 1.0))
+            if not any(watch.hurried for watch in self._watched.values()):
+                time.sleep(min(self._settings.poll_seconds, 1.0))
         for watch in self._watched.values():
             self._guard(watch.put_back)
 

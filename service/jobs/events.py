@@ -35,14 +35,16 @@ class EventTail:
         if not self._path.exists():
             return []
         with self._path.open("rb") as file:
-            file.seek(self._offset)
-            while lines := _whole(file.readlines(_BYTES_AT_ONCE)):
+            while True:
+                file.seek(self._offset)  # what follows may be the rest of a line that was torn
+                lines = _whole(file.readlines(_BYTES_AT_ONCE))
+                if not lines:
+                    return []
                 self._offset += sum(map(len, lines))
                 events: list[Event] = [event for event in map(json.loads, lines) if event["sequence"] > self._seen]
                 if events:
                     self._seen = events[-1]["sequence"]
                     return events
-        return []
 
 
 def _whole(lines: list[bytes]) -> list[bytes]:

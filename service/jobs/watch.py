@@ -19,6 +19,7 @@ from service.jobs.strays import end_if_stray
 from trainer.artifacts import ArtifactStore
 from trainer.errors import StorageFailure
 from trainer.reporting import STOP_FILE
+from trainer.run import read_result
 
 _SECONDS_FOR_STORAGE = 10.0
 """After which storage that was away is asked again."""
@@ -142,6 +143,8 @@ class Watch:
             return
         self._process.kill()
         self._process.exit_status()  # which also lets the system forget it
+        if read_result(self._directory) is not None:
+            return  # it had ended, and whoever takes it over records how
         with writing(self._make_session) as session:
             if job := owned(session, self.job_id, self._lease):
                 put_back(job, "its server ended before it had saved")

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
+from pydantic import ValidationError
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
@@ -27,7 +28,11 @@ class MonitoringCollector(Collector):
             with database_errors(), self._make_session() as session:
                 found = [ScorerState.model_validate(state) for state in states(session)]
                 alerts = active_alerts(session)
-        except (AssayError, SQLAlchemyError):  # ``assay_database_up`` says so
+        except (
+            AssayError,
+            SQLAlchemyError,
+            ValidationError,
+        ):  # ``assay_database_up`` says so, or a newer version wrote
             return
         trust = GaugeMetricFamily(
             "assay_trust_lower", "Lower end of the latest audit's correlation", labels=["scorer", "oracle"]

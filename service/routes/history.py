@@ -137,6 +137,10 @@ class HistoryQuery(BaseModel):
         return Grouping(self.group_by, self.agg, first, descending=(self.sort or "").startswith("-"))
 
 
+_OVERLAPPING = {"all", "untruncated", "non_degenerate"}
+"""Strata that share responses with others."""
+
+
 def _refuse_overlaps(by: Sequence[str], asked: dict[str, Any]) -> None:
     """Raises ValueError where an average would count responses twice: in a part, and in all that it is a part of."""
     ranged = asked.get("temperature_min") is not None or asked.get("temperature_max") is not None
@@ -145,11 +149,13 @@ def _refuse_overlaps(by: Sequence[str], asked: dict[str, Any]) -> None:
     if "temperature" not in by and not apart:
         raise ValueError(
             "an average would mix single temperatures with all of them together: say temperature=pooled or some"
-            " temperatures, or group by temperature too"
+            " temperatures as parameters, or group by temperature too"
         )
-    if "stratum" not in by and len(set(asked.get("stratum", []))) != 1:
+    strata = set(asked.get("stratum", []))
+    if "stratum" not in by and (not strata or (len(strata) > 1 and strata & _OVERLAPPING)):
         raise ValueError(
-            "an average would mix all responses with parts of them: say stratum=all, or group by stratum too"
+            "an average would mix all responses with parts of them: say stratum=all as a parameter, or group by stratum"
+            " too"
         )
 
 

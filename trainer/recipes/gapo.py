@@ -13,6 +13,7 @@ from trainer.data.text import as_text
 from trainer.errors import InvalidInput
 from trainer.loop import BatchSettings, CheckpointSettings
 from trainer.models.loading import load_pair_model
+from trainer.models.quantised import is_quantised, original_of
 from trainer.models.reward_model import RewardModel
 from trainer.models.starting_point import BackboneOrigin
 from trainer.outside import RegisteredScorer
@@ -194,6 +195,11 @@ class GAPO(RoundsRecipe):
         if warm.manifest.kind != "reward_model":
             raise InvalidInput(
                 f"{warm.reference} is a {warm.manifest.kind}, not a reward model", pointer="/reward_model/path"
+            )
+        if is_quantised(warm.manifest):
+            raise InvalidInput(
+                f"{warm.reference} is an 8-bit version, which cannot be trained; give {original_of(warm.manifest)}",
+                pointer="/reward_model/path",
             )
         model = load_pair_model(warm, store, training_device())
         assert isinstance(model, RewardModel)

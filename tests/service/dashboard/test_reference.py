@@ -77,6 +77,7 @@ def test_a_schema_tells_its_fields_in_the_words_of_the_code(app: FastAPI) -> Non
         ("scorers", True),
         ("items", True),
         ("on_overlong", False),
+        ("priority", False),
     ]
     assert "GET /v1/scorers lists them" in request.fields[0].description
 

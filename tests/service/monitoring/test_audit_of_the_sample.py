@@ -78,8 +78,26 @@ def test_an_oracle_judges_what_was_served_and_trust_is_its_word(
 def test_the_judged_are_a_sample_of_the_whole_period_and_not_its_end(
     make_session: sessionmaker[Session], keep: Callable[..., None]
 ) -> None:
-    keep(100, at=NOW, texts=True)
-    with make_session() as session:
-        pairs = list(sampled_pairs(session, "rm@3:score", since=NOW, before=NOW + timedelta(hours=1), most=3))
+    def drawn(since: datetime) -> list[str]:
+        with make_session() as session:
+            pairs = sampled_pairs(session, "rm@3:score", since=since, before=NOW + timedelta(hours=1), most=20)
+            return [each["response"] for each in pairs]
 
-    assert [each["response"] for each in pairs] == ["response 0", "response 1", "response 10"], "by hash: r0, r1, r10"
+    keep(100, at=NOW, texts=True)
+    found = drawn(NOW)
+    numbers = [int(response.removeprefix("response ")) for response in found]
+    assert len(set(numbers)) == 20
+    assert min(numbers) < 50 <= max(numbers)
+    assert drawn(NOW) == found, "by every server alike"
+    assert drawn(NOW - timedelta(hours=1)) != found, "and otherwise in another period"
+
+
+def test_one_pair_that_is_asked_for_all_the_time_pushes_no_other_out(
+    make_session: sessionmaker[Session], keep: Callable[..., None]
+) -> None:
+    for _ in range(30):
+        keep(1, at=NOW, texts=True)
+    keep(40, at=NOW, texts=True)
+    with make_session() as session:
+        pairs = list(sampled_pairs(session, "rm@3:score", since=NOW, before=NOW + timedelta(hours=1), most=50))
+    assert len({each["response"] for each in pairs}) == len(pairs) == 40
