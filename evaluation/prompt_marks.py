@@ -22,8 +22,8 @@ def mark_of(prompt: "Prompt | None", prompt_id: str) -> str:
     that number their prompts from 0 and tell no texts look as if they were the same.
     """
     known = {"prompt_id": prompt_id} if prompt is None else prompt
-    if isinstance(known, list) and len(known) == 1 and known[0]["role"] == "user":
-        known = known[0]["content"]
+    if isinstance(known, list) and len(known) == 1 and known[0].get("role") == "user":
+        known = known[0].get("content", known)
     text = json.dumps(known, sort_keys=True)  # ASCII, so that half a surrogate has a mark too
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 

@@ -186,7 +186,7 @@ class WaitingLine:
             return self._round(tokens, than)
 
     def done(self, pairs: int) -> None:
-        """So many of those that were taken are being scored or need it no more, and their room is free."""
+        """So many of those that were taken have their outcome, and their room is free."""
         with self._changed:
             if not self._closed:  # which forgot all pairs
                 self._pairs -= pairs

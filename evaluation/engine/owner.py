@@ -119,10 +119,10 @@ class DeviceOwner:
             )
             while cut:
                 batch = cut.popleft()
-                pairs = sum(map(len, batch.groups))
-                self._line.done(pairs)  # before they are answered: who then asks again finds room
-                unscored -= pairs
                 self._score(batch)
+                pairs = sum(map(len, batch.groups))
+                self._line.done(pairs)
+                unscored -= pairs
                 self._answer_calls()
                 if cut and (urgent := self._line.take_urgent(taken.urgency, _ROUND_BATCHES * self._token_budget)).asks:
                     self._serve(urgent)

@@ -195,8 +195,6 @@ def resume(session: Session, job_id: str, kinds: tuple[str, ...] | None = None) 
     job = _locked(session, job_id, kinds)
     if job.status not in TERMINAL:
         raise Conflict(f"{job_id} is {job.status}; only what has ended can be resumed")
-    if job.error_code == "forgotten":
-        raise Conflict(f"{job_id} is being deleted; submit it again")
     if job.status == "succeeded":
         raise Conflict(f"{job_id} has succeeded; submit it again to repeat it")
     requeue(job)

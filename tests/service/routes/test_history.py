@@ -110,7 +110,7 @@ def test_groups_have_what_they_share_n_and_an_interval(idle: TestClient, correla
         (
             {"statistic": "mean", "group_by": ["scorer", "temperature"], "agg": "mean"},
             "agg",
-            "say stratum=all, or group by stratum too",
+            "say stratum=all as a parameter, or group by stratum too",
         ),
         ({"sort": "mood"}, "sort", "'mood' is no column to sort by; use one of created_at, run"),
         ({"sort": "estimate", "group_by": "statistic"}, "sort", "use one of statistic"),
