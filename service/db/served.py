@@ -1,10 +1,12 @@
 """The sample of served scores: stored in bulk, read as columns, forgotten in time."""
 
-import random
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import chain, islice
+from functools import partial
+from heapq import nsmallest
+from itertools import chain, groupby, islice
 from typing import Any
 
 from sqlalchemy import delete, func, select
@@ -89,16 +91,22 @@ def sampled_pairs(
         .group_by(ServedScore.prompt_digest, ServedScore.response_digest)
         .order_by(ServedScore.prompt_digest, ServedScore.response_digest)
     )
-    of_prompts: dict[str, list[Any]] = {}
-    for prompt, _, first in session.execute(firsts):
-        of_prompts.setdefault(str(prompt), []).append(first)
-    drawn = random.Random(f"{scorer} {since.isoformat()}")
-    prompts = drawn.sample(sorted(of_prompts), len(of_prompts))
-    some = (drawn.sample(of_prompts[each], min(len(of_prompts[each]), MOST_OF_A_PROMPT)) for each in prompts)
-    chosen = list(islice(chain.from_iterable(some), most))
+    rows = session.execute(firsts.execution_options(yield_per=_AT_ONCE))
+    lot = partial(_lot, f"{scorer} {since.isoformat()}")
+    prompts = (
+        (lot(prompt), nsmallest(MOST_OF_A_PROMPT, its, key=lambda row: lot(row[1])))
+        for prompt, its in groupby(rows, key=lambda row: row[0])
+    )
+    drawn = chain.from_iterable(some for _, some in nsmallest(most, prompts, key=lambda prompt: prompt[0]))
+    chosen = [first for _, _, first in islice(drawn, most)]
     for start in range(0, len(chosen), _AT_ONCE):
         query = select(ServedScore.prompt_digest, ServedScore.prompt, ServedScore.response).where(
             ServedScore.id.in_(chosen[start : start + _AT_ONCE])
         )
         for prompt_id, prompt, response in session.execute(query):
             yield {"prompt_id": prompt_id, "prompt": prompt, "response": response}
+
+
+def _lot(of: str, digest: str) -> bytes:
+    """A number as good as random for each digest, and others in another draw."""
+    return hashlib.blake2b(f"{of} {digest}".encode(), digest_size=8).digest()

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+from functools import cache
 from pathlib import Path
 
 import psutil
@@ -85,8 +86,8 @@ class Choice:
             path = Path(tempfile.gettempdir(), f"assay-gpus-{os.getuid()}.lock")
             try:
                 descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-            except OSError:  # somebody else's file; jobs that need no GPU go on
-                logging.getLogger(__name__).exception("no GPU can be given out: %s cannot be locked", path)
+            except OSError as error:  # somebody else's file; jobs that need no GPU go on
+                _say_once(f"no GPU can be given out: {error}")
                 return False
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -103,6 +104,11 @@ class Choice:
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
+
+
+@cache
+def _say_once(words: str) -> None:
+    logging.getLogger(__name__).error(words)
 
 
 def _memory() -> int:

@@ -282,3 +282,40 @@ class Ended:
 
     def record(self) -> dict[str, Any]:
         return {"pid": os.getpid(), "place": str(Path.cwd())}
+
+
+def test_a_run_that_had_ended_when_its_container_did_is_recorded_by_the_next_server(
+    make_session: Sessions, settings: Settings, ended: Callable[..., str]
+) -> None:
+    class Lingering:
+        """A process whose result is written and which still closes its files."""
+
+        def is_running(self) -> bool:
+            return True
+
+        def exit_status(self) -> int | None:
+            return None
+
+        def terminate(self) -> None: ...
+
+        def kill(self) -> None: ...
+
+        def record(self) -> dict[str, Any]:
+            return {}
+
+    run = ended()
+    Watch(
+        run,
+        settings.runs_dir / run,
+        Lingering(),
+        make_session=make_session,
+        lease=ALICE,
+        artifacts=settings.open_artifacts(),
+        cancel_grace_seconds=1.0,
+    ).put_back()
+    assert status(make_session, run) == "running"
+
+    hand_over(make_session, run)
+    for _ in ending(make_session, settings, run, BOB):
+        pass
+    assert status(make_session, run) == "succeeded"

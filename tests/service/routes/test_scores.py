@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
+from evaluation.engine.scoring import ScoringEngine
+from evaluation.engine.terms import INTERACTIVE, OFFLINE, TRAINER, Terms
 from trainer.artifacts import Artifact, ArtifactStore
 
 ClientOf = Callable[[ArtifactStore], TestClient]
@@ -190,3 +192,28 @@ def test_a_broken_scorer_answers_as_broken_beside_those_that_work(
     assert math.isfinite(cell["champion"]["score"])
     alone = post(client, {"scorers": ["challenger"], "items": items})
     assert (alone.status_code, alone.json()["code"]) == (409, "broken_artifact")
+
+
+@pytest.mark.parametrize(
+    ("said", "meant"), [({}, INTERACTIVE), ({"priority": "trainer"}, TRAINER), ({"priority": "offline"}, OFFLINE)]
+)
+def test_a_request_says_how_urgent_it_is(
+    scoring_client: TestClient, monkeypatch: pytest.MonkeyPatch, said: dict[str, str], meant: Terms
+) -> None:
+    submitted: list[Terms] = []
+    submit = ScoringEngine.submit_each
+
+    def noted(*arguments: Any) -> Any:
+        submitted.extend(each for each in arguments if isinstance(each, Terms))
+        return submit(*arguments)
+
+    monkeypatch.setattr(ScoringEngine, "submit_each", noted)
+    scored(scoring_client, [{"prompt": "product lamp", "response": "It is blue ."}], **said)
+    assert submitted == [meant]
+
+
+def test_an_urgency_that_does_not_exist_is_refused(scoring_client: TestClient) -> None:
+    item = {"prompt": "product lamp", "response": "It is blue ."}
+    answer = post(scoring_client, {"scorers": ["tiny"], "items": [item], "priority": "at once"})
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["pointer"] == "/priority"

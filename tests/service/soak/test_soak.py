@@ -146,8 +146,7 @@ def stop_under_load(server: RealServer) -> None:
     asking = [threading.Thread(target=send, args=each) for each in asked]
     for thread in asking:
         thread.start()
-    # a machine that is fast just then may have answered them all
-    until(lambda: pairs(server, "assay_queue_depth ") > 0 or len(answers) == len(asked))
+    until(lambda: pairs(server, "assay_queue_depth ") > MOST_WAITING - 200)
     asking += [threading.Thread(target=send, args=each) for each in held]
     for thread in asking[len(asked) :]:
         thread.start()
@@ -157,9 +156,11 @@ def stop_under_load(server: RealServer) -> None:
         thread.join()
 
     assert len(answers) == len(asking)
-    # a trainer's route has no place for the error of a pair, of which this server makes some
+    # a trainer's route has no place for the error of a single pair, of which this server makes some; no other is met
     failed = [answer for answer in answers if answer.status_code == 500]
-    assert all("get_reward" in str(answer.url) and "error" in answer.json() for answer in failed)
+    assert all("get_reward" in str(answer.url) for answer in failed)
+    injected = ("no finite score", "failed on this pair (OutOfMemoryError)")
+    assert all(any(words in answer.json()["error"] for words in injected) for answer in failed)
     assert {answer.status_code for answer in answers} <= {200, 500, 503}
     for answer in answers:
         if answer.status_code == 503:

@@ -421,6 +421,18 @@ def test_a_reward_model_without_its_head_is_refused(store: ArtifactStore, tmp_pa
         assert metrics_of(tmp_path / kind) == []
 
 
+def test_a_reward_model_in_8_bits_is_refused_by_the_name_of_the_one_in_floats(
+    store: ArtifactStore, tmp_path: Path
+) -> None:
+    warm = store.open("warm")
+    details = {**warm.manifest.details, "quantisation": {"weights": "int8"}}
+    contents = Contents("reward_model", {}, "", {}, details, warm.manifest.probes, [warm.as_parent("original")])
+    store.publish("warm-int8", contents, lambda staging: shutil.copytree(warm.path, staging, dirs_exist_ok=True))
+
+    with pytest.raises(InvalidInput, match=r"warm-int8@1 is an 8-bit version, .* give warm@1"):
+        run_recipe(recipe(reward_model={"path": "warm-int8"}), tmp_path / "run", store, quiet=True)
+
+
 def test_a_policy_that_diverges_from_its_reference_loses_no_round(store: ArtifactStore, tmp_path: Path) -> None:
     wild = {"learning_rate": 0.03, "schedule": "constant", "warmup_fraction": 0.0}
     content = recipe(optimizer=wild, ppo={**GAPO["ppo"], "kl": {"limit": 1}})
