@@ -107,6 +107,6 @@ def sampled_pairs(
             yield {"prompt_id": prompt_id, "prompt": prompt, "response": response}
 
 
-def _lot(of: str, digest: str) -> bytes:
+def _lot(of: str, digest: str | None) -> bytes:
     """A number as good as random for each digest, and others in another draw."""
     return hashlib.blake2b(f"{of} {digest}".encode(), digest_size=8).digest()

@@ -138,8 +138,11 @@ class Watch:
             (self._directory / STOP_FILE).touch()
 
     def put_back(self) -> None:
-        """End a run that is still at work; its job waits on, and this was not an attempt that failed."""
-        if self._ending is not None or not self._process.is_running():
+        """End a run that is still at work; its job waits on, and this was not an attempt that failed.
+
+        One that was cancelled and killed for it is over.
+        """
+        if self._ending is not None or not (self._process.is_running() or self._cancelled is not None):
             return
         self._process.kill()
         self._process.exit_status()  # which also lets the system forget it

@@ -19,6 +19,7 @@ from service.db.samples import response_page, score_page, thinned_scores
 from service.db.session import writing
 from service.db.tables import ArtifactRow, Correlation, Job, Prompt, Response, Score, StressTest
 from service.jobs.dispatcher import Dispatcher
+from service.jobs.executors import Process
 from service.jobs.finish import finish
 from service.jobs.leases import Lease, Sign, claim, release, renew, signs, take_over
 from service.jobs.queue import cancel, submit
@@ -284,38 +285,56 @@ class Ended:
         return {"pid": os.getpid(), "place": str(Path.cwd())}
 
 
+class AtWork:
+    """A process until it is killed."""
+
+    running = True
+
+    def is_running(self) -> bool:
+        return self.running
+
+    def exit_status(self) -> int | None:
+        return None
+
+    def terminate(self) -> None: ...
+
+    def kill(self) -> None:
+        self.running = False
+
+    def record(self) -> dict[str, Any]:
+        return {}
+
+
+def watched(make_session: Sessions, settings: Settings, run: str, process: Process, **options: Any) -> Watch:
+    options = {"cancel_grace_seconds": 1.0, "lease": ALICE, "artifacts": settings.open_artifacts(), **options}
+    return Watch(run, settings.runs_dir / run, process, make_session=make_session, **options)
+
+
 def test_a_run_that_had_ended_when_its_container_did_is_recorded_by_the_next_server(
     make_session: Sessions, settings: Settings, ended: Callable[..., str]
 ) -> None:
-    class Lingering:
-        """A process whose result is written and which still closes its files."""
-
-        def is_running(self) -> bool:
-            return True
-
-        def exit_status(self) -> int | None:
-            return None
-
-        def terminate(self) -> None: ...
-
-        def kill(self) -> None: ...
-
-        def record(self) -> dict[str, Any]:
-            return {}
-
-    run = ended()
-    Watch(
-        run,
-        settings.runs_dir / run,
-        Lingering(),
-        make_session=make_session,
-        lease=ALICE,
-        artifacts=settings.open_artifacts(),
-        cancel_grace_seconds=1.0,
-    ).put_back()
+    run = ended()  # its result is written, and it still closes its files
+    watched(make_session, settings, run, AtWork()).put_back()
     assert status(make_session, run) == "running"
 
     hand_over(make_session, run)
     for _ in ending(make_session, settings, run, BOB):
         pass
     assert status(make_session, run) == "succeeded"
+
+
+def test_a_run_that_was_killed_for_its_cancellation_as_its_container_ended_is_cancelled(
+    make_session: Sessions, settings: Settings, counting: MakeRecipe
+) -> None:
+    run = submit(make_session, counting(), settings)
+    with writing(make_session) as session:
+        assert claim(session, ALICE, run) is not None
+        cancel(session, run)
+    process = AtWork()
+    watch = watched(make_session, settings, run, process, cancel_grace_seconds=0.0)
+
+    assert not watch.look()
+    assert not process.running
+    watch.put_back()
+
+    assert status(make_session, run) == "cancelled"
