@@ -147,6 +147,7 @@ def create_app(
     state.dispatcher = Dispatcher(settings, state.sessions, executor or _executor(settings))
     _add_middleware(app, settings)
     add_problem_handlers(app)
+    compat.speak_around_routes(app)
     for router in ROUTERS:
         app.include_router(router)
     app.openapi = partial(describe, app)  # type: ignore[method-assign]

@@ -17,6 +17,7 @@ from trainer.errors import (
     Stopped,
     StorageFailure,
     Unauthenticated,
+    Unscorable,
     WrongSchema,
 )
 
@@ -49,6 +50,7 @@ OUTCOMES: dict[type[AssayError], Outcome] = {
     Overloaded: Outcome(503, "Overloaded", EXIT_FAILED, retry_after_seconds=1),
     DeadlineExceeded: Outcome(504, "Deadline exceeded", EXIT_FAILED, retry_after_seconds=1),
     RunFailed: Outcome(500, "Run failed", EXIT_FAILED),
+    Unscorable: Outcome(422, "No score", EXIT_FAILED),
     Stopped: Outcome(409, "Stopped", EXIT_STOPPED),
     AssayError: Outcome(500, "Failed", EXIT_FAILED),
 }

@@ -1,15 +1,20 @@
 """The server's log: each request and whatever is worth a word, as lines for people or as JSON for programs.
 
-What a request carries never gets here: neither headers nor bodies nor queries, so neither keys nor texts.
+What a request carries never gets here: neither headers nor bodies nor queries, so neither keys nor texts. The words of
+an unexpected exception do, as nobody could mend it without them; whatever looks like a key is cut from them.
 """
 
+import contextlib
 import json
 import logging
 import sys
 from datetime import UTC, datetime
 from typing import Literal
 
+from starlette.requests import Request
+
 from service.middleware import Finished
+from service.security.keys import without_keys
 
 ACCESS = logging.getLogger("assay.access")
 _FIELDS = "fields"
@@ -33,6 +38,37 @@ def log_request(over: Finished) -> None:
     ACCESS.log(level, words, fields, extra={_FIELDS: fields})
 
 
+def log_failure(request: Request, error: Exception) -> None:
+    """What nobody expected, with its traceback and the id of the request that met it."""
+    request_id = request.scope.get("state", {}).get("request_id", "")
+    fields = {"method": request.method, "path": request.url.path, "request_id": request_id}
+    words = "%(method)s %(path)r failed unexpectedly, request %(request_id)s"
+    logging.getLogger(__name__).error(words, fields, exc_info=error, extra={_FIELDS: fields})
+
+
+class OncePerException(logging.Filter):
+    """Lets the first word on each exception through: the server under the application logs again what it was told."""
+
+    _SEEN = "__assay_logged__"
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the record is about no exception, or about one that was not logged before."""
+        error = record.exc_info[1] if record.exc_info else None
+        if error is None:
+            return True
+        seen = hasattr(error, self._SEEN)
+        with contextlib.suppress(AttributeError):  # of a class with slots, which is then told twice
+            setattr(error, self._SEEN, True)
+        return not seen
+
+
+class Lines(logging.Formatter):
+    """Text for people."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return without_keys(super().format(record))
+
+
 class JsonLines(logging.Formatter):
     """One JSON object a line: time, level, logger, message, and a request's facts where it is about one."""
 
@@ -46,7 +82,7 @@ class JsonLines(logging.Formatter):
         }
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return json.dumps(line)
+        return without_keys(json.dumps(line))
 
 
 def set_up_logging(form: Literal["text", "json"]) -> None:
@@ -55,9 +91,8 @@ def set_up_logging(form: Literal["text", "json"]) -> None:
     As text it tells people of requests that failed; as JSON it tells programs of all of them.
     """
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(
-        JsonLines() if form == "json" else logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
-    )
+    handler.setFormatter(JsonLines() if form == "json" else Lines("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    handler.addFilter(OncePerException())
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(logging.WARNING)

@@ -16,6 +16,7 @@ from starlette.exceptions import HTTPException
 
 from service.db.failures import database_failure
 from service.errors import outcome_of
+from service.logs import log_failure
 from trainer.errors import AssayError, InvalidInput, Overloaded, Unauthenticated
 from trainer.json_pointer import error_pointer
 
@@ -239,8 +240,7 @@ def _in_its_words(request: Request, problem: Response) -> Response:
 
 
 async def _unexpected(request: Request, error: Exception) -> JSONResponse:
-    request_id = request.scope.get("state", {}).get("request_id", "")
-    logging.getLogger(__name__).error("request %s failed", request_id, exc_info=error)
+    log_failure(request, error)
     return problem_response(
         request,
         status=500,

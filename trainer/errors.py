@@ -101,6 +101,12 @@ class RunFailed(AssayError):
     code = "run_failed"
 
 
+class Unscorable(RunFailed):
+    """A scorer read a pair and has no score for it: what it gave is not finite, or it failed."""
+
+    code = "unscorable"
+
+
 class Stopped(AssayError):
     """A run ended early because somebody asked; it continues from its last checkpoint."""
 

@@ -18,7 +18,7 @@ from evaluation.engine.meter import BatchReading, Counts, EngineMeter
 from evaluation.engine.pairs import Scored
 from evaluation.engine.probability import probability
 from evaluation.engine.residency import LoadedModel
-from trainer.errors import AssayError, BrokenArtifact, DeadlineExceeded, Overloaded, RunFailed
+from trainer.errors import AssayError, BrokenArtifact, DeadlineExceeded, Overloaded, RunFailed, Unscorable
 
 if TYPE_CHECKING:
     from trainer.models.readings import Readings
@@ -102,7 +102,7 @@ class DeviceOwner:
         try:
             self._serve_batches(taken)
         except Exception as error:
-            failure = _as_expected(error)
+            failure = _as_expected(error, RunFailed)
             for wish in (wish for ask in taken.asks for wish in ask.wishes):
                 with contextlib.suppress(InvalidStateError):  # it has its outcome, or nobody waits for it
                     wish.future.set_exception(failure)
@@ -162,7 +162,7 @@ class DeviceOwner:
                 for ask, wish in _wishes(group, model):
                     self._answer(ask, wish, named[wish.output])
         elif len(groups) == 1:
-            self._fail([wish for _, wish in _wishes(groups[0], model)], _as_expected(error))
+            self._fail([wish for _, wish in _wishes(groups[0], model)], _as_expected(error, Unscorable))
         else:
             out_of_memory = isinstance(error, torch.OutOfMemoryError)
             self._meter.halved(out_of_memory=out_of_memory)
@@ -194,7 +194,7 @@ class DeviceOwner:
         if wish.future.cancelled():
             return
         if not math.isfinite(score):
-            self._fail([wish], RunFailed("the model gave no finite score for this pair; try another scorer"))
+            self._fail([wish], Unscorable("the model gave no finite score for this pair; try another scorer"))
             return
         try:
             likelihood = probability(wish.model.manifest, wish.output == wish.model.model.outputs[0], score)
@@ -243,8 +243,8 @@ def _still_wanted(ask: Ask) -> bool:
     return any(wanted)
 
 
-def _as_expected(error: Exception) -> AssayError:
+def _as_expected(error: Exception, kind: type[RunFailed]) -> AssayError:
     if isinstance(error, AssayError):
         return error
     logging.getLogger(__name__).error("scoring failed", exc_info=error)
-    return RunFailed(f"the model failed on this pair ({type(error).__name__}); see the server's log")
+    return kind(f"the model failed on this pair ({type(error).__name__}); see the server's log")

@@ -31,7 +31,9 @@ def make_engine(database_url: str, *, pool_size: int = 10, max_overflow: int = 2
     backend = url.get_backend_name()
     if backend in {"postgresql", "postgres"}:
         url = url.set(drivername="postgresql+psycopg")
-        return create_engine(url, pool_pre_ping=True, pool_size=pool_size, max_overflow=max_overflow)
+        return create_engine(
+            url, pool_pre_ping=True, pool_size=pool_size, max_overflow=max_overflow, hide_parameters=True
+        )
     if backend != "sqlite" or url.database in {None, "", ":memory:"}:
         raise InvalidInput(f"database URL: {backend}:{url.database or ''} is not supported; write {_EXAMPLES}")
     return _sqlite_engine(url)
@@ -44,7 +46,7 @@ def _sqlite_engine(url: URL) -> Engine:
     directory = Path(str(url.database)).parent
     with storage_errors(directory):
         directory.mkdir(parents=True, exist_ok=True)
-    engine = create_engine(url, connect_args={"timeout": _BUSY_TIMEOUT_SECONDS})
+    engine = create_engine(url, connect_args={"timeout": _BUSY_TIMEOUT_SECONDS}, hide_parameters=True)
     event.listen(engine, "connect", _configure_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine

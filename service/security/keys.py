@@ -75,6 +75,11 @@ def prefix_of(text: str) -> str | None:
     return match[1] if match else None
 
 
+def without_keys(text: str) -> str:
+    """The text with each key in it cut to its prefix."""
+    return _KEY.sub(r"\1_...", text)
+
+
 def digest_of(text: str) -> str:
     """sha256 in hexadecimal. The secret has 256 random bits: a slow hash, made for passwords, would add nothing."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

@@ -27,6 +27,7 @@ def test_every_error_class_has_its_own_row() -> None:
         (errors.StorageFailure("x"), 507, 2),
         (errors.Overloaded("x"), 503, 1),
         (errors.RunFailed("x"), 500, 1),
+        (errors.Unscorable("x"), 422, 1),
         (errors.Stopped("x"), 409, 3),
     ],
 )

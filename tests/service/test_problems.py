@@ -1,18 +1,24 @@
 """Whatever goes wrong, the answer is problem+json that says what to do and leaks nothing."""
 
-from collections.abc import Iterator
+import json
+import logging
+from collections.abc import Callable, Iterator
 from typing import Annotated, Any
 
+import httpx
 import pytest
 from fastapi import FastAPI, Query
+from fastapi.responses import StreamingResponse
 from pydantic import AfterValidator, BaseModel
 from starlette.testclient import TestClient
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.access import Caller
 from service.bodies import Bodies
+from service.logs import set_up_logging
 from service.middleware import RequestContext
 from service.problems import add_problem_handlers
+from service.security.keys import new_key
 from trainer.errors import InvalidInput, Overloaded
 
 
@@ -157,6 +163,37 @@ def test_an_unexpected_exception_is_not_shown(client: TestClient, caplog: pytest
     assert "secret" not in str(content)
     assert "secret of the house" in caplog.text
     assert content["request_id"] in caplog.text
+
+
+def test_an_unexpected_exception_is_logged_once_with_its_request_and_without_keys(
+    serve: Callable[[Any], str], capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = make_app()
+    key, prefix = new_key()
+
+    @app.get("/broken-late")
+    def broken_late() -> StreamingResponse:
+        def pieces() -> Iterator[str]:
+            yield "a"
+            raise LookupError(f"no such key: {key}")
+
+        return StreamingResponse(pieces())
+
+    address = serve(app)
+    for name in (None, "uvicorn", "uvicorn.error", "assay.access"):  # as `assay serve` leaves them
+        logger = logging.getLogger(name)
+        for setting, value in (("handlers", []), ("propagate", True), ("level", logger.level)):
+            monkeypatch.setattr(logger, setting, value)
+    set_up_logging("json")
+    assert httpx.get(f"{address}/broken", headers={"x-request-id": "early"}).status_code == 500
+    with pytest.raises(httpx.RemoteProtocolError):
+        httpx.get(f"{address}/broken-late", headers={"x-request-id": "late"})
+    lines = [json.loads(line) for line in capfd.readouterr().err.splitlines()]
+    told = [line for line in lines if "exception" in line]
+    assert [line["request_id"] for line in told] == ["early", "late"]
+    assert "ZeroDivisionError: secret of the house" in told[0]["exception"]
+    assert f"no such key: {prefix}_..." in told[1]["exception"]
+    assert key not in str(lines)
 
 
 def test_a_caller_may_bring_a_request_id_but_not_inject_headers(client: TestClient) -> None:

@@ -15,31 +15,36 @@ from service.problems import MEDIA_TYPE, RESPELT, Problem
 Respell = Callable[[Problem, Request], tuple[int, dict[str, Any]]]
 """Status and body in which the original would have answered a problem."""
 
-_KEPT = ("retry-after", "www-authenticate", "x-request-id")
+_KEPT = ("allow", "retry-after", "www-authenticate", "x-request-id")
+
+
+def respelt(problem: Response, request: Request, respell: Respell) -> Response:
+    """The answer as ``respell`` says, with the headers that it had; as it is where it is no problem."""
+    if problem.media_type != MEDIA_TYPE:
+        return problem
+    status, body = respell(Problem.model_validate_json(bytes(problem.body)), request)
+    headers = {name: problem.headers[name] for name in _KEPT if name in problem.headers}
+    return JSONResponse(body, status_code=status, headers=headers)
 
 
 def speaking(respell: Respell) -> type[APIRoute]:
-    """Routes whose failures leave as ``respell`` says, with the headers that they would have had."""
+    """Routes whose failures leave as ``respell`` says."""
 
     class Route(APIRoute):
         def get_route_handler(self) -> Callable[[Request], Any]:
             handle = super().get_route_handler()
 
             async def answer(request: Request) -> Response:
-                def respelt(problem: Response) -> Response:
-                    if problem.media_type != MEDIA_TYPE:
-                        return problem
-                    status, body = respell(Problem.model_validate_json(bytes(problem.body)), request)
-                    headers = {name: problem.headers[name] for name in _KEPT if name in problem.headers}
-                    return JSONResponse(body, status_code=status, headers=headers)
+                def in_its_words(problem: Response) -> Response:
+                    return respelt(problem, request, respell)
 
-                setattr(request.state, RESPELT, respelt)  # for what goes wrong around the route
+                setattr(request.state, RESPELT, in_its_words)  # for what goes wrong around the route
                 try:
                     return await handle(request)
                 except ClientDisconnect:
                     raise
                 except Exception as error:
-                    return respelt(await _answer_to(error, request))
+                    return in_its_words(await _answer_to(error, request))
 
             return answer
 

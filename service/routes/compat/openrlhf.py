@@ -56,11 +56,11 @@ class RewardError(Wire):
     error: str
 
 
-def _respell(problem: Problem, request: Request) -> tuple[int, dict[str, Any]]:
+def respell(problem: Problem, request: Request) -> tuple[int, dict[str, Any]]:
     return problem.status, RewardError(error=explained(problem)).model_dump()
 
 
-router = router_speaking(_respell, RewardError)
+router = router_speaking(respell, RewardError)
 
 
 @router.post("/get_reward", summary="OpenRLHF: rewards of queries")

@@ -21,7 +21,7 @@ AnyRequest = Annotated[
 ]
 
 
-def _respell(problem: Problem, request: Request) -> tuple[int, dict[str, Any]]:
+def respell(problem: Problem, request: Request) -> tuple[int, dict[str, Any]]:
     return tei.respell(problem, request) if _whose(_body(request)) == "tei" else cohere.respell(problem, request)
 
 
@@ -33,7 +33,7 @@ def _body(request: Request) -> object:
         return None
 
 
-router = router_speaking(_respell, tei.TeiError | cohere.CohereError)
+router = router_speaking(respell, tei.TeiError | cohere.CohereError)
 
 
 @router.post("/rerank", response_model_exclude_none=True, summary="TEI, Cohere, Jina: responses, the best first")

@@ -42,11 +42,11 @@ class SampleError(Wire):
     error: str
 
 
-def _respell(problem: Problem, request: Request) -> tuple[int, dict[str, Any]]:
+def respell(problem: Problem, request: Request) -> tuple[int, dict[str, Any]]:
     return problem.status, SampleError(error=explained(problem)).model_dump()
 
 
-router = router_speaking(_respell, SampleError)
+router = router_speaking(respell, SampleError)
 
 
 @router.post("/remote_rm", summary="slime: the reward of a sample")

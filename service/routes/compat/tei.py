@@ -10,7 +10,7 @@ from service.routes.compat.asking import LABEL, Chosen, Wire, score_all, unit
 from service.routes.compat.conversation import pair_in
 from service.routes.compat.dialect import explained, router_speaking
 from service.score_schema import MAX_ITEMS, Score, ScoreItem
-from trainer.errors import InvalidInput, OverlongInput
+from trainer.errors import InvalidInput, OverlongInput, Unscorable
 
 Sequence = Annotated[list[str], Field(min_length=1, max_length=2)]
 """`[prompt, response]`, or one text: a conversation as a chat template writes it."""
@@ -100,10 +100,10 @@ class TeiError(Wire):
 
 
 def respell(problem: Problem, request: Request) -> tuple[int, dict[str, Any]]:
-    """Overlong pairs are 413, as in the original; a full queue is 503, where the original says 429 and so ends the
-    work of those who take that for their own fault."""
-    status = 413 if problem.code == OverlongInput.code else problem.status
-    kind: ErrorType = "Validation" if status < 500 else "Backend"
+    """Overlong pairs are 413 and pairs that get no score 424, as in the original; a full queue is 503, where the
+    original says 429 and so ends the work of those who take that for their own fault."""
+    status = {OverlongInput.code: 413, Unscorable.code: 424}.get(problem.code, problem.status)
+    kind: ErrorType = "Validation" if status < 424 else "Backend"
     if status in {503, 429}:
         kind = "Overloaded"
     return status, TeiError(error=explained(problem), error_type=kind).model_dump()

@@ -68,9 +68,14 @@ class Texted(Basics):
     add_special_tokens: bool = True
     """Without effect: the scorer's own template says which there are."""
 
+    @property
+    def pointer(self) -> str:
+        """Where a pair is in the body, ``{}`` its position."""
+        return "/input" if isinstance(self.input, str) else "/input/{}"
+
     def pairs(self) -> list[ScoreItem]:
         """The last turn of each is its response."""
-        return [_pair(text, position) for position, text in enumerate(_listed(self.input))]
+        return [_pair(text, self.pointer.format(position)) for position, text in enumerate(_listed(self.input))]
 
 
 class Chatted(Basics):
@@ -80,12 +85,17 @@ class Chatted(Basics):
     chat_template: None = None
     """Must be null: the scorer's own template is used, the one it was trained with."""
 
+    @property
+    def pointer(self) -> str:
+        """Where the pair is in the body."""
+        return "/messages"
+
     def pairs(self) -> list[ScoreItem]:
         """The last message is the response."""
         try:
             return [messages_pair([message.plain() for message in self.messages])]
         except InvalidInput as error:
-            error.pointer = "/messages"
+            error.pointer = self.pointer
             raise
 
 
@@ -122,6 +132,11 @@ class PairsRequest(Basics):
     """Prompts; also called `text_1`."""
     documents: Texts = Field(validation_alias=AliasChoices("documents", "items", "text_2", "data_2"))
     """Responses; also called `text_2`."""
+
+    @property
+    def pointer(self) -> str:
+        """Where a pair's response is in the body, ``{}`` its position."""
+        return "/documents" if isinstance(self.documents, str) else "/documents/{}"
 
     def pairs(self) -> list[ScoreItem]:
         """One prompt goes with every response."""
@@ -237,7 +252,7 @@ router = router_speaking(respell, VllmError)
 @router.post("/compat/vllm/classify", summary="vLLM: classes of conversations")
 async def classify(body: ClassifyRequest, request: Request, choice: Chosen) -> Classified:
     """`probs` holds one number: on [0, 1], or the score itself where `use_activation` is false."""
-    scored = await _scored(body, body.pairs(), request, choice, "/input/{}")
+    scored = await _scored(body, request, choice)
     data = [
         ClassData(index=index, label=LABEL, probs=[body.number(score)], num_classes=1)
         for index, score in enumerate(scored.scores)
@@ -249,7 +264,7 @@ async def classify(body: ClassifyRequest, request: Request, choice: Chosen) -> C
 @router.post("/compat/vllm/pooling", summary="vLLM: one number for each conversation")
 async def pooling(body: PoolingRequest, request: Request, choice: Chosen) -> Pooled:
     """As `/classify`, in the shape of pooled outputs."""
-    scored = await _scored(body, body.pairs(), request, choice, "/input/{}")
+    scored = await _scored(body, request, choice)
     data = [PoolData(index=index, data=[body.number(score)]) for index, score in enumerate(scored.scores)]
     return Pooled(**_answer("pool", scored), data=data)
 
@@ -259,17 +274,17 @@ async def pooling(body: PoolingRequest, request: Request, choice: Chosen) -> Poo
 @router.post("/compat/vllm/score", summary="vLLM: scores of pairs")
 async def score(body: PairsRequest, request: Request, choice: Chosen) -> PairScores:
     """Prompts are `queries` and responses `documents`; on [0, 1] unless `use_activation` is false."""
-    scored = await _scored(body, body.pairs(), request, choice, "/documents/{}")
+    scored = await _scored(body, request, choice)
     data = [ScoreData(index=index, score=body.number(one)) for index, one in enumerate(scored.scores)]
     return PairScores(**_answer("score", scored), data=data)
 
 
-async def _scored(body: Basics, pairs: list[ScoreItem], request: Request, choice: Chosen, pointer: str) -> Scored:
+async def _scored(body: Texted | Chatted | PairsRequest, request: Request, choice: Chosen) -> Scored:
     return await score_all(
         request,
         choice,
-        pairs,
-        pointer=pointer,
+        body.pairs(),
+        pointer=body.pointer,
         model=body.model,
         truncate=body.truncate_prompt_tokens is not None,
         hold_seconds=HOLD_SECONDS,
@@ -289,9 +304,9 @@ def _listed(texts: Texts) -> list[str]:
     return [texts] if isinstance(texts, str) else texts
 
 
-def _pair(text: str, position: int) -> ScoreItem:
+def _pair(text: str, pointer: str) -> ScoreItem:
     try:
         return pair_in(text)
     except InvalidInput as error:
-        error.pointer = f"/input/{position}"
+        error.pointer = pointer
         raise

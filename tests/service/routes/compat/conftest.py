@@ -52,4 +52,5 @@ def with_compat(app: FastAPI, **settings: str) -> FastAPI:
     app.state.settings = Settings(**settings)
     for router in compat.ROUTERS:
         app.include_router(router)
+    compat.speak_around_routes(app)
     return app

@@ -126,17 +126,34 @@ def test_a_score_that_is_not_finite_never_leaves_as_a_number(
     client = client_over(lone)
     assert client.post("/remote_rm", json=SAMPLE).status_code == 200  # loaded, its probes checked
     monkeypatch.setattr(RewardModel, "score", not_a_number)
-    addresses = {
-        "/remote_rm": SAMPLE,
-        "/score": PAIR,
-        "/predict": {"inputs": list(SAMPLE.values())},
-        "/v2/rerank": {"query": "a", "documents": ["b"]},
-        "/get_reward": {"query": ["a b"], "prompts": ["a"]},
+    why = "the model gave no finite score for this pair; try another scorer"
+    chat = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
+    addresses: dict[str, tuple[Any, int, Any]] = {
+        "/remote_rm": (SAMPLE, 422, {"error": why}),
+        "/get_reward": ({"query": ["a b"], "prompts": ["a"]}, 422, {"error": f"query.0: {why}"}),
+        "/score": (PAIR, 400, of_vllm(f"documents: {why}", "documents")),
+        "/classify": ({"messages": chat}, 400, of_vllm(f"messages: {why}", "messages")),
+        "/pooling": ({"messages": chat}, 400, of_vllm(f"messages: {why}", "messages")),
+        "/predict": ({"inputs": [["a", "b"]]}, 424, {"error": f"inputs.0: {why}", "error_type": "Backend"}),
+        "/compat/tei/rerank": (
+            {"query": "a", "texts": ["b"]},
+            424,
+            {"error": f"texts.0: {why}", "error_type": "Backend"},
+        ),
+        "/v2/rerank": (
+            {"query": "a", "documents": ["b"]},
+            400,
+            {"message": f"documents.0: {why}", "detail": f"documents.0: {why}"},
+        ),
     }
-    for address, body in addresses.items():
+    for address, (body, status, words) in addresses.items():
         answer = client.post(address, json=body)
-        assert answer.status_code == 500, answer.text
-        assert "NaN" not in answer.text
+        assert (answer.status_code, answer.json()) == (status, words), address
+
+
+def of_vllm(message: str, parameter: str) -> dict[str, Any]:
+    """A bad request in its words."""
+    return {"error": {"message": message, "type": "BadRequestError", "param": parameter, "code": 400}}
 
 
 def test_without_a_probability_the_unit_interval_is_reached_by_the_sigmoid() -> None:

@@ -17,6 +17,13 @@ SHAPES: dict[str, set[str]] = {
     "/rerank": {"message", "detail"},
     "/v1/rerank": {"message", "detail"},
 }
+NAMED: dict[str, set[str]] = {
+    "openrlhf": {"error"},
+    "vllm": {"error"},
+    "slime": {"error"},
+    "tei": {"error", "error_type"},
+    "cohere": {"message", "detail"},
+}
 NO_BODY = {
     "nothing": b"",
     "no json": b"{",
@@ -89,6 +96,42 @@ def test_no_scorer_that_is_a_path_or_nothing(client: TestClient, address: str) -
     for name in ("../../etc/passwd", "%00", "a" * 301, "judge@9", "judge:nothing", ":", "/etc/passwd", "judge@"):
         refused(client, f"{address}?scorer={name}", body)
     refused(client, f"{address}?on_overlong=anything", body)
+
+
+@pytest.mark.parametrize(
+    ("address", "shape"),
+    [
+        *SHAPES.items(),
+        *((f"/compat/{name}", shape) for name, shape in NAMED.items()),
+        *((f"/compat/{name}/v1/nothing/here", shape) for name, shape in NAMED.items()),
+    ],
+)
+def test_where_there_is_no_route_that_is_said_in_the_same_words(
+    client: TestClient, address: str, shape: set[str]
+) -> None:
+    answer = client.get(address)
+
+    assert answer.json().keys() == shape
+    assert answer.status_code == (405 if address in SHAPES else 404)
+    assert answer.headers.get("allow") == ("POST" if address in SHAPES else None)
+    assert f"GET {address}: " in answer.text
+
+
+def test_vllm_names_what_it_was(client: TestClient) -> None:
+    assert client.get("/compat/vllm/health").json() == {
+        "error": {
+            "message": "GET /compat/vllm/health: not found; /docs lists the routes",
+            "type": "NotFoundError",
+            "param": None,
+            "code": 404,
+        }
+    }
+
+
+def test_elsewhere_a_problem_stays_a_problem(client: TestClient) -> None:
+    for address in ("/compat", "/compat/", "/compat/nobody/x", "/compatible/vllm/x", "/nothing"):
+        answer = client.get(address)
+        assert (answer.status_code, answer.headers["content-type"]) == (404, "application/problem+json"), address
 
 
 @pytest.mark.parametrize("address", SHAPES)
