@@ -16,7 +16,7 @@ from pathlib import Path
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session, sessionmaker
 
-from service.db.deleting import next_deletion
+from service.db.deleting import delete_conclusions, next_deletion
 from service.db.records import TERMINAL
 from service.db.served import forget_served
 from service.db.session import writing
@@ -60,7 +60,8 @@ def _before(days: float) -> datetime:
 def _forget_job(make_session: sessionmaker[Session], runs_dir: Path, bucket: Bucket | None, before: datetime) -> bool:
     """One job with all that hangs below it; False where none may go.
 
-    What is large goes first and in pieces, while the job is ``lost``, so that nobody sees a part.
+    While it goes the job is ``lost``, so that nobody sees a part. What was concluded goes at once, for a job that is
+    resumed concludes anew; then what is large, in pieces.
     """
     ended = select(Job).where(Job.status.in_(TERMINAL), Job.finished_at < before).order_by(Job.finished_at)
     with writing(make_session) as session:
@@ -69,6 +70,7 @@ def _forget_job(make_session: sessionmaker[Session], runs_dir: Path, bucket: Buc
             return False
         _hide(runs_dir / job.id, stored=bucket is not None)
         job.status, job.error_code, job.error_detail = "lost", "forgotten", "it ended long ago and is being deleted"
+        delete_conclusions(session, job.id)
     over = False
     while not over:
         with writing(make_session) as session:

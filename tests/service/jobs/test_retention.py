@@ -15,7 +15,20 @@ from service.db import deleting
 from service.db.records import JobRecord
 from service.db.samples import score_page
 from service.db.session import writing
-from service.db.tables import ArtifactRow, Job, JobEvent, Response, Score, StressTest
+from service.db.tables import (
+    ArtifactRow,
+    Comparison,
+    Correlation,
+    Curve,
+    Job,
+    JobEvent,
+    JobMetric,
+    Prompt,
+    Response,
+    RunPrompts,
+    Score,
+    StressTest,
+)
 from service.jobs import retention, run_lock
 from service.jobs.dispatcher import Dispatcher
 from service.jobs.queue import resume
@@ -23,6 +36,7 @@ from service.jobs.retention import forget
 from service.settings import Settings
 from trainer.errors import StorageFailure
 from trainer.object_storage import Bucket
+from trainer.reporting import read_events
 from trainer.run_mirror import stored_runs
 
 Sessions = sessionmaker[Session]
@@ -128,6 +142,59 @@ def test_a_job_resumed_while_it_is_deleted_keeps_what_comes_after(
 
     with make_session() as session:
         assert session.get_one(Job, job_id).status == "queued"
+
+
+@pytest.mark.parametrize("left", ["scores", "nothing"])
+def test_a_job_resumed_amid_its_deletion_ends_as_if_it_had_never_run(
+    make_session: Sessions,
+    settings: Settings,
+    submit_counting: Callable[..., str],
+    start_dispatcher: Callable[..., Dispatcher],
+    wait_for: WaitFor,
+    monkeypatch: pytest.MonkeyPatch,
+    left: str,
+) -> None:
+    run = submit_counting(steps=10)
+    dispatcher = start_dispatcher()
+    assert wait_for(run).status == "succeeded"
+    dispatcher.stop()
+    before = contents(make_session)
+    end(make_session, run, "succeeded", 11)
+    real = deleting.next_deletion
+
+    def then_die(session: Session, job_id: str, *, reported: bool = False) -> Delete | None:
+        deletion = real(session, job_id, reported=reported)
+        if deletion is None or (left == "scores" and contents(make_session)["scores"] == 12):
+            raise KeyboardInterrupt
+        return deletion
+
+    monkeypatch.setattr(deleting, "ROWS_AT_ONCE", 8)
+    monkeypatch.setattr(retention, "next_deletion", then_die)
+    with pytest.raises(KeyboardInterrupt):
+        forget(make_session, settings.model_copy(update={"keep_jobs_days": 10}))
+    assert contents(make_session)["scores"] == (12 if left == "scores" else 0)
+    assert contents(make_session)["correlations"] == 0
+    resume_it(make_session, run)
+    start_dispatcher()
+
+    job = wait_for(run)
+
+    assert (job.status, job.error) == ("succeeded", None)
+    assert contents(make_session) == before
+    in_file = [(event["sequence"], event["type"]) for event in read_events(settings.runs_dir / run)]
+    with make_session() as session:
+        rows = session.scalars(select(JobEvent).order_by(JobEvent.sequence)).all()
+    assert [(row.sequence, row.type) for row in rows] == in_file
+    assert in_file[-1][1] == "succeeded"
+
+
+def contents(make_session: Sessions) -> dict[str, int]:
+    """How many rows each table of measurements has."""
+    with make_session() as session:
+        return {
+            table.__tablename__: session.scalars(select(func.count()).select_from(table)).one()
+            for table in (Prompt, Response, Score, Correlation, Curve, Comparison, StressTest, RunPrompts, JobMetric)
+        }
 
 
 def resume_it(make_session: Sessions, job_id: str) -> None:
