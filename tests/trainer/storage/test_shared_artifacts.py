@@ -1,14 +1,16 @@
 """Artifacts in object storage appear whole or not at all on every machine, and no number means two things."""
 
+import json
 import os
 import random
-import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
 from types import ModuleType
@@ -490,65 +492,95 @@ def test_a_name_that_two_create_at_the_same_moment_is_asked_for_again(monkeypatc
 
 
 PUBLISHER = """
-import sys, time
+import json, multiprocessing, sys, time
 from pathlib import Path
+import s3fs
 from trainer.artifacts import Contents
 from trainer.shared_artifacts import open_artifacts
 
-root, url, job, seed = sys.argv[1:]
-store = open_artifacts(Path(root), url)
-def write(path):
-    for number in range(6):
-        (path / f"part-{number}.safetensors").write_bytes(bytes([number, int(seed)]) * 100_000)
-print("begins", flush=True)
-store.publish("a", Contents("policy", {}, "0", {}, {}, [], [], job=job), write)
-print("done", flush=True)
+def publish(root, url, job, seed, begins):
+    store = open_artifacts(Path(root), url)
+    store.versions("a")
+    def write(path):
+        for number in range(6):
+            (path / f"part-{number}.safetensors").write_bytes(bytes([number, seed]) * 20_000)
+        begins.set()
+    store.publish("a", Contents("policy", {}, "0", {}, {}, [], [], job=job), write)
+    begins.set()  # where its job has published already
+
+fork = multiprocessing.get_context("fork")
+for line in sys.stdin:
+    *what, seconds = json.loads(line)
+    begins = fork.Event()
+    process = fork.Process(target=publish, args=(*what, begins))
+    process.start()
+    assert begins.wait(60)
+    began = time.monotonic()
+    process.join(seconds)
+    took = time.monotonic() - began
+    process.kill()
+    process.join()
+    print(process.exitcode, took, flush=True)
+"""
+"""Publishes in a process for each line, which it kills so many seconds after that began; says how and when it ended.
+
+They are forks of one that has read its libraries and has no threads: to start Python took longer than to publish.
 """
 
 
-def publish_elsewhere(root: Path, url: str, job: str, seed: int) -> "subprocess.Popen[str]":
+@contextmanager
+def publishers() -> Iterator[Callable[..., tuple[int, float]]]:
+    """``publish(root, url, job, seed, seconds)``: its exit status, and what it took."""
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
-    command = [sys.executable, "-c", PUBLISHER, str(root), url, job, str(seed)]
-    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+    command = [sys.executable, "-c", PUBLISHER]
+    with subprocess.Popen(
+        command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        questions, answers = process.stdin, process.stdout
+
+        def publish(*what: str | float) -> tuple[int, float]:
+            print(json.dumps(what), file=questions, flush=True)
+            status, took = answers.readline().split()
+            return int(status), float(took)
+
+        yield publish
 
 
-def kill_at_random_moments(machine: Machine, url: str, tmp_path: Path, rounds: int) -> None:
-    """Each job is published by a process that is killed, then by one that is not, on another machine."""
-    reader = machine("reader")
-    shared_artifacts_seen: set[str] = set()
-    killed = 0
+def kill_at_random_moments(machine: Machine, url: str, tmp_path: Path, rounds: int) -> Counter[int]:
+    """Each job is published by a process that is killed, then by one that is not, on another machine.
+
+    Returns how often a killed one had sent so many of its six files.
+    """
+    reader, bucket = machine("reader").root, Bucket(url)
+    sent: Counter[int] = Counter()
+    digests = set()
     took = 0.3
-    for number in range(rounds):
-        with publish_elsewhere(tmp_path / f"machine-{number}", url, f"job_{number}", number % 250) as process:
-            assert process.stdout is not None
-            assert process.stdout.readline() == "begins\n"
-            began = time.monotonic()
-            time.sleep(random.Random(number).uniform(0, took))
-            process.send_signal(signal.SIGKILL)
-            process.wait()
-            if process.stdout.read() == "":
-                killed += 1
-            else:
-                took = (took + time.monotonic() - began) / 2
-        for artifact in SharedArtifactStore(reader.root, Bucket(url)).all():  # what is there is whole
-            artifact.verify()
-        with publish_elsewhere(tmp_path / "survivor", url, f"job_{number}", number % 250) as process:
-            assert process.wait() == 0
-        shutil.rmtree(tmp_path / f"machine-{number}", ignore_errors=True)
-        found = SharedArtifactStore(reader.root, Bucket(url)).versions("a")
-        assert [artifact.version for artifact in found] == list(range(1, number + 2))
-        assert [artifact.manifest.job for artifact in found] == [f"job_{i}" for i in range(number + 1)]
-        found[-1].verify()
-        shared_artifacts_seen.add(found[-1].digest)
-    assert len(shared_artifacts_seen) == rounds
-    assert killed >= rounds // 4
+    with publishers() as publish:
+        for number in range(rounds):
+            job, seed = f"job_{number}", number % 250
+            moment = random.Random(number).uniform(0, took)
+            status, _ = publish(str(tmp_path / "killed"), url, job, seed, moment)
+            if status == -signal.SIGKILL:
+                sent[len(bucket.find("files")) - 6 * number] += 1
+            for artifact in SharedArtifactStore(reader, bucket).versions("a")[number:]:
+                artifact.verify()  # if it is there it is whole
+            status, took = publish(str(tmp_path / "survivor"), url, job, seed, 60.0)
+            assert status == 0
+            found = SharedArtifactStore(reader, bucket).versions("a")
+            assert [artifact.manifest.job for artifact in found] == [f"job_{i}" for i in range(number + 1)]
+            found[-1].verify()
+            digests.add(found[-1].digest)
+    assert [artifact.version for artifact in found] == list(range(1, rounds + 1))
+    assert len(digests) == rounds
+    return sent
 
 
-@pytest.mark.timeout(120)
 def test_a_publisher_killed_at_any_moment_leaves_nothing_half_published(
     machine: Machine, url: str, tmp_path: Path
 ) -> None:
-    kill_at_random_moments(machine, url, tmp_path, rounds=2)
+    assert sum(kill_at_random_moments(machine, url, tmp_path, rounds=2).values()) >= 1
 
 
 @pytest.mark.chaos
@@ -556,7 +588,10 @@ def test_a_publisher_killed_at_any_moment_leaves_nothing_half_published(
 def test_publishers_killed_at_a_hundred_moments_leave_nothing_half_published(
     machine: Machine, url: str, tmp_path: Path
 ) -> None:
-    kill_at_random_moments(machine, url, tmp_path, rounds=100)
+    sent = kill_at_random_moments(machine, url, tmp_path, rounds=100)
+    print(f"killed with so many of six files sent: {sorted(sent.items())}")  # noqa: T201 - what was survived
+    assert sum(sent.values()) >= 50
+    assert sent.keys() >= {0, 2, 4}
 
 
 @pytest.fixture
