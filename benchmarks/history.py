@@ -3,7 +3,8 @@
 Makes a database of a million correlations and ten million scores of each kind below DIR, or uses the one that is there,
 starts ``assay serve`` over it as it is installed, and lets one client ask, one request at a time, each a little
 different. Milliseconds are the client's, from the first byte sent to the last one read; where other work keeps the
-machine busy, the processor time of server and database together says more.
+machine busy, the processor time of server and database together says more. What is printed is the table of
+docs/benchmarks.md; how far it is goes to stderr.
 """
 
 import argparse
@@ -14,32 +15,38 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlencode
 
 import httpx
 import psutil
 
-from benchmarks.history_database import (
-    CONTROLS,
-    NEWEST,
-    ORACLES,
-    POLICIES,
-    SCORERS,
-    SPAN,
-    STATISTICS,
-    TEAMS,
-    TEMPERATURES,
-    Size,
-    database,
-)
-
-Ask = Callable[[random.Random], str]
+from benchmarks.history_database import Size, database
+from benchmarks.history_requests import FILES, FIRST_BYTE, Ask, asked
 
 GOAL_MS = 100.0
+
+KINDS = ("SQLite", "PostgreSQL")
+
+
+@dataclass(frozen=True)
+class Spent:
+    """Of requests of one kind, in milliseconds."""
+
+    waited: Sequence[float]
+    """Of the client, for each."""
+    processors: float
+    """Of server and database, on average."""
+
+    @property
+    def p50(self) -> float:
+        return statistics.median(self.waited)
+
+    @property
+    def p95(self) -> float:
+        return statistics.quantiles(self.waited, n=20)[18] if len(self.waited) > 1 else self.waited[0]
 
 
 def main() -> None:
@@ -48,109 +55,66 @@ def main() -> None:
     parser.add_argument("--correlations", type=int, default=1_000_000)
     parser.add_argument("--scores", type=int, default=10_000_000)
     parser.add_argument("--requests", type=int, default=200, help="of each kind")
-    parser.add_argument("--database", choices=["SQLite", "PostgreSQL"], help="only this one")
+    parser.add_argument("--database", choices=KINDS, help="only this one")
     parser.add_argument("--only", default="", help="requests whose name holds this")
     parser.add_argument("--exports", action="store_true", help="all correlations as a file, too")
     options = parser.parse_args()
     size = Size(options.correlations, options.scores)
-    for kind in ("SQLite", "PostgreSQL"):
-        if options.database not in (None, kind):
-            continue
+    found: dict[str, dict[str, Spent]] = {}
+    for kind in KINDS if options.database is None else (options.database,):
         began = time.perf_counter()
         with database(kind, options.directory / kind.lower(), size) as (url, process):
-            print(f"{kind}: {size.runs} runs, ready after {time.perf_counter() - began:.0f} s")
+            say(f"{kind}: {size.runs} runs, ready after {time.perf_counter() - began:.0f} s")
             with serving(url, process) as (address, processes), httpx.Client(base_url=address, timeout=600) as client:
-                for name, ask in asked().items():
+                spent = found[kind] = {}
+                for name, ask in asked(size).items():
                     if options.only in name:
-                        tell(name, *measure(client, ask, options.requests, processes))
+                        whole = not name.startswith(FIRST_BYTE)
+                        spent[name] = measure(client, ask, options.requests, processes, whole=whole)
+                        tell(name, spent[name])
                 if options.exports:
                     export(client, processes[0])
+    print("\n".join(table(found)))
 
 
-def asked() -> dict[str, Ask]:
-    """What is asked, by what a reader would call it."""
+def table(found: Mapping[str, Mapping[str, Spent]]) -> Iterator[str]:
+    """Lines of Markdown: a row for each kind of request, what is past the goal in bold."""
+    headings = [heading for kind in found for heading in (f"{kind} p50, p95", "processors")]
+    yield f"| {' | '.join(['what is asked', *headings])} |"
+    yield "|---" * (1 + len(headings)) + "|"
+    for name in next(iter(found.values())):
+        cells = [cell for spent in found.values() for cell in (_waited(spent[name]), f"{spent[name].processors:.0f}")]
+        yield f"| {' | '.join([name, *cells])} |"
 
-    def about(made: random.Random) -> dict[str, Any]:
-        return {
-            "statistic": made.choice(STATISTICS),
-            "oracle": made.choice(ORACLES),
-            "stratum": "all",
-            "temperature": made.choice([*TEMPERATURES[1:], "pooled"]),
-        }
 
-    def history(**fields: object) -> str:
-        return "/v1/history?" + urlencode(fields, doseq=True)
-
-    def since(made: random.Random) -> str:
-        return (NEWEST - SPAN * made.random()).isoformat()
-
-    where = "temperature >= 1.5 and stratum == 'all' and ({} or scorer == '{}')"
-    return {
-        "page: overview": lambda _: "/",
-        "page: history": lambda made: "/history?" + urlencode(about(made)),
-        "page: history by week": lambda made: "/history?" + urlencode({**about(made), "every": "week"}),
-        "page: history by policy": lambda made: "/history?" + urlencode({**about(made), "by": "policy"}),
-        "page: runs": lambda _: "/runs",
-        "page: runs of a scorer": lambda made: "/runs?" + urlencode({"scorer": made.choice(SCORERS)}),
-        "page: runs by an oracle": lambda made: "/runs?" + urlencode({"oracle": made.choice(ORACLES)}),
-        "page: runs, the surest first": lambda _: "/runs?sort=surest",
-        "page: runs of a scorer, the least sure first": lambda made: (
-            "/runs?" + urlencode({"scorer": made.choice(SCORERS), "sort": "least_sure"})
-        ),
-        "newest 100": lambda made: history(limit=100, created_before=since(made)),
-        "newest 500": lambda made: history(limit=500, created_before=since(made)),
-        "one statistic, oracle, stratum, T": lambda made: history(**about(made)),
-        "the same of two scorers, by estimate": lambda made: history(
-            **about(made), scorer=made.sample(SCORERS, 2), sort="estimate"
-        ),
-        "one scorer": lambda made: history(scorer=made.choice(SCORERS + CONTROLS)),
-        "one scorer and statistic": lambda made: history(
-            scorer=made.choice(SCORERS), statistic=made.choice(STATISTICS)
-        ),
-        "one statistic": lambda made: history(statistic=made.choice(STATISTICS)),
-        "one policy, since a day": lambda made: history(policy=made.choice(POLICIES), created_after=since(made)),
-        "T of 1.5 or more, one statistic": lambda made: history(statistic=made.choice(STATISTICS), temperature_min=1.5),
-        "a job's label and one statistic": lambda made: history(
-            label=f"team={made.choice(TEAMS)}", statistic=made.choice(STATISTICS)
-        ),
-        "a job's name": lambda made: history(name=f"nightly-{made.randrange(10)}"),
-        "and, or": lambda made: history(
-            statistic=made.choice(STATISTICS),
-            where=where.format(f"policy == '{made.choice(POLICIES)}'", made.choice(SCORERS)),
-        ),
-        "groups: each week and scorer combined": lambda made: history(
-            **about(made), group_by=["week", "scorer"], agg="combined"
-        ),
-        "groups: latest of each scorer and T": lambda made: history(
-            **{name: value for name, value in about(made).items() if name != "temperature"},
-            group_by=["scorer", "temperature"],
-        ),
-        "groups: latest of each scorer, of all rows": lambda _: history(statistic="pearson_within", group_by="scorer"),
-        "groups: mean of each scorer's version": lambda made: history(
-            **about(made), group_by=["scorer", "scorer_version"], agg="mean"
-        ),
-    }
+def _waited(spent: Spent) -> str:
+    p95 = f"{spent.p95:.0f}"
+    return f"{spent.p50:.0f}, {p95 if spent.p95 <= GOAL_MS else f'**{p95}**'}"
 
 
 def measure(
-    client: httpx.Client, ask: Ask, requests: int, processes: Sequence[psutil.Process]
-) -> tuple[list[float], float]:
-    """Milliseconds of each request, after some that are not counted, and of processors on average."""
+    client: httpx.Client, ask: Ask, requests: int, processes: Sequence[psutil.Process], *, whole: bool = True
+) -> Spent:
+    """After some requests that are not counted; to the first byte of an answer unless to its ``whole``."""
     made = random.Random(0)
-    found = []
-    spent_before = 0.0
+    waited = []
+    before = 0.0
     for number in range(-5, requests):
         if number == 0:
-            spent_before = processor_seconds(processes)
+            before = processor_seconds(processes)
         path = ask(made)
         began = time.perf_counter()
-        answer = client.get(path)
-        spent = 1000 * (time.perf_counter() - began)
-        if answer.status_code != 200:
-            raise SystemExit(f"{path}: {answer.status_code} {answer.text[:500]}")
+        with client.stream("GET", path) as answer:
+            if whole or answer.status_code != 200:
+                answer.read()
+            else:
+                next(answer.iter_raw(), b"")
+            spent = 1000 * (time.perf_counter() - began)
+            if answer.status_code != 200:
+                raise SystemExit(f"{path}: {answer.status_code} {answer.text[:500]}")
         if number >= 0:
-            found.append(spent)
-    return found, 1000 * (processor_seconds(processes) - spent_before) / requests
+            waited.append(spent)
+    return Spent(waited, 1000 * (processor_seconds(processes) - before) / requests)
 
 
 def processor_seconds(processes: Sequence[psutil.Process]) -> float:
@@ -163,19 +127,20 @@ def processor_seconds(processes: Sequence[psutil.Process]) -> float:
     return spent
 
 
-def tell(name: str, milliseconds: Sequence[float], processors: float) -> None:
-    cuts = statistics.quantiles(milliseconds, n=20)
-    p50, p95 = cuts[9], cuts[18]
-    print(
-        f"  {name:40} p50 {p50:7.1f}  p95 {p95:7.1f}  most {max(milliseconds):7.1f} ms, of processors {processors:6.1f}"
-        f"{'' if p95 <= GOAL_MS else '  past the goal'}; load {os.getloadavg()[0]:.1f}",
-        flush=True,
+def tell(name: str, spent: Spent) -> None:
+    say(
+        f"  {name:56} p50 {spent.p50:7.1f}  p95 {spent.p95:7.1f}  most {max(spent.waited):7.1f} ms, of processors"
+        f" {spent.processors:6.1f}{'' if spent.p95 <= GOAL_MS else '  past the goal'}; load {os.getloadavg()[0]:.1f}"
     )
+
+
+def say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 def export(client: httpx.Client, process: psutil.Process) -> None:
     """Everything as a file of each kind, and the most that the server held meanwhile."""
-    for kind in ("csv", "ndjson", "parquet"):
+    for kind in FILES:
         began, size, most = time.perf_counter(), 0, process.memory_info().rss
         before = most
         with client.stream("GET", f"/v1/history?format={kind}&sort=created_at") as answer:
@@ -183,10 +148,9 @@ def export(client: httpx.Client, process: psutil.Process) -> None:
                 size += len(part)
                 if number % 50 == 0:
                     most = max(most, process.memory_info().rss)
-        print(
+        say(
             f"  all as {kind:8} {time.perf_counter() - began:6.1f} s, {size / 1e6:.0f} MB; the server grew from"
-            f" {before / 1e6:.0f} to {most / 1e6:.0f} MB",
-            flush=True,
+            f" {before / 1e6:.0f} to {most / 1e6:.0f} MB"
         )
 
 

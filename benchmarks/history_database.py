@@ -120,10 +120,18 @@ def make(engine: Engine, size: Size) -> None:
             connection.execute(text("VACUUM ANALYZE"))
 
 
+def run_id(number: int, size: Size) -> str:
+    """The run at a place, 0 the oldest."""
+    return f"run_{int(_time_of(number, size).timestamp() * 1000):012x}{number:020x}"
+
+
+def _time_of(number: int, size: Size) -> datetime:
+    return NEWEST - SPAN + SPAN * ((number + 1) / size.runs)
+
+
 def _run(number: int, size: Size) -> dict[str, Any]:
     made = random.Random(number)
-    at = NEWEST - SPAN + SPAN * ((number + 1) / size.runs)
-    id_ = f"run_{int(at.timestamp() * 1000):012x}{number:020x}"
+    at, id_ = _time_of(number, size), run_id(number, size)
     policy = made.choice(POLICIES)
     learned = made.sample(SCORERS, LEARNED_EACH)
     versions = dict.fromkeys(learned, 1 + number * 20 // size.runs) | dict.fromkeys(CONTROLS)
