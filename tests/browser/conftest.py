@@ -1,6 +1,5 @@
 """A real `assay serve` with something to show, below a path prefix, and a real Chromium to look at it."""
 
-import json
 import os
 import shutil
 import signal
@@ -9,57 +8,38 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
 import httpx
-import numpy as np
 import pytest
 import uvicorn
 from fastapi import FastAPI
-from playwright.sync_api import Browser, ConsoleMessage, Page, Playwright, expect, sync_playwright
-from sqlalchemy.orm import Session, sessionmaker
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Playwright, expect, sync_playwright
 
-from evaluation.statistics.drift import Clustered, moved, share, share_moved
-from service.db.aliases import point
-from service.db.artifacts import record_artifact
-from service.db.ids import new_id
-from service.db.ingest import ingest_run
-from service.db.monitored import keep_state
+from service.app import create_app
 from service.db.schema import upgrade
-from service.db.session import make_engine, sessions, writing
-from service.db.tables import Job, JobMetric
-from service.jobs.kinds import id_prefix
-from service.monitoring.state import Drift, ScorerState
-from tests.correlation_lines import estimate
-from trainer.artifacts import Artifact, ArtifactStore
+from service.db.session import make_engine
+from service.settings import Settings
+from tests.browser.seeding import Stored, fill
+from trainer.artifacts import Artifact
 
 ROOT = Path(__file__).parents[2]
 PREFIX = "/assay"
-SCREENSHOTS = ROOT / "screenshots"
+SCREENSHOTS = os.environ.get("ASSAY_SCREENSHOTS")
+"""The folder that screenshots go to, for people to look at; none are taken where it is not said."""
 
-LONG = "a-name-as-long-as-people-make-them-when-a-sweep-writes-its-settings-into-it"
 expect.set_options(timeout=60_000)  # busy cores are slow, not wrong
 
-EVIL = "<script>document.title = 'taken'</script><img src=x onerror=\"document.title='taken'\">"
 
-
-@dataclass
-class Seeds:
-    """What is in the database of the server under test, by what it is."""
+@dataclass(frozen=True)
+class Seeds(Stored):
+    """What is in the database of the server under test, and where that is."""
 
     url: str
-    """Of the server, with the prefix."""
-    run: str
-    job: str
-    failed: str
-    cancelled: str
-    artifact: str
-    """``NAME@VERSION`` with parents, children and probe pairs."""
+    """With the prefix."""
 
 
 @pytest.fixture(scope="session")
@@ -103,6 +83,12 @@ class Visit:
         if said.type == "error" and not itself:
             self.wrong.append(f"{said.text} ({said.location.get('url')})")
 
+    def begin_anew(self) -> None:
+        """Forget what was heard of the page before, and its colours."""
+        self.wrong.clear()
+        self.asked.clear()
+        self.page.emulate_media(color_scheme="light")
+
     def go(self, address: str, status: int = 200) -> None:
         """Open ``address`` and wait until it is at rest."""
         answer = self.page.goto(address)
@@ -114,26 +100,41 @@ class Visit:
 @pytest.fixture
 def visit(browser: Browser) -> Iterator[Callable[..., Visit]]:
     """``visit(width=..., scheme=...)``: a fresh browser profile with one page that notes all that goes wrong."""
-    contexts = []
+    contexts: list[BrowserContext] = []
 
-    def start(*, width: int = 1280, height: int = 900, scheme: str = "light") -> Visit:
-        context = browser.new_context(
-            viewport={"width": width, "height": height},
-            color_scheme="dark" if scheme == "dark" else "light",
-            reduced_motion="reduce",
-        )
-        contexts.append(context)
-        context.set_default_timeout(60_000)
-        page = context.new_page()
-        visited = Visit(page)
-        page.on("console", visited.hear)
-        page.on("pageerror", lambda error: visited.wrong.append(str(error)))
-        page.on("request", lambda request: visited.asked.append(request.url))
+    def start(*, width: int = 1280, height: int = 900, scheme: str = "light", scripts: bool = True) -> Visit:
+        visited = _opened(browser, width, height, scheme, scripts)
+        contexts.append(visited.page.context)
         return visited
 
     yield start
     for context in contexts:
         context.close()
+
+
+@pytest.fixture(scope="module")
+def windows(browser: Browser) -> Iterator[dict[int, Visit]]:
+    """A desktop's window and a phone's by their width, which stay open from page to page."""
+    opened = {width: _opened(browser, width, height) for width, height in ((1280, 900), (390, 844))}
+    yield opened
+    for visited in opened.values():
+        visited.page.context.close()
+
+
+def _opened(browser: Browser, width: int, height: int, scheme: str = "light", scripts: bool = True) -> Visit:
+    context = browser.new_context(
+        viewport={"width": width, "height": height},
+        color_scheme="dark" if scheme == "dark" else "light",
+        reduced_motion="reduce",
+        java_script_enabled=scripts,
+    )
+    context.set_default_timeout(60_000)
+    page = context.new_page()
+    visited = Visit(page)
+    page.on("console", visited.hear)
+    page.on("pageerror", lambda error: visited.wrong.append(str(error)))
+    page.on("request", lambda request: visited.asked.append(request.url))
+    return visited
 
 
 @pytest.fixture(scope="session")
@@ -145,10 +146,16 @@ def axe() -> str:
 
 @pytest.fixture(scope="session")
 def keep() -> Callable[[Page, str], None]:
-    """``keep(page, name)``: a screenshot of all of it, for people to look at; git ignores the folder."""
+    """``keep(page, name)``: a screenshot of all of it, with the figures that come when somebody scrolls there."""
 
     def take(page: Page, name: str) -> None:
-        page.screenshot(path=SCREENSHOTS / f"{name}.png", full_page=True)
+        if SCREENSHOTS is None:
+            return
+        for section in page.locator("[data-figures]").all():
+            section.scroll_into_view_if_needed()
+        expect(page.locator("[data-figures][aria-busy]")).to_have_count(0)
+        page.evaluate("scrollTo(0, 0)")
+        page.screenshot(path=Path(SCREENSHOTS) / f"{name}.png", full_page=True)
 
     return take
 
@@ -160,62 +167,31 @@ def seeds(
     """The server's process, with a finished stress test, trained, failed and cancelled jobs, and artifacts."""
     directory = tmp_path_factory.mktemp("served")
     url = f"sqlite:///{directory / 'assay.db'}"
-    engine = make_engine(url)
-    upgrade(engine)
-    make_session = sessions(engine)
-    store = ArtifactStore(directory / "artifacts")
-    first = publisher(store, "helpful", seed=1)
-    second = publisher(store, "helpful", seed=2, temperature=2.0, parents=[first.as_parent("backbone")])
-    publisher(store, LONG[:60], seed=3, parents=[second.as_parent("backbone"), first.as_parent("anchor")])
-    with writing(make_session) as session:
-        for artifact in store.all():
-            record_artifact(session, artifact)
-    point(make_session, second, "champion")
-
-    _monitor(make_session, second.reference)
-    add = _adder(make_session, directory / "runs")
-    run = add("stress_test", name="demo-stress", labels={"study": "demo"})
-    measured = directory / "runs" / run
-    _write_measured(measured)
-    with writing(make_session) as session:
-        ingest_run(session, run, measured)
-    job = add("ganpo", name="trained", log="step 1\nstep 2\ndone\n", metrics=_metrics())
-    failed = add(
-        "sft", "failed", name=EVIL, error_code="run_failed", error_detail=f"the loss is not finite {EVIL} {LONG}",
-        log=f"{EVIL}\n" * 60,
-    )  # fmt: skip
-    cancelled = add("sft", "cancelled", name=LONG)
-    engine.dispose()
-
+    stored = fill(directory, url, publisher)
     process, address = _serve(directory, url)
-    yield Seeds(f"{address}{PREFIX}", run, job, failed, cancelled, second.reference)
+    yield Seeds(**vars(stored), url=f"{address}{PREFIX}")
     process.send_signal(signal.SIGTERM)
     assert process.wait(timeout=60) in {0, -signal.SIGTERM}  # which it ends by once all is put away
     assert process.stdout is not None
     process.stdout.close()
 
 
-def _monitor(make_session: sessionmaker[Session], scorer: str) -> None:
-    """What a look at the sample left: a scorer that has drifted, and one of which there is little."""
-    rows = [Clustered(np.arange(200.0) + shift, np.arange(200)) for shift in (40, 0)]
-    moved_by = moved(*rows, draws=50)
-    drift = Drift(
-        **{"n_now": 200, "n_reference": 200, "score": moved_by, "length": moved_by},
-        **{
-            "truncated": share_moved((20, 200), (4, 200)),
-            "cut_now": share((20, 200)),
-            "cut_reference": share((4, 200)),
-        },
+@pytest.fixture(scope="session")
+def nothing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a server that was installed a minute ago: nothing is in its database."""
+    directory = tmp_path_factory.mktemp("empty")
+    settings = Settings(
+        database_url=f"sqlite:///{directory / 'assay.db'}",
+        artifact_dir=directory / "artifacts",
+        runs_dir=directory / "runs",
+        root_path=PREFIX,
+        job_slots=0,
     )
-    words = "validation data, 200 responses to 200 prompts"
-    drifted = ScorerState(
-        scorer=f"{scorer}:score", rows=200, reference=words, reference_kind="validation", drift=drift, trust=[]
-    )
-    young = ScorerState(scorer=f"{LONG}@1:score", rows=3, reference="the first 1,000 scores kept", drift=None, trust=[])
-    with writing(make_session) as session:
-        for state in (drifted, young):
-            content = state.model_dump(mode="json")
-            keep_state(session, state.scorer, reference=None, state=content, now=datetime.now(UTC))
+    engine = make_engine(settings.database_url)
+    upgrade(engine)
+    engine.dispose()
+    with _answering(create_app(settings)) as address:
+        yield f"{address}{PREFIX}"
 
 
 def _serve(directory: Path, url: str) -> tuple["subprocess.Popen[str]", str]:
@@ -247,119 +223,20 @@ def _serve(directory: Path, url: str) -> tuple["subprocess.Popen[str]", str]:
     return process, address
 
 
-def _adder(make_session: Any, runs: Path) -> Callable[..., str]:
-    def add(
-        kind: str,
-        status: str = "succeeded",
-        *,
-        log: str = "",
-        metrics: dict[str, list[float]] | None = None,
-        **fields: Any,
-    ) -> str:
-        begun = datetime.now(UTC) - timedelta(hours=3)
-        recipe = {"kind": kind, "name": "demo", "policy": {"path": "demo/policy"}}
-        facts = {
-            "recipe": recipe,
-            "recipe_digest": "d" * 64,
-            "labels": {},
-            "executor": "local",
-            "attempts": 1,
-            "max_attempts": 3,
-            "code_version": "0.1.0",
-            "created_at": begun,
-            "started_at": begun,
-            "finished_at": begun + timedelta(seconds=754),
-        }
-        job = Job(id=new_id(id_prefix(kind)), kind=kind, status=status, **{**facts, **fields})
-        directory = runs / job.id
-        directory.mkdir(parents=True)
-        (directory / "log.txt").write_text(log)
-        with writing(make_session) as session:
-            session.add(job)
-            session.flush()
-            for name, values in (metrics or {}).items():
-                points = enumerate(values, start=1)
-                session.add_all(
-                    JobMetric(job=job.id, stage="train", name=name, step=10 * step, value=value)
-                    for step, value in points
-                )
-        return job.id
-
-    return add
-
-
-def _metrics() -> dict[str, list[float]]:
-    return {
-        "loss": [2.0 / step for step in range(1, 121)],
-        "rewards/margins": [step / 200 for step in range(1, 121)],
-        "rewards/accuracies": [0.5 + step / 300 for step in range(1, 121)],
-        "learning_rate": [5e-7] * 120,
-    }
-
-
-def _write_measured(directory: Path) -> None:
-    """Two scorers and a control at three temperatures, with the prompts, responses and scores behind them."""
-    temperatures = (0.0, 1.0, 2.0)
-    r = {"helpful": (0.7, 0.5, 0.2), "helpful:other": (0.4, 0.3, None), "length": (0.1, 0.0, -0.1)}
-    four = {"policy": "demo/policy@1", "n_prompts": 4}
-    cells = [(name, *cell) for name, path in r.items() for cell in zip(temperatures, path, strict=True)]
-    rows = [estimate(name, t, value, **four) for name, t, value in cells]
-    means = [(name, t) for name in ("judge", "length") for t in temperatures]
-    rows += [estimate(name, t, t, **four, statistic="mean", oracle=name) for name, t in means]
-    _lines(directory / "correlations.jsonl", rows)
-    prompts = [{"prompt_id": str(n), "prompt": f"prompt {n} {EVIL} {LONG}", "task": None} for n in range(4)]
-    _lines(directory / "prompts.jsonl", prompts)
-    cells = [(n, t, k) for n in range(4) for t in temperatures for k in range(1 if t == 0 else 2)]
-    responses = [
-        {
-            "prompt_id": str(n), "temperature": t, "replicate": k, "response": f"response {k} {EVIL}\n{LONG}",
-            "tokens": 12, "finish_reason": "stop", "mean_logprob": -1.5, "sampler": {"top_p": 1.0},
-        }
-        for n, t, k in cells
-    ]  # fmt: skip
-    _lines(directory / "responses.jsonl", responses)
-    roles = {"helpful": "scorer", "helpful:other": "scorer", "length": "control", "judge": "oracle"}
-    scores = [
-        {
-            "prompt_id": str(n), "temperature": t, "replicate": k, "scorer": name, "scorer_version": None, "role": role,
-            "score": n - t + k * len(name) / 10, "tokens": 20, "truncated_tokens": 0, "error": None,
-        }
-        for n, t, k in cells
-        for name, role in roles.items()
-    ]  # fmt: skip
-    _lines(directory / "scores.jsonl", scores)
-    result = {
-        "kind": "stress_test", "policy": "demo/policy@1", "temperatures": list(temperatures), "n_prompts": 4,
-        "n_responses": len(cells), "scorers": ["helpful", "helpful:other"], "controls": ["length"],
-        "oracles": ["judge"], "notices": [],
-    }  # fmt: skip
-    (directory / "result.json").write_text(json.dumps({"status": "succeeded", "result": result}))
-
-
-def _lines(path: Path, rows: list[dict[str, Any]]) -> None:
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+@contextmanager
+def _answering(app: FastAPI) -> Iterator[str]:
+    """The address of ``app``, which a thread of this process serves."""
+    with closing(socket.create_server(("127.0.0.1", 0))) as listener:
+        server = uvicorn.Server(uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=5))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        server.should_exit = True
+        thread.join()
 
 
 @pytest.fixture
 def serve_app() -> Iterator[Callable[[FastAPI], str]]:
     """``serve_app(app)``: the address of an application of the test's own, for what the shared server must not be."""
-    stops: list[Callable[[], None]] = []
-
-    def start(app: FastAPI) -> str:
-        listener = socket.create_server(("127.0.0.1", 0))
-        server = uvicorn.Server(uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=5))
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-        thread.start()
-
-        def stop() -> None:
-            server.should_exit = True
-            thread.join()
-            with closing(listener):
-                pass
-
-        stops.append(stop)
-        return f"http://127.0.0.1:{listener.getsockname()[1]}"
-
-    yield start
-    for stop in stops:
-        stop()
+    with ExitStack() as stack:
+        yield lambda app: stack.enter_context(_answering(app))
