@@ -9,7 +9,7 @@ from service.db.queries import find_job, names_under_way
 from service.db.session import writing
 from service.jobs import cancel, resume, submit
 from service.jobs.kinds import estimate_memory, require_kind
-from service.jobs.retention import SAMPLES
+from service.jobs.samples import SAMPLES
 from trainer.errors import InvalidInput
 from trainer.recipe import Recipe
 

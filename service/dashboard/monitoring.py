@@ -1,6 +1,7 @@
 """/monitoring: what production scoring looks like now, by scorer, and which bounds are crossed."""
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from fastapi import APIRouter, Request, Response
 from sqlalchemy.orm import Session
@@ -9,7 +10,7 @@ from service.dashboard.monitoring_figures import figures_of
 from service.dashboard.rendering import answer, render
 from service.db.monitored import list_alerts, states
 from service.monitoring.alerts import record_of
-from service.monitoring.state import AlertRecord, ScorerState
+from service.monitoring.state import AlertRecord, ScorerState, as_of
 from service.settings import Settings
 
 router = APIRouter()
@@ -29,7 +30,7 @@ class Monitored:
 def monitored(session: Session) -> Monitored:
     """For the page, and for the overview."""
     active, _ = list_alerts(session, active=True, cursor=None, limit=_SHOWN_ALERTS)
-    found = [ScorerState.model_validate(state) for state in states(session)]
+    found = as_of(datetime.now(UTC), states(session))
     return Monitored(found, [record_of(alert) for alert in active])
 
 

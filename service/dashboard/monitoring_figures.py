@@ -13,7 +13,7 @@ from service.dashboard.later import Later
 from service.db.monitored import audits_of, states
 from service.db.tables import Correlation
 from service.imports import heavy_imports
-from service.jobs.retention import SAMPLES
+from service.jobs.samples import SAMPLES
 from service.monitoring.state import Drift, ScorerState
 from service.settings import Settings
 from trainer.errors import NotFound
@@ -88,7 +88,7 @@ def _tell_trust(request: Request, session: Session, state: ScorerState) -> list[
 
 def _audits(settings: Settings, session: Session, state: ScorerState) -> list[Correlation]:
     """The oldest first. Raises NotFound before there is one."""
-    rows = audits_of(session, state.scorer, settings.monitor_statistic, f"{SAMPLES}:")
+    rows = [row for row, _ in audits_of(session, state.scorer, settings.monitor_statistic, f"{SAMPLES}:")]
     if not rows:
         raise NotFound(f"no audit of {state.scorer} has ended yet")
     return rows[::-1]

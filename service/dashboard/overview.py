@@ -22,7 +22,7 @@ from service.db.records import CorrelationRecord, RunRecord
 from service.db.runs import RunFilter, list_runs
 from service.db.trust import WITHIN, latest_by_scorer, latest_runs, leading_by_run
 from service.jobs.kinds import AUDIT_KINDS, EVALUATION_KINDS, STRESS_KINDS
-from service.jobs.retention import SAMPLES
+from service.jobs.samples import SAMPLES
 
 router = APIRouter()
 

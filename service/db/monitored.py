@@ -32,16 +32,24 @@ class Crossed:
         return f"{self.kind} {self.scorer} {self.subject}"
 
 
-def audits_of(session: Session, scorer: str, statistic: str, key_prefix: str) -> list[Correlation]:
-    """Correlations that audits of the sample found of all responses, the newest first; those of the newest audits."""
+def audits_of(session: Session, scorer: str, statistic: str, key_prefix: str) -> list[tuple[Correlation, str]]:
+    """Correlations that audits of the sample found of all responses, each with its job's idempotency key, the newest
+    first; those of the newest audits.
+    """
     query = (
-        select(Correlation)
+        select(Correlation, Job.idempotency_key)
         .join(Job, Job.id == Correlation.run)
         .where(Job.idempotency_key.startswith(key_prefix), Correlation.scorer == scorer)
         .where(Correlation.statistic == statistic, Correlation.stratum == "all", Correlation.temperature.is_(None))
         .order_by(Correlation.created_at.desc(), Correlation.number)
     )
-    return list(session.scalars(query.limit(10 * MOST_AUDITS)))
+    return [(row, str(key)) for row, key in session.execute(query.limit(10 * MOST_AUDITS))]
+
+
+def first_audit_of(session: Session, key_prefix: str) -> str | None:
+    """The idempotency key of the first audit that was queued, whatever became of it."""
+    query = select(Job.idempotency_key).where(Job.idempotency_key.startswith(key_prefix, autoescape=True))
+    return session.scalar(query.order_by(Job.created_at, Job.id).limit(1))
 
 
 def states(session: Session) -> list[dict[str, Any]]:
@@ -90,7 +98,7 @@ def open_keys(session: Session) -> list[tuple[str, str]]:
 def active_alerts(session: Session) -> dict[str, int]:
     """How many are open, by kind."""
     query = select(Alert.kind, func.count()).where(Alert.open_key.is_not(None)).group_by(Alert.kind)
-    return {"trust": 0, "drift": 0} | {row[0]: row[1] for row in session.execute(query)}
+    return {"trust": 0, "drift": 0, "stale": 0} | {row[0]: row[1] for row in session.execute(query)}
 
 
 def list_alerts(

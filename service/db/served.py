@@ -107,6 +107,14 @@ def sampled_pairs(
             yield {"prompt_id": prompt_id, "prompt": prompt, "response": response}
 
 
+def has_pairs(session: Session, scorer: str, *, since: datetime, before: datetime, least: int) -> bool:
+    """Whether so many different pairs have their texts here."""
+    within = (ServedScore.scorer == scorer, ServedScore.time >= since, ServedScore.time < before)
+    some = select(ServedScore.prompt_digest, ServedScore.response_digest).where(*within)
+    some = some.where(ServedScore.response.is_not(None)).distinct().limit(least)
+    return session.scalars(select(func.count()).select_from(some.subquery())).one() >= least
+
+
 def _lot(of: str, digest: str | None) -> bytes:
     """A number as good as random for each digest, and others in another draw."""
     return hashlib.blake2b(f"{of} {digest}".encode(), digest_size=8).digest()

@@ -408,8 +408,32 @@ class MonitoredScorer(Table):
     updated_at: Mapped[datetime]
 
 
+class DriftRow(Table):
+    """How far a scorer's latest scores were from its reference, once an hour. Numbers only, no text."""
+
+    __tablename__ = "drifts"
+
+    hour: Mapped[datetime] = mapped_column(primary_key=True)
+    """In which it was measured; the first look of an hour stays."""
+    scorer: Mapped[str] = mapped_column(primary_key=True)
+    """``NAME@VERSION:OUTPUT``"""
+    measure: Mapped[str] = mapped_column(String(16), primary_key=True)
+    created_at: Mapped[datetime]
+    estimate: Mapped[float | None]
+    lower: Mapped[float | None]
+    upper: Mapped[float | None]
+    n_responses: Mapped[int]
+    n_prompts: Mapped[int]
+    n_reference: Mapped[int]
+    """Responses that they were compared with."""
+    reference_kind: Mapped[str] = mapped_column(String(16))
+    undefined_reason: Mapped[str | None]
+
+    __table_args__ = (Index(None, "scorer", "hour"),)
+
+
 class Alert(Table):
-    """A bound that was crossed. One of each key is open at a time."""
+    """A bound that was crossed, or audits that stopped. One of each key is open at a time."""
 
     __tablename__ = "alerts"
 
@@ -419,11 +443,12 @@ class Alert(Table):
     kind: Mapped[str] = mapped_column(String(16))
     scorer: Mapped[str]
     subject: Mapped[str]
-    """The oracle whose agreement fell, or the measure that drifted."""
+    """The oracle whose agreement fell, the measure that drifted, or ``audits``."""
     lower: Mapped[float]
     threshold: Mapped[float]
     detail: Mapped[str]
     raised_at: Mapped[datetime] = mapped_column(index=True)
+    acknowledged_at: Mapped[datetime | None]
     cleared_at: Mapped[datetime | None]
     told: Mapped[str | None] = mapped_column(String(16))
     """What the webhook was told last."""
@@ -431,4 +456,4 @@ class Alert(Table):
     """Before this time nobody tries to tell it: somebody does, or waits after a failure."""
     attempts: Mapped[int] = mapped_column(default=0)
 
-    __table_args__ = (CheckConstraint("kind IN ('trust', 'drift')", name="kind"),)
+    __table_args__ = (CheckConstraint("kind IN ('trust', 'drift', 'stale')", name="kind"),)

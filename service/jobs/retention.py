@@ -22,15 +22,13 @@ from service.db.served import forget_served
 from service.db.session import writing
 from service.db.tables import Job
 from service.jobs import run_lock
+from service.jobs.samples import SAMPLES, SampleAudit
 from service.settings import Settings
 from trainer.object_storage import Bucket
 from trainer.run_mirror import forget_run, stored_runs
 from trainer.staging import last_touched
 
 _DELETED = ".deleted-"
-SAMPLES = "monitoring"
-"""Directory of the files that audits of served scores read, and the beginning of those jobs' idempotency keys."""
-
 LEFT_ALONE_SECONDS = 3600.0
 """For which nothing may have touched what goes because nobody knows of it."""
 
@@ -129,11 +127,12 @@ def _forget_samples(
     for file in (runs_dir / SAMPLES).glob("*.jsonl"):
         if file.stat().st_mtime < before.timestamp():
             file.unlink(missing_ok=True)
-    ended = select(Job.id).where(Job.kind == "audit", Job.status.in_(TERMINAL), Job.finished_at < before)
+    audits = select(Job.id, Job.idempotency_key).where(Job.kind == "audit", Job.status.in_(TERMINAL))
     with make_session() as session:
-        audits = session.scalars(ended.where(Job.idempotency_key.startswith(f"{SAMPLES}:"))).all()
-    if audits:
-        _forget_directories(make_session, runs_dir, bucket, before, frozenset(audits))
+        ended = session.execute(audits.where(Job.idempotency_key.startswith(f"{SAMPLES}:"))).all()
+    old = [job for job, key in ended if (audit := SampleAudit.read(str(key))) and audit.texts_since < before]
+    if old:
+        _forget_directories(make_session, runs_dir, bucket, datetime.now(UTC), frozenset(old))
 
 
 def _hide(directory: Path, *, stored: bool = False) -> None:

@@ -1,12 +1,15 @@
-"""Which bounds are crossed: the lower end of trust below one, or that of a drift above one."""
+"""What is raised: the lower end of trust below its bound, that of a drift above its own, or audits that stopped."""
 
 from collections.abc import Iterator
 
 from evaluation.wording import label, number
 from service.db.monitored import Crossed
 from service.db.tables import Alert
+from service.jobs.samples import MISSED_PERIODS
+from service.monitoring.audits import Overdue
 from service.monitoring.state import AlertRecord, ScorerState
 from service.settings import Settings
+from service.wording import count
 
 _MOVED = {"score": "a share of the scores", "length": "a share of the lengths", "truncated": "the share of prompts cut"}
 
@@ -15,11 +18,11 @@ Found = tuple[Crossed, bool]
 
 
 def bounds(state: ScorerState, settings: Settings) -> Iterator[Found]:
-    """Every bound that can be judged now. A number without an interval says neither that all is well nor that it is
-    not, so that what was raised stays."""
+    """Every bound that can be judged now. A number without an interval, or stale, says neither that all is well nor
+    that it is not, so that what was raised stays."""
     for trust in state.trust:
         lower, least = trust.latest.lower, settings.monitor_min_lower
-        if lower is None:
+        if lower is None or trust.stale:
             continue
         detail = f"{label(trust.statistic)} with {trust.oracle}: lower end {number(lower)}"
         bound = -1.0 if least is None else least
@@ -34,8 +37,18 @@ def bounds(state: ScorerState, settings: Settings) -> Iterator[Found]:
         yield Crossed("drift", state.scorer, measure, size, bound, said), most is not None and size > most
 
 
+def audits_stopped(scorer: str, found: Overdue | None) -> Found:
+    """Whether trust in ``scorer`` is no longer kept up."""
+    if found is None:
+        return Crossed("stale", scorer, "audits", 0.0, MISSED_PERIODS, ""), False
+    begun = f"{found.since:%Y-%m-%d %H:%M} UTC"
+    detail = f"no audit has ended for {count(found.periods, 'period')}: what was scored from {begun} on was not judged"
+    return Crossed("stale", scorer, "audits", float(found.periods), float(MISSED_PERIODS), detail), True
+
+
 def record_of(alert: Alert) -> AlertRecord:
     """As it is answered and told."""
-    fields = ("id", "kind", "scorer", "subject", "lower", "threshold", "detail", "raised_at", "cleared_at")
+    fields = ("id", "kind", "scorer", "subject", "lower", "threshold", "detail")
+    times = ("raised_at", "acknowledged_at", "cleared_at")
     state = "raised" if alert.cleared_at is None else "cleared"
-    return AlertRecord.model_validate({"state": state} | {name: getattr(alert, name) for name in fields})
+    return AlertRecord.model_validate({"state": state} | {name: getattr(alert, name) for name in (*fields, *times)})

@@ -1,7 +1,10 @@
-"""The audit of the sample: an ordinary job, queued once a period by whichever server comes first."""
+"""The audit of the sample: an ordinary job, queued once a period by whichever server comes first, and missed where it
+stays away.
+"""
 
 import hashlib
 import json
+import os
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -9,11 +12,12 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session, sessionmaker
 
-from service.db.served import sampled_pairs
+from service.db.monitored import first_audit_of
+from service.db.served import has_pairs, sampled_pairs
 from service.db.tables import Job
 from service.jobs.kinds import AUDIT_KINDS, ParseRecipe
 from service.jobs.queue import submit
-from service.jobs.retention import SAMPLES
+from service.jobs.samples import MISSED_PERIODS, SAMPLES, SampleAudit, audits_begin_with
 from service.settings import Settings
 from trainer.errors import Conflict, InvalidInput
 from trainer.files import write_atomically
@@ -58,6 +62,11 @@ def read_schedule(settings: Settings) -> Schedule | None:
         raise InvalidInput(
             "ASSAY_MONITOR_AUDIT_HOURS is set: name the file with the oracles in ASSAY_MONITOR_AUDIT_RECIPE"
         )
+    if settings.monitor_keep_days * 24 < 2 * settings.monitor_audit_hours:
+        raise InvalidInput(
+            "ASSAY_MONITOR_KEEP_DAYS is less than two periods of ASSAY_MONITOR_AUDIT_HOURS: texts would be deleted"
+            " before they are judged; keep them longer, or audit more often"
+        )
     recipe = read_recipe(settings.monitor_audit_recipe)
     if taken := sorted({"kind", "path", "scorers"} & recipe.keys()):
         raise InvalidInput(f"{settings.monitor_audit_recipe}: leave out {', '.join(taken)}, which each audit is given")
@@ -78,13 +87,12 @@ def queue_audit(
 
     Raises InvalidInput for a recipe that cannot be, Overloaded where the queue is full.
     """
-    start = schedule.started(now)
-    key = f"{SAMPLES}:{scorer}:{start:%Y-%m-%dT%H:%M:%S}/{schedule.seconds:g}s"
+    audit = SampleAudit(scorer, schedule.started(now), schedule.period)
     most = int(schedule.recipe.get("limit") or MOST_PAIRS)
     with make_session() as session:
-        if session.scalar(select(Job.id).where(Job.idempotency_key == key)) is not None:
+        if session.scalar(select(Job.id).where(Job.idempotency_key == audit.key)) is not None:
             return None
-        pairs = list(sampled_pairs(session, scorer, since=start - schedule.period, before=start, most=most))
+        pairs = list(sampled_pairs(session, scorer, since=audit.texts_since, before=audit.start, most=most))
     if len(pairs) < LEAST_PAIRS:
         return None
     text = "".join(json.dumps({**pair, "oracles": {}}) + "\n" for pair in pairs)
@@ -93,8 +101,40 @@ def queue_audit(
     content = {"name": "monitoring", "on_overlong": "truncate_prompt", **schedule.recipe}
     recipe = parse({**content, "kind": AUDIT_KINDS[0], "path": str(path), "scorers": [scorer]})
     write_atomically(path, text)
+    os.utime(path, (audit.texts_since.timestamp(),) * 2)  # kept as long as the texts in it
     try:
-        return submit(make_session, recipe, settings, idempotency_key=key)
+        return submit(make_session, recipe, settings, idempotency_key=audit.key)
     except Conflict:  # another server was first, with a row more or less
         path.unlink(missing_ok=True)
         return None
+
+
+@dataclass(frozen=True)
+class Overdue:
+    """Audits that were due and are not there."""
+
+    since: datetime
+    """Nothing that was served from then on has been judged."""
+    periods: int
+    """How many whole ones have gone by without an audit."""
+
+
+def overdue(
+    session: Session, schedule: Schedule, scorer: str, latest: SampleAudit | None, now: datetime
+) -> Overdue | None:
+    """Whether pairs enough for an audit have waited for one for two whole periods; None where all is well.
+
+    What nobody scores with any more has nothing that waits. ``latest`` is the latest audit that ended; without one the
+    first that was queued says when waiting began, and before that nothing is late.
+    """
+    if latest is not None:
+        since = latest.start
+    else:
+        first = SampleAudit.read(first_audit_of(session, audits_begin_with(scorer)) or "")
+        if first is None:
+            return None
+        since = first.texts_since
+    due = schedule.started(now) - MISSED_PERIODS * schedule.period
+    if not has_pairs(session, scorer, since=since, before=due, least=LEAST_PAIRS):
+        return None
+    return Overdue(since, int((now - since) / schedule.period) - 1)

@@ -1,7 +1,8 @@
 """What is known of a monitored scorer, as it is stored, answered and drawn."""
 
+from collections.abc import Iterable
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
 from evaluation.statistics.drift import Bounded, Moved, least_size
 from trainer.recipe import Model
@@ -27,11 +28,19 @@ class Trust(Model):
     statistic: str
     audits: list[Agreed]
     """The newest first; at most 30."""
+    fresh_until: datetime | None = None
+    """When two later audits will have been missed. None where an older version stored this."""
+    stale: bool = False
+    """Whether that time has come: nobody knows any more how far the scorer agrees."""
 
     @property
     def latest(self) -> Agreed:
         """What holds now."""
         return self.audits[0]
+
+    def is_stale(self, now: datetime) -> bool:
+        """Whether it says nothing of ``now``."""
+        return self.fresh_until is not None and now >= self.fresh_until
 
 
 class Drift(Model):
@@ -80,18 +89,31 @@ class ScorerState(Model):
         return "validation data" if self.reference_kind == "validation" else "the first kept"
 
 
+def as_of(now: datetime, stored: Iterable[dict[str, Any]]) -> list[ScorerState]:
+    """States as they are stored, read at ``now``: what was found goes stale by itself."""
+    found = [ScorerState.model_validate(state) for state in stored]
+    return [
+        state.model_copy(
+            update={"trust": [each.model_copy(update={"stale": each.is_stale(now)}) for each in state.trust]}
+        )
+        for state in found
+    ]
+
+
 class AlertRecord(Model):
-    """A bound that was crossed."""
+    """A bound that was crossed, or audits that stopped."""
 
     id: str
     state: Literal["raised", "cleared"]
-    kind: Literal["trust", "drift"]
+    kind: Literal["trust", "drift", "stale"]
     scorer: str
     subject: str
-    """The oracle, or the measure that drifted."""
+    """The oracle, the measure that drifted, or ``audits``."""
     lower: float
-    """Lower end of the interval."""
+    """Lower end of the interval. Of ``stale`` how many whole periods have gone by without an audit."""
     threshold: float
     detail: str
     raised_at: datetime
+    acknowledged_at: datetime | None
+    """When somebody said that they have seen it."""
     cleared_at: datetime | None

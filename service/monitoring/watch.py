@@ -9,17 +9,25 @@ from typing import TypeVar
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, sessionmaker
 
-from service.db.monitored import MOST_AUDITS, audits_of, forget_states, keep_state, open_keys, settle_alerts
+from service.db.monitored import (
+    MOST_AUDITS,
+    Crossed,
+    audits_of,
+    forget_states,
+    keep_state,
+    open_keys,
+    settle_alerts,
+)
 from service.db.served import sampled_scorers
 from service.db.session import writing
 from service.db.tables import Correlation
 from service.jobs.kinds import ParseRecipe
-from service.jobs.retention import SAMPLES
-from service.monitoring.alerts import bounds
-from service.monitoring.audits import queue_audit, read_schedule
+from service.jobs.samples import SAMPLES, SampleAudit
+from service.monitoring.alerts import Found, audits_stopped, bounds
+from service.monitoring.audits import overdue, queue_audit, read_schedule
 from service.monitoring.drift import drift_of
 from service.monitoring.reference import NOT_YET, reference_of
-from service.monitoring.state import Agreed, ScorerState, Trust
+from service.monitoring.state import Agreed, ScorerState, Trust, as_of
 from service.monitoring.webhook import tell
 from service.settings import Settings
 
@@ -96,25 +104,55 @@ class Watch:
             trust=_trust(found),
         )
         stored = None if reference is None else reference.stored()
-        judged = list(bounds(state, self._settings))
+        [known] = as_of(now, [state.model_dump(mode="json")])
+        judged = [*bounds(known, self._settings), *self._stopped(scorer, found, now)]
         with writing(self._make_session) as session:
             keep_state(session, scorer, reference=stored, state=state.model_dump(mode="json"), now=now)
             crossed = [bound for bound, is_crossed in judged if is_crossed]
-            settle_alerts(session, crossed, [bound.key for bound, is_crossed in judged if not is_crossed], now)
+            sound = [bound.key for bound, is_crossed in judged if not is_crossed]
+            settle_alerts(session, crossed, [*sound, *_asked_no_more(open_keys(session), state)], now)
+
+    def _stopped(self, scorer: str, found: list[tuple[Correlation, str]], now: datetime) -> list[Found]:
+        """Whether audits that are due stay away."""
+        if self._schedule is None:
+            return [audits_stopped(scorer, None)]
+        ended = [audit for _, key in found if (audit := SampleAudit.read(key)) is not None]
+        latest = max(ended, key=lambda audit: audit.start, default=None)
+        with self._make_session() as session:
+            return [audits_stopped(scorer, overdue(session, self._schedule, scorer, latest, now))]
 
     def _audit(self, scorer: str, now: datetime) -> None:
         if self._schedule is not None:
             queue_audit(self._make_session, self._settings, self._parse, self._schedule, scorer, now)
 
 
-def _trust(found: list[Correlation]) -> list[Trust]:
-    by_oracle: dict[str, list[Correlation]] = {}
-    for row in found:
-        by_oracle.setdefault(row.oracle, []).append(row)
+def _asked_no_more(opened: list[tuple[str, str]], state: ScorerState) -> list[str]:
+    """Keys of open alerts of oracles that the newest audit left out."""
+    asked = {Crossed("trust", state.scorer, each.oracle, 0.0, 0.0, "").key for each in state.trust}
+    ours = [key for key, scorer in opened if scorer == state.scorer and key.startswith("trust ")]
+    return [key for key in ours if asked and key not in asked]
+
+
+def _trust(found: list[tuple[Correlation, str]]) -> list[Trust]:
+    """By oracle, of those that the newest audit asked; others are asked no more."""
+    by_oracle: dict[str, list[tuple[Correlation, str]]] = {}
+    for row, key in found:
+        by_oracle.setdefault(row.oracle, []).append((row, key))
     return [
-        Trust(oracle=oracle, statistic=rows[0].statistic, audits=[_agreed(row) for row in rows[:MOST_AUDITS]])
+        Trust(
+            oracle=oracle,
+            statistic=rows[0][0].statistic,
+            audits=[_agreed(row) for row, _ in rows[:MOST_AUDITS]],
+            fresh_until=_fresh_until(rows[0][1]),
+        )
         for oracle, rows in by_oracle.items()
+        if rows[0][0].run == found[0][0].run
     ]
+
+
+def _fresh_until(key: str) -> datetime | None:
+    audit = SampleAudit.read(key)
+    return None if audit is None else audit.fresh_until
 
 
 def _agreed(row: Correlation) -> Agreed:

@@ -1,5 +1,6 @@
 """GET /v1/monitoring and /v1/alerts: what production scoring looks like now."""
 
+from datetime import UTC, datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
@@ -9,7 +10,7 @@ from service.db.monitored import list_alerts, states
 from service.db.pages import DEFAULT_LIMIT
 from service.db.records import Page
 from service.monitoring.alerts import record_of
-from service.monitoring.state import AlertRecord, ScorerState
+from service.monitoring.state import AlertRecord, ScorerState, as_of
 from service.routes.lifecycle import Limit
 
 router = APIRouter(prefix="/v1", tags=["monitoring"], dependencies=[needs("read")])
@@ -21,7 +22,7 @@ Alerts = Page[AlertRecord]
 def get_monitoring(request: Request) -> Page[ScorerState]:
     """Every scorer of which a sample is kept: drift against its reference, and trust as the audits found it."""
     with request.app.state.sessions() as session:
-        return Page(data=[ScorerState.model_validate(state) for state in states(session)], next=None)
+        return Page(data=as_of(datetime.now(UTC), states(session)), next=None)
 
 
 @router.get("/alerts")

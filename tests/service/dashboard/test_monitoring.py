@@ -55,7 +55,7 @@ def test_it_shows_trust_drift_and_what_is_crossed(
     Watch(watched, make_session, parse_any_recipe).look(now)
 
     text = page(watched)
-    assert "2 bounds are crossed in what is scored here now." in text
+    assert "2 alerts are open about what is scored here now." in text
     assert "r pooled with judge: lower end 0.18, at least 0.30 wanted" in text
     assert "a share of the scores moved by" in text
     assert f'href="/jobs/{run}"' in text

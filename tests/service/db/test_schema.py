@@ -9,6 +9,7 @@ import pytest
 from alembic import command
 from alembic.config import Config
 from sqlalchemy import Engine, inspect, select, text
+from sqlalchemy.exc import IntegrityError
 
 from evaluation.prompt_marks import mark_of
 from service.db.schema import check, prepare, upgrade
@@ -33,6 +34,7 @@ CONTRACT_TABLES = {
     "served_scores",
     "monitored_scorers",
     "alerts",
+    "drifts",
 }
 
 
@@ -151,3 +153,24 @@ def test_runs_stored_before_prompts_were_compared_are_compared_from_then_on(empt
     assert found.keys() == asked.keys()
     assert found["run_a"].digest == found["run_b"].digest != found["run_c"].digest
     assert found["run_c"].marks == "".join(sorted(mark_of(each, "") for each in asked["run_c"]))
+
+
+def test_alerts_outlive_the_migration_that_admits_a_new_kind_and_no_other(empty: Engine) -> None:
+    run_alembic(empty, "upgrade", "0008")
+    columns = "id, open_key, kind, scorer, subject, lower, threshold, detail, raised_at, tell_after, attempts"
+    insert = f"INSERT INTO alerts ({columns}) VALUES (:id, :key, :kind, 's', 'o', 0, 0, '', :at, :at, 0)"
+    at = "2026-05-04 12:00:00"
+    with empty.begin() as connection:
+        connection.execute(text(insert), {"id": "old", "key": "old", "kind": "drift", "at": at})
+
+    upgrade(empty)
+
+    with empty.begin() as connection:
+        connection.execute(text(insert), {"id": "new", "key": "new", "kind": "stale", "at": at})
+    with pytest.raises(IntegrityError, match=r"(?i)check"), empty.begin() as connection:
+        connection.execute(text(insert), {"id": "odd", "key": "odd", "kind": "other", "at": at})
+    with pytest.raises(IntegrityError, match=r"(?i)unique"), empty.begin() as connection:
+        connection.execute(text(insert), {"id": "odd", "key": "new", "kind": "drift", "at": at})
+    run_alembic(empty, "downgrade", "0008")
+    with empty.connect() as connection:
+        assert connection.scalars(text("SELECT id FROM alerts")).all() == ["old"], "older versions know no other"

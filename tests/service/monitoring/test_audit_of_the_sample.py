@@ -63,13 +63,14 @@ def test_an_oracle_judges_what_was_served_and_trust_is_its_word(
 
     with writing(make_session) as session:
         done = session.get_one(Job, job.id)
-        done.status, done.finished_at = "succeeded", datetime.now(UTC) - timedelta(days=29)
-    forget(make_session, settings)
+        done.status, done.finished_at = "succeeded", datetime.now(UTC) - timedelta(minutes=1)
+    days = (datetime.now(UTC) - datetime(2026, 5, 4, 11, tzinfo=UTC)) / timedelta(days=1)  # of the first of its texts
+    forget(make_session, settings.model_copy(update={"monitor_keep_days": days + 0.1}))
     assert (settings.runs_dir / job.id).is_dir()
-    with writing(make_session) as session:
-        session.get_one(Job, job.id).finished_at = datetime.now(UTC) - timedelta(days=31)
-    forget(make_session, settings)
+    assert Path(job.recipe["path"]).is_file()
+    forget(make_session, settings.model_copy(update={"monitor_keep_days": days - 0.1}))
     assert not (settings.runs_dir / job.id).exists()
+    assert not Path(job.recipe["path"]).exists(), "it goes with the texts that it was made of"
     with make_session() as session:
         assert session.scalars(select(ServedScore)).all() == []
         assert session.scalars(select(Correlation)).first() is not None, "what it measured stays"

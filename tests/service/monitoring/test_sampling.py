@@ -13,7 +13,8 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from service.db.session import writing
 from service.db.tables import ServedScore
-from service.jobs.retention import SAMPLES, forget
+from service.jobs.retention import forget
+from service.jobs.samples import SAMPLES
 from service.monitoring import sampling
 from service.monitoring.sampling import Sampler
 from service.settings import Settings
