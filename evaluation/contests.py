@@ -74,6 +74,13 @@ class Contests:
             )
         return contests
 
+    @property
+    def are_complete(self) -> bool:
+        """Whether every model fought on every instruction, so that all of their rates stand on the same."""
+        return len(set(zip(self._model.tolist(), self._instruction.tolist(), strict=True))) == len(self.models) * len(
+            self.instructions
+        )
+
     def notices(self) -> list[str]:
         """What a reader of the rates should know."""
         missing = int(np.isnan(self._preference).sum())

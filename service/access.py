@@ -22,7 +22,7 @@ from starlette.types import Scope as Connection
 from service.keyring import Keyring
 from service.middleware import matched_route
 from service.security.keys import SCOPES, Key, Scope, prefix_of
-from service.security.sessions import COOKIE, is_session, session_prefix
+from service.security.sessions import COOKIE, looks_like_session
 from trainer.errors import AssayError, Forbidden, Unauthenticated
 
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -76,9 +76,9 @@ async def _caller(request: Request) -> Caller:
             return Caller(refusal=refusal)
         return Caller(key=await known_key(keyring, text))
     cookie = request.cookies.get(COOKIE, "")
-    if (prefix := session_prefix(cookie)) is not None:
-        key = await keyring.find(prefix)
-        if key is not None and key.ended() is None and is_session(cookie, key):
+    if looks_like_session(cookie):
+        key = await keyring.of_session(cookie)
+        if key is not None and key.ended() is None:
             return Caller(key=key, by_session=True)
     return NOBODY
 

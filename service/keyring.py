@@ -11,6 +11,7 @@ from typing import TypeVar
 from anyio import to_thread
 from sqlalchemy.orm import Session, sessionmaker
 
+from service.db.browser_sessions import close_session, open_session, prefix_of_session
 from service.db.failures import database_errors
 from service.db.keys import any_key, find_key, touch_key
 from service.db.session import writing
@@ -24,6 +25,8 @@ _TOUCH_EVERY = timedelta(minutes=1)
 _MOST_REMEMBERED = 4096
 
 Answer = TypeVar("Answer")
+_Remembered = dict[str, tuple[float, Answer | None]]
+"""What the database said, and when."""
 
 
 class Keyring:
@@ -34,7 +37,8 @@ class Keyring:
         self._make_session = make_session
         self._clock = clock
         self._needed: tuple[float, bool] | None = None
-        self._found: dict[str, tuple[float, Key | None]] = {}
+        self._found: _Remembered[Key] = {}
+        self._sessions: _Remembered[str] = {}
         self._notes = ThreadPoolExecutor(1, thread_name_prefix="keys")
 
     def close(self) -> None:
@@ -50,13 +54,21 @@ class Keyring:
 
     async def find(self, prefix: str) -> Key | None:
         """The key of ``prefix``, also one that has ended."""
-        known, now = self._found.get(prefix), self._clock()
-        if known is None or now - known[0] >= CACHE_SECONDS:
-            key = await to_thread.run_sync(self._ask, lambda session: find_key(session, prefix))
-            if len(self._found) >= _MOST_REMEMBERED:
-                self._found.clear()
-            known = self._found[prefix] = (now, key)
-        return known[1]
+        return await self._look(self._found, prefix, find_key)
+
+    async def of_session(self, cookie: str) -> Key | None:
+        """The key that a browser's cookie stands for, also one that has ended."""
+        prefix = await self._look(self._sessions, cookie, prefix_of_session)
+        return None if prefix is None else await self.find(prefix)
+
+    async def open_session(self, key: Key) -> str:
+        """A new cookie that stands for ``key``."""
+        return await to_thread.run_sync(self._change, lambda session: open_session(session, key))
+
+    async def close_session(self, cookie: str) -> None:
+        """Let a cookie stand for nothing any more: here at once, on other servers once they look again."""
+        await to_thread.run_sync(self._change, lambda session: close_session(session, cookie))
+        self._sessions.pop(cookie, None)
 
     def used(self, key: Key) -> None:
         """Note that a key was used: in the background, and once a minute."""
@@ -65,6 +77,21 @@ class Keyring:
             if key.prefix in self._found:
                 self._found[key.prefix] = (self._found[key.prefix][0], replace(key, last_used_at=now))
             self._notes.submit(self._note, key, now)
+
+    async def _look(
+        self, memory: _Remembered[Answer], name: str, question: Callable[[Session, str], Answer | None]
+    ) -> Answer | None:
+        known, now = memory.get(name), self._clock()
+        if known is None or now - known[0] >= CACHE_SECONDS:
+            answer = await to_thread.run_sync(self._ask, lambda session: question(session, name))
+            if len(memory) >= _MOST_REMEMBERED:
+                memory.clear()
+            known = memory[name] = (now, answer)
+        return known[1]
+
+    def _change(self, change: Callable[[Session], Answer]) -> Answer:
+        with database_errors(), writing(self._make_session) as session:
+            return change(session)
 
     def _ask(self, question: Callable[[Session], Answer]) -> Answer:
         with database_errors(), self._make_session() as session:

@@ -113,8 +113,8 @@ class Settings(BaseSettings):
     """Days after a job's end at which its run directory is deleted: log, checkpoints and files; for ever unless set."""
 
     keep_jobs_days: float | None = Field(None, ge=0)
-    """Days after a job's end at which its rows and its run directory are deleted, never artifacts; for ever unless
-    set."""
+    """Days after a job's end at which its rows and its run directory are deleted, never artifacts, and after which
+    measurements of drift are; for ever unless set."""
 
     database_pool_size: int = Field(10, ge=1, le=1000)
     """Connections to PostgreSQL that this server keeps open."""

@@ -1,7 +1,7 @@
 """A line through estimates above the band of their intervals, both broken where there is no number."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import plotly.graph_objects as go
 
@@ -10,6 +10,16 @@ from evaluation.statistics.estimate import Estimate, Estimated
 from evaluation.wording import interval, number
 
 Scale = Callable[[float], float]
+
+
+class Ended(Protocol):
+    """Whatever has an interval, or none."""
+
+    @property
+    def lower(self) -> float | None: ...
+
+    @property
+    def upper(self) -> float | None: ...
 
 
 def as_it_is(value: float) -> float:
@@ -60,7 +70,7 @@ def add_bands(
     figure: go.Figure,
     name: str,
     x: Sequence[Any],
-    rows: Sequence[Estimated],
+    rows: Sequence[Ended],
     colour: str,
     *,
     band: float,
@@ -112,7 +122,7 @@ def hover(estimate: Estimated, scale: Scale = as_it_is) -> str:
     return f"{value} {interval(scale(estimate.lower), scale(estimate.upper))}<br>{counts}"
 
 
-def _runs(x: Sequence[Any], rows: Sequence[Estimated]) -> list[list[tuple[Any, float, float]]]:
+def _runs(x: Sequence[Any], rows: Sequence[Ended]) -> list[list[tuple[Any, float, float]]]:
     """Place, lower and upper end, in stretches without a missing interval."""
     runs: list[list[tuple[Any, float, float]]] = [[]]
     for place, each in zip(x, rows, strict=True):

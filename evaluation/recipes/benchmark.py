@@ -5,6 +5,7 @@ Files of the run directory:
 - ``pins.json``             which version every name in the recipe means for this run
 - ``item_scores.jsonl``     ``item, scorer, chosen, rejected, error``: scores in the order of the row's responses
 - ``correlations.jsonl``    an Estimate a line; the suite is the oracle, the subset or section the stratum
+- ``prompt_marks.json``     by which the history tells prompts that runs share; not where recorded scores are beside
 - ``results/``, ``scores/`` the same as the ``rewardbench`` package writes them
 """
 
@@ -17,6 +18,7 @@ from pydantic import Field, model_validator
 
 from evaluation.engine.pairs import Pair
 from evaluation.judged_columns import is_registered
+from evaluation.prompt_marks import mark_of, write_marks
 from evaluation.recipes.correlations import CORRELATIONS_FILE, write_rows
 from evaluation.recipes.findings import as_row
 from evaluation.recipes.pair_scoring import scoring_pairs
@@ -81,6 +83,7 @@ class BenchmarkRecipe(Recipe):
         """Write the files above and return the summary that docs/benchmarking.md describes."""
         notices: list[str] = []
         found = [read_scores(Path(each)) for each in self.recorded]
+        items: list[Item] = []
         if self.path is not None:
             suite, items = self._items(self.path)
             found = [*self._scored(run, suite, items, notices), *found]
@@ -100,6 +103,8 @@ class BenchmarkRecipe(Recipe):
             run.reporter.message(notice)
         rows = [as_row(each, None, None) for each in estimates]
         write_rows(rows, run.directory / CORRELATIONS_FILE)
+        if not self.recorded:  # whose files hold no texts
+            write_marks((mark_of(each.prompt, each.id) for each in items), run.directory)
         return {
             "kind": self.kind,
             "path": self.path,

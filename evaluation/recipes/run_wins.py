@@ -45,7 +45,8 @@ class RunWins:
     names: tuple[str, str]
     oracles: list[str]
     temperatures: list[float]
-    n_prompts: int
+    prompts: dict[str, Any]
+    """Those that both runs have, by id."""
     n_responses: int
     notices: list[str]
     estimates: list[Estimate]
@@ -81,7 +82,8 @@ def compare_runs(
             n_responses += len(columns[0]) if place == 0 else 0
             estimates += _at(columns, names, name, temperature, len(prompts), settings, seed)
     watch(len(temperatures), len(temperatures))
-    return RunWins(names, oracles, temperatures, len(prompts), n_responses, notices, estimates)
+    common = {each: first.prompts[each] for each in prompts}
+    return RunWins(names, oracles, temperatures, common, n_responses, notices, estimates)
 
 
 def read_stored_run(directory: Path) -> StoredRun:

@@ -1,7 +1,8 @@
 """Win rates against one baseline: from judged battles, from outputs that an oracle judges here, or of two stress tests.
 
 Files of the run directory: ``correlations.jsonl``, an Estimate a line, with the model as ``scorer``; ``pins.json``,
-which version of a registered oracle judged.
+which version of a registered oracle judged; ``prompt_marks.json``, by which the history tells prompts that runs share,
+where every model met every instruction.
 """
 
 from collections.abc import Sequence
@@ -25,6 +26,7 @@ from evaluation.battles import (
 from evaluation.contests import Contests
 from evaluation.engine.pairs import Pair
 from evaluation.judged_columns import is_registered
+from evaluation.prompt_marks import mark_of, write_marks
 from evaluation.recipes.correlations import CORRELATIONS_FILE, write_rows
 from evaluation.recipes.findings import as_row
 from evaluation.recipes.pair_scoring import scoring_pairs
@@ -100,6 +102,8 @@ class WinRateRecipe(Recipe):
             run.reporter.message(notice)
         rows = [as_row(each, None, each.scorer) for each in estimates]
         write_rows(rows, run.directory / CORRELATIONS_FILE)
+        if contests.are_complete:
+            write_marks((mark_of(each, each) for each in contests.instructions), run.directory)
         return {
             "kind": self.kind,
             "paths": self.paths,
@@ -130,6 +134,7 @@ class WinRateRecipe(Recipe):
             run.reporter.message(notice)
         rows = [as_row(each, None, each.scorer) for each in found.estimates]
         write_rows(rows, run.directory / CORRELATIONS_FILE)
+        write_marks((mark_of(prompt, each) for each, prompt in found.prompts.items()), run.directory)
         first, second = found.names
         return {
             "kind": self.kind,
@@ -142,7 +147,7 @@ class WinRateRecipe(Recipe):
             "difficulty": None,
             "temperatures": found.temperatures,
             "n_responses": found.n_responses,
-            "n_prompts": found.n_prompts,
+            "n_prompts": len(found.prompts),
             "notices": found.notices,
             "estimates": rows,
         }

@@ -36,6 +36,13 @@ class Bounded(Model):
     undefined_reason: str | None = None
 
 
+class Counted(Bounded):
+    """A number, its interval, and what it was computed from."""
+
+    n_responses: int
+    n_prompts: int
+
+
 @dataclass(frozen=True)
 class Clustered:
     """Values (rows,) and which prompt each belongs to (rows,), from 0 without a gap."""

@@ -8,7 +8,8 @@ from fastapi.responses import RedirectResponse
 from service.access import anyone, known_key
 from service.dashboard.posted import posted
 from service.dashboard.rendering import failed, render
-from service.security.sessions import COOKIE, LIFETIME_SECONDS, new_session
+from service.keyring import Keyring
+from service.security.sessions import COOKIE, LIFETIME_SECONDS, looks_like_session
 from trainer.errors import InvalidInput, Unauthenticated
 
 router = APIRouter(include_in_schema=False, dependencies=[anyone()])
@@ -28,8 +29,9 @@ async def login(request: Request) -> Response:
     except InvalidInput as error:
         return failed(request, error)
     after = _here(form.get("next", ["/"])[0])
+    keyring: Keyring = request.app.state.keyring
     try:
-        key = await known_key(request.app.state.keyring, form.get("key", [""])[0].strip())
+        key = await known_key(keyring, form.get("key", [""])[0].strip())
     except Unauthenticated:
         return render(request, "login.html", 401, after=after, complaint="This key is not known here, or has ended.")
     if not key.allows("read"):
@@ -38,7 +40,7 @@ async def login(request: Request) -> Response:
     answer = RedirectResponse(root + after, status_code=303)
     answer.set_cookie(
         COOKIE,
-        new_session(key),
+        await keyring.open_session(key),
         max_age=LIFETIME_SECONDS,
         path=root or "/",
         httponly=True,
@@ -49,8 +51,10 @@ async def login(request: Request) -> Response:
 
 
 @router.post("/logout")
-def logout(request: Request) -> Response:
-    """Forgets the cookie."""
+async def logout(request: Request) -> Response:
+    """Ends the session, here and in the browser."""
+    if looks_like_session(cookie := request.cookies.get(COOKIE, "")):
+        await request.app.state.keyring.close_session(cookie)
     root = str(request.scope.get("root_path", "")).rstrip("/")
     answer = RedirectResponse(f"{root}/login", status_code=303)
     answer.delete_cookie(COOKIE, path=root or "/", httponly=True, samesite="strict")

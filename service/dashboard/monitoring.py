@@ -6,12 +6,15 @@ from datetime import UTC, datetime
 from fastapi import APIRouter, Request, Response
 from sqlalchemy.orm import Session
 
+from service.access import may, needs
 from service.dashboard.monitoring_figures import figures_of
-from service.dashboard.rendering import answer, render
-from service.db.monitored import list_alerts, states
+from service.dashboard.rendering import answer, back_to, failed, render
+from service.db.monitored import acknowledge, list_alerts, states
+from service.db.session import writing
 from service.monitoring.alerts import record_of
 from service.monitoring.state import AlertRecord, ScorerState, as_of
 from service.settings import Settings
+from trainer.errors import AssayError
 
 router = APIRouter()
 
@@ -25,13 +28,20 @@ class Monitored:
 
     scorers: list[ScorerState]
     active: list[AlertRecord]
+    """Those that nobody has acknowledged first."""
+
+    @property
+    def unseen(self) -> list[AlertRecord]:
+        """What nobody has acknowledged."""
+        return [alert for alert in self.active if alert.acknowledged_at is None]
 
 
 def monitored(session: Session) -> Monitored:
     """For the page, and for the overview."""
     active, _ = list_alerts(session, active=True, cursor=None, limit=_SHOWN_ALERTS)
     found = as_of(datetime.now(UTC), states(session))
-    return Monitored(found, [record_of(alert) for alert in active])
+    alerts = [record_of(alert) for alert in active]
+    return Monitored(found, sorted(alerts, key=lambda alert: alert.acknowledged_at is not None))
 
 
 @router.get("/monitoring")
@@ -53,6 +63,18 @@ def monitoring(request: Request) -> Response:
             cleared=[record_of(alert) for alert in cleared],
             settings=settings,
             most=_SHOWN_AUDITS,
+            may_acknowledge=may(request, "admin"),
         )
 
     return answer(request, page)
+
+
+@router.post("/monitoring/alerts/{alert_id}/acknowledge", dependencies=[needs("admin")])
+def acknowledge_alert(request: Request, alert_id: str) -> Response:
+    """As the API's, and back to the page."""
+    try:
+        with writing(request.app.state.sessions) as session:
+            acknowledge(session, alert_id, datetime.now(UTC))
+    except AssayError as error:
+        return failed(request, error)
+    return back_to(request, "/monitoring")

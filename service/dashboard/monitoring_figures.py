@@ -7,10 +7,13 @@ from urllib.parse import urlencode
 from fastapi import APIRouter, Request, Response
 from sqlalchemy.orm import Session
 
+from evaluation.statistics.drift import Counted
 from evaluation.statistics.estimate import Estimated
 from service.dashboard.figures import as_csv, as_json
 from service.dashboard.later import Later
+from service.db.drifts import DriftFilter, list_drifts
 from service.db.monitored import audits_of, states
+from service.db.records import DriftRecord
 from service.db.tables import Correlation
 from service.imports import heavy_imports
 from service.jobs.samples import SAMPLES
@@ -23,15 +26,22 @@ if TYPE_CHECKING:
 
 router = APIRouter()
 
-Name = Literal["trust", "drift"]
+Name = Literal["trust", "drift", "drift-over-time"]
 Row = dict[str, Any]
 
 _FORMS = ("json", "csv")
+_MOST_DRIFTS = 5 * 24 * 7 * 8
+"""Five measures an hour, of eight weeks: the API has all."""
 
 
 def figures_of(number: int, state: ScorerState) -> dict[str, Later | None]:
     """By name what can be drawn of the scorer that is ``number`` on its page, and None for what cannot."""
-    there = {"trust": bool(state.trust), "drift": state.drift is not None and bool(state.drift.score.now)}
+    measured = state.drift is not None and state.drift.n_prompts_now is not None
+    there = {
+        "trust": bool(state.trust),
+        "drift": state.drift is not None and bool(state.drift.score.now),
+        "drift-over-time": measured,
+    }
     query = urlencode({"scorer": state.scorer})
     return {
         name: Later(
@@ -39,7 +49,11 @@ def figures_of(number: int, state: ScorerState) -> dict[str, Later | None]:
         )
         if there[name]
         else None
-        for name, title in (("trust", "Agreement, audit by audit"), ("drift", "Drift"))
+        for name, title in (
+            ("trust", "Agreement, audit by audit"),
+            ("drift", "Drift"),
+            ("drift-over-time", "Drift over time"),
+        )
     }
 
 
@@ -121,5 +135,28 @@ def _drift(state: ScorerState) -> Drift:
     return state.drift
 
 
-_DRAW = {"trust": _draw_trust, "drift": _draw_drift}
-_TELL = {"trust": _tell_trust, "drift": _tell_drift}
+def _draw_course(request: Request, session: Session, state: ScorerState) -> "Drawing":
+    with heavy_imports():
+        from evaluation.figures.drift_over_time import drift_over_time
+
+    settings: Settings = request.app.state.settings
+    moves: dict[str, list[Any]] = {}
+    for row in _course(session, state):
+        moves.setdefault(row.measure, []).append((row.created_at, Counted.model_validate(row, from_attributes=True)))
+    return drift_over_time(state.scorer, moves, settings.monitor_max_drift)
+
+
+def _tell_course(request: Request, session: Session, state: ScorerState) -> list[Row]:
+    return [row.model_dump(mode="json", exclude={"scorer"}) for row in _course(session, state)]
+
+
+def _course(session: Session, state: ScorerState) -> list[DriftRecord]:
+    """The oldest first, of the latest weeks. Raises NotFound before there is one."""
+    rows = list_drifts(session, DriftFilter([state.scorer]), limit=_MOST_DRIFTS).data
+    if not rows:
+        raise NotFound(f"no drift of {state.scorer} was measured yet")
+    return rows[::-1]
+
+
+_DRAW = {"trust": _draw_trust, "drift": _draw_drift, "drift-over-time": _draw_course}
+_TELL = {"trust": _tell_trust, "drift": _tell_drift, "drift-over-time": _tell_course}

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from evaluation.statistics.combining import CONFIDENCE, CORRELATIONS, Combined, Sums, inverse_variance, mean
 from service.db.history import read_page, stream
 from service.db.history_filter import HistoryFilter
-from service.db.history_sql import COUNTS, GROUP, PICKED, Agg, Grouping, grouped
+from service.db.history_sql import COUNTS, GROUP, PICKED, Agg, Dimension, Grouping, grouped
 from service.db.pages import DEFAULT_LIMIT
 from service.db.prompt_sets import PromptSets, Together, together
 from service.db.records import Page
@@ -119,10 +119,16 @@ def _finished(row: Mapping[str, Any], grouping: Grouping, where: HistoryFilter, 
     statistic = group.get("statistic", next(iter(where.values.get("statistic", ())), None))
     numbers = {name: row[name] for name in ("n_used", "n_runs")}
     counted = grouping.agg == "count"
-    found = Together(0.0, None, None) if counted else together(_standings(row), sets)
+    found = Together(0.0, None, None) if counted else together(_standings(row), sets, of_parts=_of_parts(group, where))
     nothing = {f"chosen_{name}": None for name in _CHOSEN}
     told = {**nothing, "n_distinct_prompts": found.distinct, "shared_prompts": found.shared}
     return {**shared, **numbers, **told, **_of_sums(row, grouping.agg, statistic in CORRELATIONS, found)}
+
+
+def _of_parts(group: Mapping[Dimension, Any], where: HistoryFilter) -> bool:
+    """Whether a group's rows are of a stratum, such as one subset of a benchmark, and not of all of their runs'."""
+    strata = [group["stratum"]] if "stratum" in group else where.values.get("stratum", ())
+    return any(stratum != "all" for stratum in strata)
 
 
 def _of_one_row(row: Mapping[str, Any], agg: str) -> Row:

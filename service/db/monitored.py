@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from service.db.ids import new_id
 from service.db.pages import decode_cursor, encode_cursor
 from service.db.tables import Alert, Correlation, Job, MonitoredScorer
+from trainer.errors import Conflict, NotFound
 
 MOST_AUDITS = 30
 
@@ -112,6 +113,17 @@ def list_alerts(
         query = query.where(Alert.id < decode_cursor(cursor, str))
     found = list(session.scalars(query.limit(limit + 1)))
     return found[:limit], encode_cursor(found[limit - 1].id) if len(found) > limit else None
+
+
+def acknowledge(session: Session, alert_id: str, now: datetime) -> Alert:
+    """Note that somebody has seen it; the first time stays. Raises NotFound, and Conflict for one that is cleared."""
+    alert = session.get(Alert, alert_id, with_for_update=True)
+    if alert is None:
+        raise NotFound(f"no alert {alert_id}; GET /v1/alerts lists them")
+    if alert.cleared_at is not None:
+        raise Conflict(f"{alert_id} was cleared already; nothing is left to acknowledge")
+    alert.acknowledged_at = alert.acknowledged_at or now
+    return alert
 
 
 def take_untold(session: Session, now: datetime, hold: timedelta) -> Alert | None:

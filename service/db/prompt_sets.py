@@ -84,8 +84,8 @@ class Together:
     """Whether two runs have a prompt in common; None where nobody knows."""
 
 
-def together(listed: Sequence[tuple[str, float | None]], sets: PromptSets) -> Together:
-    """Of runs, each with its sum of w s."""
+def together(listed: Sequence[tuple[str, float | None]], sets: PromptSets, *, of_parts: bool = False) -> Together:
+    """Of runs, each with its sum of w s; ``of_parts`` as in ``error_variance``."""
     sets.read(run for run, _ in listed)
     errors: dict[str | None, list[float]] = {}
     for run, moved in listed:
@@ -97,4 +97,4 @@ def together(listed: Sequence[tuple[str, float | None]], sets: PromptSets) -> To
     complete = len(known) == len(errors)
     if not shared and not complete and len(listed) > 1:
         shared = None
-    return Together(error_variance(standings), distinct if complete else None, shared)
+    return Together(error_variance(standings, of_parts=of_parts), distinct if complete else None, shared)

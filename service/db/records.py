@@ -224,3 +224,27 @@ class ResponseRecord(_Record):
     finish_reason: str | None
     mean_logprob: float | None
     sampler: dict[str, Any] | None
+
+
+Measure = Literal["score", "length", "truncated", "score_shift", "length_shift"]
+"""``score`` and ``length``: the share that moved; ``truncated``: the difference of the shares of prompts cut;
+``score_shift`` and ``length_shift``: of the mean, in standard deviations of the reference."""
+
+
+class DriftRecord(_Record):
+    """One measure of one scorer's drift at one time."""
+
+    scorer: str
+    """``NAME@VERSION:OUTPUT``"""
+    measure: Measure
+    created_at: datetime
+    estimate: float | None
+    lower: float | None
+    upper: float | None
+    n_responses: int
+    n_prompts: int
+    n_reference: int
+    """Responses that they were compared with."""
+    reference_kind: str
+    """``validation`` data, or the ``first_scores`` kept."""
+    undefined_reason: str | None

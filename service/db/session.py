@@ -1,8 +1,9 @@
 """Engines and sessions: how each database is opened so that threads and processes can share it."""
 
+import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -47,9 +48,16 @@ def _sqlite_engine(url: URL) -> Engine:
     with storage_errors(directory):
         directory.mkdir(parents=True, exist_ok=True)
     engine = create_engine(url, connect_args={"timeout": _BUSY_TIMEOUT_SECONDS}, hide_parameters=True)
+    event.listen(engine, "do_connect", _create_for_owner_alone)
     event.listen(engine, "connect", _configure_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine
+
+
+def _create_for_owner_alone(_dialect: object, _record: object, arguments: list[str], _options: object) -> None:
+    """Its digests, recipes and samples are nobody else's. SQLite gives its other files the mode of this one."""
+    with suppress(OSError):  # what is wrong with the place, connecting says
+        os.close(os.open(arguments[0], os.O_CREAT | os.O_EXCL, 0o600))
 
 
 def _configure_sqlite(connection: sqlite3.Connection, record: Any) -> None:  # noqa: ANN401 - pool internals

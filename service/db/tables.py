@@ -370,6 +370,16 @@ class ApiKey(Table):
     revoked_at: Mapped[datetime | None]
 
 
+class BrowserSession(Table):
+    """A browser that somebody logged in with a key: the digest of its cookie."""
+
+    __tablename__ = "browser_sessions"
+
+    digest: Mapped[str] = mapped_column(String(64), primary_key=True)
+    key_id: Mapped[str] = mapped_column(ForeignKey("api_keys.id"))
+    expires_at: Mapped[datetime]
+
+
 class ServedScore(Table):
     """What one scorer said of one pair that somebody sent to be scored, of the share that the operator keeps."""
 

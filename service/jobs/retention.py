@@ -17,6 +17,7 @@ from sqlalchemy import delete, select
 from sqlalchemy.orm import Session, sessionmaker
 
 from service.db.deleting import delete_conclusions, next_deletion
+from service.db.drifts import forget_drifts
 from service.db.records import TERMINAL
 from service.db.served import forget_served
 from service.db.session import writing
@@ -43,6 +44,8 @@ def forget(make_session: sessionmaker[Session], settings: Settings) -> int:
         while _forget_job(make_session, settings.runs_dir, bucket, _before(settings.keep_jobs_days)):
             count += 1
         count += _forget_unknown(make_session, settings.runs_dir)
+        with writing(make_session) as session:
+            forget_drifts(session, _before(settings.keep_jobs_days))
     if settings.keep_run_directories_days is not None:
         before = _before(settings.keep_run_directories_days)
         count += _forget_directories(make_session, settings.runs_dir, bucket, before)

@@ -32,6 +32,7 @@ def drift_of(session: Session, scorer: str, reference: Reference, now: datetime)
     cut_before = _prompts_cut(np.array(reference.cut), before)
     return Drift(
         n_now=len(latest.score),
+        n_prompts_now=int(prompts.max()) + 1,
         n_reference=len(before),
         score=moved(_clustered(latest.score, prompts), _clustered(reference.score, before)),
         length=moved(_clustered(latest.characters, prompts), _clustered(reference.characters, before)),

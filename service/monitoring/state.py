@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, Literal
 
-from evaluation.statistics.drift import Bounded, Moved, least_size
+from evaluation.statistics.drift import Bounded, Counted, Moved, least_size
 from trainer.recipe import Model
 
 
@@ -47,6 +47,8 @@ class Drift(Model):
     """How far the latest scores are from the reference."""
 
     n_now: int
+    n_prompts_now: int | None = None
+    """None where an older version stored this."""
     n_reference: int
     score: Moved
     length: Moved
@@ -60,6 +62,12 @@ class Drift(Model):
     def sizes(self) -> dict[str, Bounded]:
         """Each measure's drift on a scale from 0 to 1: which share of the mass moved."""
         return {"score": self.score.distance, "length": self.length.distance, "truncated": self.truncated}
+
+    def counted(self) -> dict[str, Counted]:
+        """What is kept of it over time, with what each number was computed from."""
+        found = {**self.sizes(), "score_shift": self.score.shift, "length_shift": self.length.shift}
+        n = {"n_responses": self.n_now, "n_prompts": self.n_prompts_now or 0}
+        return {name: Counted(**each.model_dump(), **n) for name, each in found.items()}
 
     def least(self) -> dict[str, float]:
         """Of each measure that has an interval, the least drift it holds."""

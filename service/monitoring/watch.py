@@ -9,6 +9,7 @@ from typing import TypeVar
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, sessionmaker
 
+from service.db.drifts import keep_drifts
 from service.db.monitored import (
     MOST_AUDITS,
     Crossed,
@@ -111,6 +112,11 @@ class Watch:
             crossed = [bound for bound, is_crossed in judged if is_crossed]
             sound = [bound.key for bound, is_crossed in judged if not is_crossed]
             settle_alerts(session, crossed, [*sound, *_asked_no_more(open_keys(session), state)], now)
+
+        if drift is not None:
+            with writing(self._make_session) as session:
+                compared = (drift.n_reference, state.reference_kind)
+                keep_drifts(session, scorer, drift.counted(), compared=compared, now=now)
 
     def _stopped(self, scorer: str, found: list[tuple[Correlation, str]], now: datetime) -> list[Found]:
         """Whether audits that are due stay away."""

@@ -4,18 +4,42 @@ from datetime import UTC, datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
+from pydantic import BaseModel, ConfigDict
 
 from service.access import needs
-from service.db.monitored import list_alerts, states
+from service.db.drifts import DriftFilter, list_drifts
+from service.db.monitored import acknowledge, list_alerts, states
 from service.db.pages import DEFAULT_LIMIT
-from service.db.records import Page
+from service.db.records import DriftRecord, Measure, Page
+from service.db.session import writing
 from service.monitoring.alerts import record_of
 from service.monitoring.state import AlertRecord, ScorerState, as_of
-from service.routes.lifecycle import Limit
+from service.routes.lifecycle import Limit, UtcTime
 
-router = APIRouter(prefix="/v1", tags=["monitoring"], dependencies=[needs("read")])
+router = APIRouter(prefix="/v1", tags=["monitoring"], dependencies=[needs("read", changes="admin")])
 
 Alerts = Page[AlertRecord]
+
+
+class DriftQuery(BaseModel):
+    """Which measurements. All filters must hold, any value of each."""
+
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+    scorer: list[str] = []
+    """``NAME@VERSION:OUTPUT``"""
+    measure: list[Measure] = []
+    created_after: UtcTime | None = None
+    """From this time on; UTC where it names no zone."""
+    created_before: UtcTime | None = None
+    """Before this time."""
+    cursor: str | None = None
+    """``next`` of the page before."""
+    limit: Limit = DEFAULT_LIMIT
+
+    def filter(self) -> DriftFilter:
+        """The same, for queries."""
+        return DriftFilter(self.scorer, self.measure, self.created_after, self.created_before)
 
 
 @router.get("/monitoring")
@@ -23,6 +47,13 @@ def get_monitoring(request: Request) -> Page[ScorerState]:
     """Every scorer of which a sample is kept: drift against its reference, and trust as the audits found it."""
     with request.app.state.sessions() as session:
         return Page(data=as_of(datetime.now(UTC), states(session)), next=None)
+
+
+@router.get("/monitoring/drift")
+def get_drift(request: Request, asked: Annotated[DriftQuery, Query()]) -> Page[DriftRecord]:
+    """Drift over time, the newest first: what was measured of each scorer, once an hour."""
+    with request.app.state.sessions() as session:
+        return list_drifts(session, asked.filter(), cursor=asked.cursor, limit=asked.limit)
 
 
 @router.get("/alerts")
@@ -36,3 +67,10 @@ def get_alerts(
     with request.app.state.sessions() as session:
         found, following = list_alerts(session, active=active, cursor=cursor, limit=limit)
         return Alerts(data=[record_of(alert) for alert in found], next=following)
+
+
+@router.post("/alerts/{alert_id}/acknowledge")
+def acknowledge_alert(request: Request, alert_id: str) -> AlertRecord:
+    """Say that somebody has seen it: the overview leaves it out. It stays open until its cause is gone."""
+    with writing(request.app.state.sessions) as session:
+        return record_of(acknowledge(session, alert_id, datetime.now(UTC)))

@@ -4,20 +4,24 @@ import base64
 import logging
 import re
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from fastapi import FastAPI
 from fastapi.routing import iter_route_contexts
+from sqlalchemy import select
 from starlette.testclient import TestClient
 
 from service import keyring
 from service.access import Access, Anyone
 from service.app import create_app
-from service.db.keys import create_key, find_key, revoke_key
+from service.db.browser_sessions import open_session
+from service.db.keys import create_key, find_key, list_keys, revoke_key
 from service.db.session import sessions, writing
+from service.db.tables import ApiKey, BrowserSession
 from service.security.keys import Quota, Scope
-from service.security.sessions import COOKIE
+from service.security.sessions import COOKIE, LIFETIME_SECONDS
 from service.settings import Settings
 
 OPEN = {"/livez", "/readyz", "/static/{name}", "/login", "/logout"}
@@ -207,6 +211,46 @@ def test_a_browser_logs_in_and_a_stranger_cannot_use_its_session(client: TestCli
     client.post("/logout", follow_redirects=False)
     assert COOKIE not in client.cookies
     assert client.get("/jobs").status_code == 401
+
+
+def test_a_copied_cookie_is_worth_nothing_after_the_logout(client: TestClient, make_key: MakeKey) -> None:
+    client.post("/login", data={"key": make_key()})
+    copied = {"cookie": f"{COOKIE}={client.cookies[COOKIE]}"}
+    client.cookies.clear()
+    assert client.get("/jobs", headers=copied).status_code == 200
+
+    client.post("/logout", headers=copied, follow_redirects=False)
+
+    assert client.get("/jobs", headers=copied).status_code == 401
+
+
+def test_whoever_reads_the_database_cannot_make_a_session(client: TestClient, app: FastAPI, make_key: MakeKey) -> None:
+    client.post("/login", data={"key": make_key("admin")})
+    cookie = client.cookies[COOKIE]
+    client.cookies.clear()
+    with app.state.sessions() as session:
+        stored = [
+            str(value)
+            for table in (ApiKey, BrowserSession)
+            for row in session.execute(select(table.__table__))
+            for value in row
+        ]
+
+    assert not any(cookie in value for value in stored)
+    for value in stored:
+        assert client.get("/jobs", headers={"cookie": f"{COOKIE}={value}"}).status_code == 401, value
+
+
+def test_a_session_ends_by_itself(client: TestClient, app: FastAPI, make_key: MakeKey) -> None:
+    make_key("read")
+    long_ago = datetime.now(UTC) - timedelta(seconds=LIFETIME_SECONDS)
+    with writing(app.state.sessions) as session:
+        (key,) = list_keys(session)
+        ended = open_session(session, key, long_ago)
+        ends_soon = open_session(session, key, long_ago + timedelta(minutes=1))
+
+    assert client.get("/jobs", headers={"cookie": f"{COOKIE}={ended}"}).status_code == 401
+    assert client.get("/jobs", headers={"cookie": f"{COOKIE}={ends_soon}"}).status_code == 200
 
 
 @pytest.mark.parametrize(

@@ -151,6 +151,7 @@ class GAPO(RoundsRecipe):
             learner,
             origin,
             prompts,
+            final,
             rows,
             metrics,
             played.facts,

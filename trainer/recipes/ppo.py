@@ -41,7 +41,10 @@ class PPO(RoundsRecipe):
         game = FrozenReward(learner, prompts, measured, reward, Judges(self.data, optimised), self)
         played = play_rounds(game, self, run)
         parents = [] if artifact is None else [artifact.as_parent("reward_model")]
-        published = self.publish_policy(learner, origin, prompts, rows, played.metrics, played.facts, parents, run)
+        said = learner.sample(measured, self.rounds) if measured else []
+        published = self.publish_policy(
+            learner, origin, prompts, said, rows, played.metrics, played.facts, parents, run
+        )
         summary = self.finish(run, {"policy": published}, played.metrics, played.rounds)
         return summary | {"stopped_early": played.reason}
 

@@ -25,6 +25,7 @@ from trainer.models.policy import Policy
 from trainer.models.policy_scorer import PolicyScorer
 from trainer.models.reference import AdaptersOffPolicy
 from trainer.models.starting_point import TrainedPolicy
+from trainer.models.validation import HeldOut, validate
 from trainer.processes import this_process
 from trainer.recipe import Model, Run
 from trainer.recipes.encoding import training_device
@@ -112,19 +113,25 @@ class RoundsRecipe(PublishingRecipe):
         learner: PPOLearner,
         origin: Artifact,
         prompts: "PromptRounds",
+        said: Sequence[Rollout],
         rows: Sequence[Pair | Preference],
         metrics: dict[str, float],
         details: dict[str, Any],
         parents: Sequence[Parent],
         run: Run,
     ) -> Artifact:
-        """Publish with the implicit reward against the initial policy, at the KL coefficient as its beta."""
+        """Publish with the implicit reward against the initial policy, at the KL coefficient as its beta.
+
+        ``said`` are its own responses to held-out prompts: such as it was trained on, and what it is going to score.
+        """
         policy = learner.policy
         beta = self.ppo.kl.coefficient or 1.0
         # in full precision, as whoever loads what is published is going to have it
         initial = learner.reference if self.policy.lora is not None else Policy.load(origin.path)
         initial.model.to(policy.device)
-        said = greedy_responses(learner, prompts.prompts[:16])
+        scorer = PolicyScorer(policy, initial, beta)
+        probes = make_probes(scorer, _probe_pairs(greedy_responses(learner, prompts.prompts[:16])))
+        answered = [(each.prompt.prompt, each.response) for each in said if each.response.strip()]
         return self.publish(
             run,
             self.name,
@@ -138,8 +145,9 @@ class RoundsRecipe(PublishingRecipe):
                 "beta": beta,
                 **details,
             },
-            probes=make_probes(PolicyScorer(policy, initial, beta), _probe_pairs(said)),
+            probes=probes,
             parents=[origin.as_parent("reference"), *parents],
+            validation=validate(scorer, [HeldOut(Pair(*each), each[0]) for each in answered], self.seed),
         )
 
 

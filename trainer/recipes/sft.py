@@ -12,6 +12,7 @@ from trainer.models.loading import make_probes
 from trainer.models.policy import Policy, collate
 from trainer.models.policy_scorer import PolicyScorer
 from trainer.models.starting_point import TrainedPolicy
+from trainer.models.validation import HeldOut, validate
 from trainer.recipe import Run
 from trainer.recipes.encoding import encode_pairs, training_device
 from trainer.recipes.reading import read_pairs
@@ -44,6 +45,7 @@ class SFT(TrainingRecipe):
             details={"max_tokens": policy.max_tokens, "template_hash": policy.format.template_hash},
             probes=make_probes(scorer, held_out or rows),
             parents=[parent.as_parent("initial")] if parent else [],
+            validation=validate(scorer, [HeldOut(pair, pair.prompt) for pair in held_out], self.seed),
         )
         return self.finish(run, {"policy": artifact}, metrics, steps)
 

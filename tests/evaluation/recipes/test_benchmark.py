@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from evaluation.prompt_marks import MARKS_FILE, mark_of
 from evaluation.recipes.benchmark import SCORES_FILE, BenchmarkRecipe
 from trainer.artifacts import ArtifactStore
 from trainer.data.rows import Pair
@@ -61,9 +62,12 @@ def test_a_registered_scorer_is_scored_and_its_results_can_be_read_again(
     assert found(summary, "rm", stratum="hep-go")["estimate"] == pytest.approx(sum(right) / 4)
     assert found(summary, "rm")["oracle"] == "reward_bench"
 
+    marks = json.loads((tmp_path / "run" / MARKS_FILE).read_text())
+    assert marks == sorted({mark_of(each.prompt, "") for each in pairs})
     results = json.loads((tmp_path / "run" / "results" / "rm.json").read_text())
     assert results["hep-go"] == found(summary, "rm", stratum="hep-go")["estimate"]
     again = benchmarked(tmp_path / "again", store, recorded=[str(tmp_path / "run" / "scores" / "rm.json")])
+    assert not (tmp_path / "again" / "run" / MARKS_FILE).exists(), "files of scores tell no prompts"
     for stratum in ("all", "Reasoning", "math-prm"):
         assert found(again, "rm", stratum=stratum)["estimate"] == found(summary, "rm", stratum=stratum)["estimate"]
 

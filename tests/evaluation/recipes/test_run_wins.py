@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from evaluation.prompt_marks import MARKS_FILE, mark_of
 from evaluation.recipes.win_rate import WinRateRecipe
 from trainer.artifacts import ArtifactStore
 from trainer.errors import InvalidInput
@@ -70,6 +71,8 @@ def test_the_first_policy_wins_the_share_of_pairs_that_are_judged_better(tmp_pat
     assert found(summary, "old", "mean", 0.5)["estimate"] == 1.0
     assert (summary["models"], summary["baseline"], summary["temperatures"]) == (["new"], "old", [0.5, 1.0])
     assert (summary["n_prompts"], summary["n_responses"]) == (12, 96)
+    marks = json.loads((tmp_path / "compared" / MARKS_FILE).read_text())
+    assert marks == sorted(mark_of(f"question {number}", "") for number in range(12)), "as the stress tests' own are"
 
 
 def test_the_interval_is_over_prompts(tmp_path: Path) -> None:

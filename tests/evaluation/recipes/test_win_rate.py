@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from evaluation.prompt_marks import MARKS_FILE, mark_of
 from evaluation.recipes.win_rate import WinRateRecipe
 from trainer.artifacts import ArtifactStore
 from trainer.errors import InvalidInput, NotFound
@@ -51,6 +52,16 @@ def found(summary: Summary, model: str, statistic: str = "win_rate", stratum: st
         if (row["scorer"], row["statistic"], row["stratum"]) == (model, statistic, stratum)
     ]
     return row["estimate"]
+
+
+def test_instructions_are_marked_where_every_model_met_all_of_them(tmp_path: Path) -> None:
+    rows = [annotation(question, model, 2) for question in ("one", "two") for model in ("m", "n")]
+    for name, some in (("all", rows), ("not all", rows[:-1])):
+        (tmp_path / name).mkdir()
+        rated(tmp_path / name, [written(tmp_path / name / "annotations.json", some)])
+    marks = tmp_path / "all" / "run" / MARKS_FILE
+    assert json.loads(marks.read_text()) == sorted(mark_of(each, "") for each in ("one", "two"))
+    assert not (tmp_path / "not all" / "run" / MARKS_FILE).exists()
 
 
 def test_annotations_are_read_on_alpaca_evals_scale(tmp_path: Path) -> None:

@@ -37,6 +37,16 @@ def test_unknown_prompts_may_be_anybodys() -> None:
     assert error_variance([Standing(0.5, None), Standing(0.2, None)]) == pytest.approx(0.49)
 
 
+def test_estimates_of_parts_move_together_wholly_where_their_sets_meet_at_all() -> None:
+    # 1 meets 2, 2 meets 3, and 4 nobody: (1 + 2 + 3)^2 + 4^2
+    sets = [prompts(1, 2), prompts(2, 3, 4), prompts(4, 5), prompts(6)]
+    standings = [Standing(float(error), each) for error, each in enumerate(sets, 1)]
+    assert error_variance(standings, of_parts=True) == pytest.approx(52)
+    assert error_variance(standings) < 52
+    assert error_variance([*standings, Standing(1.0, None)], of_parts=True) == pytest.approx((math.sqrt(52) + 1) ** 2)
+    assert error_variance(standings[:1], of_parts=True) == pytest.approx(1)
+
+
 def test_it_is_the_sum_of_all_pairs() -> None:
     made = np.random.default_rng(0)
     sets = [made.choice(30, size, replace=False).astype(np.uint64) for size in (3, 10, 10, 20, 30)]

@@ -95,7 +95,7 @@ def test_each_scorer_has_its_figures_with_the_numbers_behind_them(watched: Setti
     with TestClient(create_app(watched)) as client:
         text = client.get("/monitoring").text
         addresses = re.findall(r'(?:data-figures|href)="(/monitoring/figures/[^"]+)"', text)
-        assert len(addresses) == 6, "of the old scorer two figures, each to be drawn, as CSV and as JSON"
+        assert len(addresses) == 9, "of the old scorer three figures, each to be drawn, as CSV and as JSON"
         told = {address: client.get(html.unescape(address)) for address in addresses}
         assert {each.status_code for each in told.values()} == {200}
 

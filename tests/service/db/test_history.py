@@ -420,6 +420,18 @@ def test_runs_that_share_some_prompts_move_together_as_far(session: Session, cor
     assert (group.n_distinct_prompts, group.shared_prompts) == (3, True)
 
 
+def test_rows_of_a_stratum_move_together_wholly_where_their_runs_share_any_prompt(
+    session: Session, correlate: Correlate
+) -> None:
+    subset = [{"stratum": "chat"}]
+    correlate(subset, prompts=["a", "b"])
+    correlate(subset, prompts=["b", "c"])  # b may be all of chat
+    named = HistoryFilter(values={"stratum": ["chat"]})
+    group = one(session, "combined", named)
+    assert group.standard_error == pytest.approx(0.075)
+    assert (group.n_distinct_prompts, group.shared_prompts) == (3, True)
+
+
 def test_rows_of_one_run_and_of_another_on_its_prompts_are_all_added(session: Session, correlate: Correlate) -> None:
     scorers = [{"scorer": "a"}, {"scorer": "b", "temperature": 1.5}]
     correlate(scorers, prompts=["a", "b"])

@@ -12,6 +12,7 @@ from sqlalchemy import Engine, select
 from sqlalchemy.orm import Session, sessionmaker
 
 from service.cli import main
+from service.db.browser_sessions import open_session
 from service.db.ingest import ingest_run
 from service.db.keys import create_key
 from service.db.parquet import MARKER_FILE, export_database, import_database
@@ -22,6 +23,7 @@ from service.db.tables import (
     ArtifactRow,
     Comparison,
     Curve,
+    DriftRow,
     JobEvent,
     JobMetric,
     MonitoredScorer,
@@ -50,7 +52,7 @@ def filled(make_session: sessionmaker[Session], add_job: Callable[..., str], str
         session.add(artifact)
         session.flush()
         session.add(Alias(name="a/b", alias="champion", version=2, updated_at=AT))
-        create_key(session, "root", ["admin"])
+        open_session(session, create_key(session, "root", ["admin"])[1])
         register(session, "server", Machine(places=1, gpus=None))
         estimate = dict.fromkeys(("estimate", "lower", "upper", "standard_error"), 0.1)
         counted = {"n_prompts": 2, "n_responses": 6, "n_dropped": 0, "method": "m", "code_version": "1"}
@@ -60,6 +62,9 @@ def filled(make_session: sessionmaker[Session], add_job: Callable[..., str], str
         served = {"response_characters": 3, "score": -0.1, "tokens": 7, "truncated_tokens": 0, "response": "so\t"}
         session.add(ServedScore(id="srv_1", time=AT, scorer="rm@1:score", prompt=[{"role": "user"}], **served))
         session.add(MonitoredScorer(scorer="rm@1:score", reference={"score": [0.1]}, state=None, updated_at=AT))
+        drift = {"estimate": 0.1, "lower": 0.0, "upper": 0.2, "n_responses": 6, "n_prompts": 2, "n_reference": 9}
+        drift |= {"hour": AT, "created_at": AT, "measure": "score", "reference_kind": "validation"}
+        session.add(DriftRow(scorer="rm@1:score", **drift))
         crossed = {"lower": 0.1, "threshold": 0.3, "detail": "r", "raised_at": AT, "tell_after": AT, "attempts": 0}
         session.add(Alert(id="alt_1", open_key="k", kind="trust", scorer="rm@1:score", subject="judge", **crossed))
         session.add(Comparison(id="cmp_1", statistic="r", verdict="worse", **pair, **shared))

@@ -29,6 +29,7 @@ CONTRACT_TABLES = {
     "scores",
     "correlations",
     "curves",
+    "browser_sessions",
     "comparisons",
     "api_keys",
     "served_scores",

@@ -66,3 +66,16 @@ def test_sqlite_lets_readers_read_while_somebody_writes(tmp_path: Path) -> None:
         assert connection.exec_driver_sql("PRAGMA foreign_keys").scalar() == 1
         assert connection.exec_driver_sql("PRAGMA busy_timeout").scalar() == 30_000
     engine.dispose()
+
+
+def test_a_new_sqlite_file_is_for_its_owner_alone(tmp_path: Path) -> None:
+    path = tmp_path / "assay.db"
+    engine = make_engine(f"sqlite:///{path}")
+    assert not path.exists()
+
+    with engine.connect() as connection:
+        connection.exec_driver_sql("CREATE TABLE a (b)")
+        connection.commit()
+        files = {each.name: each.stat().st_mode & 0o777 for each in tmp_path.iterdir()}
+
+    assert files == {"assay.db": 0o600, "assay.db-wal": 0o600, "assay.db-shm": 0o600}

@@ -44,6 +44,33 @@ def test_alerts_are_listed_the_newest_first_in_pages_and_by_state(
     assert idle.get("/v1/alerts?cursor=x").status_code == 422
 
 
+def test_an_alert_that_somebody_has_seen_says_so_stays_open_and_leaves_the_overview(
+    idle: TestClient, make_session: sessionmaker[Session]
+) -> None:
+    with writing(make_session) as session:
+        settle_alerts(session, [Crossed("trust", "rm@1:score", "judge", 0.1, 0.3, "it fell")], [], NOW)
+    [raised] = idle.get("/v1/alerts").json()["data"]
+    assert raised["acknowledged_at"] is None
+    assert "it fell" in idle.get("/").text
+    address = f"/monitoring/alerts/{raised['id']}/acknowledge"
+    assert f'action="{address}"' in idle.get("/monitoring").text
+    assert idle.post(address, follow_redirects=False).headers["location"] == "/monitoring"
+    seen = idle.post(f"/v1/alerts/{raised['id']}/acknowledge").json()
+    assert (seen["state"], seen["acknowledged_at"] is None) == ("raised", False)
+    [open_still] = idle.get("/v1/alerts?active=true").json()["data"]
+    assert open_still == seen, "the second to say so changes nothing"
+    assert "it fell" not in idle.get("/").text
+    shown = idle.get("/monitoring").text
+    assert "it fell" in shown
+    assert address not in shown
+
+    with writing(make_session) as session:
+        settle_alerts(session, [], ["trust rm@1:score judge"], NOW + timedelta(days=1))
+    assert idle.post(f"/v1/alerts/{raised['id']}/acknowledge").status_code == 409
+    assert idle.post("/v1/alerts/alt_none/acknowledge").status_code == 404
+    assert idle.post("/monitoring/alerts/alt_none/acknowledge").status_code == 404
+
+
 def test_scores_and_compatible_routes_fill_the_sample_and_made_up_prompts_and_pages_do_not(
     settings: Settings, published: ArtifactStore, make_session: sessionmaker[Session]
 ) -> None:

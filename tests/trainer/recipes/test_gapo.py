@@ -27,6 +27,7 @@ from trainer.recipes.ppo_learner import PPOLearner
 from trainer.recipes.reward_hacking import HackingDetector
 from trainer.reporting import STOP_FILE, read_events
 from trainer.run import run_recipe
+from trainer.validation_scores import read_validation_scores
 
 SHAPE = {"hidden_size": 32, "layers": 2, "heads": 2, "max_tokens": 64}
 DATA = {"kind": "product_world", "size": 24, "validation_size": 12, "levels": [1]}
@@ -98,6 +99,7 @@ def test_the_anchor_stays_the_live_model_moves_every_round_and_both_say_which_to
         assert "held_out/accuracy/mod_value" in kinds
         assert manifest.details["calibration"]["temperature"] > 0
         assert {"held_out/calibration_error", "generations/responses"} <= manifest.metrics.keys()
+    assert read_validation_scores(store.open(result["artifacts"]["policy"])) is not None
     policy = store.open(result["artifacts"]["policy"]).manifest
     assert {parent.role: parent.name for parent in policy.parents} == {
         "reference": "base",

@@ -13,10 +13,12 @@ from safetensors.torch import load_file
 from trainer.artifacts import ArtifactStore
 from trainer.errors import InvalidInput, OverlongInput, RunFailed, Stopped
 from trainer.models.loading import load_pair_model
+from trainer.models.outputs import COMPARED_OUTPUTS
 from trainer.recipe import Recipe
 from trainer.recipes import parse_recipe
 from trainer.reporting import STOP_FILE, read_events
 from trainer.run import run_recipe
+from trainer.validation_scores import read_validation_scores
 
 SHAPE = {"hidden_size": 32, "layers": 2, "heads": 2, "max_tokens": 64}
 PPO: dict[str, Any] = {
@@ -98,6 +100,9 @@ def test_every_choice_publishes_a_policy_that_moved_and_loads(
     load_pair_model(artifact, store, torch.device("cpu"))
     roles = {parent.role: parent.name for parent in artifact.manifest.parents}
     assert roles == {"reference": "base", **({} if "reward_model" in changes else {"reward_model": "tiny"})}
+    said = read_validation_scores(artifact)
+    assert said is not None, "of its own responses to the two held-out prompts that are evaluated"
+    assert (said.scores.keys(), set(said.prompt)) == (set(COMPARED_OUTPUTS), {0, 1})
     assert not same(weights(store, artifact.reference), weights(store, "base"))
     rounds = metrics_of(tmp_path / "run")
     assert len(rounds) == 3

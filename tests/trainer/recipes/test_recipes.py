@@ -10,12 +10,14 @@ import torch
 import yaml
 
 from trainer.artifacts import ArtifactStore
+from trainer.data.sources import ProductWorldData
 from trainer.errors import BrokenArtifact, InvalidInput, NotFound, StorageFailure
 from trainer.models.loading import load_pair_model
 from trainer.recipe import apply_overrides
 from trainer.recipes import parse_recipe
 from trainer.reporting import read_events
 from trainer.run import read_result, run_recipe
+from trainer.validation_scores import read_validation_scores
 
 SHAPE = {"hidden_size": 32, "layers": 2, "heads": 2}
 DATA = {"kind": "product_world", "size": 64, "validation_size": 24}
@@ -59,6 +61,16 @@ def test_a_recipe_publishes_artifacts_that_load_and_score(name: str, store: Arti
         assert {model.outputs[0]} <= artifact.manifest.probes[0].scores.keys() <= set(model.outputs)
         assert artifact.manifest.job == (tmp_path / "run" / "id").read_text().strip()
         assert artifact.manifest.data_digest
+
+
+def test_a_fine_tuned_policy_carries_what_it_says_of_the_responses_that_were_held_out(store: ArtifactStore) -> None:
+    found = read_validation_scores(store.open("base"))
+    assert found is not None
+    pairs = ProductWorldData.model_validate(DATA).pairs(held_out=True)
+    model = load_pair_model(store.open("base"), store, torch.device("cpu"))
+    served = model.score([model.encode(pair.prompt, pair.response) for pair in pairs], ["mean_logprob"])[:, 0]
+    assert sorted(found.scores["mean_logprob"]) == pytest.approx(sorted(served.tolist()), abs=1e-4)
+    assert sorted(found.characters) == sorted(len(pair.response) for pair in pairs)
 
 
 def test_a_resumed_recipe_keeps_the_parent_it_began_with(store: ArtifactStore, tmp_path: Path) -> None:
