@@ -219,6 +219,7 @@ class Server:
             self.key, _ = create_key(session, "root", ["admin"])
         engine.dispose()
         self.auth = {"authorization": f"Bearer {self.key}"}
+        self.directory = directory
         self._log = directory / "log.txt"
         ours = {"PYTHONPATH": str(Path(__file__).parents[2]), "ASSAY_DATABASE_URL": self.database_url}
         with self._log.open("w") as log:
