@@ -28,6 +28,7 @@ from service.keyring import Keyring
 from service.logs import log_request
 from service.metrics import EngineMetrics, Metrics
 from service.middleware import Deadline, Prefix, RequestContext, UnderWay
+from service.model_memory import room_for_models
 from service.monitoring.sampling import Sampler
 from service.monitoring.watch import Watch
 from service.openapi import describe
@@ -173,7 +174,7 @@ def _open_engine(
         resolve_alias=aliases,
         meter=tracing.meter(metrics) if tracing else metrics,
         max_waiting_pairs=settings.max_waiting_pairs,
-        max_bytes=settings.model_memory_bytes,
+        room_for_models=lambda device: settings.model_memory_bytes or room_for_models(device),
         deterministic=settings.deterministic,
         on_gpu=settings.scores_on_gpu,
     )

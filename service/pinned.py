@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from service.db.failures import database_errors
 from service.scoring import ScoringService
-from trainer.errors import AssayError
+from trainer.errors import AssayError, NotFound
 
 if TYPE_CHECKING:
     from evaluation.engine.scoring import ScoringEngine
@@ -36,17 +36,23 @@ class Pinned:
         for name in self._names:
             try:
                 with database_errors():  # which knows the aliases
-                    kept = self._kept.get(name)  # serves until what the name stands for now is loaded too
-                    if engine is not None and any(engine.describe(each).loaded for each in (name, kept) if each):
+                    if engine is not None and (engine.describe(name).loaded or self._serves_still(engine, name)):
                         continue
                 found[name] = self._why.get(name, "loading")
             except AssayError as error:
                 found[name] = error.detail
         return found
 
+    def _serves_still(self, engine: "ScoringEngine", name: str) -> bool:
+        """Whether what the name stood for before does, until what it stands for now is loaded too."""
+        try:
+            return name in self._kept and engine.describe(self._kept[name]).loaded
+        except NotFound:  # it was deleted
+            return False
+
     @asynccontextmanager
     async def loading(self) -> AsyncIterator[None]:
-        """Load, and load again what is not there any more, while the block runs."""
+        """Load, load again what is not there any more, and drop what was deleted, while the block runs."""
         task = asyncio.create_task(self._load_all())
         try:
             yield
@@ -56,10 +62,20 @@ class Pinned:
                 await task
 
     async def _load_all(self) -> None:
-        while self._names:
+        while True:
             for name in self._names:
                 await self._load(name)
+            await self._drop_deleted()
             await asyncio.sleep(self._retry_seconds)
+
+    async def _drop_deleted(self) -> None:
+        """Others may delete too, so it is not enough to do so as this server deletes."""
+        engine = self._scoring.opened_already()
+        if engine is not None:
+            try:
+                await asyncio.to_thread(engine.drop_deleted)
+            except Exception as error:  # a store that is away for a moment
+                logging.getLogger(__name__).warning("cannot see which loaded versions were deleted: %s", error)
 
     async def _load(self, name: str) -> None:
         try:
@@ -80,4 +96,4 @@ class Pinned:
         exact, before = f"{info.name}@{info.version}", self._kept.get(name)
         self._kept[name] = exact
         if before not in {None, *self._kept.values()}:
-            engine.unpin(str(before))
+            engine.unpin(str(before))  # harmless where it was deleted

@@ -36,9 +36,11 @@ from trainer.artifacts import ArtifactStore
 from trainer.errors import AssayError, BrokenArtifact, DeadlineExceeded, InvalidInput, NotFound, Overloaded
 
 if TYPE_CHECKING:
+    import torch
+
     from evaluation.engine.line import Place
     from evaluation.engine.meter import EngineMeter
-    from evaluation.engine.scoring import Pair, Scored, ScorerInfo, ScoringEngine
+    from evaluation.engine.scoring import OpenScorer, Pair, Scored, ScorerInfo, ScoringEngine
 
 _MANY_CHARACTERS = 200_000
 """A request of more is tokenised apart from the others: about a tenth of a second of work."""
@@ -50,12 +52,12 @@ def open_engine(
     resolve_alias: Callable[[str], str | None] | None = None,
     meter: "EngineMeter | None" = None,
     max_waiting_pairs: int = 8192,
-    max_bytes: int | None = None,
+    room_for_models: "Callable[[torch.device], int] | None" = None,
     deterministic: bool = False,
     on_gpu: bool = True,
 ) -> "ScoringEngine":
     """The scoring engine over ``artifacts``, on the first GPU if there is one and it may; silent about the loading of
-    weights."""
+    weights. ``room_for_models`` says how many bytes of a device's memory they may take; all of it unless given."""
     with heavy_imports():
         import torch
         from transformers.utils import logging as transformers_logging
@@ -63,13 +65,14 @@ def open_engine(
         from evaluation.engine.scoring import ScoringEngine
 
     transformers_logging.disable_progress_bar()
+    device = torch.device("cuda" if on_gpu and torch.cuda.is_available() else "cpu")
     return ScoringEngine(
         artifacts,
-        None if on_gpu else torch.device("cpu"),
+        device,
         resolve_alias=resolve_alias,
         meter=meter,
         max_waiting_pairs=max_waiting_pairs,
-        max_bytes=max_bytes,
+        max_bytes=room_for_models and room_for_models(device),
         deterministic=deterministic,
     )
 
@@ -101,9 +104,10 @@ def queue_request(
 ) -> Queued:
     """Hand every readable pair to the engine, once per scorer. Loads models and tokenises: not for the event loop.
 
-    Bad texts and broken scorers wait as errors beside their good neighbours. Raises NotFound or InvalidInput, with a
-    pointer, for a scorer that does not exist; BrokenArtifact where no scorer is left; Overloaded where the engine's
-    queue is full. Nothing is queued then. ``place`` is room that was granted already, used or left here.
+    Bad texts and scorers that cannot be loaded wait as errors beside their good neighbours. Raises NotFound or
+    InvalidInput, with a pointer, for a scorer that does not exist; where no scorer is left, why the first cannot be
+    loaded; Overloaded where the engine's queue is full. Nothing is queued then. ``place`` is room that was granted
+    already, used or left here.
     """
     place = place or engine.reserve(request.scorers, _texts(request), terms)
     try:
@@ -117,23 +121,21 @@ def queue_request(
 
 def _queue(engine: "ScoringEngine", request: ScoreRequest, terms: Terms, place: "Place", *, may_load: bool) -> Queued:
     opened = [_open_scorer(engine, name, position, may_load=may_load) for position, name in enumerate(request.scorers)]
-    broken = [one for one in opened if isinstance(one, BrokenArtifact)]
-    if len(broken) == len(opened):
-        raise broken[0]
-    # by version from here on: an alias may be moved meanwhile
-    exact = [_exact(name, one) for name, one in zip(request.scorers, opened, strict=True)]
-    usable = list(dict.fromkeys(name for name in exact if name is not None))
+    usable = [one for one in opened if not isinstance(one, AssayError)]
+    if not usable:
+        raise next(one for one in opened if isinstance(one, AssayError))
     checked = [_readable_pairs(item) for item in request.items]
-    futures = engine.submit_each(
-        usable,
-        [pair for item in checked for pair in item if not isinstance(pair, AssayError)],
-        request.on_overlong,
-        terms,
-        place,
+    futures = iter(
+        engine.submit_opened(
+            usable,
+            [pair for item in checked for pair in item if not isinstance(pair, AssayError)],
+            request.on_overlong,
+            terms,
+            place,
+        )
     )
     columns: list[Iterator[Future[Scored] | AssayError]] = [
-        repeat(one) if isinstance(one, BrokenArtifact) else iter(futures[str(name)])
-        for name, one in zip(exact, opened, strict=True)
+        repeat(one) if isinstance(one, AssayError) else iter(next(futures)) for one in opened
     ]
     outcomes: list[list[list[Future[Scored] | AssayError]]] = [
         [[pair if isinstance(pair, AssayError) else next(column) for column in columns] for pair in item]
@@ -296,44 +298,43 @@ async def _settled(futures: "list[Future[Scored]]") -> None:
         raise
 
 
-def _open_scorer(engine: "ScoringEngine", name: str, position: int, *, may_load: bool) -> "ScorerInfo | BrokenArtifact":
+def _open_scorer(engine: "ScoringEngine", name: str, position: int, *, may_load: bool) -> "OpenScorer | AssayError":
+    """The scorer, or why it cannot be had. Raises for what is no scorer, and where the engine ends."""
     try:
-        if may_load:
-            return engine.load(name, pin=False)
-        known = engine.describe(name)
-        if not known.loaded:
-            raise _Cold
-        return known
+        found = engine.find(name)
     except BrokenArtifact as error:
         return error
     except (NotFound, InvalidInput) as error:
         error.pointer = f"/scorers/{position}"
         raise
+    if found is not None:
+        return found
+    if not may_load:
+        raise _Cold
+    try:
+        return engine.open(name)
+    except Overloaded:
+        raise
+    except AssayError as error:
+        return error
 
 
-def _exact(asked: str, opened: "ScorerInfo | BrokenArtifact") -> str | None:
-    """``NAME@VERSION[:OUTPUT]`` for what was asked for."""
-    if isinstance(opened, BrokenArtifact):
-        return None
-    _, colon, output = asked.partition(":")
-    return f"{opened.name}@{opened.version}{colon}{output}"
-
-
-def _answering(asked: str, opened: "ScorerInfo | BrokenArtifact") -> AnsweringScorer | UnusableScorer:
-    if isinstance(opened, BrokenArtifact):
+def _answering(asked: str, opened: "OpenScorer | AssayError") -> AnsweringScorer | UnusableScorer:
+    if isinstance(opened, AssayError):
         return UnusableScorer(scorer=asked, error=Reason.of(opened))
+    info = opened.info
     return AnsweringScorer(
         scorer=asked,
-        name=opened.name,
-        version=opened.version,
-        output=asked.partition(":")[2] or opened.outputs[0],
-        kind=opened.kind,
-        orientation=opened.orientation,
-        template_hash=opened.template_hash,
-        calibration=opened.calibration,
-        pointwise=opened.pointwise,
-        contrasts=list(opened.contrasts),
-        prefer=opened.prefer,
+        name=info.name,
+        version=info.version,
+        output=opened.output,
+        kind=info.kind,
+        orientation=info.orientation,
+        template_hash=info.template_hash,
+        calibration=info.calibration,
+        pointwise=info.pointwise,
+        contrasts=list(info.contrasts),
+        prefer=info.prefer,
     )
 
 

@@ -61,7 +61,8 @@ class Settings(BaseSettings):
     """The Ray cluster's dashboard, where jobs are submitted."""
 
     model_memory_bytes: int | None = Field(None, ge=1)
-    """Weights kept in memory for scoring, beyond which the longest unused models leave; pinned ones stay."""
+    """Weights kept in memory for scoring, beyond which the longest unused models leave; pinned ones stay. 0.7 of the
+    GPU's memory unless set, on a CPU half of the machine's or container's."""
 
     deterministic: bool = False
     """Score each pair by itself: the same bits whatever else is asked, at the price of speed."""

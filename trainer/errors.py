@@ -61,6 +61,12 @@ class StorageFailure(AssayError):
     code = "storage_failure"
 
 
+class OutOfMemory(AssayError):
+    """A model does not fit into the memory of its device beside what has to stay there."""
+
+    code = "out_of_memory"
+
+
 class Overloaded(AssayError):
     """A bounded queue is full; the same request may succeed a moment later."""
 

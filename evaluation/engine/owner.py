@@ -8,7 +8,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, InvalidStateError
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 
@@ -18,6 +18,7 @@ from evaluation.engine.meter import BatchReading, Counts, EngineMeter
 from evaluation.engine.pairs import Scored
 from evaluation.engine.probability import probability
 from evaluation.engine.residency import LoadedModel
+from evaluation.engine.shortage import is_out_of_memory
 from trainer.errors import AssayError, BrokenArtifact, DeadlineExceeded, Overloaded, RunFailed, Unscorable
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ class DeviceOwner:
         self._window_seconds = window_seconds
         self._deterministic = deterministic
         self._meter = meter or Counts()
-        self._calls: deque[Callable[[], None]] = deque()
+        self._calls: deque[tuple[Future[Any], Callable[[], Any]]] = deque()
         self._closing = False
         self._admission = threading.Lock()
         self._thread = threading.Thread(target=self._own, name="assay-device-owner", daemon=True)
@@ -64,19 +65,15 @@ class DeviceOwner:
     def call(self, work: Callable[[], T]) -> T:
         """Run ``work`` on the owner thread; return or raise what it does. Raises Overloaded once closed."""
         future: Future[T] = Future()
-
-        def run() -> None:
-            try:
-                future.set_result(work())
-            except BaseException as error:
-                future.set_exception(error)
-
         with self._admission:  # a call admitted before closing is seen by the thread before it ends
             if self._closing:
                 raise Overloaded("the scoring engine is shutting down; try again")
-            self._calls.append(run)
+            self._calls.append((future, work))
         self._line.wake()
-        return future.result()
+        try:
+            return future.result()
+        finally:
+            del future  # an error in it holds this frame: the two would keep alive what the work had made
 
     def close(self) -> None:
         """Finish the round at hand, fail what still waits, end the thread."""
@@ -95,7 +92,7 @@ class DeviceOwner:
 
     def _answer_calls(self) -> None:
         while self._calls:
-            self._calls.popleft()()
+            _run(*self._calls.popleft())
 
     def _serve(self, taken: Round) -> None:
         """Score a round; whatever goes wrong beside a model's own failure, nobody is left without an answer."""
@@ -164,7 +161,7 @@ class DeviceOwner:
         elif len(groups) == 1:
             self._fail([wish for _, wish in _wishes(groups[0], model)], _as_expected(error, Unscorable))
         else:
-            out_of_memory = isinstance(error, torch.OutOfMemoryError)
+            out_of_memory = is_out_of_memory(error)
             self._meter.halved(out_of_memory=out_of_memory)
             if out_of_memory and not budget_halved:
                 self._token_budget = max(1, self._token_budget // 2)
@@ -210,6 +207,14 @@ class DeviceOwner:
             if not wish.future.cancelled():
                 self._meter.failed(wish.name, error.code)
                 wish.future.set_exception(error)
+
+
+def _run(future: Future[T], work: Callable[[], T]) -> None:
+    try:
+        future.set_result(work())
+    except BaseException as error:
+        future.set_exception(error)
+        del future  # as in ``call``
 
 
 def _reading(model: LoadedModel, batch: Batch, seconds: float) -> BatchReading:

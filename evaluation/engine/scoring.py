@@ -5,13 +5,14 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Self
 
 import torch
 
 from evaluation.engine.batching import identity, kin
-from evaluation.engine.catalogue import controls_of, scorer_info
+from evaluation.engine.catalogue import scorer_info
 from evaluation.engine.line import Ask, Place, WaitingLine, Wish
 from evaluation.engine.meter import Counts, EngineMeter, Waiting
 from evaluation.engine.names import ScorerName
@@ -28,6 +29,15 @@ __all__ = ["Pair", "Scored", "ScorerInfo", "ScoringEngine"]
 _CPU_TOKENS = 1024
 """Tokens of a batch, and of its padding if it has any, on a CPU, where larger ones leave the cache."""
 _GPU_TOKENS = 65536
+
+
+@dataclass(frozen=True)
+class OpenScorer:
+    """A scorer in memory, which it does not leave while somebody holds this."""
+
+    info: ScorerInfo
+    model: LoadedModel
+    output: str
 
 
 class ScoringEngine:
@@ -61,10 +71,10 @@ class ScoringEngine:
         budget = token_budget or (_CPU_TOKENS if device.type == "cpu" else _GPU_TOKENS)
         self._store = store
         self._resolve_alias = resolve_alias or (lambda _: None)
-        self._models = Residency(store, device, max_bytes)
         self._line = WaitingLine(max_waiting_pairs)
         self.meter = meter or Counts()
         self._owner = DeviceOwner(self._line, budget, window_seconds, deterministic=deterministic, meter=self.meter)
+        self._models = Residency(store, device, self._owner.call, max_bytes)
 
     def __enter__(self) -> Self:
         return self
@@ -103,30 +113,44 @@ class ScoringEngine:
         pairs: Sequence[Pair],
         on_overlong: OnOverlong = "error",
         terms: Terms = OFFLINE,
-        place: Place | None = None,
     ) -> dict[str, builtins.list[Future[Scored]]]:
         """Futures by scorer. Outputs of the same artifact share tokenisation and forward pass, and
         artifacts on the same backbone its forward pass.
 
         Either all scorers exist and all pairs are admitted, or nothing is submitted and this raises as ``score``.
-        Waits for room where ``terms`` hold, unless a granted ``place`` is given, which is used or left.
+        Waits for room where ``terms`` hold.
         """
-        since = time.monotonic()
-        place = place or self.reserve(scorers, len(pairs), terms)
+        place = self.reserve(scorers, len(pairs), terms)
         try:
             place.granted.result()
-            columns = self._columns(scorers)
-            futures: dict[str, list[Future[Scored]]] = {scorer: [Future() for _ in pairs] for scorer in scorers}
-            deadline = math.inf if terms.within_seconds is None else since + terms.within_seconds
-            asks: list[Ask] = []
+            opened = [self.open(scorer) for scorer in scorers]
+        except BaseException:
+            place.leave()
+            raise
+        return dict(zip(scorers, self.submit_opened(opened, pairs, on_overlong, terms, place), strict=True))
+
+    def submit_opened(
+        self,
+        scorers: Sequence[OpenScorer],
+        pairs: Sequence[Pair],
+        on_overlong: OnOverlong,
+        terms: Terms,
+        place: Place,
+    ) -> builtins.list[builtins.list[Future[Scored]]]:
+        """As ``submit_each`` of scorers that are in memory: futures by scorer, in their order. ``place`` was granted,
+        and is used or left."""
+        since = time.monotonic()
+        deadline = math.inf if terms.within_seconds is None else since + terms.within_seconds
+        # who is asked twice, by its version and by an alias, answers once
+        futures: dict[tuple[LoadedModel, str], list[Future[Scored]]] = {}
+        for scorer in scorers:
+            futures.setdefault((scorer.model, scorer.output), [Future() for _ in pairs])
+        asks: list[Ask] = []
+        try:
             for i, pair in enumerate(pairs):
                 if place.left:  # nobody waits any more for what would still be tokenised
                     raise Overloaded("the request was given up")
-                wishes = [
-                    Wish(loaded, output, futures[scorer][i])
-                    for loaded, wanted in columns.items()
-                    for scorer, output in wanted.items()
-                ]
+                wishes = [Wish(model, output, found[i]) for (model, output), found in futures.items()]
                 for encoded, readers in self._encode(pair, on_overlong, wishes):
                     related = kin(encoded, [wish.model for wish in readers])
                     asks.append(Ask(encoded, tuple(readers), related, terms.priority, since, deadline))
@@ -135,7 +159,7 @@ class ScoringEngine:
             raise
         if not self._line.join(place, asks):
             raise Overloaded("the scoring engine was shut down; try again")
-        return futures
+        return [futures[scorer.model, scorer.output] for scorer in scorers]
 
     @property
     def waiting(self) -> Waiting:
@@ -144,26 +168,40 @@ class ScoringEngine:
 
     def describe(self, scorer: str) -> ScorerInfo:
         """The artifact behind a scorer's name. Raises InvalidInput, NotFound or BrokenArtifact."""
-        name = ScorerName.parse(scorer)
-        return self._described(name, *self._open(name))
+        return self._described(scorer)[2]
 
     def list(self) -> builtins.list[ScorerInfo]:
         """Every artifact of the store, by name and version."""
         return [scorer_info(artifact, loaded=self._models.has(artifact)) for artifact in self._store.all()]
 
-    def load(self, scorer: str, *, pin: bool = True) -> ScorerInfo:
-        """Load now; a pinned model stays until ``unload``. Raises BrokenArtifact where the artifact refuses."""
-        name = ScorerName.parse(scorer)
-        artifact, alias = self._open(name)
-        if pin:
-            self._models.pin(artifact)
-        self._loaded(artifact)
-        return self._described(name, artifact, alias)
+    def find(self, scorer: str) -> OpenScorer | None:
+        """A scorer that is in memory, which counts as use; None where it is not. Raises as ``describe``."""
+        name, artifact, info = self._described(scorer)
+        output = name.output or info.outputs[0]
+        loaded = self._models.find(artifact, output)
+        return None if loaded is None else OpenScorer(replace(info, loaded=True), loaded, output)
 
-    def unpin(self, scorer: str) -> None:
-        """Let a model that was pinned leave when room is needed. Raises NotFound where there is no such artifact."""
-        artifact, _ = self._open(ScorerName.parse(scorer))
-        self._models.unpin(artifact)
+    def open(self, scorer: str, *, pin: bool = False) -> OpenScorer:
+        """A scorer, loaded unless it is: see ``Residency.load`` for what is raised besides that of ``describe``."""
+        name, artifact, info = self._described(scorer)
+        output = name.output or info.outputs[0]
+        loaded = self._models.find(artifact, output, pin=pin)
+        if loaded is None:
+            self._store.bring(artifact)  # on the caller's thread: nobody waits for downloads
+            loaded = self._models.load(artifact, output, pin=pin)
+        return OpenScorer(replace(info, loaded=True), loaded, output)
+
+    def load(self, scorer: str, *, pin: bool = True) -> ScorerInfo:
+        """Load now, as ``open``; a pinned model stays until ``unload``."""
+        return self.open(scorer, pin=pin).info
+
+    def unpin(self, reference: str) -> None:
+        """Let ``NAME@VERSION``, which may be deleted, leave when room is needed."""
+        self._models.unpin(reference)
+
+    def drop_deleted(self) -> None:
+        """Free the memory of versions that were deleted, pinned or not, after the scores already asked of them."""
+        self._models.drop_deleted()
 
     def unload(self, scorer: str) -> None:
         """Free a model's memory after the scores already asked of it. Raises NotFound if it is not loaded."""
@@ -178,19 +216,12 @@ class ScoringEngine:
         """Stop the owner thread; what still waits fails with Overloaded."""
         self._owner.close()
 
-    def _described(self, name: ScorerName, artifact: Artifact, alias: str | None) -> ScorerInfo:
+    def _described(self, scorer: str) -> tuple[ScorerName, Artifact, ScorerInfo]:
+        name = ScorerName.parse(scorer)
+        artifact, alias = self._open(name)
         info = scorer_info(artifact, loaded=self._models.has(artifact), alias=alias)
         name.meant(info.outputs, info.controls)
-        return info
-
-    def _columns(self, scorers: Sequence[str]) -> dict[LoadedModel, dict[str, str]]:
-        """The output that each scorer means, by the model that gives it."""
-        columns: dict[LoadedModel, dict[str, str]] = {}
-        for scorer in scorers:
-            name = ScorerName.parse(scorer)
-            loaded = self._loaded(self._open(name)[0])
-            columns.setdefault(loaded, {})[scorer] = name.meant(loaded.model.outputs, controls_of(loaded.manifest))
-        return columns
+        return name, artifact, info
 
     def _encode(
         self, pair: Pair, on_overlong: OnOverlong, wishes: Sequence[Wish]
@@ -217,13 +248,6 @@ class ScoringEngine:
         if aliased is None:
             return self._store.open(name.reference), None
         return self._store.open(aliased), name.reference
-
-    def _loaded(self, artifact: Artifact) -> LoadedModel:
-        found = self._models.find(artifact)
-        if found is None:
-            self._store.bring(artifact)  # on the caller's thread: the device does not wait for downloads
-            found = self._owner.call(lambda: self._models.load(artifact))
-        return found
 
 
 def outcome(future: Future[Scored]) -> Scored | AssayError:

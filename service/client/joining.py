@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from service.client.requests import closed
@@ -12,6 +12,7 @@ from service.score_schema import (
     AnsweringScorer,
     OnOverlong,
     ScoreAnswer,
+    ScoredItem,
     ScoreItem,
     ScoreRequest,
     UnusableScorer,
@@ -65,16 +66,37 @@ class Joining:
     async def score(
         self, scorers: Sequence[str], items: Sequence[ScoreItem], on_overlong: OnOverlong, priority: Urgency
     ) -> ScoreAnswer:
-        """Any number of items, answered in order. Raises what ``send`` raises for the items at hand."""
+        """Any number of items, answered in order and by one version of each scorer.
+
+        Raises what ``send`` raises for the items at hand, and Conflict where a version went away that some of them met.
+        """
         manner = (tuple(scorers), on_overlong, priority)
-        parts = [self._ask(manner, part) for part in split(items, len(scorers))]
+        parts = split(items, len(scorers))
+        answers = await self._all(manner, parts)
+        who = _who(answers)
+        other = [number for number, answer in enumerate(answers) if _another(who, answer.scorers) is not None]
+        if other:  # an alias moved, or a version was published: as rare as the cost of asking twice
+            names = tuple(_exact(one) for one in who)
+            exact = (tuple(dict.fromkeys(names)), on_overlong, priority)
+            try:
+                again = await self._all(exact, [parts[number] for number in other])
+            except NotFound as error:
+                raise _changed(who[0].scorer) from error
+            for number, answer in zip(other, again, strict=True):
+                answers[number] = _renamed(answer, dict(zip(scorers, names, strict=True)))
+            who = _who(answers)
+            for changed in (_another(who, answer.scorers) for answer in answers):
+                if changed is not None:
+                    raise _changed(changed)
+        return ScoreAnswer(scorers=who, items=[item for answer in answers for item in answer.items])
+
+    async def _all(self, manner: _Manner, parts: list[list[ScoreItem]]) -> list[ScoreAnswer]:
+        asked = [self._ask(manner, part) for part in parts]
         try:
-            answers = await asyncio.gather(*parts)
+            return list(await asyncio.gather(*asked))
         finally:
-            for part in parts:
-                part.cancel()
-        answered = [item for answer in answers for item in answer.items]
-        return ScoreAnswer(scorers=_who(answers), items=answered)
+            for each in asked:
+                each.cancel()
 
     async def close(self) -> None:
         """Give up on what is under way: whoever waits, in the window or for an answer, is told RunFailed."""
@@ -165,9 +187,44 @@ def _size(item: ScoreItem, scorers: int) -> int:
 
 
 def _who(answers: list[ScoreAnswer]) -> list[AnsweringScorer | UnusableScorer]:
-    """Who answered all parts. Raises Conflict where a name changed its meaning in between."""
-    first = answers[0].scorers
-    for one, other in ((one, other) for answer in answers for one, other in zip(first, answer.scorers, strict=True)):
-        if one != other:
-            raise Conflict(f"what {one.scorer} stands for changed during the request; name a version, NAME@VERSION")
-    return first
+    """Of each scorer who answers the call: who answered the first part that it could answer."""
+    return [
+        next((one for one in each if isinstance(one, AnsweringScorer)), each[0])
+        for each in zip(*(answer.scorers for answer in answers), strict=True)
+    ]
+
+
+def _another(
+    who: Sequence[AnsweringScorer | UnusableScorer], answered: Sequence[AnsweringScorer | UnusableScorer]
+) -> str | None:
+    """The first scorer that somebody else answered for; one that could not answer has the reason in its cells."""
+    return next(
+        (
+            one.scorer
+            for one, other in zip(who, answered, strict=True)
+            if isinstance(other, AnsweringScorer) and one != other
+        ),
+        None,
+    )
+
+
+def _exact(one: AnsweringScorer | UnusableScorer) -> str:
+    return one.scorer if isinstance(one, UnusableScorer) else f"{one.name}@{one.version}:{one.output}"
+
+
+def _renamed(answer: ScoreAnswer, names: Mapping[str, str]) -> ScoreAnswer:
+    """The answer to the exact ``names``, under those that stand before them."""
+    by_name = {one.scorer: one for one in answer.scorers}
+    return ScoreAnswer(
+        scorers=[by_name[exact].model_copy(update={"scorer": asked}) for asked, exact in names.items()],
+        items=[
+            ScoredItem(
+                id=item.id, scores=[{asked: row[exact] for asked, exact in names.items()} for row in item.scores]
+            )
+            for item in answer.items
+        ],
+    )
+
+
+def _changed(scorer: str) -> Conflict:
+    return Conflict(f"what {scorer} stands for changed during the request; name a version, NAME@VERSION")

@@ -29,7 +29,7 @@ def machine_of(settings: Settings) -> Machine:
         return Machine(places=settings.job_slots, gpus=None)
     gpus = visible_gpus() if settings.gpus is None else settings.gpus
     withheld = 1 if gpus and settings.scores_on_gpu and not settings.share_gpu else 0
-    memory = settings.memory_bytes or _memory()
+    memory = settings.memory_bytes or machine_memory()
     return Machine(places=settings.job_slots, gpus=gpus[withheld:], memory_bytes=memory, withheld=withheld)
 
 
@@ -111,7 +111,7 @@ def _say_once(words: str) -> None:
     logging.getLogger(__name__).error(words)
 
 
-def _memory() -> int:
+def machine_memory() -> int:
     """Bytes of this machine, or of the container that this is."""
     total: int = psutil.virtual_memory().total
     try:

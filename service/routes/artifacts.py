@@ -173,9 +173,12 @@ def unload_artifact(reference: Reference, request: Request) -> Residence:
 
 @router.delete("/artifacts/{reference:path}", status_code=status.HTTP_204_NO_CONTENT, summary="Delete a version")
 def delete_artifact(reference: Reference, request: Request) -> None:
-    """Remove one version for good. 409 while another artifact descends from it or an alias means it."""
+    """Remove one version for good, also from memory. 409 while another artifact descends from it or an alias means
+    it."""
     scoring: ScoringService = request.app.state.scoring
     delete_version(scoring.artifacts, request.app.state.sessions, reference)
+    if (engine := scoring.opened_already()) is not None:
+        engine.drop_deleted()
 
 
 def _open(request: Request, reference: str) -> Artifact:

@@ -25,6 +25,7 @@ def test_every_error_class_has_its_own_row() -> None:
         (errors.BrokenArtifact("x"), 409, 2),
         (errors.WrongSchema("x"), 503, 2),
         (errors.StorageFailure("x"), 507, 2),
+        (errors.OutOfMemory("x"), 507, 1),
         (errors.Overloaded("x"), 503, 1),
         (errors.RunFailed("x"), 500, 1),
         (errors.Unscorable("x"), 422, 1),

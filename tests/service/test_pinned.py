@@ -69,13 +69,20 @@ def test_a_pinned_scorer_that_is_unloaded_is_missed_and_loaded_again(
     app = pinning(settings, "good@1")
     with TestClient(app, base_url="http://localhost") as client:
         until(lambda: ready(client))
-        app.state.scoring.opened().load, load = lambda *_, **__: time.sleep(0.01), app.state.scoring.opened().load
+        engine, gate = app.state.scoring.opened(), threading.Event()
+        whole = engine.load
+
+        def load(scorer: str, *, pin: bool = True) -> ScorerInfo:
+            gate.wait(30)
+            return whole(scorer, pin=pin)
+
+        engine.load = load
 
         assert client.post("/v1/artifacts/good@1/unload").status_code == 200
         missed = client.get("/readyz")
         assert (missed.status_code, missed.json()["detail"]) == (503, "scorer good@1: loading")
 
-        app.state.scoring.opened().load = load
+        gate.set()
         until(lambda: ready(client))
 
 
@@ -90,3 +97,41 @@ def test_what_a_pinned_name_stood_for_before_may_leave(settings: Settings, publi
 
         pinned = app.state.scoring.opened()._models._pinned
         until(lambda: pinned == {store.open("good@2").digest})
+
+
+@pytest.mark.parametrize("by_this_server", [True, False], ids=["by this server", "by another process"])
+def test_a_pinned_version_that_is_deleted_leaves_memory(
+    settings: Settings, publish: Callable[..., Artifact], by_this_server: bool
+) -> None:
+    store = ArtifactStore(settings.artifact_dir)
+    publish(store, "good", seed=1)
+    publish(store, "good", seed=2)
+    app = pinning(settings, "good")
+    with TestClient(app, base_url="http://localhost") as client:
+        until(lambda: ready(client))
+        models = app.state.scoring.opened()._models
+        second = store.open("good@2").digest
+        assert (set(models._models), models._pinned) == ({second}, {second})
+
+        if by_this_server:
+            assert client.delete("/v1/artifacts/good@2").status_code == 204
+            assert second not in models._models
+        else:
+            store.delete("good@2")
+        first = store.open("good").digest  # what the name means from now on
+        until(lambda: (set(models._models), models._pinned) == ({first}, {first}))
+        until(lambda: ready(client))
+
+
+def test_without_pinned_scorers_too_what_others_deleted_leaves_memory(
+    settings: Settings, publish: Callable[..., Artifact]
+) -> None:
+    store = ArtifactStore(settings.artifact_dir)
+    publish(store, "good", seed=1)
+    app = pinning(settings)
+    with TestClient(app, base_url="http://localhost") as client:
+        assert client.post("/v1/artifacts/good@1/load").status_code == 200
+        models = app.state.scoring.opened()._models
+        assert len(models._models) == 1
+        store.delete("good@1")
+        until(lambda: not models._models and not models._pinned)

@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 
 from evaluation.engine.meter import BatchReading, Counts
-from evaluation.engine.scoring import Pair, Scored, ScorerInfo, ScoringEngine
+from evaluation.engine.scoring import OpenScorer, Pair, Scored, ScoringEngine
 from evaluation.engine.terms import INTERACTIVE, TRAINER, Terms
 from service.errors import outcome_of
 from service.score_schema import Reason, ScoreRequest
@@ -203,15 +203,17 @@ class Blocked(ScoringEngine):
 
     go_on = threading.Event()
 
-    def load(self, scorer: str, *, pin: bool = True) -> ScorerInfo:
+    def open(self, scorer: str, *, pin: bool = False) -> OpenScorer:
         if scorer == "family/other":
             self.go_on.wait(30)
-        return super().load(scorer, pin=pin)
+        return super().open(scorer, pin=pin)
 
-    def submit_each(self, scorers: Sequence[str], pairs: Sequence[Pair], *more: Any) -> dict[str, list[Future[Scored]]]:
+    def submit_opened(
+        self, scorers: Sequence[OpenScorer], pairs: Sequence[Pair], *more: Any
+    ) -> list[list[Future[Scored]]]:
         if len(str(pairs[0].prompt)) > 100_000:
             self.go_on.wait(30)
-        return super().submit_each(scorers, pairs, *more)
+        return super().submit_opened(scorers, pairs, *more)
 
 
 @pytest.mark.parametrize(

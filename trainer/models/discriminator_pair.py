@@ -17,6 +17,7 @@ from trainer.errors import BrokenArtifact
 from trainer.models.discriminators import Discriminator, DiscriminatorConfig
 from trainer.models.latents import Latents, MaskChoice, select_latents
 from trainer.models.outputs import ON_POLICY, PLAYERS, UNTRAINED, networks_of, outputs_on
+from trainer.models.pair_model import place
 from trainer.models.policy import Policy
 from trainer.models.readings import Readings
 
@@ -67,7 +68,8 @@ class DiscriminatorPair:
         details: dict[str, Any],
         open_policy: Callable[[], Policy] | None = None,
     ) -> "DiscriminatorPair":
-        """Load published discriminators onto their reference policy. Raises BrokenArtifact if weights do not fit."""
+        """Load published discriminators beside their reference policy, on the CPU. Raises BrokenArtifact if weights do
+        not fit."""
         refuse_pickled_weights(path)
         config: DiscriminatorConfig = TypeAdapter(DiscriminatorConfig).validate_python(
             json.loads((path / CONFIG_FILE).read_text())
@@ -82,7 +84,6 @@ class DiscriminatorPair:
             pair.networks.load_state_dict(load_file(path / WEIGHTS_FILE))
         except RuntimeError as error:
             raise BrokenArtifact(f"{path}: weights and {CONFIG_FILE} are of different networks; train again") from error
-        pair.networks.to(reference.device)
         return pair
 
     def save(self, path: Path, config: DiscriminatorConfig) -> None:
@@ -134,6 +135,10 @@ class DiscriminatorPair:
         self, batch: Sequence[Encoded], outputs: Sequence[str] | None = None, readings: Readings | None = None
     ) -> Tensor:
         wanted = tuple(outputs or self.outputs)
+        if lacking := [name for name in wanted if self.lacks(name)]:
+            for name in lacking:
+                self.complete(name)
+            place(self, self.reference.device)
         readings = readings or Readings(batch)
         found: dict[str, Tensor] = {}
         trained = outputs_on(tuple(self.networks), policy_known=False)
@@ -144,7 +149,7 @@ class DiscriminatorPair:
                 found |= {prefix + name: column for name, column in zip(trained, columns, strict=True)}
         if untrained := [name for name in wanted if name in UNTRAINED]:
             latents = self._latents(self.reference, readings)
-            columns = _logits([self._control(name) for name in untrained], latents).unbind(dim=1)
+            columns = _logits([self._untrained[name] for name in untrained], latents).unbind(dim=1)
             found |= dict(zip(untrained, columns, strict=True))
         return torch.stack([found[name] for name in wanted], dim=1).cpu()
 
@@ -156,6 +161,20 @@ class DiscriminatorPair:
         (centre, spread), (centre_, spread_) = (self.standardisation[name] for name in PLAYERS)
         return torch.stack([chosen, -rejected, (chosen - centre) / spread - (rejected - centre_) / spread_], dim=1)
 
+    def lacks(self, output: str) -> bool:
+        if output.startswith(ON_POLICY):
+            return self._policy is None
+        return output in UNTRAINED and output not in self._untrained
+
+    def complete(self, output: str) -> None:
+        if not self.lacks(output):
+            return
+        if output in UNTRAINED:
+            self._untrained[output] = self._control(output)
+        else:
+            assert self._open_policy is not None
+            self._policy = self._open_policy()
+
     def networks_held(self) -> tuple[nn.Module, ...]:
         policy = () if self._policy is None else (self._policy.model,)
         return (self.networks, self.reference.model, *policy, *self._untrained.values())
@@ -163,9 +182,7 @@ class DiscriminatorPair:
     def _features(self, prefix: str) -> Policy:
         if prefix != ON_POLICY:
             return self.reference
-        if self._policy is None:
-            assert self._open_policy is not None
-            self._policy = self._open_policy()
+        assert self._policy is not None
         return self._policy
 
     def _latents(self, policy: Policy, readings: Readings) -> Latents:
@@ -173,13 +190,11 @@ class DiscriminatorPair:
         return select_latents(reading.hidden_states, reading.batch, self.mask)
 
     def _control(self, name: str) -> Discriminator:
-        if name not in self._untrained:
-            assert self._config is not None
-            with torch.random.fork_rng(devices=[]), torch.inference_mode(False):
-                torch.manual_seed(UNTRAINED.index(name))
-                network = self._config.build(int(self.reference.model.config.hidden_size))
-            self._untrained[name] = network.to(self.reference.device).eval().requires_grad_(False)
-        return self._untrained[name]
+        assert self._config is not None
+        with torch.random.fork_rng(devices=[]), torch.inference_mode(False):
+            torch.manual_seed(UNTRAINED.index(name))
+            network = self._config.build(int(self.reference.model.config.hidden_size))
+        return network.eval().requires_grad_(False)
 
 
 def _logits(networks: Iterable[nn.Module], latents: Latents) -> Tensor:

@@ -7,10 +7,10 @@ import torch
 
 from trainer.artifacts import PARENTS_READ, Artifact, ArtifactStore, Manifest, Probe
 from trainer.data.rows import Pair
-from trainer.errors import BrokenArtifact, OverlongInput
+from trainer.errors import BrokenArtifact, NotFound, OverlongInput
 from trainer.models.discriminator_pair import DiscriminatorPair
 from trainer.models.int8_linear import check_device
-from trainer.models.pair_model import PairModel
+from trainer.models.pair_model import PairModel, place
 from trainer.models.policy import Policy
 from trainer.models.policy_scorer import PolicyScorer
 from trainer.models.quantised import LARGEST_ERROR, is_quantised, original_of
@@ -23,11 +23,14 @@ PROBE_TOLERANCE = 1e-3
 
 
 class Policies:
-    """Policies on one device, each in memory once however many scorers read with it, for as long as one does."""
+    """Policies, each in memory once however many scorers read with it, for as long as one does.
 
-    def __init__(self, store: ArtifactStore, device: torch.device) -> None:
+    They are read on the CPU, and whoever reads with one moves it; one that was moved stays there. For one thread at a
+    time.
+    """
+
+    def __init__(self, store: ArtifactStore) -> None:
         self.store = store
-        self.device = device
         self._held: WeakValueDictionary[str, Policy] = WeakValueDictionary()
 
     def load(self, artifact: Artifact) -> Policy:
@@ -36,39 +39,63 @@ class Policies:
         if policy is None:
             artifact.verify()
             policy = Policy.load(artifact.path)
-            policy.model.to(self.device)
             self._held[artifact.digest] = policy
         return policy
 
     def parent(self, artifact: Artifact, role: str) -> Policy | None:
-        """The policy that ``artifact`` was made with in ``role``, if it names one. Raises BrokenArtifact, NotFound."""
+        """The policy that ``artifact`` was made with in ``role``, if it names one. Raises BrokenArtifact."""
+        parent = self._parent(artifact, role)
+        return None if parent is None else self.load(parent)
+
+    def held(self, artifact: Artifact) -> Policy | None:
+        """The policy, where it is in memory."""
+        return self._held.get(artifact.digest)
+
+    def family(self, artifact: Artifact, roles: Sequence[str]) -> list[Artifact]:
+        """``artifact`` and its parents in those of ``roles`` that it is loaded with. Raises BrokenArtifact."""
+        loaded_with = PARENTS_READ[artifact.manifest.kind]
+        parents = [self._parent(artifact, role) for role in roles if role in loaded_with]
+        return [artifact, *(parent for parent in parents if parent is not None)]
+
+    def _parent(self, artifact: Artifact, role: str) -> Artifact | None:
         assert role in PARENTS_READ[artifact.manifest.kind], "or nobody fetches it before"
         for parent in artifact.manifest.parents:
             if parent.role == role:
-                found = self.store.open(f"{parent.name}@{parent.version}")
+                try:
+                    found = self.store.open(f"{parent.name}@{parent.version}")
+                except NotFound as error:
+                    raise BrokenArtifact(f"{artifact.reference}: its {role} is missing: {error.detail}") from error
                 if found.digest != parent.digest:
                     raise BrokenArtifact(
                         f"{artifact.reference}: its {role} {found.reference} is not the one it was made with"
                     )
-                return self.load(found)
+                return found
         return None
 
 
-def load_pair_model(
-    artifact: Artifact, store: ArtifactStore, device: torch.device, policies: Policies | None = None
-) -> PairModel:
-    """Verify digests, load, and re-score the probe pairs. ``policies`` are shared with what it loaded before.
+def load_pair_model(artifact: Artifact, store: ArtifactStore, device: torch.device) -> PairModel:
+    """Verify digests, read the weights, move them to ``device`` and re-score the probe pairs.
 
     Raises BrokenArtifact if a file, a parent or a probe's score differs from the manifest, Conflict for a quantised
     model on a device that it cannot be scored on.
     """
     artifact.verify()
-    policies = policies or Policies(store, device)
+    model = read_pair_model(artifact, Policies(store), device)
+    place(model, device)
+    check_probes(model, artifact)
+    return model
+
+
+def read_pair_model(artifact: Artifact, policies: Policies, device: torch.device) -> PairModel:
+    """Read an artifact whose digests were verified, on the CPU; ``device`` is where it is to be placed.
+
+    ``policies`` are shared with what was read before. Raises as ``load_pair_model``, but knows no score.
+    """
     details = artifact.manifest.details
     model: PairModel
     match artifact.manifest.kind:
         case "reward_model":
-            model = _load_reward_model(artifact, device)
+            model = _read_reward_model(artifact, device)
         case "discriminator":
             reference = policies.parent(artifact, "reference")
             if reference is None:
@@ -77,17 +104,17 @@ def load_pair_model(
         case "policy":
             policy = policies.load(artifact)
             model = PolicyScorer(policy, policies.parent(artifact, "reference"), details.get("beta", 0.1))
-    check_probes(model, artifact)
+    for output in {output for probe in artifact.manifest.probes for output in probe.scores}:
+        if output in model.outputs:
+            model.complete(output)
     return model
 
 
-def _load_reward_model(artifact: Artifact, device: torch.device) -> RewardModel:
+def _read_reward_model(artifact: Artifact, device: torch.device) -> RewardModel:
     if is_quantised(artifact.manifest):
         check_device(device, original_of(artifact.manifest))
         return QuantisedRewardModel.load(artifact.path, artifact.manifest.details)
-    model = RewardModel.load(artifact.path, artifact.manifest.details)
-    model.model.to(device)
-    return model
+    return RewardModel.load(artifact.path, artifact.manifest.details)
 
 
 def make_probes(model: PairModel, pairs: Sequence[Pair]) -> list[Probe]:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
+import torch
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
@@ -59,9 +60,26 @@ class PairModel(Protocol):
         """
         ...
 
+    def lacks(self, output: str) -> bool:
+        """Whether a network that ``output`` reads with is not in memory yet."""
+        ...
+
+    def complete(self, output: str) -> None:
+        """Read or make what ``output`` lacks; on the CPU, for ``place`` to move. ``score`` does so where nobody did.
+
+        Raises BrokenArtifact.
+        """
+        ...
+
     def networks_held(self) -> tuple[nn.Module, ...]:
         """Whose weights it keeps in memory; models may share some."""
         ...
+
+
+def place(model: PairModel, device: torch.device) -> None:
+    """Move all that ``model`` reads with to ``device``; what is there stays as it is."""
+    for network in model.networks_held():
+        network.to(device)
 
 
 ROWS_AT_ONCE, TOKENS_AT_ONCE = 64, 2**14

@@ -10,13 +10,12 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
-from trainer.artifacts import refuse_pickled_weights
 from trainer.data.text import ChatFormat, Encoded, OnOverlong, Prompt, check_response, pad_right, pad_token_id
-from trainer.errors import BrokenArtifact
 from trainer.models.language_head import label_logps, measure_logit_map
 from trainer.models.lora import has_adapters, merged_weights
 from trainer.models.shared_prefix import longest_shared
 from trainer.models.shared_prompts import SharedPrompts, share_prompts
+from trainer.models.weights import read_network
 
 
 @dataclass(frozen=True)
@@ -74,18 +73,8 @@ class Policy:
     @classmethod
     def load(cls, path: Path, *, dtype: torch.dtype = torch.float32) -> "Policy":
         """Load a published policy. Raises BrokenArtifact for pickled weights and for some that are missing."""
-        refuse_pickled_weights(path)
-        model, info = AutoModelForCausalLM.from_pretrained(
-            path,
-            dtype=dtype,
-            use_safetensors=True,
-            local_files_only=True,
-            trust_remote_code=False,
-            output_loading_info=True,
-        )
-        if missing := sorted(info["missing_keys"]):
-            raise BrokenArtifact(f"{path}: its weights lack {missing[0]}, which would be random; publish it again")
-        return cls(model.eval(), AutoTokenizer.from_pretrained(path, local_files_only=True, trust_remote_code=False))
+        model = read_network(AutoModelForCausalLM, path, dtype)
+        return cls(model, AutoTokenizer.from_pretrained(path, local_files_only=True, trust_remote_code=False))
 
     def save(self, path: Path) -> None:
         """Write the files that a plain ``from_pretrained`` reads, with adapters merged into the weights."""

@@ -62,5 +62,11 @@ class PolicyScorer:
         reading = readings.by(policy)
         return reading.mean_logprob if quantity == "mean_logprob" else reading.sum_logprob
 
+    def lacks(self, output: str) -> bool:
+        return False
+
+    def complete(self, output: str) -> None:
+        """Nothing: it is whole once it was loaded."""
+
     def networks_held(self) -> tuple[nn.Module, ...]:
         return (self.policy.model,) if self.reference is None else (self.policy.model, self.reference.model)

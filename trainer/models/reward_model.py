@@ -9,14 +9,14 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
-from trainer.artifacts import refuse_pickled_weights
 from trainer.data.text import ChatFormat, Encoded, OnOverlong, Prompt, as_text, check_response, pad_right
-from trainer.errors import BrokenArtifact, InvalidInput, OverlongInput
+from trainer.errors import InvalidInput, OverlongInput
 from trainer.models.match_features import match_type_ids
 from trainer.models.packed import Line, longest_packed
 from trainer.models.readings import Readings
 from trainer.models.reward_network import Architecture, Pooling, RewardNetwork
 from trainer.models.shared_prefix import SharedPrompt, longest_shared
+from trainer.models.weights import read_network
 
 Reads = Literal["pair", "prompt", "response"]
 
@@ -57,19 +57,8 @@ class RewardModel:
     @classmethod
     def load(cls, path: Path, details: dict[str, Any]) -> "RewardModel":
         """Load a published reward model. Raises BrokenArtifact for pickles or a head that is missing or extra."""
-        refuse_pickled_weights(path)
-        model, info = AutoModelForSequenceClassification.from_pretrained(
-            path,
-            use_safetensors=True,
-            local_files_only=True,
-            trust_remote_code=False,
-            output_loading_info=True,
-            dtype=torch.float32,
-        )
-        if missing := sorted(info["missing_keys"]):
-            raise BrokenArtifact(f"{path}: weights lack {missing[0]}, so scores would be random; publish it again")
         return cls(
-            model.eval(),
+            read_network(AutoModelForSequenceClassification, path),
             AutoTokenizer.from_pretrained(path, local_files_only=True, trust_remote_code=False),
             architecture=details["architecture"],
             pooling=details["pooling"],
@@ -153,6 +142,12 @@ class RewardModel:
 
     def _in_line(self, batch: Sequence[Encoded]) -> Line:
         return Line(batch, self.model.device, self._positions_from)
+
+    def lacks(self, output: str) -> bool:
+        return False
+
+    def complete(self, output: str) -> None:
+        """Nothing: it is whole once it was loaded."""
 
     def networks_held(self) -> tuple[nn.Module, ...]:
         return (self.model,)

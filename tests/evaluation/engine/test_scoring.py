@@ -216,6 +216,6 @@ def test_nothing_more_is_tokenised_for_a_request_that_was_given_up(
     monkeypatch.setattr(scoring, "_tokenise", leave_at_the_third)
 
     with pytest.raises(Overloaded, match="given up"):
-        engine.submit_each(["rm"], pairs, place=place)
+        engine.submit_opened([engine.open("rm")], pairs, "error", OFFLINE, place)
     assert tokenised == pairs[:3]
     assert engine.waiting.pairs == 0

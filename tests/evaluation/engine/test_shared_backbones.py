@@ -13,7 +13,7 @@ from trainer.errors import InvalidInput
 from trainer.models.discriminator_pair import DiscriminatorPair
 from trainer.models.discriminators import TransformerDiscriminator
 from trainer.models.latents import select_latents
-from trainer.models.loading import Policies, load_pair_model
+from trainer.models.loading import Policies, load_pair_model, read_pair_model
 from trainer.models.policy import Policy, PolicyNetwork, collate
 
 ALL = [
@@ -98,10 +98,9 @@ def test_no_pass_is_made_that_nobody_asked_for(
 
 
 def test_a_policy_is_in_memory_once_whoever_reads_with_it(played: ArtifactStore) -> None:
-    policies = Policies(played, CPU)
+    policies = Policies(played)
     first, second, discriminator = (
-        load_pair_model(played.open(name), played, CPU, policies)
-        for name in ("policy@1", "policy@2", "policy/discriminator")
+        read_pair_model(played.open(name), policies, CPU) for name in ("policy@1", "policy@2", "policy/discriminator")
     )
 
     assert first.networks_held()[0] is second.networks_held()[1] is discriminator.networks_held()[1]

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -13,7 +13,16 @@ from fastapi import FastAPI
 from service.client import AssayClient, AsyncAssayClient
 from service.client.joining import MAX_JOINED_SIZE, split
 from service.client.requests import Patience
-from service.score_schema import MAX_ITEMS, MAX_PAIRS, Score, ScoreAnswer, ScoreItem, ScoreRequest
+from service.score_schema import (
+    MAX_ITEMS,
+    MAX_PAIRS,
+    AnsweringScorer,
+    NoScore,
+    Score,
+    ScoreAnswer,
+    ScoreItem,
+    ScoreRequest,
+)
 from trainer.errors import (
     AssayError,
     Conflict,
@@ -30,9 +39,14 @@ from trainer.errors import (
 class Lengths(httpx.AsyncBaseTransport):
     """Scores a response by its length; fails a request that holds the word ``poison``."""
 
-    def __init__(self, version: Callable[[int], int] = lambda number: 1) -> None:
+    def __init__(self, version: Callable[[int], int] = lambda number: 1, deleted: Sequence[int] = ()) -> None:
+        """``version`` is what a name without one means in the request of that number, from 1; scores are 100 a version
+        and 1 a character."""
         self.requests: list[ScoreRequest] = []
+        self.broken: set[tuple[str, int]] = set()
+        """Scorers that cannot be loaded in the request of that number."""
         self._version = version
+        self._deleted = deleted
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         body = ScoreRequest.model_validate_json(await request.aread())
@@ -41,15 +55,30 @@ class Lengths(httpx.AsyncBaseTransport):
         await asyncio.sleep(0.01)
         if "poison" in body.model_dump_json():
             return httpx.Response(422, json={"code": "invalid_input", "detail": "poison"})
-        scorers = [
-            {"scorer": s, "name": s, "version": self._version(number), "output": "score", "kind": "reward_model"}
-            | {"orientation": "higher_is_better", "template_hash": "", "calibration": None, "pointwise": False}
-            | {"contrasts": [], "prefer": None}
-            for s in body.scorers
-        ]
-        cell = {"probability": None, "tokens": 1, "truncated_tokens": 0}
+        scorers: list[dict[str, Any]] = []
+        cells: dict[str, Callable[[str], dict[str, Any]]] = {}
+        for name in body.scorers:
+            version = int(name.partition("@")[2].partition(":")[0] or self._version(number))
+            if version in self._deleted and "@" in name:
+                return httpx.Response(404, json={"code": "not_found", "detail": f"no artifact {name}"})
+            if (name, number) in self.broken:
+                error = {"error": {"code": "out_of_memory", "detail": "no room"}}
+                scorers.append({"scorer": name} | error)
+                cells[name] = lambda _, error=error: error
+                continue
+            scorers.append(
+                {"scorer": name, "name": name.partition("@")[0], "version": version, "output": "score"}
+                | {"kind": "reward_model", "orientation": "higher_is_better", "template_hash": "", "calibration": None}
+                | {"pointwise": False, "contrasts": [], "prefer": None}
+            )
+            cells[name] = lambda response, version=version: {
+                "score": 100 * (version - 1) + len(response),
+                "probability": None,
+                "tokens": 1,
+                "truncated_tokens": 0,
+            }
         items = [
-            {"id": item.id, "scores": [dict.fromkeys(body.scorers, cell | {"score": len(r)}) for r in item.texts()]}
+            {"id": item.id, "scores": [{name: cell(r) for name, cell in cells.items()} for r in item.texts()]}
             for item in body.items
         ]
         return httpx.Response(200, json={"scorers": scorers, "items": items})
@@ -243,15 +272,89 @@ def test_what_may_be_the_fault_of_ones_content_is_asked_for_each(failure: httpx.
     assert transport.tries == 1 + 8
 
 
-def test_a_name_that_changes_its_meaning_on_the_way_is_not_papered_over() -> None:
+async def of_three_parts(transport: Lengths, scorers: Sequence[str]) -> ScoreAnswer:
+    items = [item("x" * (n % 7 + 1), id=n) for n in range(2 * MAX_ITEMS + 5)]
+    async with asyncio_client(transport, max_requests=1) as client:  # one after the other
+        return await client.score_items(scorers, items)
+
+
+def of_three_parts_by_threads(transport: Lengths, scorers: Sequence[str]) -> ScoreAnswer:
+    items = [item("x" * (n % 7 + 1), id=n) for n in range(2 * MAX_ITEMS + 5)]
+    patience = Patience(attempts=1)
+    with AssayClient("http://assay", transport=transport, patience=patience, max_requests=1) as client:
+        return client.score_items(scorers, items)
+
+
+LENGTHS = [n % 7 + 1 for n in range(2 * MAX_ITEMS + 5)]
+
+
+@pytest.mark.parametrize("threads", [False, True], ids=["async", "sync"])
+def test_all_parts_of_a_call_meet_the_version_that_the_first_met(threads: bool) -> None:
+    transport = Lengths(version=lambda number: 1 if number == 1 else 2)  # the alias moves behind the first part
+
+    answer = of_three_parts_by_threads(transport, ["s"]) if threads else asyncio.run(of_three_parts(transport, ["s"]))
+
+    assert scores_of(answer) == LENGTHS  # of version 1; version 2 gives 100 more
+    assert [one.id for one in answer.items] == list(range(2 * MAX_ITEMS + 5))
+    assert [(one.scorer, one.version) for one in answer.scorers if isinstance(one, AnsweringScorer)] == [("s", 1)]
+    sent = [(request.scorers, len(request.items)) for request in transport.requests]
+    assert sent == [
+        (["s"], MAX_ITEMS),
+        (["s"], MAX_ITEMS),
+        (["s"], 5),
+        (["s@1:score"], MAX_ITEMS),
+        (["s@1:score"], 5),
+    ]
+
+
+def test_where_nothing_moves_nothing_is_asked_twice() -> None:
+    transport = Lengths(version=lambda number: 3)
+    assert scores_of(asyncio.run(of_three_parts(transport, ["s"]))) == [200 + length for length in LENGTHS]
+    assert len(transport.requests) == 3
+
+
+def test_a_version_that_is_named_beside_the_name_that_moves_is_asked_for_once() -> None:
+    transport = Lengths(version=lambda number: min(number, 2))
+    answer = asyncio.run(of_three_parts(transport, ["s", "s@1", "s@2"]))
+
+    cells = [cell for item in answer.items for row in item.scores for cell in row.values() if isinstance(cell, Score)]
+    assert [cell.score for cell in cells] == [score for n in LENGTHS for score in (n, n, 100 + n)]
+    assert {tuple(row) for item in answer.items for row in item.scores} == {("s", "s@1", "s@2")}
+    assert transport.requests[-1].scorers == ["s@1:score", "s@2:score"]
+
+
+def test_a_version_that_is_deleted_on_the_way_is_not_papered_over() -> None:
+    transport = Lengths(version=lambda number: number, deleted=[1])
+    with pytest.raises(Conflict, match="what s stands for changed during the request; name a version"):
+        asyncio.run(of_three_parts(transport, ["s"]))
+
+
+def test_a_scorer_that_cannot_answer_one_part_is_missing_there_and_named_for_the_others() -> None:
+    transport = Lengths()
+    transport.broken = {("s", 1)}
+    answer = asyncio.run(of_three_parts(transport, ["s", "t"]))
+
+    assert [type(one) for one in answer.scorers] == [AnsweringScorer, AnsweringScorer]
+    first = [row["s"] for item in answer.items[:MAX_ITEMS] for row in item.scores]
+    assert {cell.error.code for cell in first if isinstance(cell, NoScore)} == {"out_of_memory"}
+    assert not any(isinstance(cell, Score) for cell in first)
+    later = [row["s"] for item in answer.items[MAX_ITEMS:] for row in item.scores]
+    assert all(isinstance(cell, Score) for cell in later)
+    assert len(transport.requests) == 3
+
+
+def test_calls_of_others_that_joined_the_same_requests_keep_their_names() -> None:
     transport = Lengths(version=lambda number: number)
 
-    async def scenario() -> None:
-        async with asyncio_client(transport) as client:
-            await client.score_items(["s"], [item("x")] * (MAX_ITEMS + 1))
+    async def scenario() -> list[ScoreAnswer]:
+        async with asyncio_client(transport, max_requests=1, window_seconds=0.05) as client:
+            long = client.score_items(["s"], [item("x")] * (MAX_ITEMS + 1))
+            return await asyncio.gather(long, client.score_items(["s"], [item("yy")]))
 
-    with pytest.raises(Conflict, match="name a version"):
-        asyncio.run(scenario())
+    long, short = asyncio.run(scenario())
+    assert scores_of(long) == [1] * (MAX_ITEMS + 1)  # all by version 1
+    assert scores_of(short) == [102]  # with the second part, by version 2, as it was asked
+    assert [one.scorer for one in (*long.scorers, *short.scorers)] == ["s", "s"]
 
 
 def test_whoever_goes_away_is_not_asked_for() -> None:

@@ -1,5 +1,6 @@
 """POST /v1/scores answers every cell for itself, in the request's order."""
 
+import errno
 import json
 import math
 from collections.abc import Callable
@@ -7,11 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from fastapi.testclient import TestClient
 
 from evaluation.engine.scoring import ScoringEngine
 from evaluation.engine.terms import INTERACTIVE, OFFLINE, TRAINER, Terms
 from trainer.artifacts import Artifact, ArtifactStore
+from trainer.errors import Conflict
+from trainer.models import loading
 
 ClientOf = Callable[[ArtifactStore], TestClient]
 Publish = Callable[..., Artifact]
@@ -195,19 +199,65 @@ def test_a_broken_scorer_answers_as_broken_beside_those_that_work(
 
 
 @pytest.mark.parametrize(
+    ("failure", "status", "code"),
+    [
+        (OSError(errno.EIO, "Input/output error"), 507, "storage_failure"),
+        (torch.OutOfMemoryError("no"), 507, "out_of_memory"),
+        (Conflict("8-bit versions score on a CPU only"), 409, "conflict"),
+        (KeyError("pooling"), 500, "run_failed"),
+    ],
+    ids=["a disk that fails", "no memory", "another device", "a surprise"],
+)
+def test_a_scorer_that_cannot_be_loaded_fails_alone(
+    tmp_path: Path,
+    publish: Publish,
+    client_of: ClientOf,
+    monkeypatch: pytest.MonkeyPatch,
+    failure: Exception,
+    status: int,
+    code: str,
+) -> None:
+    store = ArtifactStore(tmp_path)
+    publish(store, "champion", seed=1)
+    publish(store, "challenger", seed=2)
+    whole = loading.read_pair_model
+
+    def failing(artifact: Artifact, *more: Any) -> Any:
+        if artifact.name == "challenger":
+            raise failure
+        return whole(artifact, *more)
+
+    monkeypatch.setattr(loading, "read_pair_model", failing)
+    client = client_of(store)
+    items = [{"prompt": "product lamp", "responses": ["It is blue .", "It is red ."]}]
+
+    answer = scored(client, items, ("champion", "challenger"))
+    assert answer["scorers"][0]["version"] == 1
+    assert answer["scorers"][1]["error"]["code"] == code
+    for cell in answer["items"][0]["scores"]:
+        assert math.isfinite(cell["champion"]["score"])
+        assert cell["challenger"]["error"] == answer["scorers"][1]["error"]
+
+    alone = post(client, {"scorers": ["challenger"], "items": items})
+    assert (alone.status_code, alone.json()["code"]) == (status, code)
+    other = client.post("/v1/comparisons", json={"scorer": "challenger", "prompt": "p", "responses": ["a", "b"]})
+    assert (other.status_code, other.json()["code"]) == (status, code)
+
+
+@pytest.mark.parametrize(
     ("said", "meant"), [({}, INTERACTIVE), ({"priority": "trainer"}, TRAINER), ({"priority": "offline"}, OFFLINE)]
 )
 def test_a_request_says_how_urgent_it_is(
     scoring_client: TestClient, monkeypatch: pytest.MonkeyPatch, said: dict[str, str], meant: Terms
 ) -> None:
     submitted: list[Terms] = []
-    submit = ScoringEngine.submit_each
+    submit = ScoringEngine.submit_opened
 
     def noted(*arguments: Any) -> Any:
         submitted.extend(each for each in arguments if isinstance(each, Terms))
         return submit(*arguments)
 
-    monkeypatch.setattr(ScoringEngine, "submit_each", noted)
+    monkeypatch.setattr(ScoringEngine, "submit_opened", noted)
     scored(scoring_client, [{"prompt": "product lamp", "response": "It is blue ."}], **said)
     assert submitted == [meant]
 

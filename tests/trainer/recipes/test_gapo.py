@@ -418,7 +418,7 @@ def test_a_reward_model_without_its_head_is_refused(store: ArtifactStore, tmp_pa
     store.publish("headless", Contents("reward_model", {}, "", {}, manifest.details, manifest.probes, []), behead)
     for kind, changes in (("gapo", {}), ("ppo", {"kind": "ppo", "name": "paid"})):
         content = recipe(**{**changes, "reward_model": {"path": "headless"}})
-        with pytest.raises(BrokenArtifact, match=r"weights lack classifier\.weight, so scores would be random"):
+        with pytest.raises(BrokenArtifact, match=r"weights lack classifier\.weight, which would be random"):
             run_recipe(content, tmp_path / kind, store, quiet=True)
         assert metrics_of(tmp_path / kind) == []
 
