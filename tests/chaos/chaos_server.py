@@ -1,6 +1,6 @@
 """`assay serve` for chained recipes: the real application, database and dispatcher, without models.
 
-`chaos_server.py SETTINGS_JSON`
+`chaos_server.py SETTINGS_JSON [ROWS_AT_ONCE]`: in how large pieces runs are stored and deleted, unless as everywhere.
 """
 
 import sys
@@ -14,10 +14,13 @@ sys.path.append(str(Path(__file__).parent))
 from chained_recipe import parse
 
 from service.app import create_app
+from service.db import deleting, ingest
 from service.jobs.executors.local_process import LocalExecutor, LocalProcess
 from service.settings import Settings
 
 settings = Settings.model_validate_json(sys.argv[1])
+if sys.argv[2:]:
+    deleting.ROWS_AT_ONCE = ingest.ROWS_AT_ONCE = int(sys.argv[2])
 command = [sys.executable, str(Path(__file__).with_name("chained_recipe.py"))]
 
 

@@ -22,6 +22,7 @@ from service.db.session import make_engine
 from service.settings import Settings
 
 ROOT = Path(__file__).parents[2]
+SERVER = Path(__file__).with_name("chaos_server.py")
 PATIENCE_SECONDS = 300.0
 LIMITS = httpx.Timeout(30.0)
 GONE = (httpx.HTTPError, httpx.StreamError)
@@ -119,7 +120,15 @@ class Follower(threading.Thread):
 class World:
     """Servers on one database, and the hand that kills."""
 
-    def __init__(self, directory: Path, database: Sqlite | Postgres, servers: int, seed: int, slots: int) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        database: Sqlite | Postgres,
+        servers: int,
+        seed: int,
+        slots: int,
+        rows_at_once: int | None = None,
+    ) -> None:
         self.random = random.Random(seed)
         self.database = database
         self.engine = make_engine(database.url)
@@ -133,6 +142,7 @@ class World:
             job_slots=slots,
             max_attempts=100,
         )
+        self._arguments = [] if rows_at_once is None else [str(rows_at_once)]
         self._log = directory / "servers.txt"
         self._ports = [_free_port() for _ in range(servers)]
         self._servers = [self._start(port) for port in self._ports]
@@ -166,6 +176,12 @@ class World:
         if act() is not False:
             self.kills[name] = self.kills.get(name, 0) + 1
 
+    def kill_servers(self) -> None:
+        """All of them, until ``restart_dead_servers``."""
+        for server in self._servers:
+            server.kill()
+            server.wait()
+
     def restart_dead_servers(self) -> None:
         """What an operator's supervisor does."""
         for index, server in enumerate(self._servers):
@@ -182,9 +198,7 @@ class World:
         return found
 
     def close(self) -> None:
-        for server in self._servers:
-            server.kill()
-            server.wait()
+        self.kill_servers()
         for process in self.processes():
             process.kill()
         self.engine.dispose()
@@ -209,7 +223,7 @@ class World:
         settings = self.settings.model_copy(update={"port": port})
         with self._log.open("a") as log:
             return subprocess.Popen(
-                [sys.executable, str(Path(__file__).with_name("chaos_server.py")), settings.model_dump_json()],
+                [sys.executable, str(SERVER), settings.model_dump_json(), *self._arguments],
                 env={**os.environ, "PYTHONPATH": str(ROOT)},
                 stdout=log,
                 stderr=log,
@@ -224,13 +238,13 @@ def _free_port() -> int:
 
 @pytest.fixture(params=[Sqlite, Postgres])
 def make_world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[..., World]]:
-    """``make_world(servers, seed, slots)`` on each kind of database."""
+    """``make_world(servers, seed, slots, rows_at_once)`` on each kind of database."""
     database = request.param(tmp_path)
     with contextlib.ExitStack() as stack:
         stack.callback(database.close)
 
-        def make(servers: int, seed: int, slots: int) -> World:
-            world = World(tmp_path, database, servers, seed, slots)
+        def make(**options: Any) -> World:
+            world = World(tmp_path, database, **options)
             stack.callback(world.close)
             return world
 
