@@ -80,7 +80,7 @@ def verdict(estimates: Sequence[Estimate], oracle: str | None = None) -> Verdict
         nothing = "Nothing was estimated." if not estimates else "No agreement was estimated; the numbers stand below."
         return Verdict(nothing, [])
     learned = [scorer for scorer in path if not is_control(scorer)]
-    leads = _leads(each for each in everything if each.oracle == oracle)
+    leads = leads_of(each for each in everything if each.oracle == oracle)
     ranked = sorted(learned or path, key=lambda scorer: _surest_where_weakest(path[scorer]), reverse=True)
     first, *others = ranked
     headline = _agreement(path[first])
@@ -114,7 +114,7 @@ def course(metrics: Sequence[Course]) -> Verdict:
     steps = max((step for each in metrics for step, _ in each.points), default=0)
     if not told:
         return Verdict(f"Trained for {steps:,} steps.", [])
-    return Verdict(f"In {steps:,} steps {_listed(told)}.", [])
+    return Verdict(f"In {steps:,} steps {listed(told)}.", [])
 
 
 def _contests(estimates: Sequence[Estimate]) -> Verdict | None:
@@ -143,7 +143,9 @@ def _contest(oracle: str, one: str, other: str, path: Sequence[Estimate]) -> str
             share, low, high = (100 * (value or 0.0) for value in (furthest.estimate, furthest.lower, furthest.upper))
             number_told = f"{number(share, 0)} % [{number(low, 0)}, {number(high, 0)}] of pairs"
             most = f" at T = {furthest.temperature:g}" if len(found) > 1 else ""
-            parts.append(f"{words}{_at([each.temperature for each in found], grid)} ({number_told}{most})")
+            parts.append(
+                f"{words}{temperatures_told([each.temperature for each in found], grid)} ({number_told}{most})"
+            )
     return f"By {oracle}, {'; '.join(parts)}." if parts else f"By {oracle}, {one} and {other} cannot be compared."
 
 
@@ -188,11 +190,13 @@ def _agreement(path: Sequence[Estimate]) -> str:
         }.get(reading(known[0]), f"Whether {does} is not resolved: {told(known[0])}.")
     grid = [each.temperature for each in path]
     gaps = [each.temperature for each in path if reading(each) is Reading.UNDEFINED]
-    undefined = f"; undefined{_at(gaps, grid)}" if gaps else ""
+    undefined = f"; undefined{temperatures_told(gaps, grid)}" if gaps else ""
     breaks = next((index for index, each in enumerate(known) if reading(each) is not Reading.ABOVE), None)
     if breaks is None:
         weakest = min(known, key=lambda each: each.estimate or 0.0)
-        everywhere = f" at every T from {grid[0]:g} to {grid[-1]:g}" if not gaps else _at(_grid(known), grid)
+        everywhere = (
+            f" at every T from {grid[0]:g} to {grid[-1]:g}" if not gaps else temperatures_told(_grid(known), grid)
+        )
         least = f"{everywhere}; weakest" if len(known) > 1 else ""
         return f"{does}{least} at T = {weakest.temperature:g}, {told(weakest)}{undefined}."
     fails = "it orders them the other way round" if reading(known[breaks]) is Reading.BELOW else "that is not resolved"
@@ -203,7 +207,7 @@ def _agreement(path: Sequence[Estimate]) -> str:
     return f"{scorer} cannot be trusted to order {among} as {oracle} does: {at}, {lowest}{undefined}."
 
 
-def _leads(estimates: Iterable[Estimate]) -> dict[str, list[Estimate]]:
+def leads_of(estimates: Iterable[Estimate]) -> dict[str, list[Estimate]]:
     """By scorer, its leads over the controls, at each temperature or over all where none was recorded.
 
     A control that gives the responses to every prompt one value, as ``truncated`` where nothing is cut, orders nothing
@@ -216,7 +220,7 @@ def _leads(estimates: Iterable[Estimate]) -> dict[str, list[Estimate]]:
     rows = [
         each
         for each in estimates
-        if each.statistic.startswith(LEAD_WITHIN) and (_control(each), each.temperature) not in silent
+        if each.statistic.startswith(LEAD_WITHIN) and (rival_of(each), each.temperature) not in silent
     ]
     graded = any(each.temperature is not None for each in rows)
     rows = [each for each in rows if (each.temperature is not None) == graded]
@@ -245,17 +249,17 @@ def _standing(subject: str, leads: Sequence[Estimate]) -> str:
         temperatures = [t for t, found in hardest.items() if found is kind]
         if temperatures:
             rivals = dict.fromkeys(
-                _control(each) for each in leads if each.temperature in temperatures and reading(each) is kind
+                rival_of(each) for each in leads if each.temperature in temperatures and reading(each) is kind
             )
-            whom = "" if kind is Reading.ABOVE else f" {_listed(list(rivals))}"
-            parts[kind] = how + whom + _at(temperatures, list(hardest))
+            whom = "" if kind is Reading.ABOVE else f" {listed(list(rivals))}"
+            parts[kind] = how + whom + temperatures_told(temperatures, list(hardest))
     if Reading.ABOVE not in parts or parts.keys() & {Reading.BELOW, Reading.UNRESOLVED}:
         return f"{subject} does not beat every trivial control: {', '.join(parts.values())}."
-    controls = list(dict.fromkeys(_control(each) for each in leads))
-    beats = f"{subject} beats every trivial control ({_listed(controls)})"
+    controls = list(dict.fromkeys(rival_of(each) for each in leads))
+    beats = f"{subject} beats every trivial control ({listed(controls)})"
     if Reading.UNDEFINED in parts:
         ahead = [t for t, found in hardest.items() if found is Reading.ABOVE]
-        return f"{beats}{_at(ahead, list(hardest))}; {parts[Reading.UNDEFINED]}."
+        return f"{beats}{temperatures_told(ahead, list(hardest))}; {parts[Reading.UNDEFINED]}."
     return f"{beats}{_rows_in_common(leads) if None in hardest else ' at every temperature'}."
 
 
@@ -265,7 +269,8 @@ def _rows_in_common(leads: Sequence[Estimate]) -> str:
     return f" on the {fewest:,} responses that both could score" if any(each.n_dropped for each in leads) else ""
 
 
-def _control(lead: Estimate) -> str:
+def rival_of(lead: Estimate) -> str:
+    """The control that a lead is over."""
     return lead.statistic.removeprefix(LEAD_WITHIN)
 
 
@@ -273,7 +278,7 @@ def _grid(rows: Iterable[Estimate]) -> list[float | None]:
     return sorted({each.temperature for each in rows}, key=lambda temperature: temperature or 0.0)
 
 
-def _at(chosen: Sequence[float | None], grid: Sequence[float | None]) -> str:
+def temperatures_told(chosen: Sequence[float | None], grid: Sequence[float | None]) -> str:
     """`` at T = 0.3 to 0.7 and 2``: neighbours in the grid told as a range."""
     if None in chosen:
         return ""
@@ -283,7 +288,7 @@ def _at(chosen: Sequence[float | None], grid: Sequence[float | None]) -> str:
             runs[-1].append(temperature)
         else:
             runs.append([temperature])
-    return f" at T = {_listed([f'{run[0]:g} to {run[-1]:g}' if len(run) > 1 else f'{run[0]:g}' for run in runs])}"
+    return f" at T = {listed([f'{run[0]:g} to {run[-1]:g}' if len(run) > 1 else f'{run[0]:g}' for run in runs])}"
 
 
 def _beside_untrained(path: Mapping[str, Sequence[Estimate]]) -> list[str]:
@@ -303,7 +308,9 @@ def _beside_untrained(path: Mapping[str, Sequence[Estimate]]) -> list[str]:
         if known and len(beyond) == len(known):
             sentences.append(f"{better}.")
         elif beyond:
-            sentences.append(f"{better}{_at(beyond, [each.temperature for each in known])}; elsewhere not resolved.")
+            sentences.append(
+                f"{better}{temperatures_told(beyond, [each.temperature for each in known])}; elsewhere not resolved."
+            )
         elif known:
             sentences.append(f"Whether {better} is not resolved.")
     return sentences
@@ -336,8 +343,9 @@ def _dissent(estimates: Iterable[Estimate], statistic: str) -> list[str]:
         return []
     same = sum(len(set(by_oracle.values())) == 1 for by_oracle in shared)
     oracles = list(dict.fromkeys(oracle for by_oracle in shared for oracle in by_oracle))
-    return [f"The oracles {_listed(oracles)} lead to the same reading in {same} of {len(shared)} comparisons."]
+    return [f"The oracles {listed(oracles)} lead to the same reading in {same} of {len(shared)} comparisons."]
 
 
-def _listed(words: Sequence[str]) -> str:
+def listed(words: Sequence[str]) -> str:
+    """``a, b and c``"""
     return ", ".join(words[:-1]) + (" and " if len(words) > 1 else "") + words[-1]

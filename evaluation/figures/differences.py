@@ -62,7 +62,7 @@ def _temperature(row: Comparison) -> str:
 def _pair(row: Comparison) -> str:
     if row.scorer_a == row.scorer_b:
         return short(row.scorer_a, 40)
-    return f"{short(row.scorer_a, 26)} − {short(row.scorer_b, 26)}"
+    return f"{short(row.scorer_a, 34)} − {short(row.scorer_b, 34)}"
 
 
 def _forwards(row: Comparison) -> Comparison:

@@ -32,6 +32,8 @@ class Facets:
     ) -> None:
         """``x`` and ``y`` are the axes' titles; ``shared_y`` panels have one scale and are numbered once a row."""
         self._columns = min(columns, max(len(titles), 1))
+        if (self._columns, len(titles)) == (3, 4):  # no panel is to stand alone
+            self._columns = 2
         rows = max(-(-len(titles) // self._columns), 1)
         inner = rows * panel_height + (rows - 1) * _GAP
         filled: list[list[dict[str, Any] | None]] = [
@@ -53,7 +55,12 @@ class Facets:
             margin={"l": 64, "r": 12, "t": above, "b": _BELOW},
             legend={"y": 1 + (_ABOVE - 8) / inner},
             showlegend=legend,
-            meta={"min_width": 210 * self._columns, "legend": above - _ABOVE},
+            meta={
+                "min_width": 210 * self._columns,
+                "legend": above - _ABOVE,
+                # for pages that arrange the panels otherwise where there is less room
+                "panels": {"titles": list(titles), "x": x, "shared": shared_y},
+            },
         )
         self.figure.update_annotations(font={"size": 13})
         self.figure.update_xaxes(AXIS)

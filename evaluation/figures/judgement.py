@@ -39,5 +39,5 @@ def _figure(paths: dict[str, list[Estimate]], oracle: str) -> go.Figure:
     figure.update_xaxes(
         title_text=TEMPERATURE, **temperature_ticks(each.temperature for path in paths.values() for each in path)
     )
-    figure.update_yaxes(title_text=f"mean judgement of {oracle}")
+    figure.update_yaxes(title_text="mean judgement")
     return figure

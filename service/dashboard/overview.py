@@ -7,7 +7,9 @@ from fastapi import APIRouter, Request, Response
 from pydantic import TypeAdapter
 from sqlalchemy.orm import Session
 
+from evaluation.standing import Standing, standing
 from evaluation.statistics.asked_columns import LEAD_WITHIN
+from evaluation.verdict import leads_of
 from service.dashboard.drawn import Drawn
 from service.dashboard.families import AGREEMENT
 from service.dashboard.later import Later
@@ -21,6 +23,7 @@ from service.db.queries import CorrelationFilter, JobFilter
 from service.db.records import CorrelationRecord, RunRecord
 from service.db.runs import RunFilter, list_runs
 from service.db.trust import WITHIN, latest_by_scorer, latest_runs, leading_by_run
+from service.estimates import as_estimates
 from service.jobs.kinds import AUDIT_KINDS, EVALUATION_KINDS, STRESS_KINDS
 from service.jobs.samples import SAMPLES
 
@@ -30,24 +33,49 @@ RUNS_LOOKED_AT = 100
 """For what is trusted now; a scorer that none of them measured is told in the history."""
 
 _LATEST = 8
-_RECORDS = TypeAdapter(list[CorrelationRecord])
+
+
+@dataclass(frozen=True)
+class TrustedScorer:
+    """A scorer by one oracle, in the latest run that measured it."""
+
+    weakest: CorrelationRecord
+    standing: Standing
 
 
 @dataclass(frozen=True)
 class Trusted:
-    """Where scorers are weakest by one oracle, the surest first."""
+    """How far scorers can be trusted by one oracle, the surest first."""
 
     oracle: str
-    rows: list[CorrelationRecord]
+    scorers: list[TrustedScorer]
 
     @property
     def sentence(self) -> str:
-        """How many hold."""
-        holding = sum(row.lower is not None and row.lower > 0 for row in self.rows)
-        if len(self.rows) == 1:
-            how = "still agrees" if holding else "is not shown to agree"
-            return f"{self.rows[0].scorer} {how} with {self.oracle} where it is weakest."
-        return f"{holding} of {len(self.rows)} scorers still agree with {self.oracle} where they are weakest."
+        """How many hold, and whether they are worth more than what costs nothing."""
+        holding = [each.standing for each in self.scorers if each.standing.holds]
+        graded = any(each.standing.steps for each in self.scorers)
+        where = " at every temperature tested" if graded else ""
+        compared = [each for each in holding if each.controls]
+        beating = sum(each.beats_controls for each in compared)
+        if len(self.scorers) == 1:
+            (only,) = self.scorers
+            if not holding:
+                partly = only.standing.words if only.standing.tone == "part" else ""
+                how = f"agrees with {self.oracle} {partly}" if partly else f"is not shown to agree with {self.oracle}"
+                return f"{only.weakest.scorer} {how}."
+            beside = ("and beats" if beating else "but does not beat") + " every trivial control"
+            return f"{only.weakest.scorer} agrees with {self.oracle}{where}{f', {beside}' if compared else ''}."
+        agree = "agrees" if len(holding) == 1 else "agree"
+        said = f"{len(holding) or 'None'} of {len(self.scorers)} scorers {agree} with {self.oracle}{where}"
+        if not compared:
+            return f"{said}."
+        if beating == len(compared):
+            return f"{said}, and {'beats' if beating == 1 else 'beat'} every trivial control."
+        return f"{said}; {beating or 'none'} of them {'beat' if beating > 1 else 'beats'} every trivial control."
+
+
+_KEPT = TypeAdapter(list[Trusted])
 
 
 @dataclass(frozen=True)
@@ -74,7 +102,7 @@ def overview(request: Request) -> Response:
             request,
             "overview.html",
             here="overview",
-            trusted=trusted(_latest_by_scorer(session, request.app.state.drawn)),
+            trusted=_trusted(session, request.app.state.drawn),
             looked_at=RUNS_LOOKED_AT,
             runs=runs,
             leading=leading_by_run(session, [run.id for run in runs]),
@@ -87,19 +115,37 @@ def overview(request: Request) -> Response:
     return answer(request, page)
 
 
-def trusted(rows: Sequence[CorrelationRecord]) -> list[Trusted]:
-    """The rows by oracle, whichever most scorers were compared with first."""
-    found = [Trusted(oracle, [row for row in rows if row.oracle == oracle]) for oracle in {row.oracle for row in rows}]
-    return sorted(found, key=lambda each: (-len(each.rows), each.oracle))
-
-
-def _latest_by_scorer(session: Session, drawn: Drawn) -> list[CorrelationRecord]:
+def _trusted(session: Session, kept: Drawn) -> list[Trusted]:
     """Kept for as long as the runs are the same: what a run that succeeded found never changes."""
     # what the schedule makes, one audit for each scorer and period, has a part of the page for itself
     kinds = (*STRESS_KINDS, *AUDIT_KINDS)
     runs = latest_runs(session, kinds=kinds, most=RUNS_LOOKED_AT, but=f"{SAMPLES}:")
-    text = drawn.get(("trusted", *runs), lambda: _RECORDS.dump_json(latest_by_scorer(session, runs)))
-    return _RECORDS.validate_json(text)
+    text = kept.get(("trusted", *runs), lambda: _KEPT.dump_json(_by_oracle(session, runs)))
+    return _KEPT.validate_json(text)
+
+
+def _by_oracle(session: Session, runs: Sequence[str]) -> list[Trusted]:
+    """Whichever oracle most scorers were compared with first."""
+    weakest = latest_by_scorer(session, runs)
+    wanted = CorrelationFilter(
+        runs=list({row.run for row in weakest}),
+        statistics=[WITHIN],
+        statistic_prefixes=[LEAD_WITHIN],
+        strata=["all"],
+    )
+    by_run: dict[tuple[str, str], list[CorrelationRecord]] = {}
+    for row in queries.correlations(session, wanted) if weakest else []:
+        by_run.setdefault((row.run, row.oracle), []).append(row)
+    leads = {place: leads_of(as_estimates(rows)) for place, rows in by_run.items()}
+    found: dict[str, list[TrustedScorer]] = {}
+    for row in weakest:
+        place = (row.run, row.oracle)
+        path = [each for each in by_run[place] if each.statistic == WITHIN and each.scorer == row.scorer]
+        path = [each for each in path if each.scorer_version == row.scorer_version]
+        graded = [each for each in path if each.temperature is not None]
+        its = standing(as_estimates(graded or path), leads[place].get(row.scorer, []))
+        found.setdefault(row.oracle, []).append(TrustedScorer(row, its))
+    return [Trusted(oracle, found[oracle]) for oracle in sorted(found, key=lambda name: (-len(found[name]), name))]
 
 
 def _latest(session: Session) -> Latest | None:

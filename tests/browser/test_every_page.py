@@ -6,6 +6,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from playwright.sync_api import expect
 
 PAGES = {
     "overview": "/",
@@ -163,3 +164,41 @@ def _walk(page: Any, steps: int) -> list[dict[str, Any]]:
         page.keyboard.press("Tab")
     found: list[dict[str, Any]] = page.evaluate(STOPS)
     return found
+
+
+SIDEWAYS = """() => [...document.querySelectorAll("main *")]
+    .filter((each) => each.checkVisibility() && !["INPUT", "TEXTAREA", "SELECT", "PRE"].includes(each.tagName))
+    .filter((each) => each.scrollWidth > each.clientWidth + 1 && /auto|scroll/.test(getComputedStyle(each).overflowX))
+    .map((each) => `${each.className}: ${each.scrollWidth} in ${each.clientWidth}`)"""
+PLACES = """() => [...document.querySelectorAll(".canvas")].map((each) => Object.keys(each.layout)
+    .filter((name) => /^xaxis/.test(name)).map((name) => each.layout[name].domain ?? [0, 1]))"""
+
+
+@pytest.mark.parametrize("name", ["run", "compared"])
+def test_on_a_phone_nothing_is_read_by_scrolling_sideways(windows: Mapping[int, Any], seeds: Any, name: str) -> None:
+    visited = windows[390]
+    visited.go(f"{seeds.url}{PAGES[name].format(**vars(seeds))}")
+    page = visited.page
+    for section in page.locator("[data-figures]").all():
+        section.scroll_into_view_if_needed()
+        expect(section.locator(".canvas .main-svg").first).to_be_visible()
+    assert page.evaluate(SIDEWAYS) == []
+    # a row of the table is a card: the whole name, and beneath it the numbers, each under its heading
+    card = page.locator(".grid tbody tr:not(.divider)").first
+    name_box, number_box = card.locator("th").bounding_box(), card.locator("td").last.bounding_box()
+    assert name_box["width"] > 340
+    assert number_box["y"] >= name_box["y"] + name_box["height"]
+    # panels stand two in a row, and three where there is room; an arrangement follows the window
+    if name == "run":
+        assert columns(page) == 2
+        page.set_viewport_size({"width": 1280, "height": 900})
+        try:
+            page.wait_for_timeout(300)
+            assert columns(page) == 3
+        finally:
+            page.set_viewport_size({"width": 390, "height": 844})
+
+
+def columns(page: Any) -> int:
+    """The most panels side by side in a figure of the page."""
+    return max(len({tuple(domain) for domain in figure}) for figure in page.evaluate(PLACES))

@@ -1,5 +1,7 @@
 // Draws the figures of a page: those that came with it, and others once they come near the screen.
 // It stands before plotly.js in the page, so that figures are on their way while that is read.
+import { narrowed } from "./narrow.js";
+
 const ready = new Promise((done) => {
   if (document.readyState === "complete") done();
   else addEventListener("DOMContentLoaded", done);
@@ -28,19 +30,13 @@ function themed(layout) {
 function draw(figure) {
   const { data, layout } = drawn.get(figure);
   const canvas = figure.querySelector(".canvas");
-  const dressed = { ...themed(layout), showlegend: false };
-  const legendRoom = layout.meta?.legend ?? 0;  // which goes, for the legend stands below
-  dressed.margin = { ...layout.margin, t: layout.margin.t - legendRoom };
-  if (layout.height) {
-    dressed.height = layout.height - legendRoom;
-    canvas.style.height = `${dressed.height}px`;
-    canvas.style.minWidth = `${layout.meta?.min_width ?? 0}px`;
-  }
-  if (canvas.clientWidth < 560) {  // the heading says what is drawn; the width is for the drawing
-    for (const name of Object.keys(dressed)) if (name.startsWith("yaxis")) dressed[name].title = undefined;
-    dressed.margin = { ...dressed.margin, l: 34 };
-  }
-  Plotly.react(canvas, data, dressed, { displayModeBar: false, responsive: true });
+  const room = layout.meta?.legend ?? 0;  // of the legend above, which goes, for it stands below
+  const wide = { ...layout, margin: { ...layout.margin, t: layout.margin.t - room } };
+  if (layout.height) wide.height = layout.height - room;
+  const width = figure.clientWidth;
+  const fitting = width < Math.max(560, layout.meta?.min_width ?? 0) ? narrowed(wide, width) : wide;
+  canvas.style.height = fitting.height ? `${fitting.height}px` : "";
+  Plotly.react(canvas, data, { ...themed(fitting), showlegend: false }, { displayModeBar: false, responsive: true });
   const list = figure.querySelector(".legend");
   if (layout.showlegend !== false && list.childElementCount === 0) list.append(...legend(canvas, data));
 }
@@ -125,4 +121,6 @@ ready.then(() => document.querySelectorAll("[data-figure]").forEach((figure) => 
   drawn.set(figure, JSON.parse(document.getElementById(figure.dataset.figure).textContent));
   draw(figure);
 }));
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => drawn.forEach((_, figure) => draw(figure)));
+for (const change of ["(prefers-color-scheme: dark)", "(max-width: 720px)"]) {
+  matchMedia(change).addEventListener("change", () => drawn.forEach((_, figure) => draw(figure)));
+}

@@ -19,10 +19,39 @@ def test_each_scorer_stands_where_it_is_weakest_in_its_latest_run(
 
     seen = read("/")
     # of two learned scorers one has its lowest end above 0: reward at T = 1.5 [0.30, 0.50], of the later run
-    assert "1 of 2 scorers still agree with judge where they are weakest." in seen
-    assert "reward agrees 1.5 0.40 [0.30, 0.50]" in seen
-    assert "old not resolved 1 0.05 [\N{MINUS SIGN}0.05, 0.15]" in seen
-    assert "length agrees" not in seen  # a control is there to be beaten
+    assert "1 of 2 scorers agrees with judge at every temperature tested." in seen
+    assert "reward at every T agrees at T = 0.5 to 1.5 0.40 [0.30, 0.50], T = 1.5" in seen
+    assert "old not shown 0.05 [\N{MINUS SIGN}0.05, 0.15], T = 1" in seen
+    assert "length at every T" not in seen  # a control is there to be beaten
+
+
+def test_how_far_a_scorer_holds_is_told_apart_from_whether_it_beats_what_costs_nothing(
+    read: Callable[..., str], measure: Callable[..., str], row: Callable[..., dict[str, object]]
+) -> None:
+    lead = "pearson_within_lead_over_length"
+    leads = [row("reward", t, r, statistic=lead) for t, r in ((0.5, 0.3), (1.5, 0.05))]
+    leads += [row("falling", t, -0.3, statistic=lead) for t in (0.5, 1.5)]
+    measure({**R, "falling": {0.5: 0.5, 1.0: 0.02, 1.5: -0.5}}, leads)
+
+    seen = read("/")
+    # at T = 1.5 the lead's interval is [-0.05, 0.15]
+    assert (
+        "1 of 2 scorers agrees with judge at every temperature tested; none of them beats every trivial control."
+        in seen
+    )
+    assert "[0.30, 0.50], T = 1.5 not ahead of length" in seen
+    assert "falling up to T = 0.5 agrees at T = 0.5, not resolved at T = 1, the other way round at T = 1.5" in seen
+    assert "T = 1.5 behind length" in seen
+
+
+def test_one_that_beats_every_control_is_said_to(
+    read: Callable[..., str], measure: Callable[..., str], row: Callable[..., dict[str, object]]
+) -> None:
+    measure(R, [row("reward", t, 0.3, statistic="pearson_within_lead_over_length") for t in (0.5, 1.5)])
+
+    seen = read("/")
+    assert "reward agrees with judge at every temperature tested, and beats every trivial control." in seen
+    assert "T = 1.5 ahead of all" in seen
 
 
 def test_a_run_that_found_no_interval_erases_nothing_that_an_older_one_found(
@@ -33,15 +62,15 @@ def test_a_run_that_found_no_interval_erases_nothing_that_an_older_one_found(
     measure({"reward": {1.0: None}}, created_at=datetime(2026, 3, 1, tzinfo=UTC))
 
     seen = read("/")
-    assert "reward still agrees with judge where it is weakest" in seen
-    assert "reward agrees 1 0.90 [0.80, 1.00]" in seen
+    assert "reward agrees with judge at every temperature tested." in seen
+    assert "reward at T = 1 0.90 [0.80, 1.00], T = 1" in seen
 
 
 def test_a_scorer_without_any_interval_at_all_is_told_so(read: Callable[..., str], measure: Callable[..., str]) -> None:
     measure({"reward": {1.0: None}})
 
     seen = read("/")
-    assert "reward is not shown to agree with judge where it is weakest" in seen
+    assert "reward is not shown to agree with judge." in seen
     assert "reward undefined every score is the same" in seen
 
 
@@ -64,8 +93,8 @@ def test_audits_that_monitoring_schedules_are_not_among_the_runs_looked_at(
     measure({"other": {1.0: 0.5}}, created_at=datetime(2026, 3, 1, tzinfo=UTC), idempotency_key="monitoring-by-hand")
 
     seen = read("/")
-    assert "2 of 2 scorers still agree with judge" in seen
-    assert "rm@3:score agrees" not in seen
+    assert "2 of 2 scorers agree with judge" in seen
+    assert "rm@3:score at" not in seen
 
 
 def test_versions_and_oracles_are_told_apart(
@@ -75,9 +104,9 @@ def test_versions_and_oracles_are_told_apart(
     measure({}, rows)
 
     seen = read("/")
-    assert "2 of 2 scorers still agree with a" in seen
-    assert "2 of 2 scorers still agree with b" in seen
-    assert seen.count("rm version 1 agrees") == seen.count("rm version 2 agrees") == 2
+    assert "2 of 2 scorers agree with a" in seen
+    assert "2 of 2 scorers agree with b" in seen
+    assert seen.count("rm version 1 at T = 1") == seen.count("rm version 2 at T = 1") == 2
 
 
 def test_an_audit_without_temperatures_counts_and_a_stress_test_s_pooled_number_does_not(
@@ -87,8 +116,8 @@ def test_an_audit_without_temperatures_counts_and_a_stress_test_s_pooled_number_
     measure({}, [row("stressed", 1.0, 0.8), row("stressed", None, 0.2)])
 
     seen = read("/")
-    assert "audited agrees all 0.30" in seen
-    assert "stressed agrees 1 0.80" in seen
+    assert "audited agrees 0.30 [0.20, 0.40] not compared" in seen
+    assert "stressed at T = 1 0.80" in seen
 
 
 def test_the_latest_verdict_runs_and_what_is_under_way_are_there(
