@@ -1,5 +1,7 @@
 """Facts of this installation, from ``ASSAY_*`` environment variables or the command line."""
 
+import os
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -22,6 +24,7 @@ def _gpus(value: object) -> object:
     return () if value.strip() == "none" else tuple(Gpu.parse(word) for word in value.split(","))
 
 
+_PREFIX = "ASSAY_"
 _Word = TypeVar("_Word")
 Words = Annotated[tuple[_Word, ...], NoDecode, BeforeValidator(_words)]
 """Several values in one variable, divided by commas."""
@@ -30,7 +33,7 @@ Words = Annotated[tuple[_Word, ...], NoDecode, BeforeValidator(_words)]
 class Settings(BaseSettings):
     """Everything an operator decides. What a job should do is in its recipe instead."""
 
-    model_config = SettingsConfigDict(env_prefix="ASSAY_", extra="forbid", frozen=True)
+    model_config = SettingsConfigDict(env_prefix=_PREFIX, extra="forbid", frozen=True)
 
     database_url: str = "sqlite:///assay.db"
     """A SQLite file or a PostgreSQL server."""
@@ -206,6 +209,13 @@ class Settings(BaseSettings):
     def open_artifacts(self) -> ArtifactStore:
         """The artifacts, wherever they are. Raises InvalidInput where the directory holds others than the storage."""
         return open_artifacts(self.artifact_dir, self.storage_url)
+
+
+def misspelt() -> dict[str, str]:
+    """Variables of the environment that are no settings but look like one, each with that one."""
+    known = [_PREFIX + name.upper() for name in Settings.model_fields]
+    unknown = [name for name in os.environ if name.startswith(_PREFIX) and name not in known]
+    return {name: meant[0] for name in sorted(unknown) if (meant := get_close_matches(name, known, 1, 0.9))}
 
 
 def load_settings(**overrides: Any) -> Settings:  # noqa: ANN401 - as wide as the fields are

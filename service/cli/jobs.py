@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from service.client import AssayClient
 
 JobId = Annotated[str, typer.Argument(metavar="JOB", help="Its id, as `assay jobs list` shows it.")]
+IdempotencyKey = Annotated[
+    str | None, typer.Option(metavar="KEY", help="The same key with the same recipe gives the same job.")
+]
 
 
 def make_family() -> typer.Typer:
@@ -92,6 +95,7 @@ def resume(job: JobId, as_json: AsJson = False, url: ServerUrl = None, database_
 def submit(
     recipe: RecipeFile,
     overrides: Overrides = None,
+    idempotency_key: IdempotencyKey = None,
     as_json: AsJson = False,
     url: ServerUrl = None,
     database_url: DatabaseUrl = None,
@@ -99,7 +103,7 @@ def submit(
     """Queue a recipe for a server to run."""
     content = apply_overrides(read_recipe(recipe), overrides or [])
     with _client(url, database_url) as client:
-        _tell(client.submit(content), as_json)
+        _tell(client.submit(content, idempotency_key), as_json)
     if url is None:
         note("`assay serve` runs what is queued")
 

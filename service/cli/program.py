@@ -23,7 +23,7 @@ from service.cli import (
     serve,
     winrate,
 )
-from service.cli.printing import note
+from service.cli.printing import note, say
 from service.errors import EXIT_BAD_INPUT, EXIT_FAILED, exit_status
 from trainer.errors import AssayError
 
@@ -80,7 +80,18 @@ def make_program() -> typer.Typer:
     return program
 
 
+def _version(asked: bool) -> None:
+    if asked:
+        from trainer.artifacts import code_version
+
+        say(f"assay {code_version()}")
+        raise typer.Exit
+
+
 def _everywhere(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Say which version this is.")
+    ] = False,
     debug: Annotated[
         bool, typer.Option("--debug", help="Show the traceback of a failure; may stand anywhere.")
     ] = False,

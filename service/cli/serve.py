@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 import typer
 
 from service.cli.options import ArtifactDir, DatabaseUrl, StorageUrl
+from service.cli.printing import note
 
 
 def serve(
@@ -24,8 +25,10 @@ def serve(
 ) -> None:
     """Serve the API and the dashboard, and run queued jobs."""
     from service.server import run_server
-    from service.settings import load_settings
+    from service.settings import load_settings, misspelt
 
+    for name, meant in misspelt().items():
+        note(f"{name} is no setting and has no effect; did you mean {meant}?")
     settings = load_settings(
         host=host,
         port=port,

@@ -1,5 +1,6 @@
 """The client for an event loop."""
 
+import uuid
 from collections.abc import AsyncIterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
@@ -130,9 +131,14 @@ class AsyncAssayClient:
                 missing = error
         raise missing
 
-    async def submit(self, recipe: dict[str, Any]) -> JobRecord:
-        """Queue a recipe. Raises InvalidInput pointing at the wrong field."""
-        return JobRecord.model_validate(await self.post(path_for(recipe), recipe))
+    async def submit(self, recipe: dict[str, Any], idempotency_key: str | None = None) -> JobRecord:
+        """Queue a recipe, once however often it has to be sent. Raises InvalidInput pointing at the wrong field.
+
+        With an ``idempotency_key`` of your own a later call finds the job that an earlier one made; Conflict where that
+        was of another recipe.
+        """
+        once_by = idempotency_key or str(uuid.uuid4())
+        return JobRecord.model_validate_json((await self._requests.post(path_for(recipe), recipe, once_by)).content)
 
     async def cancel(self, job_id: str) -> JobRecord:
         """Ask a job to stop; its checkpoint stays. Raises Conflict if it has ended."""

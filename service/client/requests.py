@@ -72,17 +72,23 @@ class Requests:
         given = {name: value for name, value in query.items() if value is not None}
         return await self._send("GET", path, params=given)
 
-    async def post(self, path: str, body: Any = None) -> httpx.Response:  # noqa: ANN401 - any JSON
-        """Send JSON. Raises as ``get``."""
+    async def post(self, path: str, body: Any = None, once_by: str | None = None) -> httpx.Response:  # noqa: ANN401 - any JSON
+        """Send JSON. Raises as ``get``.
+
+        What changes something is tried once, unless ``once_by``, its Idempotency-Key, lets the server know it again.
+        """
         if body is None:
             return await self._send("POST", path)
         # escaped as ASCII: half a surrogate pair is then the server's to judge, not a crash here
-        content = json.dumps(body)
-        return await self._send("POST", path, content=content, headers={"content-type": "application/json"})
+        content, headers = json.dumps(body), {"content-type": "application/json"}
+        if once_by is not None:
+            headers["idempotency-key"] = once_by
+        return await self._send("POST", path, content=content, headers=headers)
 
     async def _send(self, method: str, path: str, **arguments: Any) -> httpx.Response:  # noqa: ANN401 - httpx's own
         patience = self._patience
-        tries = patience.attempts if method == "GET" or path in _HARMLESS else 1
+        harmless = method == "GET" or path in _HARMLESS or "idempotency-key" in arguments.get("headers", {})
+        tries = patience.attempts if harmless else 1
         until = time.monotonic() + patience.retry_seconds
         failure: AssayError
         for attempt in range(1, tries + 1):

@@ -115,9 +115,13 @@ class AssayClient:
         """One job. Raises NotFound."""
         return self._wait(self._client.job, job_id)
 
-    def submit(self, recipe: dict[str, Any]) -> JobRecord:
-        """Queue a recipe. Raises InvalidInput pointing at the wrong field."""
-        return self._wait(self._client.submit, recipe)
+    def submit(self, recipe: dict[str, Any], idempotency_key: str | None = None) -> JobRecord:
+        """Queue a recipe, once however often it has to be sent. Raises InvalidInput pointing at the wrong field.
+
+        With an ``idempotency_key`` of your own a later call finds the job that an earlier one made; Conflict where that
+        was of another recipe.
+        """
+        return self._wait(self._client.submit, recipe, idempotency_key)
 
     def cancel(self, job_id: str) -> JobRecord:
         """Ask a job to stop; its checkpoint stays. Raises Conflict if it has ended."""

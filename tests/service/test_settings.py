@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from service.settings import load_settings
+from service.settings import load_settings, misspelt
 from trainer.errors import InvalidInput
 
 
@@ -31,3 +31,10 @@ def test_a_scorer_that_no_request_could_name_is_no_setting(monkeypatch: pytest.M
 
     with pytest.raises(InvalidInput, match=r"ASSAY_COMPAT_SCORER"):
         load_settings()
+
+
+def test_a_variable_that_looks_like_a_setting_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("ASSAY_ALLOWED_ROOT", "ASSAY_JOB_SLOTS", "ASSAY_API_KEY", "ASSAY_IMAGE", "ALLOWED_ROOT"):
+        monkeypatch.setenv(name, "1")
+
+    assert misspelt() == {"ASSAY_ALLOWED_ROOT": "ASSAY_ALLOWED_ROOTS"}

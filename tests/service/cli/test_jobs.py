@@ -69,6 +69,13 @@ def test_a_job_is_submitted_seen_cancelled_and_resumed(recipe: Path, capsys: Sai
     job = json.loads(capsys.readouterr().out)
     assert (job["status"], job["recipe"]["epochs"]) == ("queued", 2)
 
+    once = ["jobs", "submit", str(recipe), "epochs=3", "--idempotency-key", "nightly", "--json"]
+    made = []
+    for _ in range(2):
+        assert main(once) == 0
+        made.append(json.loads(capsys.readouterr().out)["id"])
+    assert made[0] == made[1] != job["id"]
+
     assert main(["jobs", "list"]) == 0
     assert re.search(
         rf"{job['id']} +sft +patient +queued, \d+ in line: no server carries out jobs at present +just now",

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from service.cli import main
+from trainer.artifacts import code_version
 
 REPOSITORY = Path(__file__).parents[3]
 
@@ -64,6 +65,11 @@ def test_a_reader_who_has_seen_enough_hears_no_complaint() -> None:
     ended = subprocess.run(["sh", "-c", command], cwd=REPOSITORY, capture_output=True, check=False)
 
     assert (len(ended.stdout), ended.stderr) == (10, b"")
+
+
+def test_it_says_which_version_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"assay {code_version()}\n"
 
 
 def test_without_arguments_it_helps(capsys: pytest.CaptureFixture[str]) -> None:

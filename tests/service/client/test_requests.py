@@ -81,11 +81,25 @@ def test_what_is_wrong_is_not_asked_again(status: int) -> None:
 
 
 def test_what_may_have_happened_is_not_sent_twice() -> None:
-    for call in (lambda c: c.submit({"kind": "sft"}), lambda c: c.cancel("job_1"), lambda c: c.resume("job_1")):
+    for call in (lambda c: c.cancel("job_1"), lambda c: c.resume("job_1"), lambda c: c.post("/v1/aliases", {})):
         script = Script([httpx.ReadTimeout("slow")])
         with client_of(script) as client, pytest.raises(RunFailed, match="in time"):
             call(client)
         assert len(script.seen) == 1
+
+
+def test_a_recipe_is_sent_again_under_one_key_of_its_own_or_the_callers() -> None:
+    lost = [httpx.ReadTimeout("slow"), httpx.Response(409, json={"code": "conflict", "detail": "no"})]
+    keys = []
+    for given in (None, None, "nightly"):
+        script = Script(lost)
+        with client_of(script) as client, pytest.raises(Conflict):
+            client.submit({"kind": "sft"}, given)
+        first, second = (request.headers["idempotency-key"] for request in script.seen)
+        assert first == second
+        keys.append(first)
+    assert len(set(keys)) == 3
+    assert keys[2] == "nightly"
 
 
 def test_pauses_double_and_differ_and_are_no_shorter_than_the_server_asks() -> None:
