@@ -1,4 +1,4 @@
-"""Cohere's and Jina's reranking: ``/v1/rerank`` and ``/v2/rerank``, the form that search libraries speak.
+"""Cohere's and Jina's reranking: ``/v1/rerank`` and ``/v2/rerank``, the form that search libraries and Infinity speak.
 
 Cohere's ``co.v2.rerank`` posts to ``/v2/rerank`` and ``co.rerank`` to ``/v1/rerank`` of its base address; Jina's
 ``/v1/rerank`` differs in ``usage`` and in ``detail`` of errors, so both are answered.
@@ -14,7 +14,7 @@ from pydantic import Discriminator, Field, Tag
 from service.problems import Problem
 from service.routes.compat.asking import Chosen, Wire, score_all, unit
 from service.routes.compat.dialect import explained, router_speaking
-from service.score_schema import MAX_ITEMS, ScoreItem, ScorerName
+from service.score_schema import MAX_ITEMS, Score, ScoreItem, ScorerName
 
 
 class Document(Wire):
@@ -42,6 +42,12 @@ class RerankRequest(Wire):
     top_n: Annotated[int, Field(ge=1)] | None = None
     """How many to answer; all unless said."""
     return_documents: bool = False
+    raw_scores: bool = False
+    """Infinity's: whether to answer the score itself rather than a number on [0, 1]."""
+
+    def number(self, score: Score) -> float:
+        """What is answered for a score."""
+        return score.score if self.raw_scores else unit(score)
 
     def texts(self) -> list[str]:
         """The responses."""
@@ -54,7 +60,7 @@ class Result(Wire):
     index: int
     """Its place in `documents`."""
     relevance_score: float
-    """On [0, 1]."""
+    """On [0, 1] unless `raw_scores` asked for more."""
     document: Document | None = None
     """Where `return_documents` asked for it."""
 
@@ -131,7 +137,7 @@ async def rerank(body: RerankRequest, request: Request, choice: Chosen) -> Ranki
         results=[
             Result(
                 index=i,
-                relevance_score=unit(scored.scores[i]),
+                relevance_score=body.number(scored.scores[i]),
                 document=Document(text=texts[i]) if body.return_documents else None,
             )
             for i in order

@@ -33,7 +33,7 @@ Inputs = Annotated[
 class Options(Wire):
     """What both routes may be told."""
 
-    truncate: bool = False
+    truncate: bool | None = None
     """Whether the prompt's oldest tokens may be dropped to fit the scorer's window."""
     raw_scores: bool = False
     """Whether to answer the score itself rather than a number on [0, 1]."""
@@ -117,11 +117,9 @@ router = router_speaking(respell, TeiError)
 async def predict(body: PredictRequest, request: Request, choice: Chosen) -> list[Prediction] | list[list[Prediction]]:
     """A list of the one prediction there is; of a batch, a list of those."""
     sequences = body.sequences()
-    if not sequences:
-        return []
     pointer = "/inputs" if body.is_single else "/inputs/{}"
     pairs = [_pair(sequence, pointer.format(position)) for position, sequence in enumerate(sequences)]
-    scored = await score_all(request, choice, pairs, pointer=pointer, truncate=body.truncate)
+    scored = await score_all(request, choice, pairs, pointer=pointer, truncate=bool(body.truncate))
     predictions = [[Prediction(score=body.number(score), label=LABEL)] for score in scored.scores]
     return predictions[0] if body.is_single else predictions
 
@@ -130,7 +128,7 @@ async def predict(body: PredictRequest, request: Request, choice: Chosen) -> lis
 async def rerank(body: RerankRequest, request: Request, choice: Chosen) -> list[Rank]:
     """The best first; ties keep the request's order."""
     pairs = [ScoreItem(prompt=body.query, response=text) for text in body.texts]
-    scored = await score_all(request, choice, pairs, pointer="/texts/{}", truncate=body.truncate)
+    scored = await score_all(request, choice, pairs, pointer="/texts/{}", truncate=bool(body.truncate))
     order = sorted(range(len(pairs)), key=lambda place: -scored.scores[place].score)
     return [
         Rank(index=i, text=body.texts[i] if body.return_text else None, score=body.number(scored.scores[i]))
