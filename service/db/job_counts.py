@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from sqlalchemy import ColumnElement, Double, cast, extract, func, select
+from sqlalchemy import ColumnElement, Double, case, cast, extract, func, select
 from sqlalchemy.orm import Session
 
 from service.db.tables import Job
@@ -21,12 +21,13 @@ class JobCount:
     finished: int
     """Those that both began and ended."""
     seconds: float
-    """From the last beginning to the end, of all of them together."""
+    """From the last beginning to the end, of all of them together; 0 of one that a clock put back let end before."""
 
 
 def job_counts(session: Session) -> list[JobCount]:
     """By kind and status, those that exist."""
-    took = _seconds_taken(session)
+    difference = _seconds_taken(session)
+    took = case((difference < 0, 0.0), else_=difference)
     query = select(Job.kind, Job.status, func.count(), func.count(took), func.coalesce(func.sum(took), 0.0))
     rows = session.execute(query.group_by(Job.kind, Job.status).order_by(Job.kind, Job.status))
     return [JobCount(kind, status, jobs, finished, float(seconds)) for kind, status, jobs, finished, seconds in rows]

@@ -16,6 +16,7 @@ from pathlib import Path
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session, sessionmaker
 
+from service.db.clock import now
 from service.db.deleting import delete_conclusions, next_deletion
 from service.db.drifts import forget_drifts
 from service.db.records import TERMINAL
@@ -40,22 +41,20 @@ def forget(make_session: sessionmaker[Session], settings: Settings) -> int:
     """Delete what the settings no longer keep; return how many jobs lost their directory or their rows."""
     count = 0
     bucket = None if settings.storage_url is None else Bucket(settings.storage_url)
+    with make_session() as session:
+        moment = now(session)
     if settings.keep_jobs_days is not None:
-        while _forget_job(make_session, settings.runs_dir, bucket, _before(settings.keep_jobs_days)):
+        while _forget_job(make_session, settings.runs_dir, bucket, moment - timedelta(days=settings.keep_jobs_days)):
             count += 1
         count += _forget_unknown(make_session, settings.runs_dir)
         with writing(make_session) as session:
             forget_drifts(session, _before(settings.keep_jobs_days))
     if settings.keep_run_directories_days is not None:
-        before = _before(settings.keep_run_directories_days)
+        before = moment - timedelta(days=settings.keep_run_directories_days)
         count += _forget_directories(make_session, settings.runs_dir, bucket, before)
-    _forget_samples(make_session, settings.runs_dir, bucket, _before(settings.monitor_keep_days))
+    _forget_samples(make_session, settings.runs_dir, bucket, moment - timedelta(days=settings.monitor_keep_days))
     _empty(make_session, settings.runs_dir, bucket)
     return count
-
-
-def _before(days: float) -> datetime:
-    return datetime.now(UTC) - timedelta(days=days)
 
 
 def _forget_job(make_session: sessionmaker[Session], runs_dir: Path, bucket: Bucket | None, before: datetime) -> bool:

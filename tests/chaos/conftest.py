@@ -20,6 +20,7 @@ import pytest
 from service.db.schema import upgrade
 from service.db.session import make_engine
 from service.settings import Settings
+from trainer.files import write_atomically
 
 ROOT = Path(__file__).parents[2]
 SERVER = Path(__file__).with_name("chaos_server.py")
@@ -128,24 +129,26 @@ class World:
         seed: int,
         slots: int,
         rows_at_once: int | None = None,
+        clocks: Path | None = None,
+        **changes: Any,
     ) -> None:
         self.random = random.Random(seed)
         self.database = database
         self.engine = make_engine(database.url)
         upgrade(self.engine)
+        hurried: dict[str, Any] = {"poll_seconds": 0.05, "lease_seconds": 2.0, "job_slots": slots, "max_attempts": 100}
         self.settings = Settings(
             database_url=database.url,
             artifact_dir=directory / "artifacts",
             runs_dir=directory / "runs",
-            poll_seconds=0.05,
-            lease_seconds=2.0,
-            job_slots=slots,
-            max_attempts=100,
+            **{**hurried, **changes},
         )
         self._arguments = [] if rows_at_once is None else [str(rows_at_once)]
+        self._clocks = clocks
+        self._directory = directory
         self._log = directory / "servers.txt"
         self._ports = [_free_port() for _ in range(servers)]
-        self._servers = [self._start(port) for port in self._ports]
+        self._servers = [self._start(index) for index in range(servers)]
         self.urls = [f"http://127.0.0.1:{port}" for port in self._ports]
         self.kills: dict[str, int] = {}
 
@@ -186,7 +189,7 @@ class World:
         """What an operator's supervisor does."""
         for index, server in enumerate(self._servers):
             if server.poll() is not None:
-                self._servers[index] = self._start(self._ports[index])
+                self._servers[index] = self._start(index)
 
     def processes(self) -> list[psutil.Process]:
         """Every process of any job."""
@@ -219,12 +222,30 @@ class World:
         server.wait()
         self.restart_dead_servers()
 
-    def _start(self, port: int) -> subprocess.Popen[bytes]:
-        settings = self.settings.model_copy(update={"port": port})
+    def set_clock(self, index: int, hours: float) -> None:
+        """Let the wall clock of one server and of the jobs it starts be wrong by so much from now on."""
+        write_atomically(self._clock(index), f"{hours:+}h")
+
+    def _clock(self, index: int) -> Path:
+        return self._directory / f"clock-{index}"
+
+    def _start(self, index: int) -> subprocess.Popen[bytes]:
+        settings = self.settings.model_copy(update={"port": self._ports[index]})
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        if self._clocks is not None:
+            if not self._clock(index).exists():
+                self.set_clock(index, 0)
+            environment |= {
+                "LD_PRELOAD": str(self._clocks),
+                "FAKETIME_TIMESTAMP_FILE": str(self._clock(index)),
+                "FAKETIME_CACHE_DURATION": "1",
+                "FAKETIME_DONT_FAKE_MONOTONIC": "1",  # which a jump leaves alone
+                "NO_FAKE_STAT": "1",  # and so it does with what files say already
+            }
         with self._log.open("a") as log:
             return subprocess.Popen(
                 [sys.executable, str(SERVER), settings.model_dump_json(), *self._arguments],
-                env={**os.environ, "PYTHONPATH": str(ROOT)},
+                env=environment,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
@@ -238,7 +259,7 @@ def _free_port() -> int:
 
 @pytest.fixture(params=[Sqlite, Postgres])
 def make_world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[..., World]]:
-    """``make_world(servers, seed, slots, rows_at_once)`` on each kind of database."""
+    """``make_world`` takes what ``World`` does, on each kind of database."""
     database = request.param(tmp_path)
     with contextlib.ExitStack() as stack:
         stack.callback(database.close)

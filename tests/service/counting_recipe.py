@@ -28,7 +28,7 @@ POLICY = "my-policy@1"
 
 
 class Counting(Recipe):
-    """Counts to ``steps``, remembering how far it came; as a stress test it leaves one prompt per step."""
+    """Counts to ``steps``, remembering how far it came; as a stress test it leaves some prompts per step."""
 
     kind: Literal["sft", "stress_test"]
     steps: int = 3
@@ -42,6 +42,7 @@ class Counting(Recipe):
     """Events of 256 kB to write first, in the first attempt."""
     weights: int = 0
     """Bytes to publish."""
+    prompts_per_step: int = 1
     torn: bool = False
     """Leave results that contradict each other."""
 
@@ -85,8 +86,9 @@ class Counting(Recipe):
         run.reporter.event("artifact", name=artifact.name, version=artifact.version, kind="policy")
 
     def _measure(self, run: Run) -> None:
-        prompts = [{"prompt_id": f"p{step}", "prompt": "Count!", "task": None} for step in range(self.steps)]
-        cells = [{"prompt_id": f"p{step}", "temperature": 1.0, "replicate": 0} for step in range(self.steps)]
+        names = [f"p{number}" for number in range(self.steps * self.prompts_per_step)]
+        prompts = [{"prompt_id": name, "prompt": "Count!", "task": None} for name in names]
+        cells = [{"prompt_id": name, "temperature": 1.0, "replicate": 0} for name in names]
         scored = [*cells, cells[0]] if self.torn else cells
         correlation = {
             "policy": POLICY,

@@ -60,6 +60,7 @@ def test_jobs_are_counted_and_timed_by_the_database(make_session: sessionmaker[S
         add(session, 2, "sft", "succeeded", 2.25)
         add(session, 3, "sft", "failed", 86_400.0)
         add(session, 4, "audit", "queued", None)
+        add(session, 5, "audit", "succeeded", -3600.0)  # the clock was put back meanwhile
 
     with make_session() as session:
         found = {(row.kind, row.status): (row.jobs, row.finished, row.seconds) for row in job_counts(session)}
@@ -67,6 +68,7 @@ def test_jobs_are_counted_and_timed_by_the_database(make_session: sessionmaker[S
     assert found["sft", "succeeded"] == (2, 2, pytest.approx(3.75, abs=0.002))
     assert found["sft", "failed"] == (1, 1, pytest.approx(86_400, abs=0.002))
     assert found["audit", "queued"] == (1, 0, 0.0)
+    assert found["audit", "succeeded"] == (1, 1, 0.0)
     assert waiting == 0.0  # queued in a year to come
 
 
