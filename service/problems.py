@@ -116,9 +116,15 @@ async def _assay_error(request: Request, error: AssayError) -> Response:
         title=outcome.title,
         detail=error.detail,
         code=error.code,
-        errors=[] if error.pointer is None else [FieldError(pointer=error.pointer, detail=error.detail)],
+        errors=_field_errors(error),
         headers=headers,
     )
+
+
+def _field_errors(error: AssayError) -> list[FieldError]:
+    if isinstance(error, InvalidInput) and error.complaints:
+        return [FieldError(pointer=pointer, detail=words) for pointer, words in error.complaints[:MAX_ERRORS]]
+    return [] if error.pointer is None else [FieldError(pointer=error.pointer, detail=error.detail)]
 
 
 def _for_a_reader(request: Request) -> bool:

@@ -4,6 +4,8 @@ The service translates the class to an HTTP status and the command line to an ex
 nothing below them raises anything else on purpose.
 """
 
+from collections.abc import Sequence
+
 
 class AssayError(Exception):
     """Base of all expected failures. ``str(error)`` is one line: what is wrong and what to do.
@@ -20,9 +22,16 @@ class AssayError(Exception):
 
 
 class InvalidInput(AssayError):
-    """What was sent or typed cannot be used: a field, a row, a file."""
+    """What was sent or typed cannot be used: a field, a row, a file.
+
+    ``complaints`` are all that is wrong, each with its pointer, where more than the first is known.
+    """
 
     code = "invalid_input"
+
+    def __init__(self, detail: str, *, pointer: str | None = None, complaints: Sequence[tuple[str, str]] = ()) -> None:
+        super().__init__(detail, pointer=pointer)
+        self.complaints = tuple(complaints)
 
 
 class OverlongInput(InvalidInput):

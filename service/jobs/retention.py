@@ -48,7 +48,7 @@ def forget(make_session: sessionmaker[Session], settings: Settings) -> int:
             count += 1
         count += _forget_unknown(make_session, settings.runs_dir)
         with writing(make_session) as session:
-            forget_drifts(session, _before(settings.keep_jobs_days))
+            forget_drifts(session, moment - timedelta(days=settings.keep_jobs_days))
     if settings.keep_run_directories_days is not None:
         before = moment - timedelta(days=settings.keep_run_directories_days)
         count += _forget_directories(make_session, settings.runs_dir, bucket, before)

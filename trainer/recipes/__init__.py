@@ -57,12 +57,21 @@ def _refuse_unstorable(content: Any, pointer: str = "") -> None:  # noqa: ANN401
 
 
 def _invalid(error: ValidationError, content: Any) -> InvalidInput:  # noqa: ANN401 - whatever was sent
-    first = error.errors()[0]
-    pointer = error_pointer(first, content)
-    message = first["msg"].removeprefix("Value error, ")
-    if first["type"] == "extra_forbidden":
-        message = "unknown field; remove it or check its spelling"
-    if first["type"] == "union_tag_invalid":  # pydantic's own words name our functions
-        message = f"{first['ctx']['tag']!r} is not one of {first['ctx']['expected_tags']}"
-    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-    return InvalidInput(f"recipe{f' at {pointer}' if pointer else ''}: {message}{more}", pointer=pointer)
+    # a field that is not known comes first: where a name is misspelt, the one that is missing follows from it
+    found = sorted(error.errors(), key=lambda each: each["type"] != "extra_forbidden")
+    complaints = [(error_pointer(each, content), _words(each)) for each in found]
+    pointer, words = complaints[0]
+    more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
+    detail = f"recipe{f' at {pointer}' if pointer else ''}: {words}{more}"
+    return InvalidInput(detail, pointer=pointer, complaints=complaints)
+
+
+def _words(complaint: Any) -> str:  # noqa: ANN401 - pydantic's dictionary
+    if complaint["type"] == "extra_forbidden":
+        return "unknown field; remove it or check its spelling"
+    if complaint["type"] == "union_tag_invalid":  # pydantic's own words name our functions
+        return f"{complaint['ctx']['tag']!r} is not one of {complaint['ctx']['expected_tags']}"
+    if complaint["type"] in {"model_type", "model_attributes_type"}:  # and our classes
+        return "expected an object with fields of its own"
+    words: str = complaint["msg"]
+    return words.removeprefix("Value error, ")
