@@ -55,6 +55,10 @@ def make_app() -> FastAPI:
     def invalid() -> None:
         raise InvalidInput("temperature 3 is outside 0..2", pointer="/temperatures/1")
 
+    @app.get("/several")
+    def several() -> None:
+        raise InvalidInput("two are wrong", pointer="/a", complaints=[("/a", "no such field"), ("/b/0", "missing")])
+
     @app.get("/overloaded")
     def overloaded() -> None:
         raise Overloaded("the queue is full; try again")
@@ -95,6 +99,13 @@ def test_a_domain_error_carries_its_code_and_pointer(client: TestClient) -> None
     assert content["detail"] == "temperature 3 is outside 0..2"
     assert content["instance"] == "/invalid"
     assert content["errors"] == [{"pointer": "/temperatures/1", "detail": "temperature 3 is outside 0..2"}]
+
+
+def test_all_that_is_known_to_be_wrong_is_told(client: TestClient) -> None:
+    content = problem(client, "GET", "/several", 422)
+
+    assert content["detail"] == "two are wrong"
+    assert content["errors"] == [{"pointer": "/a", "detail": "no such field"}, {"pointer": "/b/0", "detail": "missing"}]
 
 
 def test_overload_says_when_to_come_back(client: TestClient) -> None:

@@ -97,13 +97,6 @@ def test_a_recipe_that_cannot_run_is_pointed_at_and_nothing_is_stored(
     assert not settings.runs_dir.exists()
 
 
-def test_all_that_is_wrong_with_a_recipe_is_told_a_misspelt_field_first(idle: TestClient) -> None:
-    status, detail, pointers = refusal(idle, {"kind": "sft", "nmae": "a", "seed": -1, "launch": {"processes": 0}})
-
-    assert (status, pointers[0], set(pointers)) == (422, "/nmae", {"/nmae", "/name", "/seed", "/launch/processes"})
-    assert detail == "recipe at /nmae: unknown field; remove it or check its spelling (and 3 more)"
-
-
 @pytest.mark.parametrize("body", ['{"kind": "sft",', "kind: sft", "", '{"a": "\\ud83"}'])
 def test_a_body_that_is_not_json_is_refused(idle: TestClient, body: str) -> None:
     response = idle.post(JOBS, content=body, headers={"content-type": "application/json"})

@@ -165,6 +165,20 @@ def test_a_wrong_recipe_points_at_its_field(content: dict[str, Any], pointer: st
     assert "\n" not in caught.value.detail
 
 
+def test_all_that_is_wrong_is_told_a_misspelt_field_first() -> None:
+    with pytest.raises(InvalidInput) as caught:
+        parse_recipe({"kind": "gapo", "name": "x", "data": 3, "polic": {}, "generated_label": 0.0})
+
+    assert caught.value.detail == "recipe at /polic: unknown field; remove it or check its spelling (and 4 more)"
+    assert caught.value.complaints == (
+        ("/polic", "unknown field; remove it or check its spelling"),
+        ("/policy", "Field required"),
+        ("/data", "expected an object with fields of its own"),
+        ("/reward_model", "Field required"),
+        ("/generated_label", "expected an object with fields of its own"),
+    )
+
+
 def test_overrides_reach_nested_fields() -> None:
     changed = apply_overrides({"data": {"size": 1}}, ["data.size=5", "optimizer.learning_rate=1e-3", "name=x"])
     assert changed == {"data": {"size": 5}, "optimizer": {"learning_rate": "1e-3"}, "name": "x"}
