@@ -1,7 +1,6 @@
 """A request that succeeds for each operation of the API, and the server that has what they ask about."""
 
 import json
-from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from service.db.ingest import ingest_run
 from service.db.session import writing
 from service.db.tables import Job
 from tests.correlation_lines import estimate
-from trainer.artifacts import Artifact, ArtifactStore
+from trainer.artifacts import ArtifactStore
 
 Request = dict[str, Any]
 """Any of ``path_parameters``, ``query`` and ``body``."""
@@ -36,12 +35,26 @@ SPARE = "spare@1"
 """An artifact, and ``judge@spare`` an alias, that nothing else needs."""
 
 
-def publish_artifacts(directory: Path, publisher: Callable[..., Artifact]) -> None:
+PROGRAM = """
+from tests.service.good_requests import publish_artifacts
+publish_artifacts()
+from service.cli import main
+raise SystemExit(main(["serve", "--port", "0"]))
+"""
+"""A server that makes its artifacts first: it needs torch, and so the tests do not."""
+
+
+def publish_artifacts() -> None:
     """``judge``, whose scores have probabilities, ``plain``, whose scores have none, and one to be deleted."""
-    store = ArtifactStore(directory)
-    publisher(store, "judge", seed=2, temperature=2.0)
-    publisher(store, "plain", seed=1, loss="bradley_terry")
-    publisher(store, SPARE.partition("@")[0], seed=3)
+    from transformers.utils import logging
+
+    from tests.conftest import publish_reward_model
+
+    logging.disable_progress_bar()
+    store = ArtifactStore(Path("artifacts"))
+    publish_reward_model(store, "judge", seed=2, temperature=2.0)
+    publish_reward_model(store, "plain", seed=1, loss="bradley_terry")
+    publish_reward_model(store, SPARE.partition("@")[0], seed=3)
 
 
 def store_jobs(make_session: sessionmaker[Session], directory: Path, of: dict[str, Request]) -> None:

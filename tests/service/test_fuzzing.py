@@ -17,7 +17,6 @@ from schemathesis.specs.openapi import checks as conforming
 from service.db.session import make_engine, sessions
 from tests.service import good_requests
 from tests.service.good_requests import Request, addressed
-from trainer.artifacts import Artifact
 
 PHASES = (Phase.explicit, Phase.generate, Phase.shrink)
 
@@ -32,16 +31,15 @@ def server(
     request: pytest.FixtureRequest,
     start_server: Callable[..., Any],
     tmp_path_factory: pytest.TempPathFactory,
-    publisher: Callable[..., Artifact],
 ) -> Iterator[Any]:
     """Over PostgreSQL, which takes less: neither NUL nor numbers past 64 bits. The slow test asks both."""
     databases = request.getfixturevalue(f"{request.param}_databases")
     url = databases.migrated()
     directory = tmp_path_factory.mktemp("fuzzed")
     artifacts = directory / "artifacts"
-    good_requests.publish_artifacts(artifacts, publisher)
     server = start_server(
         directory,
+        program=good_requests.PROGRAM,
         database_url=url,
         ASSAY_ALLOWED_ROOTS=str(artifacts),
         ASSAY_COMPAT_SCORER="judge",
