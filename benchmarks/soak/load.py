@@ -56,7 +56,7 @@ class Account:
     deepest: float = 0.0
     """Pairs in the line, as the server's metrics say."""
     behind_prompts: float = 0.0
-    """Pairs whose prompt was read for another, as the server's metrics say."""
+    """Pairs whose prompt was read for another."""
     beats: list[float] = field(default_factory=list)
     """Seconds that /livez took: the event loop's lag is in them, and this process's own."""
     lags: list[float] = field(default_factory=list)
@@ -197,8 +197,8 @@ class Load:
         self.account.beats.append(time.monotonic() - started)
         metrics = await self._sent("metrics", client.get("/metrics"))
         if metrics is not None:
-            self.account.deepest = max(self.account.deepest, _metric(metrics.text, "assay_queue_depth"))
-            self.account.behind_prompts = _metric(metrics.text, "assay_prefix_hits_total")
+            depth = [line for line in metrics.text.splitlines() if line.startswith("assay_queue_depth ")]
+            self.account.deepest = max([self.account.deepest, *(float(line.split()[1]) for line in depth)])
         memory = self._process.memory_info().rss / 2**20
         self.account.resident.append((time.monotonic() - began, memory))
 
@@ -211,8 +211,3 @@ class Load:
             return None
         self.account.answers[f"{what} {answer.status_code}"] += 1
         return answer
-
-
-def _metric(text: str, name: str) -> float:
-    """0 where it is not told yet."""
-    return sum(float(line.split()[1]) for line in text.splitlines() if line.startswith(f"{name} "))

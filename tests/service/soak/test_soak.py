@@ -86,7 +86,7 @@ def server(start_server: Callable[..., RealServer], artifacts: ArtifactStore, tm
         program="from benchmarks.soak.server import main; main()",
         ASSAY_ARTIFACT_DIR=str(artifacts.root),
         ASSAY_MAX_WAITING_PAIRS=str(MOST_WAITING),
-        ASSAY_PINNED="tiny@1,tiny@2",
+        ASSAY_PINNED="tiny@1,tiny@2,talker@1",
         OMP_NUM_THREADS="1",
     )
     try:
@@ -113,6 +113,7 @@ def test_ten_times_too_much_for_minutes(server: RealServer, expected: Expected) 
 def check(server: RealServer, expected: Expected, seconds: float) -> Account:
     """Load a server for so long, and see that all is well during and after."""
     account = asyncio.run(Load(server.url, server.auth, server.pid, expected).run(seconds, 10 * CAPACITY / PAIRS))
+    account.behind_prompts = pairs(server, "assay_prefix_hits_total ")
     account.tell()
 
     assert account.wrong == []
