@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
+from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
@@ -21,13 +22,21 @@ import psutil
 
 PAIRS = 20
 """Of one request."""
-PROMPT = "product lamp"
+PROMPTS = {
+    "tiny": ("product lamp",),
+    "talker": tuple(f"product {what} | " + "color red ; size tiny ; " * 8 for what in ("lamp", "mug", "chair")),
+}
+"""Of each scorer. ``talker`` is a decoder, whose prompts are long enough to be read once for many responses."""
 WORDS = ("lamp", "red", "blue", "size", "color", "is")
 RESPONSES = tuple(" ".join(words) for words in product(WORDS, repeat=4))
 """Many, since equal pairs that wait together are scored once."""
 
-Expected = Mapping[tuple[int, str], float]
-"""What ``tiny`` gives a response, by version."""
+SOME_RESPONSES = RESPONSES[::36]
+"""Of ``talker``, so that what it should give can be computed one by one."""
+SCORERS = ("tiny@live", "tiny@1", "tiny@2", "talker")
+
+Expected = Mapping[tuple[str, str, str], float]
+"""By ``NAME@VERSION``, prompt and response."""
 
 
 @dataclass
@@ -46,6 +55,8 @@ class Account:
     """Of a request for scores."""
     deepest: float = 0.0
     """Pairs in the line, as the server's metrics say."""
+    behind_prompts: float = 0.0
+    """Pairs whose prompt was read for another."""
     beats: list[float] = field(default_factory=list)
     """Seconds that /livez took: the event loop's lag is in them, and this process's own."""
     lags: list[float] = field(default_factory=list)
@@ -64,6 +75,7 @@ class Account:
         print("answers:", ", ".join(f"{what} {count}" for what, count in sorted(self.answers.items())))
         print("scores and the errors in their place:", dict(self.cells), "clients that went away:", self.left)
         print(f"longest request {self.longest_seconds:.1f} s, at most {self.deepest:.0f} pairs in the line")
+        print(f"{self.behind_prompts:.0f} pairs stood behind a prompt that was read for another")
         for what, seconds in (("livez", self.beats), ("lag of the clients' own loop", self.lags)):
             print(f"{what}: median {1000 * statistics.median(seconds):.0f} ms, at most {1000 * max(seconds):.0f} ms")
         memory = [megabytes for _, megabytes in self.resident]
@@ -112,14 +124,18 @@ class Load:
     async def _flood(self, client: httpx.AsyncClient, group: asyncio.TaskGroup, requests_a_second: float) -> None:
         due = time.monotonic()
         while time.monotonic() < self._until:
-            group.create_task(self.ask(client, self._draw.choice(["tiny@live", "tiny@1", "tiny@2"])))
+            group.create_task(self.ask(client, self._draw.choice(SCORERS)))
             due += 1 / requests_a_second
             await asyncio.sleep(max(0.0, due - time.monotonic()))
 
     async def ask(self, client: httpx.AsyncClient, scorer: str) -> None:
         """Ask for scores and check every one of them."""
-        responses = self._draw.choices(RESPONSES, k=PAIRS)
-        items = [{"prompt": PROMPT, "response": each} for each in responses]
+        name = scorer.partition("@")[0]
+        prompt = self._draw.choice(PROMPTS[name])
+        responses = self._draw.choices(RESPONSES if name == "tiny" else SOME_RESPONSES, k=PAIRS)
+        items: list[dict[str, object]] = [{"prompt": prompt, "response": each} for each in responses]
+        if self._draw.random() < 0.5:
+            items = [{"prompt": prompt, "responses": responses}]
         started = time.monotonic()
         answer = await self._sent("scores", client.post("/v1/scores", json={"scorers": [scorer], "items": items}))
         self.account.longest_seconds = max(self.account.longest_seconds, time.monotonic() - started)
@@ -130,23 +146,25 @@ class Load:
         if answer.status_code != 200:
             self.account.wrong.append(f"scores: {answer.status_code} {answer.text[:200]}")
             return
-        self._check(scorer, responses, answer.json())
+        self._check(scorer, prompt, responses, answer.json())
 
-    def _check(self, scorer: str, responses: Sequence[str], found: dict[str, object]) -> None:
-        version = found["scorers"][0]["version"]  # type: ignore[index]
-        if scorer not in {"tiny@live", f"tiny@{version}"}:
-            self.account.wrong.append(f"{scorer} was answered by version {version}")
-        for response, item in zip(responses, found["items"], strict=True):  # type: ignore[call-overload]
-            cell = item["scores"][0][scorer]
+    def _check(self, scorer: str, prompt: str, responses: Sequence[str], found: dict[str, Any]) -> None:
+        by = "{name}@{version}".format_map(found["scorers"][0])
+        if scorer not in {by, by.partition("@")[0], "tiny@live"}:
+            self.account.wrong.append(f"{scorer} was answered by {by}")
+        rows = [row for item in found["items"] for row in item["scores"]]
+        for response, row in zip(responses, rows, strict=True):
+            cell, expected = row[scorer], self._expected[by, prompt, response]
             self.account.cells[cell["error"]["code"] if "error" in cell else "score"] += 1
-            if "score" in cell and abs(cell["score"] - self._expected[version, response]) > 1e-4:
-                self.account.wrong.append(f"{scorer} gave {cell['score']}, not {self._expected[version, response]}")
+            if "score" in cell and abs(cell["score"] - expected) > 1e-4:
+                self.account.wrong.append(f"{scorer} gave {cell['score']}, not {expected}")
 
     async def _go_away(self) -> None:
         """Send a request, or half of one, and hang up without an answer."""
         where = urlsplit(self._url)
-        item = {"prompt": PROMPT, "responses": self._draw.choices(RESPONSES, k=PAIRS)}
-        body = json.dumps({"scorers": ["tiny"], "items": [item]}).encode()
+        name = self._draw.choice(list(PROMPTS))
+        item = {"prompt": PROMPTS[name][0], "responses": self._draw.choices(RESPONSES, k=PAIRS)}
+        body = json.dumps({"scorers": [name], "items": [item]}).encode()
         lines = ["POST /v1/scores HTTP/1.1", f"host: {where.netloc}", "content-type: application/json"]
         lines += [f"content-length: {len(body)}", *(f"{name}: {value}" for name, value in self._headers.items())]
         sent = "\r\n".join([*lines, "", ""]).encode() + body
@@ -165,8 +183,8 @@ class Load:
             self.account.wrong.append(f"alias: {moved.status_code} {moved.text[:200]}")
 
     async def _swap_models(self, client: httpx.AsyncClient) -> None:
-        version, what = self._draw.choice([1, 2]), self._draw.choice(["load", "unload"])
-        swapped = await self._sent(what, client.post(f"/v1/artifacts/tiny@{version}/{what}"))
+        which, what = self._draw.choice(["tiny@1", "tiny@2", "talker@1"]), self._draw.choice(["load", "unload"])
+        swapped = await self._sent(what, client.post(f"/v1/artifacts/{which}/{what}"))
         if swapped is not None and swapped.status_code not in {200, 404}:  # 404: it is not loaded
             self.account.wrong.append(f"{what}: {swapped.status_code} {swapped.text[:200]}")
 

@@ -96,7 +96,8 @@ def _request(items: list[ScoreItem], scorers: list[str], on_overlong: OnOverlong
 @contextmanager
 def local_engine(artifact_dir: Path | None) -> Iterator[Ask]:
     """Score with the artifacts of a directory."""
-    from service.scoring import answer, open_engine, queue_request
+    from service.answering import answer, queue_request
+    from service.scoring import open_engine
     from service.settings import load_settings
 
     with open_engine(load_settings(artifact_dir=artifact_dir).open_artifacts()) as engine:

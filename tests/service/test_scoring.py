@@ -11,9 +11,10 @@ import pytest
 from evaluation.engine.meter import BatchReading, Counts
 from evaluation.engine.scoring import OpenScorer, Pair, Scored, ScoringEngine
 from evaluation.engine.terms import INTERACTIVE, TRAINER, Terms
+from service.answering import answer, queue_request
 from service.errors import outcome_of
 from service.score_schema import Reason, ScoreRequest
-from service.scoring import ScoringService, answer, queue_request
+from service.scoring import ScoringService
 from trainer.artifacts import ArtifactStore
 from trainer.errors import DeadlineExceeded, InvalidInput, Overloaded
 

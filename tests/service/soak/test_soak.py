@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 import signal
 import statistics
 import threading
@@ -12,11 +13,16 @@ from typing import Protocol
 
 import httpx
 import pytest
+import torch
+from transformers import LlamaConfig, LlamaForSequenceClassification
 
-from benchmarks.soak.load import PAIRS, PROMPT, RESPONSES, Account, Expected, Load
+from benchmarks.soak.load import PAIRS, PROMPTS, RESPONSES, SOME_RESPONSES, Account, Expected, Load
 from benchmarks.soak.server import SECONDS_A_PAIR
 from evaluation.engine.scoring import Pair, Scored, ScoringEngine
-from trainer.artifacts import ArtifactStore
+from trainer.artifacts import ArtifactStore, Contents
+from trainer.data.product_world import make_tokenizer
+from trainer.models.loading import make_probes
+from trainer.models.reward_model import RewardModel
 
 MOST_WAITING = 400
 CAPACITY = 1 / SECONDS_A_PAIR
@@ -35,33 +41,52 @@ class RealServer(Protocol):
     def stop(self) -> int: ...
 
 
-@pytest.fixture
-def expected(published: ArtifactStore) -> Expected:
-    """What both versions give, by a model that does not fail."""
-    pairs = [Pair(PROMPT, response) for response in RESPONSES]
-    with ScoringEngine(published) as engine:
-        by_version = {version: engine.score(f"tiny@{version}", pairs) for version in (1, 2)}
-    return {
-        (version, response): found.score
-        for version, scores in by_version.items()
-        for response, found in zip(RESPONSES, scores, strict=True)
-        if isinstance(found, Scored)
-    }
+@pytest.fixture(scope="module")
+def artifacts(published: ArtifactStore, tmp_path_factory: pytest.TempPathFactory) -> ArtifactStore:
+    """What is published, and ``talker``, a decoder."""
+    store = ArtifactStore(tmp_path_factory.mktemp("soak") / "artifacts")
+    shutil.copytree(published.root, store.root)
+    torch.manual_seed(0)
+    tokenizer = make_tokenizer()
+    config = LlamaConfig(
+        vocab_size=len(tokenizer), hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2,
+        max_position_embeddings=160, num_labels=1, pad_token_id=tokenizer.pad_token_id, initializer_range=0.3,
+    )  # fmt: skip
+    decoder = LlamaForSequenceClassification(config).eval()
+    model = RewardModel(decoder, tokenizer, architecture="decoder", pooling="last_token")
+    probes = make_probes(model, [Pair("product lamp", "It is red .")])
+    store.publish("talker", Contents("reward_model", {}, "", {}, model.details(), probes, []), model.save)
+    return store
+
+
+@pytest.fixture(scope="module")
+def expected(artifacts: ArtifactStore) -> Expected:
+    """What all of them give, by models that do not fail; ``talker`` reads every pair alone."""
+    found: dict[tuple[str, str, str], float] = {}
+    for scorer, responses in {"tiny@1": RESPONSES, "tiny@2": RESPONSES, "talker@1": SOME_RESPONSES}.items():
+        name = scorer.partition("@")[0]
+        asked = [Pair(prompt, response) for prompt in PROMPTS[name] for response in responses]
+        with ScoringEngine(artifacts, torch.device("cpu"), deterministic=name == "talker") as engine:
+            for pair, each in zip(asked, engine.score(scorer, asked), strict=True):
+                assert isinstance(each, Scored)
+                found[scorer, str(pair.prompt), pair.response] = each.score
+    assert len(found) == 2 * len(RESPONSES) + 3 * len(SOME_RESPONSES)
+    return found
 
 
 SHUTDOWN_SECONDS = 10.0
 
 
 @pytest.fixture
-def server(start_server: Callable[..., RealServer], published: ArtifactStore, tmp_path: Path) -> Iterator[RealServer]:
+def server(start_server: Callable[..., RealServer], artifacts: ArtifactStore, tmp_path: Path) -> Iterator[RealServer]:
     """Slow and failing, its alias ``tiny@live`` set."""
     server = start_server(
         tmp_path,
         ASSAY_SHUTDOWN_SECONDS=str(SHUTDOWN_SECONDS),
         program="from benchmarks.soak.server import main; main()",
-        ASSAY_ARTIFACT_DIR=str(published.root),
+        ASSAY_ARTIFACT_DIR=str(artifacts.root),
         ASSAY_MAX_WAITING_PAIRS=str(MOST_WAITING),
-        ASSAY_PINNED="tiny@1,tiny@2",
+        ASSAY_PINNED="tiny@1,tiny@2,talker@1",
         OMP_NUM_THREADS="1",
     )
     try:
@@ -87,8 +112,8 @@ def test_ten_times_too_much_for_minutes(server: RealServer, expected: Expected) 
 
 def check(server: RealServer, expected: Expected, seconds: float) -> Account:
     """Load a server for so long, and see that all is well during and after."""
-    assert len(expected) == 2 * len(RESPONSES)
     account = asyncio.run(Load(server.url, server.auth, server.pid, expected).run(seconds, 10 * CAPACITY / PAIRS))
+    account.behind_prompts = pairs(server, "assay_prefix_hits_total ")
     account.tell()
 
     assert account.wrong == []
@@ -97,6 +122,7 @@ def check(server: RealServer, expected: Expected, seconds: float) -> Account:
     assert account.left > 0
     assert account.answers["alias 200"] > 0
     assert sum(account.answers[swap] for swap in ("load 200", "unload 200", "unload 404")) > 0
+    assert account.behind_prompts > 0, "no prompt was read once for several responses"
     assert account.cells["unscorable"] > 0, "nothing failed"
     assert account.cells["score"] > 10 * account.cells["unscorable"], "a failure must stay with its own pair"
     assert account.deepest <= MOST_WAITING
@@ -119,7 +145,7 @@ def after(server: RealServer) -> None:
     """Calm again: the line is empty, a request is answered, and what is under way at SIGTERM is too."""
     assert pairs(server, "assay_queue_depth ") == 0
     answers: list[httpx.Response] = []
-    body = {"scorers": ["tiny"], "items": [{"prompt": PROMPT, "responses": RESPONSES[:PAIRS]}]}
+    body = {"scorers": ["tiny"], "items": [{"prompt": PROMPTS["tiny"][0], "responses": RESPONSES[:PAIRS]}]}
 
     def ask() -> None:
         answers.append(httpx.post(f"{server.url}/v1/scores", json=body, headers=server.auth, timeout=60))
@@ -139,10 +165,11 @@ def stop_under_load(server: RealServer) -> None:
     many = int(1.5 * SHUTDOWN_SECONDS * CAPACITY)  # more than can be scored in time: all of them different
     line = [RESPONSES[start : start + 100] for start in range(0, min(many, MOST_WAITING), 100)]
     asked = [
-        ("/v1/scores", {"scorers": ["tiny@1", "tiny@2"], "items": [{"prompt": PROMPT, "responses": some}]})
+        ("/v1/scores", {"scorers": ["tiny@1", "tiny@2"], "items": [{"prompt": PROMPTS["tiny"][0], "responses": some}]})
         for some in line
     ]
-    held = [("/get_reward?scorer=tiny@1", {"query": [f"{PROMPT} It is"], "prompts": [PROMPT]})] * 3
+    prompt = PROMPTS["tiny"][0]
+    held = [("/get_reward?scorer=tiny@1", {"query": [f"{prompt} It is"], "prompts": [prompt]})] * 3
     asking = [threading.Thread(target=send, args=each) for each in asked]
     for thread in asking:
         thread.start()
@@ -150,7 +177,7 @@ def stop_under_load(server: RealServer) -> None:
     asking += [threading.Thread(target=send, args=each) for each in held]
     for thread in asking[len(asked) :]:
         thread.start()
-    time.sleep(0.5)
+    until(lambda: len(answers) == len(asking) or pairs(server, "assay_queue_held ") == len(held))
     assert server.stop() in {0, -signal.SIGTERM}
     for thread in asking:
         thread.join()
