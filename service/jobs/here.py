@@ -22,6 +22,7 @@ from service.jobs.dispatcher import new_owner
 from service.jobs.finish import finish
 from service.jobs.leases import Lease, owned
 from service.jobs.queue import add_with_directory, new_job, requeue
+from service.jobs.renewal import Renewal
 from service.jobs.watch import Watch
 from service.settings import Settings
 from trainer.artifacts import ArtifactStore
@@ -144,7 +145,7 @@ def _watched(
     lease: Lease,
     artifacts: ArtifactStore,
 ) -> Iterator[None]:
-    """While the block runs the job in this process, its events are stored; at the end, its outcome."""
+    """While the block runs the job here, its events are stored and its lease is kept; at the end, its outcome."""
     watch = Watch(
         job_id,
         directory,
@@ -164,7 +165,9 @@ def _watched(
                 logging.getLogger(__name__).exception("events of %s not stored; trying again", job_id)
 
     thread = threading.Thread(target=follow, name="watch", daemon=True)
+    renewal = Renewal(make_session, lease)
     thread.start()
+    renewal.start()
     try:
         yield
     except (Stopped, KeyboardInterrupt):
@@ -175,6 +178,9 @@ def _watched(
     finally:
         over.set()
         thread.join()
-        # without a result the recipe did not even begin: a failure, not a process that died
-        for _ in finish(make_session, job_id, lease, directory, artifacts, exit_status=1, give_up_at=float("-inf")):
-            pass
+        try:
+            # without a result the recipe did not even begin: a failure, not a process that died
+            for _ in finish(make_session, job_id, lease, directory, artifacts, exit_status=1, give_up_at=float("-inf")):
+                pass
+        finally:
+            renewal.stop()

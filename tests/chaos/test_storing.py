@@ -260,5 +260,5 @@ def test_a_run_survives_kills_while_it_is_stored_and_while_it_is_deleted(make_wo
 def test_a_large_run_survives_many_kills_while_it_is_stored_and_while_it_is_deleted(
     make_world: Callable[..., Any],
 ) -> None:
-    kills = max(4, int(os.environ.get("CHAOS_KILLS", "300")) // 10)
+    kills = max(4, int(os.environ.get("CHAOS_KILLS", "300")) // 20)
     survive(make_world(servers=1, seed=seed_of_this_run(), slots=1), prompts=40_000, kills=kills)

@@ -16,8 +16,9 @@ from service.db.session import writing
 from service.db.tables import Job, JobEvent
 from service.jobs import run_lock
 from service.jobs.here import find_done, run_here
-from service.jobs.leases import Lease, claim
+from service.jobs.leases import Lease, claim, signs
 from service.jobs.queue import cancel, submit
+from service.jobs.watch import Watch
 from service.settings import Settings
 from trainer.errors import InvalidInput, RunFailed, Stopped, StorageFailure, WrongSchema
 from trainer.recipe import Recipe
@@ -125,6 +126,42 @@ def test_a_run_cancelled_from_outside_stops_and_continues_when_typed_again(
     answer = run_here(recipe, settings, quiet=True)
     assert (answer["id"], answer["status"]) == (job_id, "succeeded")
     assert answer["result"]["started_from"] > 0
+
+
+def test_its_lease_is_kept_while_storage_does_not_answer(
+    make_session: Sessions, settings: Settings, counting: MakeRecipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    over = threading.Event()
+    real = Watch.look
+    seen = set()
+
+    def waits(watch: Watch) -> bool:
+        over.wait(60)
+        return real(watch)
+
+    def listen() -> None:
+        deadline = time.monotonic() + 30
+        while len(seen) < 4 and time.monotonic() < deadline:
+            with make_session() as session:
+                seen.update(signs(session).values())
+            time.sleep(0.02)
+        over.set()
+        with writing(make_session) as session:
+            [job] = list_jobs(session).data
+            cancel(session, job.id)
+
+    monkeypatch.setattr(Watch, "look", waits)
+    listener = threading.Thread(target=listen)
+    listener.start()
+    with pytest.raises(Stopped):
+        run_here(
+            counting(steps=2000, seconds_per_step=0.05), settings.model_copy(update={"lease_seconds": 0.6}), quiet=True
+        )
+    listener.join()
+
+    assert len(seen) == 4
+    assert len({sign.owner for sign in seen}) == 1
+    assert "leases" not in {thread.name for thread in threading.enumerate()}
 
 
 def test_a_run_whose_process_vanished_is_continued_without_waiting_for_its_lease(
