@@ -74,7 +74,10 @@ def make_accelerator(compute_dtype: torch.dtype) -> Accelerator:
 
 
 def _shard(accelerator: Accelerator, precision: str) -> None:
-    plugin = FullyShardedDataParallelPlugin()  # says how, as the launcher was told; keeps what it learns of a network
+    # says how, as the launcher was told; keeps what it learns of a network. Told nothing, accelerate would divide the
+    # network as one piece, and every process would hold all of it at once whenever it computes
+    policy = os.environ.get("FSDP_AUTO_WRAP_POLICY", "TRANSFORMER_BASED_WRAP")
+    plugin = FullyShardedDataParallelPlugin(auto_wrap_policy=policy)
     if precision != "no":  # accelerate's would also sum gradients and hand out log-probabilities in bfloat16
         plugin.mixed_precision_policy = MixedPrecisionPolicy(param_dtype=torch.bfloat16, reduce_dtype=torch.float32)
     accelerator.state.fsdp_plugin = plugin

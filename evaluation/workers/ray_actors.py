@@ -63,13 +63,15 @@ def _reach(address: str) -> None:
 
 
 class RayActors:
-    """As many actors as were asked for and there is room for, made anew for every kind of work."""
+    """As many actors as were asked for and there is room for; they stay for the next kind of work, since starting one,
+    with an interpreter and torch, takes longer than what it is then given."""
 
     def __init__(self, ray: ModuleType, launch: SharedLaunch, tell: Callable[[str], None]) -> None:
         self._ray = ray
         self._tell = tell
         self._size = launch.executor.ray_workers
         self._threads = launch.threads
+        self._rested: list[Any] = []
         self._actor = ray.remote(
             num_cpus=launch.executor.cpus_per_worker,
             num_gpus=launch.executor.gpus_per_worker,
@@ -83,7 +85,7 @@ class RayActors:
         if left:
             shared = self._ray.put(work)  # once, however many there are
             crew: _Crew[Shard, Found]
-            crew = _Crew(self._ray, lambda: self._actor.remote(shared, self._threads), left, self._tell)
+            crew = _Crew(self._ray, lambda: self._actor.remote(self._threads), self._rested, shared, left, self._tell)
             try:
                 yield from crew.work(min(self._size, len(left)))
             finally:
@@ -92,20 +94,29 @@ class RayActors:
 
 @dataclass(frozen=True)
 class _Task(Generic[Shard]):
-    """What an actor is at; without a shard it is beginning."""
+    """What an actor is at; without a shard it is beginning, and may have ended unseen if it has ``rested``."""
 
     actor: Any
     shard: Shard | None
+    rested: bool = False
 
 
 class _Crew(Generic[Shard, Found]):
     """Actors at one kind of work, and what is left of it."""
 
     def __init__(
-        self, ray: ModuleType, hire: Callable[[], Any], left: deque[Shard], tell: Callable[[str], None]
+        self,
+        ray: ModuleType,
+        hire: Callable[[], Any],
+        rested: list[Any],
+        work: object,
+        left: deque[Shard],
+        tell: Callable[[str], None],
     ) -> None:
         self._ray = ray
         self._hire = hire
+        self._rested = rested
+        self._work = work
         self._left = left
         self._tell = tell
         self._tasks: dict[Any, _Task[Shard]] = {}  # by the stream of what is found
@@ -114,6 +125,7 @@ class _Crew(Generic[Shard, Found]):
         self._room_by: float | None = time.monotonic() + _SECONDS_WITHOUT_ROOM
 
     def work(self, size: int) -> Iterator[Found | None]:
+        """Of actors that have rested, and new ones; those that are free at the end rest then."""
         for _ in range(size):
             self._begin()
         while self._left or any(task.shard is not None for task in self._tasks.values()):
@@ -125,14 +137,18 @@ class _Crew(Generic[Shard, Found]):
                 yield None
             for stream in ready:
                 yield from self._next(stream)
+        self._rested += self._idle
+        self._idle = []
 
     def dismiss(self) -> None:
+        """End those that are at work, or wait for work or for room."""
         for actor in [*self._idle, *(task.actor for task in self._tasks.values())]:
             self._ray.kill(actor)
 
     def _begin(self) -> None:
-        actor = self._hire()
-        self._tasks[actor.begin.remote()] = _Task(actor, None)
+        rested = bool(self._rested)
+        actor = self._rested.pop() if rested else self._hire()
+        self._tasks[actor.begin.remote(self._work)] = _Task(actor, None, rested)
 
     def _do(self, actor: Any, shard: Shard) -> None:  # noqa: ANN401 - Ray's handles have no types
         self._tasks[actor.do.remote(shard)] = _Task(actor, shard)
@@ -165,7 +181,7 @@ class _Crew(Generic[Shard, Found]):
 
     def _lost(self, task: _Task[Shard], error: Exception) -> None:
         """Have another worker do what a lost one was at."""
-        self._losses[id(task.shard)] += 1
+        self._losses[id(task.shard)] += not task.rested  # a node may have gone since, with many of them
         reason = str(error).strip().splitlines()[0]
         if self._losses[id(task.shard)] > _MOST_LOSSES:
             raise RunFailed(
@@ -179,19 +195,22 @@ class _Crew(Generic[Shard, Found]):
         self._begin()
 
 
-class _Actor(Generic[Shard, Found]):
+class _Actor:
     """A worker in a process of the cluster. Methods are generators: what they find is sent as it is found."""
 
-    def __init__(self, work: Work[Shard, Found], threads: int) -> None:
-        self._work = work
+    def __init__(self, threads: int) -> None:
         self._threads = threads
         self._open = ExitStack()
-        self._worker: Worker[Shard, Found]
+        self._worker: Worker[Any, Any] | None = None
 
-    def begin(self) -> Iterator[Found]:
+    def begin(self, work: Work[Any, Any]) -> Iterator[Any]:
+        """Another kind of work, in place of the one before."""
         prepare_libraries(self._threads)
-        self._worker = self._open.enter_context(self._work.begin())
+        self._worker = None  # or its weights would stay beside the next
+        self._open.close()
+        self._worker = self._open.enter_context(work.begin())
         yield from ()
 
-    def do(self, shard: Shard) -> Iterator[Found]:
+    def do(self, shard: object) -> Iterator[Any]:
+        assert self._worker is not None
         yield from self._worker(shard)

@@ -1,16 +1,23 @@
-"""What the image does, done here: its install step and its entry point, in a fresh folder, with a job that is run."""
+"""What the image does, done here: its install step and its entry point, in a fresh folder, with jobs that are run.
 
+With REHEARSED_IMAGE the same is done by containers of an image that was built. It says what starts one, but for what
+is to be done in it: ``REHEARSED_IMAGE='docker run --rm assay' make rehearsal``.
+"""
+
+import http.client
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
+import socket
 import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +26,8 @@ from sqlalchemy.engine import make_url
 
 ROOT = Path(__file__).parents[2]
 DOCKERFILE = (ROOT / "docker/Dockerfile").read_text()
-RECIPE = {
+USER = 10001
+RECIPE: dict[str, Any] = {
     "kind": "sft",
     "name": "rehearsed",
     "policy": {"scratch": {"hidden_size": 16, "layers": 1, "heads": 2, "max_tokens": 64}},
@@ -27,16 +35,13 @@ RECIPE = {
     "batch": {"size": 8},
     "max_steps": 3,
 }
+PAIR = {"scorers": ["rehearsed@1"], "items": [{"prompt": "product mug | color red", "response": "the color is red ."}]}
+PATIENCE_SECONDS = 300
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
-
-def free_port() -> int:
-    import socket
-
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
+Start = Callable[[list[str], Mapping[str, str]], tuple[list[str], Mapping[str, str]]]
+"""The command, and the environment of its own, that does words as a container with further variables would."""
 
 
 @pytest.fixture(scope="module")
@@ -68,51 +73,111 @@ def database_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield url.render_as_string(hide_password=False)
 
 
-class Container:
-    """Starts the entry point as a container would, with a directory of its own for ``/data``."""
+@pytest.fixture
+def start(request: pytest.FixtureRequest, tmp_path: Path, database_url: str) -> Start:
+    """Containers on one database and one directory for ``/data``."""
+    if image := os.environ.get("REHEARSED_IMAGE"):
+        return in_an_image(shlex.split(image), tmp_path, database_url)
+    return in_a_folder(request.getfixturevalue("installed"), tmp_path, database_url)
 
-    def __init__(self, root: Path, data: Path, database_url: str) -> None:
-        self._root = root
-        settings = dict(re.findall(r"(ASSAY_\w+)=(\S+?)(?: \\)?$", DOCKERFILE, re.MULTILINE))
-        assert settings.keys() == {"ASSAY_ARTIFACT_DIR", "ASSAY_RUNS_DIR", "ASSAY_DATABASE_URL"}
-        self.environment = {
-            "PATH": f"{root}/venv/bin:{os.environ['PATH']}",
-            "HOME": str(data),
-            **{name: value.replace("/data", str(data)) for name, value in settings.items()},
-            "ASSAY_DATABASE_URL": database_url,
-        }
-        self._data = data
 
-    def run(self, *words: str) -> str:
-        done = subprocess.run(
-            [self._root / "source/docker/start.sh", *words],
-            env=self.environment,
-            cwd=self._data,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+def in_a_folder(root: Path, data: Path, database_url: str) -> Start:
+    """The entry point and the variables of the Dockerfile, with other places."""
+    settings = dict(re.findall(r"(ASSAY_\w+)=(\S+?)(?: \\)?$", DOCKERFILE, re.MULTILINE))
+    assert settings.keys() == {"ASSAY_ARTIFACT_DIR", "ASSAY_RUNS_DIR", "ASSAY_DATABASE_URL"}
+    environment = {
+        "PATH": f"{root}/venv/bin:{os.environ['PATH']}",
+        "HOME": str(data),
+        **{name: value.replace("/data", str(data)) for name, value in settings.items()},
+        "ASSAY_DATABASE_URL": database_url,
+    }
+
+    def start(words: list[str], variables: Mapping[str, str]) -> tuple[list[str], Mapping[str, str]]:
+        program, *rest = words
+        return [program.replace("/opt/assay", str(root)), *rest], {**environment, **variables}
+
+    return start
+
+
+def in_an_image(run: list[str], data: Path, database_url: str) -> Start:
+    """A container of its own for whatever is done, in the network of this machine."""
+    *engine, image = run
+    os.chown(data, USER, USER)
+    url = make_url(database_url)
+    sockets = Path(str(url.query["host"]))
+    sockets.chmod(0o755)
+    engine += ["--network", "host", "--volume", f"{data}:/data", "--volume", f"{sockets}:{sockets}"]
+
+    def start(words: list[str], variables: Mapping[str, str]) -> tuple[list[str], Mapping[str, str]]:
+        program, *rest = words
+        variables = {"ASSAY_DATABASE_URL": database_url, **variables}
+        given = [word for name, value in variables.items() for word in ("--env", f"{name}={value}")]
+        return [*engine, *given, "--entrypoint", program, image, *rest], os.environ
+
+    return start
+
+
+def dockerfile_words(instruction: str) -> list[str]:
+    """The JSON list of words of an instruction."""
+    (words,) = re.findall(rf"^{instruction}.*?(\[.+\])$", DOCKERFILE, re.MULTILINE)
+    found: list[str] = json.loads(words)
+    return found
+
+
+class Server:
+    """A server that is healthy by the image's own check."""
+
+    def __init__(self, start: Start, data: Path, *words: str) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            self.port: int = listener.getsockname()[1]
+        port = {"ASSAY_PORT": str(self.port)}
+        command, environment = start([*dockerfile_words("ENTRYPOINT"), *words], port)
+        self._process = subprocess.Popen(command, env=environment, cwd=data)
+        check, environment = start(dockerfile_words("HEALTHCHECK"), port)
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while subprocess.run(check, env=environment, capture_output=True, check=False).returncode:
+            assert self._process.poll() is None
+            assert time.monotonic() < deadline, "never healthy"
+            time.sleep(0.5)
+        self.url = f"http://127.0.0.1:{self.port}"
+
+    def terminate(self) -> None:
+        """As a container's end begins."""
+        self._process.send_signal(signal.SIGTERM)
+
+    def wait(self) -> None:
+        """For its end in good order."""
+        assert self._process.wait(timeout=90) in {0, -signal.SIGTERM, 128 + signal.SIGTERM}
+
+
+@pytest.fixture
+def serve(start: Start, tmp_path: Path) -> Iterator[Callable[..., Server]]:
+    """``serve(word)`` starts a server; those that are left end with the test."""
+    servers: list[Server] = []
+
+    def serve(*words: str) -> Server:
+        servers.append(Server(start, tmp_path, *words))
+        return servers[-1]
+
+    yield serve
+    for server in servers:
+        server.terminate()
+    for server in servers:
+        server.wait()
+
+
+@pytest.fixture
+def key(start: Start, tmp_path: Path) -> str:
+    """Of a database that has been migrated."""
+
+    def run(*words: str) -> str:
+        command, environment = start([*dockerfile_words("ENTRYPOINT"), *words], {})
+        done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         return done.stdout
 
-    @contextmanager
-    def serving(self, *words: str) -> Iterator[str]:
-        """A server that is healthy by the image's own check; ends on SIGTERM in good order."""
-        environment = {**self.environment, "ASSAY_PORT": str(free_port())}
-        script = self._root / "source/docker/start.sh"
-        with subprocess.Popen([script, *words], env=environment, cwd=self._data) as process:
-            healthy = self._root / "source/docker/healthy.sh"
-            for _ in range(120):
-                check = subprocess.run([healthy], env=environment, capture_output=True, check=False)
-                if check.returncode == 0:
-                    break
-                assert process.poll() is None
-                time.sleep(0.5)
-            else:
-                raise TimeoutError("never healthy")
-            yield f"http://127.0.0.1:{environment['ASSAY_PORT']}"
-            process.send_signal(signal.SIGTERM)
-            assert process.wait(timeout=60) in {0, -signal.SIGTERM}
+    run("migrate")
+    return re.findall(r"assay_\S+", run("keys", "create", "--name", "rehearsal", "--scope", "admin"))[-1]
 
 
 def ask(url: str, key: str, body: object = None) -> Any:
@@ -125,20 +190,90 @@ def ask(url: str, key: str, body: object = None) -> Any:
         return json.load(answer)
 
 
-def test_an_api_takes_a_job_that_a_worker_carries_out(installed: Path, tmp_path: Path, database_url: str) -> None:
-    container = Container(installed, tmp_path, database_url)
-    container.run("migrate")
-    key = re.findall(r"assay_\S+", container.run("keys", "create", "--name", "rehearsal", "--scope", "admin"))[-1]
+def wait_for(url: str, key: str, found: Callable[[Any], bool]) -> Any:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not found(answer := ask(url, key)):
+        assert time.monotonic() < deadline, answer
+        time.sleep(0.1)
+    return answer
 
-    with container.serving("api") as api, container.serving("worker"):
-        with pytest.raises(urllib.error.HTTPError, match="401"):
-            ask(f"{api}/v1/training-jobs", "none")
-        job = ask(f"{api}/v1/training-jobs", key, RECIPE)
-        deadline = time.monotonic() + 300
-        while job["status"] not in {"succeeded", "failed", "lost", "cancelled"} and time.monotonic() < deadline:
-            time.sleep(1)
-            job = ask(f"{api}/v1/training-jobs/{job['id']}", key)
-        assert job["status"] == "succeeded", job
-        pair = {"prompt": "product mug | color red", "response": "the color is red ."}
-        scored = ask(f"{api}/v1/scores", key, {"scorers": ["rehearsed"], "items": [pair]})
-    assert scored["items"][0]["scores"][0]["rehearsed"]["score"] < 0  # a log-probability
+
+def ended(job: Any) -> bool:
+    return job["status"] in {"succeeded", "failed", "lost", "cancelled"}
+
+
+def post_while_it_stops(server: Server, path: str, key: str, body: object) -> tuple[int, Any]:
+    """The answer to a request of which the server has half when it is told to stop, half when it listens no more."""
+    content = json.dumps(body).encode()
+    with closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)) as connection:
+        connection.putrequest("POST", path)
+        connection.putheader("authorization", f"Bearer {key}")
+        connection.putheader("content-type", "application/json")
+        connection.putheader("content-length", str(len(content)))
+        connection.endheaders(content[:9])
+        time.sleep(0.5)
+        server.terminate()
+        while not refuses(server):
+            time.sleep(0.01)
+        connection.send(content[9:])
+        answer = connection.getresponse()
+        return answer.status, json.load(answer)
+
+
+def refuses(server: Server) -> bool:
+    with suppress(ConnectionRefusedError), closing(socket.create_connection(("127.0.0.1", server.port), timeout=5)):
+        return False
+    return True
+
+
+def test_what_an_api_took_and_a_worker_did_is_there_for_the_next_containers(
+    serve: Callable[..., Server], key: str
+) -> None:
+    api, worker = serve("api"), serve("worker")
+    assert ask(f"{api.url}/readyz", "")["checks"] == {
+        "database": "ok",
+        "dispatcher": "off: this server runs no jobs",
+    }
+    assert ask(f"{worker.url}/readyz", "")["checks"] == {"database": "ok", "dispatcher": "ok"}
+    with pytest.raises(urllib.error.HTTPError, match="401"):
+        ask(f"{api.url}/v1/training-jobs", "none")
+    queued = ask(f"{api.url}/v1/training-jobs", key, RECIPE)
+    job = wait_for(f"{api.url}/v1/training-jobs/{queued['id']}", key, ended)
+    assert job["status"] == "succeeded", job
+    scored = ask(f"{api.url}/v1/scores", key, PAIR)["items"][0]["scores"][0]["rehearsed@1"]
+    assert scored["score"] < 0  # a log-probability
+
+    status, last = post_while_it_stops(api, "/v1/training-jobs", key, RECIPE)
+    assert status == 202
+    api.wait()
+
+    api = serve("api")
+    assert ask(f"{api.url}/v1/training-jobs/{queued['id']}", key) == job
+    assert ask(f"{api.url}/v1/scores", key, PAIR)["items"][0]["scores"][0]["rehearsed@1"] == scored
+    again = wait_for(f"{api.url}/v1/training-jobs/{last['id']}", key, ended)
+    assert (again["status"], again["artifacts"][0]["version"]) == ("succeeded", 2)
+
+
+def test_a_job_whose_worker_is_stopped_goes_on_in_another_to_the_same_weights(
+    serve: Callable[..., Server], key: str
+) -> None:
+    api, worker = serve("api"), serve("worker")
+    jobs = f"{api.url}/v1/training-jobs"
+    recipe = {**RECIPE, "max_steps": 1000}
+    alone = wait_for(f"{jobs}/{ask(jobs, key, recipe)['id']}", key, ended)
+
+    url = f"{jobs}/{ask(jobs, key, recipe)['id']}"
+    wait_for(url, key, lambda job: job["progress"] and job["progress"]["done"] > 100)
+    worker.terminate()
+    worker.wait()
+    stopped = ask(url, key)
+    assert (stopped["status"], stopped["attempts"]) == ("queued", 0)
+    assert 100 < stopped["progress"]["done"] < 1000
+    serve("worker")
+    job = wait_for(url, key, ended)
+
+    assert (job["status"], job["attempts"]) == ("succeeded", 1)
+    assert [each["version"] for each in (*alone["artifacts"], *job["artifacts"])] == [1, 2]
+    first, second = (ask(f"{api.url}/v1/artifacts/rehearsed@{version}", key)["files"] for version in (1, 2))
+    assert "model.safetensors" in first
+    assert first == second

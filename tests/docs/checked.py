@@ -128,14 +128,29 @@ def _program(module: str, arguments: list[str]) -> argparse.Namespace:
 
 
 def _accelerate(arguments: list[str], whole: bool) -> None:
+    """As far as accelerate goes before it starts a process: its parser, its settings, what it tells the processes."""
     from accelerate.commands.config.config_args import load_config_from_file
-    from accelerate.commands.launch import launch_command_parser
+    from accelerate.commands.launch import _validate_launch_command, launch_command_parser
+    from accelerate.utils import FullyShardedDataParallelPlugin
+    from accelerate.utils.launch import prepare_multi_gpu_env
 
     if arguments[0] != "launch":
         raise Refused(f"accelerate {arguments[0]}")
     options = launch_command_parser().parse_args(arguments[1:])
     if options.config_file:
-        load_config_from_file(options.config_file)
+        settings = load_config_from_file(options.config_file).fsdp_config
+        if unknown := settings.keys() - vars(options).keys():  # accelerate itself would not say
+            raise Refused(f"{options.config_file}: accelerate does not know {sorted(unknown)}")
+    options.main_process_port = 0  # one that is free here
+    try:
+        told = prepare_multi_gpu_env(_validate_launch_command(options)[0])
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in told.items():
+                patch.setenv(name, value)
+            if options.use_fsdp:
+                FullyShardedDataParallelPlugin()
+    except ValueError as error:
+        raise Refused(f"accelerate {' '.join(arguments)}: {error}") from None
     if not options.module:
         raise Refused("a program of ours is started by its module")
     if options.training_script_args != ["..."]:

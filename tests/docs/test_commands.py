@@ -65,6 +65,14 @@ def test_commands_within_sentences_are_as_their_programs_read_them(page: Page, c
         check([each for each in shlex.split(command) if not each.startswith("[")], whole=False)
 
 
+def test_commands_that_recipes_and_settings_name_are_as_their_programs_read_them(clone: Path) -> None:
+    files = [path for place in ("recipes", "docs/examples") for path in (ROOT / place).rglob("*.yaml")]
+    named = [(file, said) for file in files for said in re.findall(r"(?m)^# (accelerate .+)", file.read_text())]
+    assert len(named) >= 6
+    for file, said in named:
+        check(shlex.split(said.replace("THIS.yaml", str(file))))
+
+
 def test_commands_that_the_dashboard_shows_are_as_their_program_reads_them(clone: Path) -> None:
     templates = (ROOT / "service" / "dashboard" / "templates").glob("*.html")
     shown = [command for path in templates for command in _SHOWN.findall(path.read_text())]
@@ -188,6 +196,8 @@ def test_where_numbers_may_be_others_words_may_not() -> None:
         ("python -m benchmarks.none", "no module"),
         ("accelerate launch --multi-gpus -m trainer recipes/demo/1-policy.yaml", "exit status 2"),
         ("accelerate launch --num_processes 2 -m trainer recipes/demo/1-policy.yaml max_step=3", "max_step"),
+        ("accelerate launch --multi_gpu --num_processes 1 -m trainer recipes/demo/1-policy.yaml", "at least 2"),
+        ("accelerate launch --use_fsdp --fsdp_auto_wrap_policy LAYERS -m trainer ...", "Invalid auto wrap policy"),
         ("docker build -f docker/Dockerfile -t assay --build-arg TORCH=x .", "TORCH"),
         ("docker run --rm assay keys make", "make"),
         ("make none", "none"),

@@ -21,23 +21,25 @@ RECIPE: dict[str, Any] = {
     "kind": "stress_test",
     "name": "shared",
     "policy": {"path": "policy"},
-    "prompts": {"kind": "product_world", "limit": 62},
+    "prompts": {"kind": "product_world", "limit": 52},
     "temperatures": [1.0],
-    "responses_per_prompt": 62,
-    "max_response_tokens": 48,
+    "responses_per_prompt": 52,
+    "max_response_tokens": 24,
     "scorers": ["rm"],
     "oracles": [{"kind": "product_world"}],
     "bootstrap": {"draws": 100},
 }
-ROWS = 62 * 62  # 4 batches of at most 1,280 to sample, 8 of at most 512 to score
+ROWS = 52 * 52  # 3 batches of at most 1,280 to sample, 6 of at most 512 to score
 SHARED = {"executor": {"ray_workers": 2}}  # one on each node
 
 pytestmark = pytest.mark.ray
 
 
-def start(directory: Path, store: ArtifactStore, address: str | None, **launch: Any) -> subprocess.Popen[bytes]:
+def start(
+    directory: Path, store: ArtifactStore, address: str | None, recipe: dict[str, Any] = RECIPE, **launch: Any
+) -> subprocess.Popen[bytes]:
     directory.mkdir(exist_ok=True)
-    (directory / "recipe.json").write_text(json.dumps({**RECIPE, "launch": launch}))
+    (directory / "recipe.json").write_text(json.dumps({**recipe, "launch": launch}))
     return subprocess.Popen(
         [sys.executable, "-m", "evaluation", "--run-dir", str(directory), "--artifact-dir", str(store.root)],
         env={**os.environ, "OMP_NUM_THREADS": "1", **({"RAY_ADDRESS": address} if address else {})},
@@ -94,7 +96,8 @@ def test_what_a_worker_cannot_do_is_said_in_the_words_of_a_run_alone(
     broken = ArtifactStore(tmp_path / "artifacts")
     shutil.copytree(store.root, broken.root)
     run = tmp_path / "run"
-    begun = start(run, broken, ray_cluster.address, **SHARED)
+    few = {**RECIPE, "responses_per_prompt": 1}
+    begun = start(run, broken, None, few)
     while not (run / "responses.jsonl").exists():  # versions are settled and their files verified
         assert begun.poll() is None
         time.sleep(0.05)
@@ -102,7 +105,7 @@ def test_what_a_worker_cannot_do_is_said_in_the_words_of_a_run_alone(
     begun.wait()
     weights = broken.open("rm").path / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1] + b"?")
-    process = start(run, broken, ray_cluster.address, **SHARED)
+    process = start(run, broken, ray_cluster.address, few, **SHARED)
 
     assert process.wait() == 1
     result = read_result(run)

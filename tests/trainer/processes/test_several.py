@@ -5,14 +5,17 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 import torch
+from accelerate import Accelerator, PartialState
+from torch.distributed.fsdp.wrap import transformer_auto_wrap_policy
 
 from trainer.artifacts import ArtifactStore
 from trainer.errors import InvalidInput
-from trainer.processes import make_accelerator
+from trainer.processes import _shard, make_accelerator
 from trainer.recipes import parse_recipe
 from trainer.reporting import read_events
 from trainer.run import run_recipe
@@ -169,7 +172,7 @@ def test_every_process_continues_with_its_own_random_numbers(replicated: tuple[A
 
 @pytest.fixture(scope="module")
 def sharded(alone: ArtifactStore, tmp_path_factory: pytest.TempPathFactory) -> tuple[ArtifactStore, Path]:
-    flags = ["--use_fsdp", "--fsdp_version", "2", "--fsdp_auto_wrap_policy", "TRANSFORMER_BASED_WRAP"]
+    flags = ["--use_fsdp", "--fsdp_version", "2"]
     directory = tmp_path_factory.mktemp("sharded")
     return launch(flags, [*RECIPES, "low"], alone, directory, "sft@2"), directory
 
@@ -191,6 +194,19 @@ def test_shards_in_bfloat16_hand_out_log_probabilities_in_float32(
     assert low != high
     assert low == pytest.approx(high, rel=1e-3)  # rounded to bfloat16 itself a loss of 6 would be off by up to 2.6e-3
     assert {tensor.dtype for tensor in weights(sharded[0], "low").values()} == {torch.float32}
+
+
+@pytest.mark.parametrize(("told", "policy"), [(None, transformer_auto_wrap_policy), ("NO_WRAP", None)])
+def test_a_network_is_divided_layer_by_layer_unless_the_launcher_was_told_otherwise(
+    told: str | None, policy: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(PartialState._shared_state, "distributed_type", None)  # put back afterwards
+    if told is not None:
+        monkeypatch.setenv("FSDP_AUTO_WRAP_POLICY", told)
+    monkeypatch.setenv("FSDP_VERSION", "2")
+    accelerator = SimpleNamespace(state=SimpleNamespace())
+    _shard(cast(Accelerator, accelerator), "no")
+    assert accelerator.state.fsdp_plugin.auto_wrap_policy == policy
 
 
 def test_the_first_version_of_fsdp_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
