@@ -20,8 +20,9 @@ from sqlalchemy.orm import Session, sessionmaker
 from service.db.clock import now
 from service.db.deleting import delete_conclusions, next_deletion
 from service.db.drifts import forget_drifts
+from service.db.monitored import forget_states
 from service.db.records import TERMINAL
-from service.db.served import forget_served
+from service.db.served import forget_served, sampled_scorers
 from service.db.session import writing
 from service.db.tables import Job, JobEvent
 from service.jobs import run_lock
@@ -72,6 +73,8 @@ def forget_samples(make_session: sessionmaker[Session], settings: Settings) -> N
     while deleted:
         with writing(make_session) as session:
             deleted = forget_served(session, before) > 0
+    with writing(make_session) as session:  # nobody else looks where the share is 0 by now
+        forget_states(session, [scorer for scorer, _ in sampled_scorers(session, before)], datetime.now(UTC))
     with make_session() as session:
         audits = [each for each in sample_audits(session) if each.status in TERMINAL]
     emptied = {str(file) for file in _sample_files(settings) if file.stat().st_size == 0}
