@@ -15,6 +15,7 @@ from service.bodies import Bodies
 from service.dashboard import artifacts as artifact_pages
 from service.dashboard import jobs as job_pages
 from service.dashboard import login, new_recipe, pages, try_it
+from service.dashboard import monitoring as monitoring_pages
 from service.dashboard.drawn import Drawn
 from service.db.aliases import resolver
 from service.db.schema import check
@@ -87,6 +88,7 @@ ROUTERS = (
     job_pages.router,
     artifact_pages.router,
     artifact_pages.scoring_router,
+    monitoring_pages.changes,
     try_it.router,
     new_recipe.router,
     login.router,

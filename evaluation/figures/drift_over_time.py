@@ -12,6 +12,11 @@ from evaluation.wording import interval, number
 
 _PANELS = {"score": "Score", "length": "Length", "truncated": "Truncation"}
 
+_GAP = timedelta(hours=6)
+_NOTHING = Counted(
+    estimate=None, lower=None, upper=None, undefined_reason="too little was scored", n_responses=0, n_prompts=0
+)
+
 Moves = Sequence[tuple[datetime, Counted]]
 """When, oldest first, and how much had moved then."""
 
@@ -24,7 +29,7 @@ def drift_over_time(scorer: str, moves: Mapping[str, Moves], most: float | None)
     times = [at for course in moves.values() for at, _ in course]
     margin = max((max(times) - min(times)) * 0.03, timedelta(hours=1))
     for index, measure in enumerate(_PANELS):
-        course = moves.get(measure, ())
+        course = _broken(moves.get(measure, ()))
         row, column = panels.place(index)
         add_bands(
             panels.figure,
@@ -61,6 +66,16 @@ def drift_over_time(scorer: str, moves: Mapping[str, Moves], most: float | None)
         f"prompts cut was greater, hour by hour, in bands of their intervals: one that reaches 0 shows no drift.{told}",
         panels.figure,
     )
+
+
+def _broken(course: Moves) -> Moves:
+    """With a place without a number wherever little was scored for so long that a line across would tell stories."""
+    found: list[tuple[datetime, Counted]] = []
+    for at, each in course:
+        if found and at - found[-1][0] > _GAP:
+            found.append((at - (at - found[-1][0]) / 2, _NOTHING))
+        found.append((at, each))
+    return found
 
 
 def _told(each: Counted) -> str:

@@ -30,7 +30,9 @@ def trust(scorer: str, courses: Mapping[str, Course], statistic: str, least: flo
     margin = max((max(times) - min(times)) * 0.03, timedelta(hours=1))
     figure.update_xaxes(type="date", range=[min(times) - margin, max(times) + margin])
     low, high = correlation_range(rows, level)
-    figure.update_yaxes(title_text=label(statistic), range=[min(low, (least or low) - 0.06), max(high, least or high)])
+    if least is not None:
+        low, high = min(low, least - 0.06), max(high, least + 0.06)
+    figure.update_yaxes(title_text=label(statistic), range=[low, high])
     told = "" if least is None else f" An alert is raised where a band reaches below the dashed line, {number(least)}."
     return Drawing(
         file_stem("trust", scorer),

@@ -16,6 +16,7 @@ from service.cli import (
     gate,
     jobs,
     keys,
+    monitoring,
     recipes,
     report,
     reproduce,
@@ -75,7 +76,7 @@ def make_program() -> typer.Typer:
         reproduce.reproduce,
     ):
         program.command()(command)
-    for family in (jobs, artifacts, keys, database):
+    for family in (jobs, artifacts, keys, monitoring, database):
         program.add_typer(family.make_family())
     return program
 

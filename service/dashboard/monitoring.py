@@ -17,6 +17,7 @@ from service.settings import Settings
 from trainer.errors import AssayError
 
 router = APIRouter()
+changes = APIRouter(include_in_schema=False, dependencies=[needs("admin")])
 
 _SHOWN_ALERTS = 20
 _SHOWN_AUDITS = 4
@@ -69,7 +70,7 @@ def monitoring(request: Request) -> Response:
     return answer(request, page)
 
 
-@router.post("/monitoring/alerts/{alert_id}/acknowledge", dependencies=[needs("admin")])
+@changes.post("/monitoring/alerts/{alert_id}/acknowledge")
 def acknowledge_alert(request: Request, alert_id: str) -> Response:
     """As the API's, and back to the page."""
     try:

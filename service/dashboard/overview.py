@@ -92,7 +92,7 @@ def overview(request: Request) -> Response:
     """What is trusted now."""
 
     def page(session: Session) -> Response:
-        runs = list_runs(session, RunFilter(EVALUATION_KINDS), limit=_LATEST).data
+        runs = list_runs(session, RunFilter(EVALUATION_KINDS, but=f"{SAMPLES}:"), limit=_LATEST).data
         active = [
             job
             for status in ("running", "queued")

@@ -71,9 +71,10 @@ def keep_state(
     row.state, row.updated_at = state, now
 
 
-def forget_states(session: Session, but: Sequence[str]) -> None:
-    """Drop the states of scorers that have no sample any more."""
+def forget_states(session: Session, but: Sequence[str], now: datetime) -> None:
+    """Drop the states of scorers that have no sample any more, and clear their alerts."""
     session.execute(delete(MonitoredScorer).where(MonitoredScorer.scorer.not_in(but)))
+    settle_alerts(session, [], [key for key, scorer in open_keys(session) if scorer not in but], now)
 
 
 def settle_alerts(session: Session, crossed: Iterable[Crossed], sound: Iterable[str], now: datetime) -> None:

@@ -36,6 +36,8 @@ class RunFilter:
     oracle: str | None = None
     created_after: datetime | None = None
     created_before: datetime | None = None
+    but: str | None = None
+    """What the idempotency key does not begin with."""
 
 
 def list_runs(
@@ -131,6 +133,8 @@ def _conditions(where: RunFilter) -> list[ColumnElement[bool]]:
         found.append(Job.created_at >= where.created_after)
     if where.created_before is not None:
         found.append(Job.created_at < where.created_before)
+    if where.but is not None:
+        found.append(or_(Job.idempotency_key.is_(None), ~Job.idempotency_key.startswith(where.but, autoescape=True)))
     return found
 
 

@@ -115,6 +115,30 @@ def has_pairs(session: Session, scorer: str, *, since: datetime, before: datetim
     return session.scalars(select(func.count()).select_from(some.subquery())).one() >= least
 
 
+def matching_scores(
+    session: Session, digest: str | None, containing: str | None, before: datetime | None
+) -> Iterator[str]:
+    """Ids of rows of a prompt, or with a text in them, or older than that: what is given must hold."""
+    columns = (ServedScore.id, ServedScore.prompt, ServedScore.response)
+    query = select(*(columns if containing is not None else columns[:1]))
+    if digest is not None:
+        query = query.where(ServedScore.prompt_digest == digest)
+    if before is not None:
+        query = query.where(ServedScore.time < before)
+    if containing is None:
+        yield from session.scalars(query.execution_options(yield_per=_DELETED_AT_ONCE))
+        return
+    # JSON escapes what is not ASCII, and databases fold cases differently
+    rows = session.execute(query.where(ServedScore.response.is_not(None)).execution_options(yield_per=_AT_ONCE))
+    yield from (row for row, prompt, response in rows if holds_text(containing, prompt, response))
+
+
+def holds_text(text: str, prompt: Any, response: str) -> bool:  # noqa: ANN401 - a text or a list of messages
+    """Whether ``text`` is in either, in capitals or not."""
+    messages = [prompt] if isinstance(prompt, str) else [turn["content"] for turn in prompt or []]
+    return any(text.casefold() in each.casefold() for each in [*messages, response])
+
+
 def _lot(of: str, digest: str | None) -> bytes:
     """A number as good as random for each digest, and others in another draw."""
     return hashlib.blake2b(f"{of} {digest}".encode(), digest_size=8).digest()

@@ -9,22 +9,24 @@ import os
 import re
 import shutil
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session, sessionmaker
 
 from service.db.clock import now
 from service.db.deleting import delete_conclusions, next_deletion
 from service.db.drifts import forget_drifts
+from service.db.monitored import forget_states
 from service.db.records import TERMINAL
-from service.db.served import forget_served
+from service.db.served import forget_served, sampled_scorers
 from service.db.session import writing
-from service.db.tables import Job
+from service.db.tables import Job, JobEvent
 from service.jobs import run_lock
-from service.jobs.samples import SAMPLES, SampleAudit
+from service.jobs.samples import SAMPLES, sample_audits
 from service.settings import Settings
 from trainer.object_storage import Bucket
 from trainer.run_mirror import forget_run, stored_runs
@@ -33,6 +35,9 @@ from trainer.staging import last_touched
 _DELETED = ".deleted-"
 LEFT_ALONE_SECONDS = 3600.0
 """For which nothing may have touched what goes because nobody knows of it."""
+
+_AT_ONCE = 500
+_FORGOTTEN = "the texts that it judged are forgotten, and so is what it said of them"
 
 _JOB = re.compile(r"(job|run)_[0-9a-f]{32}")
 
@@ -52,9 +57,49 @@ def forget(make_session: sessionmaker[Session], settings: Settings) -> int:
     if settings.keep_run_directories_days is not None:
         before = moment - timedelta(days=settings.keep_run_directories_days)
         count += _forget_directories(make_session, settings.runs_dir, bucket, before)
-    _forget_samples(make_session, settings.runs_dir, bucket, moment - timedelta(days=settings.monitor_keep_days))
-    _empty(make_session, settings.runs_dir, bucket)
+    forget_samples(make_session, settings)
     return count
+
+
+def forget_samples(make_session: sessionmaker[Session], settings: Settings) -> None:
+    """Served scores that are too old, and the files and run directories that audits made of their texts, or whose file
+    was emptied because somebody wants it forgotten; not what they measured.
+    """
+    bucket = None if settings.storage_url is None else Bucket(settings.storage_url)
+    with make_session() as session:
+        moment = now(session)
+    before = moment - timedelta(days=settings.monitor_keep_days)
+    deleted = True
+    while deleted:
+        with writing(make_session) as session:
+            deleted = forget_served(session, before) > 0
+    with writing(make_session) as session:  # nobody else looks where the share is 0 by now
+        forget_states(session, [scorer for scorer, _ in sampled_scorers(session, before)], datetime.now(UTC))
+    with make_session() as session:
+        audits = [each for each in sample_audits(session) if each.status in TERMINAL]
+    emptied = {str(file) for file in _sample_files(settings) if file.stat().st_size == 0}
+    old = {each.job for each in audits if each.audit.texts_since < before or each.path in emptied}
+    for file in _sample_files(settings):
+        if file.stat().st_mtime < before.timestamp():
+            file.unlink(missing_ok=True)
+    if old:
+        _forget_quotations(make_session, sorted(old))
+        _forget_directories(make_session, settings.runs_dir, bucket, moment, frozenset(old))
+    _empty(make_session, settings.runs_dir, bucket)
+
+
+def _forget_quotations(make_session: sessionmaker[Session], audits: Sequence[str]) -> None:
+    """What was logged of audits: an error may quote the text that it is about."""
+    for start in range(0, len(audits), _AT_ONCE):
+        some = audits[start : start + _AT_ONCE]
+        with writing(make_session) as session:
+            session.execute(delete(JobEvent).where(JobEvent.job.in_(some)))
+            quoting = (Job.id.in_(some), Job.error_detail.is_not(None), Job.error_detail != _FORGOTTEN)
+            session.execute(update(Job).where(*quoting).values(error_detail=_FORGOTTEN))
+
+
+def _sample_files(settings: Settings) -> list[Path]:
+    return list((settings.runs_dir.absolute() / SAMPLES).glob("*.jsonl"))
 
 
 def _forget_job(make_session: sessionmaker[Session], runs_dir: Path, bucket: Bucket | None, before: datetime) -> bool:
@@ -116,25 +161,6 @@ def _forget_unknown(make_session: sessionmaker[Session], runs_dir: Path) -> int:
             _hide(directory)
             count += 1
     return count
-
-
-def _forget_samples(
-    make_session: sessionmaker[Session], runs_dir: Path, bucket: Bucket | None, before: datetime
-) -> None:
-    """Served scores, and the files and run directories that audits made of their texts; not what they measured."""
-    deleted = True
-    while deleted:
-        with writing(make_session) as session:
-            deleted = forget_served(session, before) > 0
-    for file in (runs_dir / SAMPLES).glob("*.jsonl"):
-        if file.stat().st_mtime < before.timestamp():
-            file.unlink(missing_ok=True)
-    audits = select(Job.id, Job.idempotency_key).where(Job.kind == "audit", Job.status.in_(TERMINAL))
-    with make_session() as session:
-        ended = session.execute(audits.where(Job.idempotency_key.startswith(f"{SAMPLES}:"))).all()
-    old = [job for job, key in ended if (audit := SampleAudit.read(str(key))) and audit.texts_since < before]
-    if old:
-        _forget_directories(make_session, runs_dir, bucket, datetime.now(UTC), frozenset(old))
 
 
 def _hide(directory: Path, *, stored: bool = False) -> None:

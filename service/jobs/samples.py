@@ -4,6 +4,11 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from service.db.tables import Job
+
 SAMPLES = "monitoring"
 """Directory of the files that audits of served scores read, and the beginning of those jobs' idempotency keys."""
 
@@ -49,3 +54,22 @@ class SampleAudit:
 def audits_begin_with(scorer: str) -> str:
     """What the keys of all audits of ``scorer`` begin with, and of no other."""
     return f"{SAMPLES}:{scorer}:"
+
+
+@dataclass(frozen=True)
+class QueuedAudit:
+    """An audit as its job has it."""
+
+    job: str
+    status: str
+    path: str
+    """Of the file with the texts."""
+    audit: SampleAudit
+
+
+def sample_audits(session: Session) -> list[QueuedAudit]:
+    """Every audit of a sample that was queued, whatever became of it."""
+    query = select(Job.id, Job.status, Job.recipe, Job.idempotency_key).where(Job.kind == "audit")
+    rows = session.execute(query.where(Job.idempotency_key.startswith(f"{SAMPLES}:")))
+    read = ((row, SampleAudit.read(str(row.idempotency_key))) for row in rows)
+    return [QueuedAudit(row.id, row.status, str(row.recipe.get("path")), audit) for row, audit in read if audit]

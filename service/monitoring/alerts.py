@@ -24,17 +24,24 @@ def bounds(state: ScorerState, settings: Settings) -> Iterator[Found]:
         lower, least = trust.latest.lower, settings.monitor_min_lower
         if lower is None or trust.stale:
             continue
-        detail = f"{label(trust.statistic)} with {trust.oracle}: lower end {number(lower)}"
         bound = -1.0 if least is None else least
-        said = f"{detail}, at least {number(bound)} wanted"
+        found, wanted = _apart(lower, bound)
+        said = f"{label(trust.statistic)} with {trust.oracle}: lower end {found}, at least {wanted} wanted"
         yield Crossed("trust", state.scorer, trust.oracle, lower, bound, said), least is not None and lower < least
     if state.drift is None:
         return
     for measure, size in state.drift.least().items():
         most = settings.monitor_max_drift
         bound = 1.0 if most is None else most
-        said = f"{_MOVED[measure]} moved by {number(size)} or more, at most {number(bound)} wanted"
+        found, wanted = _apart(size, bound)
+        said = f"{_MOVED[measure]} moved by {found} or more, at most {wanted} wanted"
         yield Crossed("drift", state.scorer, measure, size, bound, said), most is not None and size > most
+
+
+def _apart(value: float, bound: float) -> tuple[str, str]:
+    """Both in words, with a third digit where they would look the same."""
+    found, wanted = number(value), number(bound)
+    return (found, wanted) if found != wanted else (f"{value:.3f}", f"{bound:.3f}")
 
 
 def audits_stopped(scorer: str, found: Overdue | None) -> Found:

@@ -7,6 +7,7 @@ import json
 import os
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import select
@@ -21,7 +22,7 @@ from service.jobs.samples import MISSED_PERIODS, SAMPLES, SampleAudit, audits_be
 from service.settings import Settings
 from trainer.errors import Conflict, InvalidInput
 from trainer.files import write_atomically
-from trainer.recipe import read_recipe
+from trainer.recipe import Recipe, read_recipe
 
 LEAST_PAIRS = 20
 """Fewer are left for the next period."""
@@ -41,15 +42,20 @@ class Schedule:
         """When the present period began: periods are counted from 1970, so that servers agree."""
         return datetime.fromtimestamp(now.timestamp() // self.seconds * self.seconds, UTC)
 
+    def audit_of(self, scorer: str, path: Path, parse: ParseRecipe) -> Recipe:
+        """The job's recipe. Raises InvalidInput for one that cannot be."""
+        content = {"name": "monitoring", "on_overlong": "truncate_prompt", **self.recipe}
+        return parse({**content, "kind": AUDIT_KINDS[0], "path": str(path), "scorers": [scorer]})
+
     @property
     def seconds(self) -> float:
         return self.period.total_seconds()
 
 
-def read_schedule(settings: Settings) -> Schedule | None:
+def read_schedule(settings: Settings, parse: ParseRecipe) -> Schedule | None:
     """What the operator asks for; None where that is nothing.
 
-    Raises InvalidInput for what can come to nothing: no sample, a sample without texts, no oracle.
+    Raises InvalidInput for what can come to nothing: no sample, one without texts, no oracle, a bad recipe.
     """
     if settings.monitor_audit_hours is None:
         return None
@@ -72,7 +78,12 @@ def read_schedule(settings: Settings) -> Schedule | None:
         raise InvalidInput(f"{settings.monitor_audit_recipe}: leave out {', '.join(taken)}, which each audit is given")
     if not recipe.get("judges") and not recipe.get("oracles"):
         raise InvalidInput(f"{settings.monitor_audit_recipe}: give judges, a list of oracles; see docs/monitoring.md")
-    return Schedule(timedelta(hours=settings.monitor_audit_hours), recipe)
+    schedule = Schedule(timedelta(hours=settings.monitor_audit_hours), recipe)
+    try:
+        schedule.audit_of("any@1", Path("sample.jsonl"), parse)
+    except InvalidInput as error:
+        raise InvalidInput(f"{settings.monitor_audit_recipe}: {error.detail}") from error
+    return schedule
 
 
 def queue_audit(
@@ -98,8 +109,7 @@ def queue_audit(
     text = "".join(json.dumps({**pair, "oracles": {}}) + "\n" for pair in pairs)
     name = hashlib.sha256(text.encode()).hexdigest()[:32]
     path = settings.runs_dir.absolute() / SAMPLES / f"{name}.jsonl"
-    content = {"name": "monitoring", "on_overlong": "truncate_prompt", **schedule.recipe}
-    recipe = parse({**content, "kind": AUDIT_KINDS[0], "path": str(path), "scorers": [scorer]})
+    recipe = schedule.audit_of(scorer, path, parse)
     write_atomically(path, text)
     os.utime(path, (audit.texts_since.timestamp(),) * 2)  # kept as long as the texts in it
     try:

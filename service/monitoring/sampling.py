@@ -79,9 +79,8 @@ class Sampler:
             logging.getLogger(__name__).exception("monitoring: an answer could not be sampled")
 
     def _rows(self, item: ScoreItem, answer: ScoreAnswer, scored: list[dict[str, Score | NoScore]]) -> Iterator[Row]:
-        prompt = _canonical(item.prompt)
-        digest = blake2b(prompt, digest_size=16).digest()
-        if int.from_bytes(digest[:8]) >= self._share * _WHOLE:
+        digest = prompt_digest(item.prompt)
+        if int(digest[:16], 16) >= self._share * _WHOLE:
             return
         now = datetime.now(UTC)
         text, hashed = self._keep == "text", self._keep != "none"
@@ -95,7 +94,7 @@ class Sampler:
                         "scorer": f"{scorer.name}@{scorer.version}:{scorer.output}",
                         "prompt": _kept(item.prompt) if text else None,
                         "response": response if text else None,
-                        "prompt_digest": digest.hex() if hashed else None,
+                        "prompt_digest": digest if hashed else None,
                         "response_digest": _digest(response) if hashed else None,
                         "response_characters": len(response),
                         "score": cell.score,
@@ -154,12 +153,12 @@ class Sampler:
                 self._characters -= _size(self._waiting.popleft())
 
 
-def _canonical(prompt: PromptText) -> bytes:
-    """Equal for equal prompts, whatever they hold."""
+def prompt_digest(prompt: PromptText) -> str:
+    """Equal for equal prompts, whatever they hold: 32 hex digits, BLAKE2b of a text or of all turns as JSON."""
     if isinstance(prompt, str):
-        return prompt.encode("utf-8", "surrogatepass")
+        return _digest(prompt)
     turns = [[turn.role, turn.content] for turn in prompt]
-    return json.dumps(turns).encode()
+    return _digest(json.dumps(turns))
 
 
 def _digest(text: str) -> str:

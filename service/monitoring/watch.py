@@ -43,7 +43,7 @@ class Watch:
         self._settings = settings
         self._make_session = make_session
         self._parse = parse
-        self._schedule = read_schedule(settings)
+        self._schedule = read_schedule(settings, parse)
         self._artifacts = settings.open_artifacts()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="monitoring", daemon=True)
@@ -76,8 +76,7 @@ class Watch:
         with self._make_session() as session:
             counts = dict(sampled_scorers(session, now - timedelta(days=self._settings.monitor_keep_days)))
         with writing(self._make_session) as session:
-            forget_states(session, list(counts))
-            settle_alerts(session, [], [key for key, scorer in open_keys(session) if scorer not in counts], now)
+            forget_states(session, list(counts), now)
         return counts
 
     def _guard(self, step: Callable[..., _Found], *arguments: object) -> _Found | None:

@@ -13,6 +13,7 @@ from service.db.pages import DEFAULT_LIMIT
 from service.db.records import DriftRecord, Measure, Page
 from service.db.session import writing
 from service.monitoring.alerts import record_of
+from service.monitoring.forgetting import Forget, Forgotten, forget_texts
 from service.monitoring.state import AlertRecord, ScorerState, as_of
 from service.routes.lifecycle import Limit, UtcTime
 
@@ -54,6 +55,12 @@ def get_drift(request: Request, asked: Annotated[DriftQuery, Query()]) -> Page[D
     """Drift over time, the newest first: what was measured of each scorer, once an hour."""
     with request.app.state.sessions() as session:
         return list_drifts(session, asked.filter(), cursor=asked.cursor, limit=asked.limit)
+
+
+@router.post("/monitoring/forget")
+def forget_sampled(request: Request, asked: Forget) -> Forgotten:
+    """Delete what somebody sent from the sample, its files, and what audits made of it."""
+    return forget_texts(request.app.state.sessions, request.app.state.settings, asked)
 
 
 @router.get("/alerts")

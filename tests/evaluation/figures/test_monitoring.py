@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from evaluation.figures.drift import drift
+from evaluation.figures.drift_over_time import drift_over_time
 from evaluation.figures.style import GREY, RED
 from evaluation.figures.trust import trust
-from evaluation.statistics.drift import Clustered, Moved, moved, share
+from evaluation.statistics.drift import Clustered, Counted, Moved, moved, share
 from evaluation.statistics.estimate import Estimated
 
 FIRST = datetime(2026, 11, 1, tzinfo=UTC)
@@ -50,6 +51,22 @@ def test_the_operators_bound_is_a_red_line_and_none_is_drawn_where_there_is_none
     assert levels(None) == {GREY: 0.0}
     low, _ = trust("rm", {"judge": course(0.5)}, "pearson_pooled", -0.5).figure.layout.yaxis.range
     assert low < -0.5, "the bound is within the axis"
+
+
+def test_drift_over_time_is_broken_where_nothing_was_scored_and_has_the_bound_on_both_sides_of_truncation() -> None:
+    def at(hours: float, value: float) -> tuple[datetime, Counted]:
+        ends = {"lower": value - 0.1, "upper": value + 0.1}
+        return FIRST + timedelta(hours=hours), Counted(estimate=value, **ends, n_responses=100, n_prompts=40)
+
+    course = [at(0, 0.1), at(1, 0.2), at(9, 0.3)]
+    drawing = drift_over_time("rm@3:score", {"score": course, "truncated": course}, 0.25)
+    lines = {each.name: list(each.y) for each in drawing.figure.data if each.name}
+    assert lines == {"score": [0.1, 0.2, None, 0.3], "length": [], "truncated": [0.1, 0.2, None, 0.3]}
+    [line] = [each for each in drawing.figure.data if each.name == "score"]
+    assert "100 responses, 40 prompts" in line.text[0]
+    assert line.text[2].endswith("undefined: too little was scored")
+    assert sorted(line.y0 for line in drawing.figure.layout.shapes) == [-0.25, 0.25, 0.25, 0.25]
+    assert "beyond the dashed line, 0.25" in drawing.caption
 
 
 def sample(values: list[float]) -> Clustered:

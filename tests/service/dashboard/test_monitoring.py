@@ -145,4 +145,5 @@ def test_the_overview_has_the_alerts(watched: Settings) -> None:
     with TestClient(create_app(watched)) as client:
         text = client.get("/").text
     assert "1 alert in production scoring" in text
+    assert ">monitoring</a>" not in text, "the schedule's audits are not its latest runs"
     assert "lower end 0.21, at least 0.30 wanted" in text

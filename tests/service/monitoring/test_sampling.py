@@ -11,6 +11,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session, sessionmaker
 
+from service.db.monitored import Crossed, active_alerts, keep_state, settle_alerts, states
 from service.db.session import writing
 from service.db.tables import ServedScore
 from service.jobs.retention import forget
@@ -199,9 +200,18 @@ def test_retention_deletes_samples_and_what_audits_made_of_their_texts(
     with writing(make_session) as session:
         session.get_one(ServedScore, kept(make_session)[0].id).time = datetime.now(UTC) - timedelta(days=8)
 
+        crossed = Crossed("drift", "rm@3:score", "score", 0.3, 0.2, "it moved")
+        settle_alerts(session, [crossed], [], datetime.now(UTC))
+        keep_state(session, "rm@3:score", reference=None, state={"scorer": "rm@3:score"}, now=datetime.now(UTC))
+
     forget(make_session, settings.model_copy(update={"monitor_keep_days": 7.0}))
+    with make_session() as session:
+        assert (len(states(session)), active_alerts(session)["drift"]) == (1, 1)
     assert [row.score for row in kept(make_session)] == [2.0]
     assert file.exists()
     forget(make_session, settings.model_copy(update={"monitor_keep_days": 1e-9}))
     assert kept(make_session) == []
     assert not file.exists()
+    with make_session() as session:
+        assert states(session) == [], "also where nobody looks, the share being 0"
+        assert active_alerts(session)["drift"] == 0

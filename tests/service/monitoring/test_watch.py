@@ -283,6 +283,7 @@ def test_the_late_of_two_servers_finds_the_others_audit(
         ({"monitor_audit_recipe": None}, "", "ASSAY_MONITOR_AUDIT_RECIPE"),
         ({"monitor_keep_days": 0.05}, "judges: [{kind: product_world}]", "less than two periods"),
         ({}, "judges: []", "give judges"),
+        ({}, "judges: [{kind: delphi}]", r"audit\.yaml: .*delphi"),
         ({}, "judges: [{kind: product_world}]\npath: x", "leave out path"),
         ({}, "[", "not a readable YAML"),
     ],
