@@ -18,7 +18,7 @@ def error_pointer(error: Any, content: Any, *, skip: int = 0) -> str:  # noqa: A
     found: list[str | int] = []
     for position, part in enumerate(path):
         is_inside = (isinstance(content, dict) and part in content) or (
-            isinstance(content, list) and isinstance(part, int)
+            isinstance(content, list) and isinstance(part, int) and part < len(content)
         )
         if is_inside:
             content = content[part]
@@ -26,3 +26,12 @@ def error_pointer(error: Any, content: Any, *, skip: int = 0) -> str:  # noqa: A
             continue
         found.append(part)
     return json_pointer(found)
+
+
+def pointer_by_kind(error: Any, content: Any) -> str:  # noqa: ANN401 - pydantic's dictionary, any JSON
+    """As ``error_pointer``, of one of several models told apart by ``kind``.
+
+    Pydantic's path begins with the kind, which may be the name of a field as well, as of ``ppo`` and its ``ppo``.
+    """
+    named = isinstance(content, dict) and tuple(error["loc"][:1]) == (content.get("kind"),)
+    return error_pointer(error, content, skip=int(named))

@@ -65,8 +65,11 @@ def training(evidence: Evidence) -> Iterator[Drawing]:
         for index, (title, rows) in enumerate(shown.items()):
             for word, each in rows.items():
                 _course(panels, index, each, word)
+            row, column = panels.place(index)
+            highest = max(value for each in rows.values() for _, value in each.points)
+            if title == "learning rate" and highest > 0:  # a constant one would be drawn as if it were 0
+                panels.figure.update_yaxes(range=[0, 1.1 * highest], row=row, col=column)
             if title in _BY_CHANCE or title.startswith("AUC"):
-                row, column = panels.place(index)
                 level = _BY_CHANCE.get(title, 0.5)
                 panels.figure.add_hline(y=level, line={"color": GREY, "width": 1}, row=row, col=column)
         panels.axes(y={"nticks": 5, "exponentformat": "e"})

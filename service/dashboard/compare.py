@@ -96,7 +96,7 @@ def _told(row: RunComparison, a: str, b: str) -> str:
     if row.verdict == "not resolved":
         return f"Whether {a} or {b} agrees better with {row.oracle} is not resolved: {value}."
     better, worse = (a, b) if row.verdict == "better" else (b, a)
-    return f"{better} agrees better with {row.oracle} than {worse}: {a} minus {b} is {value}."
+    return f"{better} agrees better with {row.oracle} than {worse}: A − B is {value}."
 
 
 def _names(asked: Asked, runs: dict[str, RunRecord]) -> tuple[str, str]:

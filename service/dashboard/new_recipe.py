@@ -25,7 +25,7 @@ from service.jobs.kinds import STRESS_KINDS, TRAINING_KINDS
 from service.submission import accept, planned, queue
 from service.wording import size
 from trainer.errors import AssayError, InvalidInput, NotFound
-from trainer.json_pointer import error_pointer
+from trainer.json_pointer import pointer_by_kind
 from trainer.recipe import Recipe, read_recipe
 
 if TYPE_CHECKING:
@@ -186,19 +186,30 @@ def _complaints(error: AssayError, content: dict[str, Any]) -> tuple[Complaint, 
     """Everything that is wrong; the error tells of the first thing only."""
     if isinstance(error.__cause__, ValidationError):
         return tuple(
-            Complaint(error_pointer(each, content), _words(each))
+            Complaint(pointer_by_kind(each, content), _words(each))
             for each in error.__cause__.errors(include_url=False, include_input=False)
         )
     return (Complaint(error.pointer or "", error.detail),)
 
 
+_PLAIN = {
+    "missing": "has to be filled in",
+    "union_tag_not_found": "has to be filled in",
+    "extra_forbidden": "no such field; remove it or check its spelling",
+    "int_parsing": "has to be a whole number",
+    "int_from_float": "has to be a whole number",
+    "float_parsing": "has to be a number",
+    "bool_parsing": "has to be true or false",
+}
+"""Pydantic's complaints as somebody who fills in a form reads them; others need their bounds and stay."""
+
+
 def _words(item: Any) -> str:  # noqa: ANN401 - pydantic's dictionary
-    """Pydantic's complaint as somebody who fills in a form reads it."""
-    if item["type"] in {"missing", "union_tag_not_found"}:
-        return "has to be filled in"
-    if item["type"] == "extra_forbidden":
-        return "no such field; remove it or check its spelling"
-    said: str = item["msg"].removeprefix("Value error, ")
+    if item["type"] == "too_short":
+        return f"has to have {item['ctx']['min_length']} or more"
+    if plain := _PLAIN.get(item["type"]):
+        return plain
+    said: str = item["msg"].removeprefix("Value error, ").replace("Input should be", "has to be")
     return said[:1].lower() + said[1:]
 
 
@@ -207,8 +218,9 @@ def _page(request: Request, draft: Draft, token: str) -> Response:
     form = form_of(schema_of(kind), draft.content)
     at: dict[str, list[str]] = {}
     known = set(pointers(form))
-    for complaint in draft.complaints:
-        at.setdefault(_nearest(complaint.pointer, known), []).append(complaint.detail)
+    places = [_nearest(complaint.pointer, known) for complaint in draft.complaints]
+    for place, complaint in zip(places, draft.complaints, strict=True):
+        at.setdefault(place, []).append(complaint.detail)
     state, text = request.app.state, write_yaml(draft.content, width=72)
     return render(
         request,
@@ -220,9 +232,8 @@ def _page(request: Request, draft: Draft, token: str) -> Response:
         kinds=_KINDS[draft.what],
         kind=kind,
         form=form,
-        complaints=draft.complaints,
+        complaints=list(zip(places, draft.complaints, strict=True)),
         at=at,
-        known=known,
         checked=draft.checked,
         facts=_facts(draft.plan) if draft.plan else [],
         plan=draft.plan.model_dump(mode="json", exclude_none=True) if draft.plan else {},

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from pydantic import Field, TypeAdapter, ValidationError
 
 from trainer.errors import InvalidInput
-from trainer.json_pointer import error_pointer
+from trainer.json_pointer import pointer_by_kind
 from trainer.recipe import Recipe
 from trainer.recipes.discriminator import DiscriminatorRecipe
 from trainer.recipes.gapo import GAPO
@@ -59,7 +59,7 @@ def _refuse_unstorable(content: Any, pointer: str = "") -> None:  # noqa: ANN401
 def _invalid(error: ValidationError, content: Any) -> InvalidInput:  # noqa: ANN401 - whatever was sent
     # a field that is not known comes first: where a name is misspelt, the one that is missing follows from it
     found = sorted(error.errors(), key=lambda each: each["type"] != "extra_forbidden")
-    complaints = [(error_pointer(each, content), _words(each)) for each in found]
+    complaints = [(pointer_by_kind(each, content), _words(each)) for each in found]
     pointer, words = complaints[0]
     more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
     detail = f"recipe{f' at {pointer}' if pointer else ''}: {words}{more}"

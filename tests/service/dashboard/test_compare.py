@@ -47,7 +47,7 @@ def test_two_scorers_of_a_run_are_told_apart_with_the_prompts_on_which_they_part
     address = f"/compare?a={run}&b={run}&scorer_a=good&scorer_b=poor"
 
     seen = read(address).replace("\xa0", " ")
-    assert "good agrees better with judge than poor: good minus poor is" in seen
+    assert "good agrees better with judge than poor: A \N{MINUS SIGN} B is" in seen
     assert "Of 24 prompts, judge prefers A’s pick on 23 and B’s on 0" in seen
     assert "A: good 3.000 answer 2 2 B: poor 1.000 answer 2 0" in seen
     assert seen.count("answer 0 ") == 0  # both pick the same there
@@ -169,4 +169,5 @@ def test_two_versions_of_a_scorer_are_offered_as_they_can_be_compared(
     for side in ("scorer_a", "scorer_b"):
         select = page.partition(f'name="{side}"')[2].partition("</select>")[0]
         assert re.findall(r"<option>([^<]+)<", select) == ["rm@3", "rm@4"]
-    assert "rm@3 minus rm@4 is" in browser.get(f"/compare?a={run}&b={run}&scorer_a=rm%403&scorer_b=rm%404").text
+    compared = browser.get(f"/compare?a={run}&b={run}&scorer_a=rm%403&scorer_b=rm%404").text
+    assert re.search(r"than rm@[34]: A \N{MINUS SIGN} B is", compared)

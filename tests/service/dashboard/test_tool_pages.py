@@ -19,6 +19,7 @@ from service.dashboard.artifacts import _headline
 from service.dashboard.metrics import significant
 from service.db.keys import create_key
 from service.db.session import writing
+from service.jobs.kinds import STRESS_KINDS, TRAINING_KINDS
 from service.settings import Settings
 from trainer.artifacts import Artifact, ArtifactStore, Manifest
 from trainer.data.rows import Pair
@@ -294,6 +295,29 @@ def test_every_mistake_of_a_recipe_stands_at_its_field(served: TestClient) -> No
     assert 'value="many"' in page.text
     assert page.text.count('aria-invalid="true"') == 3
     assert "3 things to put right" in text_of(page.text)
+
+
+@pytest.mark.parametrize("kind", [*TRAINING_KINDS, *STRESS_KINDS])
+def test_of_every_kind_of_recipe_what_is_wrong_is_said_at_its_field_and_nothing_typed_is_lost(
+    served: TestClient, kind: str
+) -> None:
+    address = f"/new/{'stress-test' if kind in STRESS_KINDS else 'training-job'}"
+    numbers = re.findall(r'name="([^"]+)"[^>]*inputmode="decimal"', served.get(f"{address}?kind={kind}").text)
+    assert len(numbers) > 3
+    wrong = {"kind": kind, "/name": "no name!", **dict.fromkeys(numbers, "abc")}
+    page = served.post(address, data={**wrong, "action": "submit"})
+
+    assert page.status_code == 422
+    told = dict(re.findall(r'id="complaint:([^"]+)">([^<]+)<', page.text))
+    assert set(told) >= {"/name", "/seed"}
+    assert told["/seed"] == "has to be a whole number"
+    for name in ("/name", *numbers):
+        assert re.search(rf'name="{re.escape(name)}"[^>]* value="{wrong[name]}"', page.text), name
+    # each line of the summary leads to the field that it is about
+    summary = page.text.partition('id="checked"')[2].partition("</ul>")[0]
+    places = re.findall(r'href="#field:([^"]+)"', summary)
+    assert len(places) == summary.count("<li>") >= len(told)
+    assert all(f'id="field:{place}"' in page.text for place in places)
 
 
 def test_a_check_reads_the_data_and_tells_the_steps_and_queues_nothing(served: TestClient) -> None:
