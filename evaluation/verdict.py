@@ -199,12 +199,16 @@ def _agreement(path: Sequence[Estimate]) -> str:
         )
         least = f"{everywhere}; weakest" if len(known) > 1 else ""
         return f"{does}{least} at T = {weakest.temperature:g}, {told(weakest)}{undefined}."
-    fails = "it orders them the other way round" if reading(known[breaks]) is Reading.BELOW else "that is not resolved"
+    backwards = reading(known[breaks]) is Reading.BELOW
+    fails = "it orders them the other way round" if backwards else "that is not resolved"
     at = f"at T = {known[breaks].temperature:g} {fails}, {told(known[breaks])}"
     if breaks:
         return f"{does} up to T = {known[breaks - 1].temperature:g}; {at}{undefined}."
     lowest = "the lowest tested" if known[0] is path[0] else "the lowest at which it is defined"
-    return f"{scorer} cannot be trusted to order {among} as {oracle} does: {at}, {lowest}{undefined}."
+    if backwards:
+        return f"{scorer} cannot be trusted to order {among} as {oracle} does: {at}, {lowest}{undefined}."
+    at = f"at T = {known[breaks].temperature:g}, {told(known[breaks])}"
+    return f"Whether {does} is not resolved {at}, {lowest}{undefined}."
 
 
 def leads_of(estimates: Iterable[Estimate]) -> dict[str, list[Estimate]]:

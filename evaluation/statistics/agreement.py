@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from evaluation.statistics.bootstrap import Floats
 from evaluation.statistics.influence import influences
+from evaluation.statistics.interval import Scale
 from evaluation.statistics.measured import ONE_PROMPT, Measured
 from evaluation.statistics.sums import BETWEEN, KENDALL, PAIRS, POOLED, PROMPT_RHO, PROMPT_TAU, RANKED, WITHIN
 
@@ -30,6 +31,16 @@ class Statistic:
     constant: str
     """Why it is undefined where one side does not vary; ``{}`` is the side."""
 
+    bounds: tuple[float, float] | None = None
+    """Of a ratio, between which numbers each prompt's lies."""
+
+    @property
+    def scale(self) -> Scale:
+        """On which its interval is taken."""
+        return "plain" if self.kind == "ratio" else "atanh"
+
+
+_NO_RANKS = "no prompt's scores and judgements both differ"
 
 STATISTICS = (
     Statistic("pearson_pooled", POOLED, "correlation", "every {} is the same"),
@@ -37,9 +48,9 @@ STATISTICS = (
     Statistic("pearson_between", BETWEEN, "correlation", "every prompt has the same mean {}"),
     Statistic("spearman_pooled", RANKED, "correlation", "every {} is the same"),
     Statistic("kendall_pooled", KENDALL, "terms", "every {} is the same"),
-    Statistic("spearman_per_prompt", PROMPT_RHO, "ratio", "no prompt's scores and judgements both differ"),
-    Statistic("kendall_per_prompt", PROMPT_TAU, "ratio", "no prompt's scores and judgements both differ"),
-    Statistic("pairwise_accuracy", PAIRS, "ratio", "no prompt has two responses judged differently"),
+    Statistic("spearman_per_prompt", PROMPT_RHO, "ratio", _NO_RANKS, (-1, 1)),
+    Statistic("kendall_per_prompt", PROMPT_TAU, "ratio", _NO_RANKS, (-1, 1)),
+    Statistic("pairwise_accuracy", PAIRS, "ratio", "no prompt has two responses judged differently", (0, 1)),
 )
 
 _RATIOS = {"pairwise_accuracy": (0, 1), "spearman_per_prompt": (1, 0), "kendall_per_prompt": (1, 0)}
@@ -62,15 +73,14 @@ def measure(statistic: Statistic, sums: Floats, totals: Floats | None) -> Measur
     value = float(_values(statistic, whole, 0 * variances))
     if totals is None or n_prompts < 2:
         return Measured(value, None, n_prompts, n_responses, ONE_PROMPT, constant)
-    return Measured(value, _values(statistic, totals, _VANISHED * variances), n_prompts, n_responses, None, constant)
+    replicates = _values(statistic, totals, _VANISHED * variances)
+    return Measured(value, replicates, n_prompts, n_responses, None, constant, bounds=statistic.bounds)
 
 
 def influences_of(statistic: Statistic, sums: Floats) -> Floats | None:
-    """How far each prompt (prompts,) moves atanh of a correlation; None of a ratio, or where one prompt is all."""
-    if statistic.kind == "ratio":
-        return None
+    """How far each prompt (prompts,) moves atanh of a correlation, or a ratio; None where one prompt is all."""
     floors = _VANISHED * _variances(statistic, sums.sum(axis=0))
-    return influences(lambda at: _values(statistic, at, floors), sums)
+    return influences(lambda at: _values(statistic, at, floors), sums, statistic.scale)
 
 
 def constant_prompts(sums: Floats) -> int:

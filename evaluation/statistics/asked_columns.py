@@ -11,7 +11,6 @@ from evaluation.statistics.bootstrap import Contributions, Floats, Known
 from evaluation.statistics.comparison import compare, difference
 from evaluation.statistics.cores import shared_by_cores
 from evaluation.statistics.influence import Influences
-from evaluation.statistics.interval import Scale
 from evaluation.statistics.length_control import LENGTH_STATISTICS, LengthSums, length_influences, length_measures
 from evaluation.statistics.measured import Measured
 from evaluation.statistics.sample import Key, Sample, by_rows
@@ -21,8 +20,6 @@ LEAD_WITHIN = "pearson_within_lead_over_"
 """Prefix of the statistics that compare a scorer with a trivial control on the same responses."""
 
 _WITHIN = "pearson_within"
-_PLAIN = ("pairwise_accuracy", "spearman_per_prompt", "kendall_per_prompt")
-"""Whose intervals are not taken on the atanh scale: they are no correlations, or means of many."""
 
 Pair = tuple[Key, Key]
 """Columns of two scorers on the rows that both have."""
@@ -58,9 +55,9 @@ class Columns:
             measured[key] = {each.name: measure(each, self._sums[key], totals[id(column)]) for each in STATISTICS}
         moved = totals.get(id(self._moved))
         for key in self._single:
-            for name, found in measured[key].items():
-                scale: Scale = "plain" if name in _PLAIN else "atanh"
-                record.estimate(key, name, self._moved.sure((key, name), found, moved), scale)
+            for each in STATISTICS:
+                found = self._moved.sure((key, each.name), measured[key][each.name], moved)
+                record.estimate(key, each.name, found, each.scale)
             record.found.within[key.scorer, key.oracle] = measured[key][_WITHIN]
         for pair in self._leads:
             found = _lead(*pair, *(measured[key][_WITHIN] for key in pair))

@@ -6,6 +6,7 @@ import numpy as np
 
 from evaluation.statistics.bootstrap import Bootstrap, Floats, Ints, summed_over_prompts
 from evaluation.statistics.estimate import Estimate
+from evaluation.statistics.few_prompts import too_few_prompts
 from evaluation.statistics.interval import Interval, describe_method, percentile_interval
 
 MEAN = "mean"
@@ -62,8 +63,9 @@ def averages(
 
 
 def _interval(totals: Floats | None, n_prompts: int, confidence: float) -> Interval:
-    if totals is None or n_prompts < 2:
-        return Interval(None, None, None, "an interval needs two prompts")
+    few = too_few_prompts(n_prompts, confidence)
+    if totals is None or few is not None:
+        return Interval(None, None, None, few)
     with np.errstate(invalid="ignore"):
         return percentile_interval(totals[:, 1] / totals[:, 0], confidence, "plain")
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from evaluation.statistics.bootstrap import Floats
 from evaluation.statistics.estimate import Comparison, Verdict
+from evaluation.statistics.few_prompts import too_few_prompts
 from evaluation.statistics.interval import MOTIONLESS, Interval, Spread, fisher_z, simultaneous_intervals
 from evaluation.statistics.measured import ONE_PROMPT, Frame, Measured
 
@@ -37,12 +38,16 @@ def simultaneous(differences: Sequence[Measured], confidence: float) -> list[Int
     A difference without standard errors of its draws is divided by the draws' standard deviation in all of them, which
     makes its interval as symmetric as the others and no more than that.
     """
-    spreads = [each.spread("plain") or _equally_sure(each) for each in differences]
+    few = [too_few_prompts(each.n_prompts, confidence) if each.value is not None else None for each in differences]
+    spreads = [
+        None if why is not None else each.spread("plain") or _equally_sure(each)
+        for each, why in zip(differences, few, strict=True)
+    ]
     known = [each for each in spreads if each is not None]
     found = iter(simultaneous_intervals(known, confidence) if known else [])
     intervals = []
-    for each, spread in zip(differences, spreads, strict=True):
-        interval = Interval(None, None, None, each.reason) if spread is None else next(found)
+    for each, spread, why in zip(differences, spreads, few, strict=True):
+        interval = Interval(None, None, None, why or each.reason) if spread is None else next(found)
         intervals.append(interval if each.errors is not None else replace(interval, kind="symmetric"))
     return intervals
 

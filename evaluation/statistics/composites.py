@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from evaluation.statistics.bootstrap import Bootstrap, Floats, Ints, summed_over_prompts
 from evaluation.statistics.estimate import Estimate
+from evaluation.statistics.few_prompts import too_few_prompts
 from evaluation.statistics.interval import Interval, describe_method, percentile_interval
 
 
@@ -81,8 +82,8 @@ def estimate_composites(
         empty = any(means[part.key].count == 0 for part in each.parts)
         value = None if empty else float(sum(part.coefficient * means[part.key].value for part in each.parts))
         interval = Interval(None, None, None, "a part of it has no scored row" if empty else None)
-        if not empty and n_clusters < 2:
-            interval = Interval(None, None, None, "an interval needs two prompts")
+        if not empty and (few := too_few_prompts(n_clusters, confidence)):
+            interval = Interval(None, None, None, few)
         elif not empty:
             with np.errstate(invalid="ignore", divide="ignore"):
                 shares = [part.coefficient * drawn[part.key][:, 1] / drawn[part.key][:, 0] for part in each.parts]

@@ -1,6 +1,7 @@
-"""How much each prompt moves a correlation, and what that makes its standard error, in the sample and in every draw.
+"""How much each prompt moves a number, and what that makes its standard error, in the sample and in every draw.
 
-Leaving one prompt out at a time, z_(p) = atanh r_(p), the jackknife's variance is the sum of u_p^2 with
+Leaving one prompt out at a time, z_(p) = atanh r_(p) of a correlation, or the number itself of a mean, the jackknife's
+variance is the sum of u_p^2 with
 
     u_p = sqrt((P - 1) / P) (mean z_() - z_(p))
 
@@ -14,19 +15,20 @@ from dataclasses import replace
 import numpy as np
 
 from evaluation.statistics.bootstrap import Floats, summed_over_prompts
-from evaluation.statistics.interval import MOTIONLESS, fisher_z
+from evaluation.statistics.interval import MOTIONLESS, Scale, fisher_z
 from evaluation.statistics.measured import Measured
 
 
-def influences(correlation: Callable[[Floats], Floats], sums: Floats) -> Floats | None:
-    """u (prompts,) of ``correlation``, a function of sums over prompts (..., width), from each prompt's ``sums``.
+def influences(number: Callable[[Floats], Floats], sums: Floats, scale: Scale = "atanh") -> Floats | None:
+    """u (prompts,) of ``number``, a function of sums over prompts (..., width), from each prompt's ``sums``.
 
-    None where the correlation does not survive without some prompt, or where there are not two.
+    None where the number does not survive without some prompt, or where there are not two.
     """
     if len(sums) < 2:
         return None
     with np.errstate(all="ignore"):
-        without = fisher_z(correlation(sums.sum(axis=0) - sums))
+        without = number(sums.sum(axis=0) - sums)
+        without = fisher_z(without) if scale == "atanh" else without
     if not np.isfinite(without).all():
         return None
     return np.asarray(np.sqrt((len(sums) - 1) / len(sums)) * (without.mean() - without))

@@ -5,11 +5,14 @@ unequally, it is too narrow: the draws spread as the sample does, and the sample
 studentised interval (Efron 1979; Hall 1988, "Theoretical comparison of bootstrap confidence intervals") divides every
 draw's deviation by that draw's own standard error, as Student does:
 
-    t* = (z* - z) / max(s*, 0.6 s),     interval z +- q s,     q the c-quantile of |t*|.
+    t* = (z* - z) / max(s*, 0.6 s),    interval z +- q s,     q the c-quantile of |t*|.
 
 The bound is for samples that hang on one prompt: 37 % of their draws miss it, and those have next to no s* left just
-where z* is farthest from z. With jackknife influences u_p of the prompts (see ``influence``), s^2 = sum_p u_p^2 and
-s*^2 = sum_p W_p u_p^2 - (sum_p W_p u_p)^2 / P, which are two more sums over prompts and no derivative.
+where z* is farthest from z. Means over prompts have 0.3 in its place: of eight prompts that are won but for one, 0.6
+would tell the share from a coin's.
+
+With jackknife influences u_p of the prompts (see ``influence``), s^2 = sum_p u_p^2 and s*^2 = sum_p W_p u_p^2 -
+(sum_p W_p u_p)^2 / P, which are two more sums over prompts and no derivative.
 
 Of several numbers each |t*| is first divided by its own c-quantile, so that none of them decides for all (Beran 1988,
 "Balanced simultaneous confidence sets"); q is that quantile times the c-quantile of the largest quotient among them,
@@ -23,6 +26,7 @@ from typing import Literal
 import numpy as np
 
 from evaluation.statistics.bootstrap import Floats
+from evaluation.statistics.few_prompts import NOTHING_MOVES, nothing_moves
 
 Scale = Literal["atanh", "plain"]
 
@@ -35,6 +39,9 @@ MOTIONLESS = 1e-9
 _LEAST_ERROR = 0.6
 """A draw's standard error is taken to be at least this share of the sample's; docs/statistics.md says what it costs."""
 
+LEAST_ERROR_OF_A_MEAN = 0.3
+"""The same where a number is a mean over prompts."""
+
 BEYOND_RANGE = "the draws spread beyond what floating point numbers can hold"
 
 
@@ -46,7 +53,7 @@ class Interval:
     upper: float | None
     standard_error: float | None
     undefined_reason: str | None = None
-    kind: Literal["percentile", "studentised", "symmetric"] = "percentile"
+    kind: Literal["percentile", "studentised", "symmetric", "exact"] = "percentile"
 
 
 @dataclass(frozen=True)
@@ -57,12 +64,14 @@ class Spread:
     replicates: Floats
     error: float
     errors: Floats
+    least: float = _LEAST_ERROR
+    """Share of the sample's standard error that a draw's is taken to have at least."""
 
     def deviations(self) -> Floats:
         """|t*| of every draw (draws,), NaN where the draw leaves the number undefined; zeros where nothing moves."""
         if self.error <= 0:
             return 0 * self.replicates
-        return np.asarray(np.abs(self.replicates - self.value) / np.maximum(self.errors, _LEAST_ERROR * self.error))
+        return np.asarray(np.abs(self.replicates - self.value) / np.maximum(self.errors, self.least * self.error))
 
 
 def percentile_interval(replicates: Floats, confidence: float, scale: Scale) -> Interval:
@@ -71,7 +80,7 @@ def percentile_interval(replicates: Floats, confidence: float, scale: Scale) -> 
     On the ``atanh`` scale of correlations, neighbouring draws are interpolated where their spread is even.
     """
     defined = replicates[np.isfinite(replicates)]
-    if reason := _too_few(defined, replicates):
+    if reason := _undefined(replicates) or _motionless(replicates):
         return Interval(None, None, None, reason)
     tails = [(1 - confidence) / 2, (1 + confidence) / 2]
     ends = np.tanh(np.quantile(fisher_z(defined), tails)) if scale == "atanh" else np.quantile(defined, tails)
@@ -83,11 +92,14 @@ def percentile_interval(replicates: Floats, confidence: float, scale: Scale) -> 
 def simultaneous_intervals(spreads: Sequence[Spread], confidence: float) -> list[Interval]:
     """Studentised intervals of several numbers, at least one, from equal draws; with ``confidence`` all of them hold.
 
-    A number that too many draws leave undefined has no interval, and no say in those of the others.
+    A number that no draw moves, or too many leave undefined, has no interval, and no say in those of the others.
     """
     with np.errstate(all="ignore"):
         deviations = [each.deviations() for each in spreads]
-        reasons = [_too_few(each[np.isfinite(each)], each) for each in deviations]
+        reasons = [
+            _undefined(deviation) or _motionless(each.replicates)
+            for each, deviation in zip(spreads, deviations, strict=True)
+        ]
         widths = iter(_widths([each for each, why in zip(deviations, reasons, strict=True) if why is None], confidence))
         found = [
             _about(each, next(widths)) if why is None else Interval(None, None, None, why)
@@ -128,12 +140,16 @@ def describe_method(draws: int, confidence: float, *, crossed: bool) -> str:
     return f"{describe_draws(draws, crossed=crossed)}, {100 * confidence:g} % percentile interval"
 
 
-def _too_few(defined: Floats, draws: Floats) -> str | None:
-    """Why the defined ones of the draws make no interval."""
-    undefined = draws.size - defined.size
-    if undefined <= _MOST_UNDEFINED_DRAWS * draws.size and defined.size > 1:
+def _undefined(draws: Floats) -> str | None:
+    """Why too few of the draws (draws,) are defined, NaN being undefined, to make an interval."""
+    undefined = int((~np.isfinite(draws)).sum())
+    if undefined <= _MOST_UNDEFINED_DRAWS * draws.size and draws.size - undefined > 1:
         return None
     return f"undefined in {undefined} of {draws.size} bootstrap draws"
+
+
+def _motionless(draws: Floats) -> str | None:
+    return NOTHING_MOVES if nothing_moves(draws) else None
 
 
 def _interval(lower: float, upper: float, error: float) -> Interval:

@@ -5,6 +5,7 @@ alike. The decided pairs are divided at the quartiles of the oracle's margin, th
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -33,7 +34,7 @@ def margin_accuracies(sums: Floats, totals: Floats | None, start: int) -> list[M
     def accuracy(quartile: int, at: Floats) -> Floats:
         return np.asarray(at[..., start + quartile] / at[..., start + QUARTILES + quartile])
 
-    return [
+    by_quartile = (
         measured(
             partial(accuracy, quartile),
             sums,
@@ -42,4 +43,5 @@ def margin_accuracies(sums: Floats, totals: Floats | None, start: int) -> list[M
             "no pair has such a margin",
         )
         for quartile in range(QUARTILES)
-    ]
+    )
+    return [replace(each, bounds=(0.0, 1.0)) for each in by_quartile]

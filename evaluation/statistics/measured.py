@@ -9,7 +9,9 @@ from numpy.typing import NDArray
 
 from evaluation.statistics.bootstrap import Floats
 from evaluation.statistics.estimate import CurvePoint, Estimate
+from evaluation.statistics.few_prompts import nothing_moves, too_few_prompts, unanimous_ends
 from evaluation.statistics.interval import (
+    LEAST_ERROR_OF_A_MEAN,
     Interval,
     Scale,
     Spread,
@@ -36,6 +38,9 @@ class Measured:
     errors: tuple[float, Floats] | None = None
     """Standard error of the sample, and of every draw (draws,), of atanh for a correlation; see ``influence``."""
 
+    bounds: tuple[float, float] | None = None
+    """Of a mean over prompts: between which numbers each prompt's lies."""
+
     def spread(self, scale: Scale) -> Spread | None:
         """What a studentised interval on that scale is made of; None without standard errors."""
         if self.value is None or self.replicates is None or self.errors is None:
@@ -43,7 +48,8 @@ class Measured:
         value, replicates = np.asarray(self.value), self.replicates
         if scale == "atanh":
             value, replicates = fisher_z(value), fisher_z(replicates)
-        return Spread(float(value), replicates, *self.errors)
+        spread = Spread(float(value), replicates, *self.errors)
+        return spread if self.bounds is None else replace(spread, least=LEAST_ERROR_OF_A_MEAN)
 
 
 def measured(
@@ -97,15 +103,20 @@ class Frame:
 
     def interval(self, found: Measured, scale: Scale) -> Interval:
         """The interval of what was measured, studentised where its draws have standard errors, or why there is none."""
-        if found.replicates is None:
-            return Interval(None, None, None, found.reason)
+        few = too_few_prompts(found.n_prompts, self.confidence)
+        if found.value is None or found.replicates is None or few is not None:
+            return Interval(None, None, None, found.reason if found.value is None else few or found.reason)
+        if found.bounds is not None and nothing_moves(found.replicates):
+            exact = unanimous_ends(found.value, found.bounds, found.n_prompts, self.confidence)
+            return Interval(*exact, standard_error=0.0, kind="exact")
         spread = found.spread(scale)
         if spread is None:
             return percentile_interval(found.replicates, self.confidence, scale)
         [interval] = simultaneous_intervals([spread], self.confidence)
-        if scale == "plain" or interval.lower is None or interval.upper is None:
+        if interval.lower is None or interval.upper is None:
             return interval
-        lower, upper = np.tanh([interval.lower, interval.upper])
+        ends = np.array([interval.lower, interval.upper])
+        lower, upper = np.tanh(ends) if scale == "atanh" else np.clip(ends, *(found.bounds or (-np.inf, np.inf)))
         error = float(np.nanstd(found.replicates, ddof=1))
         return replace(interval, lower=float(lower), upper=float(upper), standard_error=error)
 

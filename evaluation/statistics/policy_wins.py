@@ -6,12 +6,14 @@ that both answered count equally, however many responses there are.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import permutations
 
 import numpy as np
 
-from evaluation.statistics.bootstrap import Bootstrap, Floats, Ints
+from evaluation.statistics.bootstrap import Bootstrap, Contributions, Floats, Ints
 from evaluation.statistics.estimate import Estimate
+from evaluation.statistics.influence import Influences, influences
 from evaluation.statistics.measured import Frame, Measured, measured
 from evaluation.statistics.ordering import mid_ranks_within
 
@@ -48,13 +50,17 @@ class WinSums:
 
     def measure(self, totals: Floats | None) -> Measured:
         """The share won, mean over prompts that both answered."""
-        return measured(
-            lambda at: np.asarray(at[..., 2] / at[..., 1]),
-            self._sums,
-            totals,
-            self._sums[:, 1] > 0,
-            "no prompt has judgements of both",
-        )
+        both = self._sums[:, 1] > 0
+        found = measured(_share, self._sums, totals, both, "no prompt has judgements of both")
+        return replace(found, bounds=(0.0, 1.0))
+
+    def influences(self) -> Floats | None:
+        """How far each prompt (prompts,) moves the share."""
+        return influences(_share, self._sums, "plain")
+
+
+def _share(at: Floats) -> Floats:
+    return np.asarray(at[..., 2] / at[..., 1])
 
 
 def win_rates(
@@ -88,9 +94,12 @@ def win_rates(
         is_first = (policy[rows] == one).astype(np.int64)
         asked[one, other] = WinSums(prompt[rows], is_first, judgements[rows], bootstrap.n_prompts)
     alone = Bootstrap(bootstrap.n_prompts, None, bootstrap.draws, bootstrap.seed)
-    totals = alone.totals(list(asked.values())) if bootstrap.n_prompts > 1 else [None] * len(asked)
+    moved = Influences({pair: column.influences() for pair, column in asked.items()})
+    columns: list[Contributions] = [*asked.values(), moved]
+    *totals, drawn = alone.totals(columns) if bootstrap.n_prompts > 1 else [None] * len(columns)
     found = []
     for ((one, other), column), total in zip(asked.items(), totals, strict=True):
         statistic = WIN_RATE + (OTHERS if other is None else names[other])
-        found.append(frame.estimate(names[one], oracle, statistic, column.measure(total), frame.n_total - len(known)))
+        share = moved.sure((one, other), column.measure(total), drawn)
+        found.append(frame.estimate(names[one], oracle, statistic, share, frame.n_total - len(known)))
     return found

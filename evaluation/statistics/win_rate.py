@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from evaluation.statistics.bootstrap import Bootstrap, Floats, Ints
 from evaluation.statistics.estimate import Estimate
+from evaluation.statistics.few_prompts import too_few_prompts
 from evaluation.statistics.interval import Interval, describe_method, percentile_interval
 from evaluation.statistics.length_controlled import length_controlled
 
@@ -163,8 +164,10 @@ class _Board:
         reason: str | None,
         stratum: str,
     ) -> Estimate:
-        interval = Interval(None, None, None, reason or "an interval needs two instructions")
-        if replicates is not None:
+        n_prompts = len(np.unique(contest.instruction))
+        few = too_few_prompts(n_prompts, self._confidence)
+        interval = Interval(None, None, None, reason or few)
+        if replicates is not None and few is None:
             interval = percentile_interval(replicates, self._confidence, "plain")
         method = describe_method(self._bootstrap.draws, self._confidence, crossed=False)
         refitted = ", the length model refitted in each" if statistic.startswith(LENGTH_CONTROLLED) else ""
@@ -177,7 +180,7 @@ class _Board:
             lower=interval.lower,
             upper=interval.upper,
             standard_error=interval.standard_error,
-            n_prompts=len(np.unique(contest.instruction)),
+            n_prompts=n_prompts,
             n_responses=len(contest.preference),
             n_dropped=n_dropped,
             method=method + refitted,

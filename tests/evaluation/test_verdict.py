@@ -80,9 +80,9 @@ def test_where_trust_ends_or_never_begins_undefined_temperatures_are_named_too()
     assert verdict([cold, estimate("s", 0.4, 0.5, 0.5), end]).headline.endswith(
         "up to T = 0.5; at T = 2 that is not resolved, r = 0.10 [−0.10, 0.30]; undefined at T = 0.3."
     )
-    assert verdict([cold, end]).headline.endswith(
-        "at T = 2 that is not resolved, r = 0.10 [−0.10, 0.30], the lowest at which it is defined;"
-        " undefined at T = 0.3."
+    assert verdict([cold, end]).headline == (
+        "Whether s orders responses to the same prompt as gold does is not resolved at T = 2, r = 0.10 [−0.10, 0.30],"
+        " the lowest at which it is defined; undefined at T = 0.3."
     )
 
 

@@ -5,7 +5,8 @@ import pytest
 
 from evaluation.statistics import bootstrap
 from evaluation.statistics.bootstrap import Bootstrap, Floats, summed_over_prompts
-from evaluation.statistics.interval import percentile_interval
+from evaluation.statistics.few_prompts import NOTHING_MOVES
+from evaluation.statistics.interval import Interval, percentile_interval
 
 
 class Values:
@@ -83,9 +84,11 @@ def test_correlations_are_interpolated_between_their_atanh() -> None:
     assert [found.lower, found.upper] == pytest.approx(np.tanh([-1.0, 1.0]))
 
 
-def test_perfect_correlations_have_a_finite_interval() -> None:
-    found = percentile_interval(np.ones(10), 0.95, "atanh")
-    assert [found.lower, found.upper, found.standard_error] == pytest.approx([1.0, 1.0, 0.0])
+def test_draws_that_never_move_are_no_certainty() -> None:
+    perfect, constant = np.array([1.0, 1 - 1e-16, np.nan] * 10)[:30], np.full(10, 7.3)
+    perfect[3:] = 1.0
+    for draws, scale in ((perfect, "atanh"), (constant, "plain")):
+        assert percentile_interval(draws, 0.95, scale) == Interval(None, None, None, NOTHING_MOVES)
 
 
 def test_a_few_undefined_draws_are_left_out_and_many_leave_no_interval() -> None:

@@ -7,6 +7,7 @@ from evaluation.statistics.bootstrap import Bootstrap, Floats, Ints
 from evaluation.statistics.comparison import difference, simultaneous, verdict
 from evaluation.statistics.correlation import agree
 from evaluation.statistics.estimate import Comparison
+from evaluation.statistics.few_prompts import NOTHING_MOVES
 from evaluation.statistics.interval import Spread, simultaneous_intervals
 from evaluation.statistics.measured import Frame, Measured
 from evaluation.statistics.sample import Sample
@@ -60,6 +61,7 @@ def test_copies_are_not_resolved_and_what_is_undefined_says_so() -> None:
     by_name = {(each.scorer_a, each.scorer_b): each for each in found}
     assert by_name["a", "b"].verdict == "not resolved"
     assert by_name["a", "b"].estimate == pytest.approx(0, abs=1e-9)
+    assert by_name["a", "b"].undefined_reason == NOTHING_MOVES
     assert by_name["a", "flat"].estimate is None
     assert by_name["a", "flat"].undefined_reason == "no prompt's scores differ"
 

@@ -9,6 +9,7 @@ from scipy import stats
 from evaluation.statistics.bootstrap import Bootstrap, Floats, Ints
 from evaluation.statistics.correlation import correlate
 from evaluation.statistics.estimate import Estimate
+from evaluation.statistics.few_prompts import NOTHING_MOVES
 from trainer.errors import InvalidInput
 
 STATISTICS = {
@@ -16,7 +17,7 @@ STATISTICS = {
     *("spearman_per_prompt", "kendall_per_prompt", "pairwise_accuracy"),
 }
 PLAIN = {"pairwise_accuracy", "spearman_per_prompt", "kendall_per_prompt"}
-"""Whose intervals are percentiles of the draws as they are, not of their atanh."""
+"""Whose intervals are of the number as it is, not of its atanh: means over prompts."""
 
 
 def correlations(
@@ -62,14 +63,20 @@ def literally_resampled(clusters: Ints, second: Ints, draw: Floats, second_draw:
 
 
 def studentised(
-    estimate: float | None, replicates: Floats, without: list[float | None], draws: Floats, confidence: float
+    name: str,
+    estimate: float | None,
+    replicates: Floats,
+    without: list[float | None],
+    draws: Floats,
+    confidence: float,
 ) -> list[float]:
-    """Both ends by the definition: draws (draws, prompts) and the correlations without each prompt are given."""
-    z, z_without = np.arctanh(np.array(estimate, float)), np.arctanh(np.array(without, float))
+    """Both ends by the definition: draws (draws, prompts) and the numbers without each prompt are given."""
+    scale, back, least = (np.asarray, np.asarray, 0.3) if name in PLAIN else (np.arctanh, np.tanh, 0.6)
+    z, z_without = scale(np.array(estimate, float)), scale(np.array(without, float))
     u = np.sqrt((len(without) - 1) / len(without)) * (z_without.mean() - z_without)
-    errors = [max(np.sqrt(w @ (u - (w @ u) / len(u)) ** 2), 0.6 * np.sqrt(u @ u)) for w in draws]
-    q = np.quantile(np.abs(np.arctanh(replicates) - z) / errors, confidence)
-    return [float(np.tanh(z + side * q * np.sqrt(u @ u))) for side in (-1, 1)]
+    errors = [max(np.sqrt(w @ (u - (w @ u) / len(u)) ** 2), least * np.sqrt(u @ u)) for w in draws]
+    q = np.quantile(np.abs(scale(replicates) - z) / errors, confidence)
+    return [float(back(z + side * q * np.sqrt(u @ u))) for side in (-1, 1)]
 
 
 def test_within_and_between_prompts_can_contradict_each_other() -> None:
@@ -139,7 +146,7 @@ def test_sums_give_what_resampling_the_rows_gives(crossed: bool) -> None:
     for name in STATISTICS - {"kendall_pooled"} - ({"spearman_per_prompt"} if crossed else set()):
         values = np.array([value for value in resampled[name] if value is not None])
         assert len(values) >= draws - 1  # a draw of one prompt alone has no r between prompts
-        if name in PLAIN or crossed:
+        if crossed:
             low, high = np.quantile(values if name in PLAIN else np.arctanh(values), [0.1, 0.9])
             expected = [low, high] if name in PLAIN else np.tanh([low, high]).tolist()
         else:
@@ -150,7 +157,7 @@ def test_sums_give_what_resampling_the_rows_gives(crossed: bool) -> None:
                 for keep in (clusters != prompt for prompt in range(8))
             ]
             known = np.array([value is not None for value in resampled[name]])
-            expected = studentised(whole["s", name].estimate, values, without, prompt_draws[known], 0.8)
+            expected = studentised(name, whole["s", name].estimate, values, without, prompt_draws[known], 0.8)
         assert [whole["s", name].lower, whole["s", name].upper] == pytest.approx(expected, abs=1e-10), name
         assert whole["s", name].standard_error == pytest.approx(values.std(ddof=1), abs=1e-10), name
 
@@ -266,7 +273,7 @@ def test_one_prompt_gives_an_estimate_and_no_interval() -> None:
     assert (within.lower, within.standard_error, within.undefined_reason) == (
         None,
         None,
-        "an interval needs two prompts",
+        "an interval at 95 % needs 6 prompts",
     )
     assert found["s", "pairwise_accuracy"].estimate == 0.9  # one of ten pairs is wrong
 
@@ -274,7 +281,7 @@ def test_one_prompt_gives_an_estimate_and_no_interval() -> None:
 def test_draws_that_lose_the_only_varying_prompt_leave_no_interval() -> None:
     clusters = np.repeat(np.arange(5), 3)
     oracle = np.array([1.0, 2, 3] + [2.0] * 12)
-    found = correlations(clusters, {"s": np.arange(15.0) % 3}, oracle)
+    found = correlations(clusters, {"s": np.arange(15.0) % 3}, oracle, confidence=0.9)
     within = found["s", "pearson_within"]
     assert within.estimate is not None
     assert within.lower is None
@@ -287,7 +294,7 @@ def test_draws_of_one_prompt_alone_are_undefined_and_not_the_rounding_that_is_le
     clusters = np.repeat(np.arange(3), 2)
     score = np.array([0.1, 0.7, 1.3, 2.1, 3.3, 0.9])
     oracle = np.array([0.3, 1.1, 0.2, 1.7, 2.9, 2.3])
-    between = correlations(clusters, {"s": score}, oracle, draws=2000)["s", "pearson_between"]
+    between = correlations(clusters, {"s": score}, oracle, draws=2000, confidence=0.7)["s", "pearson_between"]
     assert between.estimate is not None
     assert between.undefined_reason is not None
     undefined = int(between.undefined_reason.split()[2])
@@ -300,7 +307,7 @@ def test_a_copy_of_a_scorer_gets_the_same_interval_and_no_lead_over_its_original
     for name in STATISTICS:
         assert found["model", name].lower == pytest.approx(found["length", name].lower)
     lead = found["model", "pearson_within_lead_over_length"]
-    assert (lead.estimate, lead.lower, lead.upper) == pytest.approx((0, 0, 0), abs=1e-9)
+    assert (lead.estimate, lead.lower, lead.undefined_reason) == (pytest.approx(0, abs=1e-9), None, NOTHING_MOVES)
     assert ("length", "pearson_within_lead_over_length") not in found
 
 

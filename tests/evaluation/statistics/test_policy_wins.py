@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.stats import binom, binomtest
 
 from evaluation.statistics import policy_wins
 from evaluation.statistics.bootstrap import Bootstrap, Floats, Ints
@@ -24,6 +25,38 @@ def test_three_prompts_by_hand() -> None:
     assert found["a win_rate_over_b"].estimate == pytest.approx((0.5 + 0.5 + 1) / 3)
     assert found["b win_rate_over_a"].estimate == pytest.approx((0.5 + 0.5 + 0) / 3)
     assert (found["a win_rate_over_b"].n_prompts, found["a win_rate_over_b"].n_responses) == (3, 7)
+    assert found["a win_rate_over_b"].undefined_reason == "an interval at 95 % needs 6 prompts"
+
+
+def one_response_each(wins: int, losses: int) -> Estimate:
+    """a against b on prompts that both answered once."""
+    prompts = wins + losses
+    judgements = np.stack([np.arange(prompts) < wins, np.arange(prompts) >= wins], axis=-1).astype(float)
+    return rates(np.repeat(np.arange(prompts), 2), np.tile([0, 1], prompts), judgements.ravel())["a win_rate_over_b"]
+
+
+def test_who_wins_every_prompt_has_the_interval_of_clopper_and_pearson() -> None:
+    for prompts in (6, 30):
+        found = one_response_each(prompts, 0)
+        exact = binomtest(prompts, prompts).proportion_ci(0.95, method="exact")
+        assert (found.estimate, found.lower, found.upper) == pytest.approx((1.0, exact.low, exact.high))
+        assert found.method.endswith("95 % exact interval")
+        lost = one_response_each(0, prompts)
+        assert (lost.estimate, lost.lower, lost.upper) == pytest.approx((0.0, 0.0, 1 - exact.low))
+
+
+def test_a_coin_seldom_makes_one_policy_better() -> None:
+    # of a coin's results the share that is resolved is 2 P(all) = 2^(1 - P), up to the first loss that still is
+    for prompts, resolving in ((6, 6), (7, 7), (8, 8), (12, 10), (20, 15)):
+        for wins in range(prompts // 2, prompts + 1):
+            found = one_response_each(wins, prompts - wins)
+            assert found.lower is not None
+            assert found.upper is not None
+            assert found.lower <= found.estimate <= found.upper <= 1
+            if found.lower > 0.5:
+                assert wins >= resolving
+                break
+        assert 2 * binom.sf(wins - 1, prompts, 0.5) <= 0.05
 
 
 def test_pairs_are_counted_and_missing_judgements_left_out() -> None:

@@ -95,9 +95,10 @@ def test_without_the_baselines_lengths_there_is_no_length_controlled_rate_and_a_
     assert missing.undefined_reason == "the baseline's outputs, whose length is needed, are not recorded"
 
 
-def test_one_instruction_gives_a_rate_without_an_interval() -> None:
-    rate = rated({"a": contest([0], [1.0], [10], [10.0])})["a", "win_rate", "all"]
-    assert (rate.estimate, rate.lower, rate.undefined_reason) == (1.0, None, "an interval needs two instructions")
+def test_few_instructions_give_a_rate_without_an_interval() -> None:
+    for n in (1, 5):
+        rate = rated({"a": contest(list(range(n)), [1.0] * n, [10] * n, [10.0] * n)})["a", "win_rate", "all"]
+        assert (rate.estimate, rate.lower, rate.undefined_reason) == (1.0, None, "an interval at 95 % needs 6 prompts")
 
 
 def test_no_verdict_at_all_is_no_rate() -> None:
