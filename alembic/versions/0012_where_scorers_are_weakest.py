@@ -6,8 +6,8 @@ And an index from which the latest of each scorer is read, in place of one on th
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0010"
-down_revision = "0008"
+revision = "0012"
+down_revision = "0011"
 branch_labels = None
 depends_on = None
 
