@@ -4,18 +4,22 @@ import random
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import select, text
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Engine, select, text
 from sqlalchemy.orm import Session, sessionmaker
 
 from evaluation.scorers.controls import is_control
 from service.db.queries import CorrelationFilter, correlations
 from service.db.records import CorrelationRecord
 from service.db.runs import RunFilter, list_runs
+from service.db.schema import upgrade
 from service.db.session import writing
-from service.db.tables import WeakestAgreement
+from service.db.tables import Table, WeakestAgreement
 from service.db.trust import latest_by_scorer, latest_runs, leading_by_run
 
 Correlate = Callable[..., str]
@@ -149,3 +153,23 @@ def test_what_follows_from_a_run_goes_with_it(make_session: sessionmaker[Session
     with make_session() as session:
         [row] = session.scalars(select(WeakestAgreement))
     assert (row.run, row.number, row.lower) == (kept, 2, 0.1)
+
+
+def test_runs_stored_before_are_compared_like_those_stored_now(
+    engine: Engine, make_session: sessionmaker[Session], runs: dict[str, str]
+) -> None:
+    columns = Table.metadata.tables[WeakestAgreement.__tablename__].columns
+
+    def stored() -> set[tuple[Any, ...]]:
+        with make_session() as session:
+            return {tuple(row) for row in session.execute(select(*columns))}
+
+    before = stored()
+    assert len({row[0] for row in before}) == len(runs)
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parents[3] / "alembic"))
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.downgrade(config, "0011")
+    upgrade(engine)
+    assert stored() == before
