@@ -1,4 +1,4 @@
-"""What the history's benchmark prints is the table of the documentation, and every address it asks for is told apart."""
+"""What the history's benchmark prints is the table of the documentation, of requests that all differ."""
 
 import random
 
