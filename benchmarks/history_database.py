@@ -23,6 +23,7 @@ from service.db.prompt_sets import row_of
 from service.db.schema import upgrade
 from service.db.session import make_engine, sessions, writing
 from service.db.tables import Correlation, Job, Prompt, RunPrompts, Score, StressTest, Table
+from service.db.trust import store_weakest
 
 TEMPERATURES = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0)
 STATISTICS = (
@@ -106,6 +107,8 @@ def make(engine: Engine, size: Size) -> None:
             (Correlation, (row for run in runs for row in _correlations(run))),
         ):
             insert_rows(session, Table.metadata.tables[table.__tablename__], rows)
+        for run in runs:
+            store_weakest(session, run["job"]["id"])
         if engine.dialect.name == "postgresql":
             session.execute(text("SET LOCAL session_replication_role = replica"))  # the keys hold by construction
             session.execute(text("SET LOCAL maintenance_work_mem = '1GB'"))

@@ -3,7 +3,7 @@
 One run of many scores is stored as a server does it, in transactions of 20,000 rows by `service.jobs.finish`, into a
 database that begins empty; PostgreSQL with its usual settings, fsync included. For every so many rows: rows a second on
 the wall and of processors (this process and the server's together), and what the database has come to take on disk,
-indexes included. Stops after so many minutes, wherever it is. It needs 0.5 kB of disk a row.
+indexes included. Stops after so many minutes, wherever it is. It needs half a kilobyte of disk a row.
 """
 
 import argparse
@@ -13,10 +13,10 @@ from pathlib import Path
 
 from sqlalchemy import Engine, func, select, text
 
-from benchmarks.ingest import Stopwatch, a_job, database, databases, write_run
+from benchmarks.ingest import PROMPTS, Stopwatch, a_job, database, databases, write_run
 from service.db.deleting import ROWS_AT_ONCE
 from service.db.session import sessions, writing
-from service.db.tables import Job, Score
+from service.db.tables import Job, Prompt, Response, Score
 from service.jobs.finish import finish
 from service.jobs.leases import Lease
 from trainer.artifacts import ArtifactStore
@@ -38,10 +38,11 @@ def main() -> None:
         for name, url, server in databases(directory):
             if name == options.database:
                 with database(url) as engine:
-                    store(engine, directory, server, options.every, 60 * options.minutes)
+                    rows = PROMPTS + options.responses * (1 + options.scorers)
+                    store(engine, directory, server, rows, options.every, 60 * options.minutes)
 
 
-def store(engine: Engine, directory: Path, server: int | None, every: int, seconds: float) -> None:
+def store(engine: Engine, directory: Path, server: int | None, total: int, every: int, seconds: float) -> None:
     lease = Lease("benchmark", 60.0)
     with writing(sessions(engine)) as session:
         job = a_job()
@@ -51,22 +52,24 @@ def store(engine: Engine, directory: Path, server: int | None, every: int, secon
     whole = Stopwatch(server)
     piece, rows, told = Stopwatch(server), 0, 0
     for _ in finish(sessions(engine), "run_1", lease, directory, ArtifactStore(directory / "artifacts"), 0, 0.0):
-        rows += ROWS_AT_ONCE
+        rows = min(rows + ROWS_AT_ONCE, total)
         if rows - told >= every:
-            tell(engine, rows, rows - told, piece)
+            tell(engine, rows, rows - told, piece.read())
             piece, told = Stopwatch(server), rows
         if whole.read()[0] > seconds:
             break
     else:
         with sessions(engine)() as session:
             assert session.get_one(Job, "run_1").status == "succeeded"
+    spent = whole.read()
     with sessions(engine)() as session:
-        print(f"scores in the table: {session.scalar(select(func.count()).select_from(Score)):,}")
-    tell(engine, rows, rows, whole)
+        rows = sum(session.scalar(select(func.count()).select_from(table)) or 0 for table in (Prompt, Response, Score))
+    print("all of it:")
+    tell(engine, rows, rows, spent)
 
 
-def tell(engine: Engine, rows: int, stored: int, stopwatch: Stopwatch) -> None:
-    wall, processors = stopwatch.read()
+def tell(engine: Engine, rows: int, stored: int, spent: tuple[float, float]) -> None:
+    wall, processors = spent
     size = size_of(engine) / 1e9
     load = os.getloadavg()[0]
     print(f"{rows:,}: {stored / wall:,.0f} | {stored / processors:,.0f} rows/s, {size:.2f} GB, {load:.1f}", flush=True)

@@ -52,7 +52,7 @@ class JudgedRow(_Row):
     """One response with its scores and judgements."""
 
     prompt_id: Identity
-    """Responses with equal ids answer the same prompt."""
+    """Responses with equal ids answer the same prompt, and so do those whose prompts are equal."""
 
     prompt: CheckedPrompt = None
     response: str | None = None

@@ -44,10 +44,10 @@ class JudgedColumns:
         self._cluster_name = cluster
         self._score = score
         self._prompts: dict[str, int] = {}
-        self.prompt_marks: list[str] = []
+        """By id the prompt's number: equal prompts have one, whatever they are called."""
+        self._marks: dict[str, int] = {}
         self.untold = False
         """Whether a row tells no prompt, so that nobody knows which others it is equal to."""
-        """Of every prompt, in the order of their numbers, as ``mark_of`` gives it."""
         self._groups: dict[str, int] = {}
         self._prompt, self._group = array("q"), array("q")
         self._temperature = array("d")
@@ -72,7 +72,16 @@ class JudgedColumns:
 
     @property
     def n_prompts(self) -> int:
+        return len(self._marks)
+
+    @property
+    def n_prompt_ids(self) -> int:
         return len(self._prompts)
+
+    @property
+    def prompt_marks(self) -> list[str]:
+        """Of every prompt, in the order of their numbers, as ``mark_of`` gives it."""
+        return list(self._marks)
 
     @property
     def prompt(self) -> Ints:
@@ -135,8 +144,9 @@ class JudgedColumns:
         self._add_text(row)
         self.untold |= row.prompt is None
         if row.prompt_id not in self._prompts:
-            self.prompt_marks.append(mark_of(row.prompt, row.prompt_id))
-        self._prompt.append(self._prompts.setdefault(row.prompt_id, len(self._prompts)))
+            mark = mark_of(row.prompt, row.prompt_id)
+            self._prompts[row.prompt_id] = self._marks.setdefault(mark, len(self._marks))
+        self._prompt.append(self._prompts[row.prompt_id])
         self._temperature.append(_number(row.temperature))
         if self._cluster_name is not None:
             if self._cluster_name not in row.clusters:

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +26,19 @@ def mark_of(prompt: "Prompt | None", prompt_id: str) -> str:
         known = known[0].get("content", known)
     text = json.dumps(known, sort_keys=True)  # ASCII, so that half a surrogate has a mark too
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def numbered(prompts: "Mapping[str, Prompt | None]") -> dict[str, int]:
+    """By id the number of its prompt, from 0: equal prompts have one number, whatever they are called."""
+    numbers: dict[str, int] = {}
+    return {name: numbers.setdefault(mark_of(prompt, name), len(numbers)) for name, prompt in prompts.items()}
+
+
+def repeated(n_ids: int, n_prompts: int) -> list[str]:
+    """A notice where ids outnumber prompts."""
+    if n_ids == n_prompts:
+        return []
+    return [f"{n_ids} prompt ids stand for {n_prompts} different prompts; what is asked twice counts as one prompt"]
 
 
 def write_marks(marks: Iterable[str], directory: Path) -> None:

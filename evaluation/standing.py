@@ -82,7 +82,12 @@ def _how_far(known: Sequence[Estimate]) -> tuple[str, Tone]:
 def _beside(leads: Sequence[Estimate]) -> str:
     by = {kind: list(dict.fromkeys(rival_of(each) for each in leads if reading(each) is kind)) for kind in Reading}
     if by[Reading.BELOW]:
-        return f"behind {listed(by[Reading.BELOW])}"
+        return f"behind {_few(by[Reading.BELOW])}"
     if by[Reading.UNRESOLVED]:
-        return f"not ahead of {listed(by[Reading.UNRESOLVED])}"
+        return f"not ahead of {_few(by[Reading.UNRESOLVED])}"
     return _AHEAD if by[Reading.ABOVE] else ""
+
+
+def _few(names: Sequence[str]) -> str:
+    """A line's worth; the verdict on the run has them all."""
+    return listed(names) if len(names) < 3 else f"{names[0]} and {len(names) - 1} more"

@@ -14,7 +14,7 @@ from pydantic import Field, model_validator
 from evaluation.judged import read_judged
 from evaluation.judged_columns import JudgedColumns, Lines, is_registered
 from evaluation.oracles import AnyOracle
-from evaluation.prompt_marks import write_marks
+from evaluation.prompt_marks import repeated, write_marks
 from evaluation.recipes.audit_judging import Judged, judge_rows
 from evaluation.recipes.correlations import write_findings
 from evaluation.recipes.findings import Findings, Table, as_rows, find
@@ -85,6 +85,7 @@ class AuditRecipe(Recipe):
             f"{columns.n_rows} responses to {columns.n_prompts} prompts, {self.bootstrap.draws} bootstrap draws"
         )
         found = self._find(columns, scorers, scoring.untrained, judged, run.reporter)
+        notices += repeated(columns.n_prompt_ids, columns.n_prompts)
         notices += judged.remarks
         notices += _error_notices(columns.errors, columns.n_rows, asked)
         for notice in notices:

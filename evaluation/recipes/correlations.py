@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from evaluation.prompt_marks import numbered
 from evaluation.recipes.findings import Findings, Table, as_rows
 from evaluation.scorers.controls import family
 from evaluation.scorers.scorer import Column, StoredResponse
@@ -53,11 +54,11 @@ class ScoreTable:
     def table(self) -> Table:
         """What the statistics are taken of."""
         cells = [each.cell for each in self._responses]
-        prompts = {prompt_id: index for index, prompt_id in enumerate(dict.fromkeys(cell.prompt_id for cell in cells))}
+        prompts = numbered({each.cell.prompt_id: each.prompt for each in self._responses})
         labelled = self._labelled()
         return Table(
             prompt=np.array([prompts[cell.prompt_id] for cell in cells], dtype=np.int64),
-            n_prompts=len(prompts),
+            n_prompts=len(set(prompts.values())),
             temperature=np.array([cell.temperature for cell in cells], dtype=np.float64),
             scorers={label: self._values[column] for label, column in labelled if _is_told_alone(label, column)},
             untrained={label: self._values[column] for label, column in labelled if family(label) != label},

@@ -5,13 +5,14 @@ prompt, who wins (``statistics.policy_wins``), and prompts are drawn for the int
 """
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from evaluation.prompt_marks import numbered, repeated
 from evaluation.recipes.stored_rows import cell_of
 from evaluation.statistics.averages import averages
 from evaluation.statistics.bootstrap import Bootstrap, BootstrapSettings, Floats, Ints
@@ -47,6 +48,8 @@ class RunWins:
     temperatures: list[float]
     prompts: dict[str, Any]
     """Those that both runs have, by id."""
+    n_prompts: int
+    """How many of them differ."""
     n_responses: int
     notices: list[str]
     estimates: list[Estimate]
@@ -69,21 +72,23 @@ def compare_runs(
     names = _names(first, second, directories)
     prompts = _common_prompts(first, second)
     oracles = _common_oracles(first, second, oracle)
+    numbers = numbered({each: first.prompts[each] for each in prompts})
+    n_prompts = len(set(numbers.values()))
     temperatures = sorted({t for _, t in first.judgements[oracles[0]]} & {t for _, t in second.judgements[oracles[0]]})
     if not temperatures:
         raise InvalidInput("the two runs have no temperature in common; sample both at the same ones")
-    notices = list(_left_out(first, second, prompts, oracles))
+    notices = [*_left_out(first, second, prompts, oracles), *repeated(len(numbers), n_prompts)]
     estimates: list[Estimate] = []
     n_responses = 0
     for done, temperature in enumerate(temperatures):
         watch(done, len(temperatures))
         for place, name in enumerate(oracles):
-            columns = _columns([each.judgements[name] for each in (first, second)], prompts, temperature)
+            columns = _columns([each.judgements[name] for each in (first, second)], numbers, temperature)
             n_responses += len(columns[0]) if place == 0 else 0
-            estimates += _at(columns, names, name, temperature, len(prompts), settings, seed)
+            estimates += _at(columns, names, name, temperature, n_prompts, settings, seed)
     watch(len(temperatures), len(temperatures))
     common = {each: first.prompts[each] for each in prompts}
-    return RunWins(names, oracles, temperatures, common, n_responses, notices, estimates)
+    return RunWins(names, oracles, temperatures, common, n_prompts, n_responses, notices, estimates)
 
 
 def read_stored_run(directory: Path) -> StoredRun:
@@ -149,11 +154,11 @@ Columns = tuple[Ints, Ints, Floats]
 """Prompt, policy and judgement of each response, (rows,)."""
 
 
-def _columns(runs: Sequence[dict[Place, list[float]]], prompts: Sequence[str], temperature: float) -> Columns:
+def _columns(runs: Sequence[dict[Place, list[float]]], numbers: Mapping[str, int], temperature: float) -> Columns:
     rows = [
         (number, policy, value)
         for policy, judgements in enumerate(runs)
-        for number, prompt in enumerate(prompts)
+        for prompt, number in numbers.items()
         for value in judgements.get((prompt, temperature), ())
     ]
     prompt, policy, value = zip(*rows, strict=True)

@@ -23,6 +23,7 @@ from evaluation.engine.scoring import ScoringEngine
 from evaluation.generation.sampler import Question, grid
 from evaluation.oracles import AnyOracle
 from evaluation.oracles.oracle import Asked
+from evaluation.prompt_marks import repeated
 from evaluation.recipes.correlations import CORRELATIONS_FILE, ScoreTable, write_findings
 from evaluation.recipes.findings import find
 from evaluation.recipes.judging import Opened, Oracles, ScorersAndControls, judge_missing
@@ -183,16 +184,18 @@ class StressTestRecipe(Recipe):
             run.reporter.progress("correlate", done, total, unit="temperature")
             run.reporter.raise_if_stopped()
 
-        found = find(table.table(), self.bootstrap, self.seed, watch)
+        numbers = table.table()
+        found = find(numbers, self.bootstrap, self.seed, watch)
         write_findings(found, table.versions(), policy, run.directory)
-        notices = [*_lacking(table, scores, len(responses)), *remarks]
+        n_prompts = len({each.cell.prompt_id for each in responses})
+        notices = [*repeated(n_prompts, numbers.n_prompts), *_lacking(table, scores, len(responses)), *remarks]
         for notice in notices:
             run.reporter.message(notice)
         return {
             "kind": self.kind,
             "policy": policy,
             "temperatures": list(self.temperatures),
-            "n_prompts": len({each.cell.prompt_id for each in responses}),
+            "n_prompts": n_prompts,
             "n_responses": len(responses),
             "scorers": [column.scorer for column in columns if column.role == "scorer"],
             "controls": list(dict.fromkeys(family(column.scorer) for column in columns if column.role == "control")),

@@ -147,7 +147,7 @@ class WinRateRecipe(Recipe):
             "difficulty": None,
             "temperatures": found.temperatures,
             "n_responses": found.n_responses,
-            "n_prompts": len(found.prompts),
+            "n_prompts": found.n_prompts,
             "notices": found.notices,
             "estimates": rows,
         }

@@ -11,6 +11,8 @@ from typing import Any, Literal
 import sqlalchemy as sa
 from sqlalchemy import ColumnElement, Select, Subquery, func, select
 from sqlalchemy.orm import Session
+from sqlalchemy.sql.elements import UnaryExpression
+from sqlalchemy.sql.operators import custom_op
 
 from evaluation.statistics.combining import CORRELATIONS
 from service.db.history import kind_of
@@ -75,10 +77,12 @@ def grouped(session: Session, where: HistoryFilter, grouping: Grouping) -> "tupl
         driver = session.connection().connection.driver_connection
         assert isinstance(driver, sqlite3.Connection)
         driver.create_function("atanh", 1, math.atanh, deterministic=True)
-    dimensions = [_dimension(name, dialect).label(GROUP + name) for name in grouping.by]
+    narrowed = where != HistoryFilter(values={"statistic": where.values.get("statistic", ())})
+    said = _not_by_index if narrowed and dialect == "sqlite" else _as_it_is
+    dimensions = [said(_dimension(name, dialect)).label(GROUP + name) for name in grouping.by]
     base = select(*dimensions, *_TABLE.c).where(*restrictions(session, where)).subquery("base")
     if grouping.agg == "latest":
-        query = _latest(base)
+        query = _latest(base) if narrowed else _latest_of_all(base)
     elif grouping.agg in PICKED:
         query = _extreme(base, grouping.agg)
     else:
@@ -136,12 +140,21 @@ def _dimension(name: Dimension, dialect: str) -> ColumnElement[Any]:
     return sa.type_coerce(func.to_char(day, "YYYY-MM-DD"), sa.Text)
 
 
+def _as_it_is(column: ColumnElement[Any]) -> ColumnElement[Any]:
+    return column
+
+
+def _not_by_index(column: ColumnElement[Any]) -> ColumnElement[Any]:
+    """The same, but by no index: SQLite would read many rows in their groups' order rather than sort a few."""
+    return UnaryExpression(column, operator=custom_op("+"), type_=column.type)
+
+
 def _groups(of: Subquery) -> list[ColumnElement[Any]]:
     return [column for column in of.c if column.key.startswith(GROUP)]
 
 
 def _latest(base: Subquery) -> "Select[*tuple[Any, ...]]":
-    """The row of each group that was stored last: of the few that were stored at its last moment."""
+    """The row of each group that was stored last: of the few of its last moment, which indexes find."""
     groups = _groups(base)
     counted = select(*groups, *_counts(base)).group_by(*groups).subquery("counted")
     # the moment comes first, for databases join by equals, and by equals that may be missing only row against row
@@ -152,6 +165,27 @@ def _latest(base: Subquery) -> "Select[*tuple[Any, ...]]":
     place = func.row_number().over(partition_by=_groups(counted), order_by=last).label("place")
     at_last = select(*counted.c, base.c.run, base.c.number, place).join_from(counted, base, sa.and_(*ours))
     return _first_of(at_last.subquery("ranked"))
+
+
+def _latest_of_all(base: Subquery) -> "Select[*tuple[Any, ...]]":
+    """The same where nothing but the statistic is given, so that a moment has many rows: of the last of each run."""
+    groups = _groups(base)
+    moment = (base.c.created_at, base.c.run)
+    counts = (func.count().label("n_rows"), func.count(base.c.estimate).label("n_defined"))
+    of_runs = select(*groups, *moment, func.max(base.c.number).label("number"), *counts).group_by(*groups, *moment)
+    last = of_runs.subquery("of_runs")
+    newest = [last.c.created_at.desc(), last.c.run.desc()]
+    window: dict[str, Any] = {"partition_by": _groups(last), "order_by": newest, "rows": (None, None)}
+    return _first_of(
+        select(
+            *_groups(last),
+            *(sa.cast(func.sum(last.c[each.name]).over(**window), sa.BigInteger).label(each.name) for each in counts),
+            func.min(last.c.created_at).over(**window).label("first_at"),
+            func.max(last.c.created_at).over(**window).label("last_at"),
+            *(last.c.run, last.c.number),
+            func.row_number().over(**window).label("place"),
+        ).subquery("ranked")
+    )
 
 
 def _extreme(base: Subquery, agg: Agg) -> "Select[*tuple[Any, ...]]":

@@ -23,6 +23,7 @@ from service.db.deleting import ROWS_AT_ONCE
 from service.db.ids import new_id
 from service.db.prompt_sets import add_prompts
 from service.db.tables import Comparison, Correlation, Curve, Job, Prompt, Response, Score, StressTest, Table
+from service.db.trust import store_weakest
 from trainer.artifacts import code_version
 from trainer.errors import NotFound, RunFailed
 from trainer.files import read_jsonl
@@ -98,6 +99,7 @@ class Ingestion:
             (Comparison, COMPARISONS_FILE, self._comparison, False),
         ):
             self.insert(session, [(table, [row for _, row in self._rows(table, name, convert, numbered=numbered)])])
+        store_weakest(session, self._run)
         if kind == "stress_test":
             session.add(self._stress_test())
             session.flush()

@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal, get_args
 
-from sqlalchemy import ColumnElement, Select, Subquery, and_, func, literal, or_, select, true
+from sqlalchemy import ColumnElement, Select, and_, case, func, literal, or_, select, true
 from sqlalchemy.orm import InstrumentedAttribute, Session, defer
 
 from service.db.columns import UtcDateTime
 from service.db.pages import check_limit, decode_cursor, page_of
 from service.db.records import JobError, JobStatus, Page, RunRecord, progress_of
-from service.db.tables import Correlation, Job, StressTest
-from service.db.trust import WITHIN, leading, named
+from service.db.tables import Job, StressTest, WeakestAgreement
+from service.db.trust import leading_lower, named
 from trainer.errors import InvalidInput, NotFound
 
 Sort = Literal["newest", "oldest", "name", "surest", "least_sure"]
@@ -46,8 +46,6 @@ def list_runs(
     """Runs in the order of ``sort``. Raises InvalidInput for a bad cursor or limit."""
     order = _order(sort, where)
     query = _runs(order.value).where(*_conditions(where))
-    if order.joined is not None:
-        query = query.outerjoin(order.joined, order.joined.c.run == Job.id)
     if cursor is not None:
         query = query.where(order.after(sort, cursor))
     ends = (order.value.desc(), Job.id.desc()) if order.descending else (order.value, Job.id)
@@ -73,8 +71,6 @@ class _Order:
     told: Callable[[Any], str] = str
     """A value as ``read`` takes it."""
 
-    joined: Subquery | None = None
-
     def after(self, sort: Sort, cursor: str) -> ColumnElement[bool]:
         """Behind the row that ``cursor`` names. Raises InvalidInput for a cursor of another list."""
         try:
@@ -97,11 +93,10 @@ def _order(sort: Sort, where: RunFilter) -> _Order:
     surest = sort == "surest"
     fitting = select(Job.id).outerjoin(StressTest, StressTest.id == Job.id).where(*_conditions(where))
     newest = fitting.order_by(Job.created_at.desc(), Job.id.desc()).limit(WEIGHED).correlate(None)
-    found = leading(Correlation.run.in_(newest), scorer=where.scorer, oracle=where.oracle)
+    lower = leading_lower(Job.id, scorer=where.scorer, oracle=where.oracle)
     # what has no interval, or was not weighed, comes last
-    return _Order(
-        func.coalesce(found.c.lower, -9.0 if surest else 9.0), lambda text: literal(float(text)), surest, repr, found
-    )
+    weighed = func.coalesce(case((Job.id.in_(newest), lower)), -9.0 if surest else 9.0)
+    return _Order(weighed, lambda text: literal(float(text)), surest, repr)
 
 
 def _text(text: str) -> ColumnElement[Any]:
@@ -122,13 +117,11 @@ def _conditions(where: RunFilter) -> list[ColumnElement[bool]]:
         found.append(Job.name.icontains(where.name, autoescape=True))
     if where.policy is not None:
         found.append(StressTest.policy == where.policy)
-    measured = [Correlation.statistic == WITHIN]
-    if where.scorer is not None:
-        measured.append(named(where.scorer))
+    measured = [] if where.scorer is None else [named(where.scorer)]
     if where.oracle is not None:
-        measured.append(Correlation.oracle == where.oracle)
-    if len(measured) > 1:
-        found.append(Job.id.in_(select(Correlation.run).where(*measured)))
+        measured.append(WeakestAgreement.oracle == where.oracle)
+    if measured:
+        found.append(Job.id.in_(select(WeakestAgreement.run).where(*measured)))
     if where.created_after is not None:
         found.append(Job.created_at >= where.created_after)
     if where.created_before is not None:

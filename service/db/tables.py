@@ -297,20 +297,45 @@ class Correlation(_Estimated, Table):
 
     __table_args__ = (
         Index(None, "run", "statistic", "temperature"),
-        Index(None, "scorer", "statistic", "created_at"),
         Index(None, "policy", "statistic", "created_at"),
         # the history asks for one of each of the first four, lists what there is to choose below the choices before,
-        # and picks the latest of each scorer without reading rows; else it asks for the newest, of all or of one thing
+        # and picks the latest of each scorer without reading rows, there or of a whole statistic; else it asks for the
+        # newest, of all or of one thing
         Index(
             "ix_correlations_asked",
             *("statistic", "oracle", "stratum", "temperature"),
             *("created_at", "run", "number", "scorer", "estimate"),
+        ),
+        Index(
+            "ix_correlations_latest_of_scorer",
+            *("statistic", "scorer", "created_at"),
+            *("run", "number", "estimate"),
         ),
         Index("ix_correlations_newest", "created_at", "run", "number"),
         Index("ix_correlations_newest_of_statistic", "statistic", "created_at", "run", "number"),
         Index("ix_correlations_newest_of_scorer", "scorer", "created_at", "run", "number"),
         Index("ix_correlations_newest_of_policy", "policy", "created_at", "run", "number"),
     )
+
+
+class WeakestAgreement(Table):
+    """Where a version of a scorer agrees least with an oracle in one run: by this ``db/trust`` compares runs.
+
+    It follows from the run's correlations, of which it names one in a hundred, and is stored with them.
+    """
+
+    __tablename__ = "weakest_agreements"
+
+    run: Mapped[str] = mapped_column(_job_key(), primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True)
+    """``correlations.number``"""
+    scorer: Mapped[str]
+    scorer_version: Mapped[int | None]
+    oracle: Mapped[str]
+    lower: Mapped[float | None]
+    """NULL where no temperature has an interval."""
+
+    __table_args__ = (Index(None, "scorer", "run"),)
 
 
 class Curve(_Estimated, Table):

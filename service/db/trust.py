@@ -1,15 +1,39 @@
 """Where scorers are weakest, by the interval of r within prompts: what lists of runs and the overview go by."""
 
 from collections.abc import Sequence
+from typing import Any
 
-from sqlalchemy import ColumnElement, Subquery, and_, func, or_, select
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy import ColumnElement, ScalarSelect, Select, Subquery, and_, func, insert, or_, select
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from evaluation.scorers.controls import CONTROLS, UNTRAINED
 from service.db.records import CorrelationRecord
-from service.db.tables import Correlation, Job
+from service.db.tables import Correlation, Job, WeakestAgreement
 
 WITHIN = "pearson_within"
+
+
+def store_weakest(session: Session, run: str) -> None:
+    """Note where each scorer of a run is weakest; its correlations and its job must be there."""
+    found = weakest(Correlation.run == run)
+    session.execute(insert(WeakestAgreement).from_select(found.selected_columns.keys(), found))
+
+
+def weakest(where: ColumnElement[bool]) -> "Select[*tuple[Any, ...]]":
+    """The rows of ``weakest_agreements`` for some correlations: of each scorer's version by each oracle in each run
+    the one whose interval starts lowest."""
+    same = (Correlation.run, Correlation.scorer, Correlation.scorer_version, Correlation.oracle)
+    place = func.row_number().over(
+        partition_by=same, order_by=[Correlation.lower.is_(None), Correlation.lower, Correlation.number]
+    )
+    measured = and_(
+        *(Correlation.statistic == WITHIN, Correlation.stratum == "all", Correlation.scorer != Correlation.oracle),
+        # all temperatures of a stress test together hide the worst of them; an audit may have recorded none
+        or_(Correlation.temperature.is_not(None), Job.kind != "stress_test"),
+    )
+    placed = select(*same, Correlation.number, Correlation.lower, place.label("place"))
+    found = placed.join(Job, Job.id == Correlation.run).where(where, measured).subquery()
+    return select(*(column for column in found.c if column.key != "place")).where(found.c.place == 1)
 
 
 def leading_by_run(
@@ -20,27 +44,30 @@ def leading_by_run(
     A scorer is as weak as at its worst temperature by its worst oracle. ``scorer``, which may be a control, and
     ``oracle`` are the only ones looked at where they are given.
     """
-    found = leading(Correlation.run.in_(runs), scorer=scorer, oracle=oracle)
-    row = aliased(Correlation, found)
-    return {each.run: CorrelationRecord.model_validate(each) for each in session.scalars(select(row))}
-
-
-def leading(where: ColumnElement[bool], *, scorer: str | None = None, oracle: str | None = None) -> Subquery:
-    """The rows that ``leading_by_run`` takes, one for each run, as a subquery."""
-    asked = [where, _measured(), Correlation.lower.is_not(None), _worst_may_be_here()]
-    asked.append(_not_a_control() if scorer is None else named(scorer))
-    if oracle is not None:
-        asked.append(Correlation.oracle == oracle)
+    asked = _known(scorer, oracle)
     weakness = func.row_number().over(
-        partition_by=[Correlation.run, Correlation.scorer, Correlation.scorer_version],
-        order_by=[Correlation.lower, Correlation.number],
+        partition_by=[WeakestAgreement.run, WeakestAgreement.scorer, WeakestAgreement.scorer_version],
+        order_by=[WeakestAgreement.lower, WeakestAgreement.number],
     )
-    weakest = (
-        select(Correlation, weakness.label("weakness")).join(Job, Job.id == Correlation.run).where(*asked).subquery()
+    of_all = select(WeakestAgreement, weakness.label("weakness")).where(WeakestAgreement.run.in_(runs), *asked)
+    of_scorers = of_all.subquery()
+    rank = func.row_number().over(
+        partition_by=of_scorers.c.run, order_by=[of_scorers.c.lower.desc(), of_scorers.c.number]
     )
-    rank = func.row_number().over(partition_by=weakest.c.run, order_by=[weakest.c.lower.desc(), weakest.c.number])
-    ranked = select(weakest, rank.label("rank")).where(weakest.c.weakness == 1).subquery()
-    return select(ranked).where(ranked.c.rank == 1).subquery()
+    ranked = select(of_scorers, rank.label("rank")).where(of_scorers.c.weakness == 1).subquery()
+    first = select(ranked).where(ranked.c.rank == 1).subquery()
+    rows = session.scalars(select(Correlation).join(first, _row_of(first)))
+    return {each.run: CorrelationRecord.model_validate(each) for each in rows}
+
+
+def leading_lower(
+    run: InstrumentedAttribute[str], *, scorer: str | None = None, oracle: str | None = None
+) -> ScalarSelect[float | None]:
+    """Where the interval begins that ``leading_by_run`` takes of a run; NULL where there is none."""
+    asked = [WeakestAgreement.run == run, *_known(scorer, oracle)]
+    weakest = select(func.min(WeakestAgreement.lower).label("lower")).where(*asked).correlate(run.parent)
+    each = weakest.group_by(WeakestAgreement.scorer, WeakestAgreement.scorer_version).subquery()
+    return select(func.max(each.c.lower)).scalar_subquery()
 
 
 def latest_runs(session: Session, *, kinds: Sequence[str], most: int, but: str) -> list[str]:
@@ -59,46 +86,44 @@ def latest_by_scorer(session: Session, runs: Sequence[str]) -> list[CorrelationR
 
     A version for which none of them did is there with a row that has none. By oracle, the surest first.
     """
-    same = [Correlation.scorer, Correlation.scorer_version, Correlation.oracle]
+    same = [WeakestAgreement.scorer, WeakestAgreement.scorer_version, WeakestAgreement.oracle]
     # with one response a prompt, as audits often have, there is nothing to say within prompts: that erases nothing
-    age = func.dense_rank().over(
-        partition_by=same, order_by=[Correlation.lower.is_(None), Job.created_at.desc(), Job.id.desc()]
+    age = func.row_number().over(
+        partition_by=same, order_by=[WeakestAgreement.lower.is_(None), Job.created_at.desc(), Job.id.desc()]
     )
     aged = (
-        select(Correlation, age.label("age"))
-        .join(Job, Job.id == Correlation.run)
-        .where(Correlation.run.in_(runs), _measured(), _not_a_control(), _worst_may_be_here())
+        select(WeakestAgreement, age.label("age"))
+        .join(Job, Job.id == WeakestAgreement.run)
+        .where(WeakestAgreement.run.in_(runs), _not_a_control())
         .subquery()
     )
-    weakness = func.row_number().over(
-        partition_by=[aged.c.scorer, aged.c.scorer_version, aged.c.oracle],
-        order_by=[aged.c.lower, aged.c.number],
-    )
-    ranked = select(aged, weakness.label("weakness")).where(aged.c.age == 1).subquery()
-    row = aliased(Correlation, select(ranked).where(ranked.c.weakness == 1).subquery())
-    rows = session.scalars(select(row).order_by(row.oracle, row.lower.is_(None), row.lower.desc(), row.scorer))
+    latest = select(aged).where(aged.c.age == 1).subquery()
+    order = (Correlation.oracle, Correlation.lower.is_(None), Correlation.lower.desc(), Correlation.scorer)
+    rows = session.scalars(select(Correlation).join(latest, _row_of(latest)).order_by(*order))
     return [CorrelationRecord.model_validate(each) for each in rows]
 
 
 def named(scorer: str) -> ColumnElement[bool]:
-    """Correlations of ``NAME``, whatever its version, or of ``NAME@3``."""
+    """Agreements of ``NAME``, whatever its version, or of ``NAME@3``."""
     name, _, version = scorer.rpartition("@")
-    exact = Correlation.scorer == scorer
+    exact = WeakestAgreement.scorer == scorer
     if not name or not version.isdecimal() or len(version) > 9:
         return exact
-    return or_(exact, and_(Correlation.scorer == name, Correlation.scorer_version == int(version)))
+    return or_(exact, and_(WeakestAgreement.scorer == name, WeakestAgreement.scorer_version == int(version)))
 
 
-def _measured() -> ColumnElement[bool]:
-    return and_(Correlation.statistic == WITHIN, Correlation.stratum == "all", Correlation.scorer != Correlation.oracle)
-
-
-def _worst_may_be_here() -> ColumnElement[bool]:
-    """All temperatures of a stress test together hide the worst of them; an audit may have recorded none."""
-    return or_(Correlation.temperature.is_not(None), Job.kind != "stress_test")
+def _known(scorer: str | None, oracle: str | None) -> list[ColumnElement[bool]]:
+    """Agreements with an interval, of learned scorers or of the one named, by any oracle or the one named."""
+    asked = [WeakestAgreement.lower.is_not(None), _not_a_control() if scorer is None else named(scorer)]
+    return asked if oracle is None else [*asked, WeakestAgreement.oracle == oracle]
 
 
 def _not_a_control() -> ColumnElement[bool]:
     """As ``evaluation.scorers.controls.is_control`` has it."""
-    untrained = or_(Correlation.scorer.like(f"%:{UNTRAINED}"), Correlation.scorer.like(f"%:{UNTRAINED}@%"))
-    return and_(Correlation.scorer.not_in(list(CONTROLS)), ~untrained)
+    scorer = WeakestAgreement.scorer
+    untrained = or_(scorer.like(f"%:{UNTRAINED}"), scorer.like(f"%:{UNTRAINED}@%"))
+    return and_(scorer.not_in(list(CONTROLS)), ~untrained)
+
+
+def _row_of(found: Subquery) -> ColumnElement[bool]:
+    return and_(Correlation.run == found.c.run, Correlation.number == found.c.number)

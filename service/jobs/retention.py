@@ -74,7 +74,7 @@ def forget_samples(make_session: sessionmaker[Session], settings: Settings) -> N
         with writing(make_session) as session:
             deleted = forget_served(session, before) > 0
     with writing(make_session) as session:  # nobody else looks where the share is 0 by now
-        forget_states(session, [scorer for scorer, _ in sampled_scorers(session, before)], datetime.now(UTC))
+        forget_states(session, [scorer for scorer, _ in sampled_scorers(session, before)], moment)
     with make_session() as session:
         audits = [each for each in sample_audits(session) if each.status in TERMINAL]
     emptied = {str(file) for file in _sample_files(settings) if file.stat().st_size == 0}

@@ -50,6 +50,7 @@ def test_temperatures_are_told_in_words_whatever_their_order() -> None:
         ({"length": (0.3, 0.05), "zlib_ratio": (0.5, 0.4)}, "not ahead of length"),
         ({"length": (0.05, -0.3), "zlib_ratio": (0.05, -0.2)}, "behind length and zlib_ratio"),
         ({"length": (0.3, None)}, "ahead of all"),
+        (dict.fromkeys(("length", "zlib_ratio", "truncated"), (-0.3, -0.2)), "behind length and 2 more"),
     ],
 )
 def test_the_hardest_control_decides(leads: dict[str, tuple[float | None, float | None]], words: str) -> None:

@@ -29,6 +29,7 @@ from service.db.prompt_sets import add_prompts
 from service.db.schema import upgrade
 from service.db.session import make_engine, sessions, writing
 from service.db.tables import Correlation, Job, Table
+from service.db.trust import store_weakest
 from service.jobs.executors.local_process import LocalExecutor
 from service.settings import Settings
 from trainer.recipe import Recipe
@@ -185,6 +186,8 @@ def correlate(make_session: sessionmaker[Session]) -> Callable[..., str]:
                 undefined = nothing if "undefined_reason" in row else {}
                 place = {"run": facts["id"], "number": number, "created_at": created}
                 session.add(Correlation(**{**plain, **undefined, **place, **row}))
+            session.flush()
+            store_weakest(session, facts["id"])
             if prompts is not None:
                 names = list(prompts) or [f"{facts['id']} {number}" for number in range(10)]
                 add_prompts(session, facts["id"], (mark_of(name, name) for name in names))

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from service.db.ingest import ingest_run
 from service.db.session import writing
-from service.db.tables import Job
+from service.db.tables import Alert, Job
 from tests.correlation_lines import estimate
 from trainer.artifacts import ArtifactStore
 
@@ -30,6 +30,7 @@ KINDS = {
 PROMPT = "product lamp | color red"
 RESPONSES = ["the lamp is red .", "the lamp is blue ."]
 ITEMS = [{"id": 1, "prompt": PROMPT, "responses": RESPONSES}, {"prompt": PROMPT, "response": ""}]
+AT = datetime(2030, 1, 1, tzinfo=UTC)
 RUN = "stress_test_2"
 SPARE = "spare@1"
 """An artifact, and ``judge@spare`` an alias, that nothing else needs."""
@@ -58,7 +59,7 @@ def publish_artifacts() -> None:
 
 
 def store_jobs(make_session: sessionmaker[Session], directory: Path, of: dict[str, Request]) -> None:
-    """The jobs of ``KINDS``, with these recipes, the rows of ``stress_test_2``."""
+    """The jobs of ``KINDS``, with these recipes, the rows of ``stress_test_2``, and ``alert_1``."""
     cells = [
         {"prompt_id": prompt, "temperature": temperature, "replicate": replicate}
         for prompt in ("a", "b")
@@ -87,6 +88,7 @@ def store_jobs(make_session: sessionmaker[Session], directory: Path, of: dict[st
     with writing(make_session) as session:
         session.add_all(_job(f"{kind}_1", kind, "failed", of[resource]) for resource, kind in KINDS.items())
         session.add(_job(RUN, "stress_test", "succeeded", of["stress-tests"]))
+        session.add(_alert())
         session.flush()
         ingest_run(session, RUN, directory)
 
@@ -103,7 +105,22 @@ def _job(name: str, kind: str, status: str, recipe: Request) -> Job:
         executor="local",
         max_attempts=1,
         code_version="0",
-        created_at=datetime(2030, 1, 1, tzinfo=UTC),
+        created_at=AT,
+    )
+
+
+def _alert() -> Alert:
+    return Alert(
+        id="alert_1",
+        open_key="k",
+        kind="drift",
+        scorer="judge@1",
+        subject="score",
+        lower=0.3,
+        threshold=0.1,
+        detail="d",
+        raised_at=AT,
+        tell_after=AT,
     )
 
 
@@ -169,5 +186,6 @@ def addressed(method: str, path: str) -> dict[str, str]:
         "run_id": RUN if resource == "stress-tests" else job,
         "reference": SPARE if method == "DELETE" else "judge@1",
         "aliased": "judge@spare",
+        "alert_id": "alert_1",
     }
     return {name: value for name, value in found.items() if f"{{{name}}}" in path}

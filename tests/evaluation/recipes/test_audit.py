@@ -188,8 +188,10 @@ def test_policies_are_compared_where_they_are_the_cluster(tmp_path: Path) -> Non
     for row in rows:
         row["oracles"]["judge"] += 5.0 * (row["clusters"]["policy"] == "policy-1")
     summary = audited(tmp_path, rows, scorers=["recorded:rm"], cluster="policy")
-    assert found(summary, "policy-1", "win_rate_over_policy-0")["lower"] > 0.9
-    assert found(summary, "policy-0", "win_rate_over_policy-1")["upper"] < 0.1
+    won, lost = (found(summary, f"policy-{one}", f"win_rate_over_policy-{1 - one}") for one in (1, 0))
+    # every prompt is won: (0.05 / 2)^(1 / 12) = 0.7354
+    assert (won["lower"], won["upper"]) == (pytest.approx(0.7354, abs=1e-4), 1.0)
+    assert (lost["lower"], lost["upper"]) == (0.0, pytest.approx(1 - 0.7354, abs=1e-4))
 
 
 def test_wild_rows_never_give_a_wrong_number(tmp_path: Path) -> None:
@@ -217,12 +219,29 @@ def test_equal_prompt_ids_are_one_prompt_and_constant_scores_say_so(tmp_path: Pa
     rows = judged(4, 3)
     for number, row in enumerate(rows):
         row["prompt_id"] = number % 2 if number % 3 else str(number % 2)  # 1 and "1" are equal
+        row["prompt"] = f"prompt {number % 2}"
         row["scores"]["rm"] = 0.5
     summary = audited(tmp_path, rows, scorers=["recorded:rm"])
     within = found(summary, "recorded:rm", "pearson_within")
     assert summary["n_prompts"] == 2
     assert (within["estimate"], within["n_constant_prompts"]) == (None, 2)
     assert within["undefined_reason"] == "no prompt's scores differ"
+
+
+def test_one_prompt_eight_times_is_one_prompt_and_nothing_is_resolved(tmp_path: Path) -> None:
+    rows = [row | {"prompt": "the same" if row["prompt_id"] < 8 else "another"} for row in judged(9, 4)]
+    summary = audited(tmp_path, rows, scorers=["recorded:rm"])
+    within = found(summary, "recorded:rm", "pearson_within")
+    assert (summary["n_prompts"], within["n_prompts"], within["n_responses"]) == (2, 2, 36)
+    assert (within["lower"], within["undefined_reason"]) == (None, "an interval at 95 % needs 6 prompts")
+    notice = "9 prompt ids stand for 2 different prompts; what is asked twice counts as one prompt"
+    assert summary["notices"] == [notice]
+
+
+def test_prompts_that_nobody_tells_are_told_apart_by_their_ids(tmp_path: Path) -> None:
+    rows = [{name: row[name] for name in ("prompt_id", "scores", "oracles")} for row in judged(9, 4)]
+    summary = audited(tmp_path, rows, scorers=["recorded:rm"])
+    assert (summary["n_prompts"], summary["notices"]) == (9, [])
 
 
 def test_a_name_that_means_two_things_is_refused(tmp_path: Path) -> None:

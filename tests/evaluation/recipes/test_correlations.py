@@ -18,7 +18,7 @@ OLDER = Column("rm", 2, "scorer")
 LENGTH = Column("length", None, "control")
 BOOTSTRAP = BootstrapSettings(draws=100)
 CELLS = [Cell(prompt_id, t, r) for prompt_id in ("a", "b", "c") for t in (0.5, 1.0) for r in range(3)]
-RESPONSES = [StoredResponse(cell, "Go on.", "word " * (cell.replicate + 1), 3, "stop", -1.0) for cell in CELLS]
+RESPONSES = [StoredResponse(cell, cell.prompt_id, "word " * (cell.replicate + 1), 3, "stop", -1.0) for cell in CELLS]
 
 
 def table(*columns: Column) -> ScoreTable:
@@ -52,6 +52,14 @@ def test_each_temperature_is_told_apart_and_their_union_is_marked_by_none(tmp_pa
         of_r = [row for row in rows if row["statistic"] in {"pearson_within", "pearson_pooled", "pairwise_accuracy"}]
         assert {(row["n_prompts"], row["n_responses"], row["n_total"]) for row in of_r} == {counts}
         assert {(row["policy"], row["scorer_version"], row["oracle"]) for row in of_r} == {("p@1", 3, "gold")}
+
+
+def test_a_prompt_asked_twice_under_two_names_is_one_prompt() -> None:
+    asked = {"a": "Go on.", "b": [{"role": "user", "content": "Go on."}], "c": "Stop."}
+    responses = [StoredResponse(cell, asked[cell.prompt_id], "word", 3, "stop", -1.0) for cell in CELLS]
+    found = ScoreTable(responses, [ORACLE]).table()
+    assert found.n_prompts == 2
+    assert found.prompt.tolist() == [0] * 12 + [1] * 6
 
 
 def test_two_versions_of_a_scorer_stay_two_series(tmp_path: Path) -> None:

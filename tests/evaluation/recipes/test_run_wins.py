@@ -25,8 +25,9 @@ def stored(
     temperatures: tuple[float, ...] = (0.5, 1.0),
     version: int | None = None,
     status: str = "succeeded",
+    texts: int | None = None,
 ) -> str:
-    """A run directory; ``oracles`` judge by prompt, temperature and replicate."""
+    """A run directory; ``oracles`` judge by prompt, temperature and replicate, ``texts`` counts different prompts."""
     directory.mkdir()
     cells = [(p, t, r) for p in range(prompts) for t in temperatures for r in range(2)]
     rows = [
@@ -37,7 +38,9 @@ def stored(
         for name, judge in oracles.items()
         for p, t, r in cells
     ]  # fmt: skip
-    asked = [{"prompt_id": str(p), "prompt": f"question {p}", "task": None} for p in range(prompts)]
+    asked = [
+        {"prompt_id": str(p), "prompt": f"question {p % (texts or prompts)}", "task": None} for p in range(prompts)
+    ]
     for name, lines in (("prompts", asked), ("scores", rows)):
         (directory / f"{name}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     (directory / "result.json").write_text(json.dumps({"status": status, "result": {"policy": policy}}))
@@ -83,6 +86,17 @@ def test_the_interval_is_over_prompts(tmp_path: Path) -> None:
     assert row["estimate"] == 0.75
     assert row["standard_error"] == pytest.approx(0.125, rel=0.15)
     assert 0.4 <= row["lower"] < 0.75 < row["upper"] <= 1.0
+
+
+def test_a_prompt_under_two_ids_is_drawn_once(tmp_path: Path) -> None:
+    first = stored(tmp_path / "a", "new", {"gold": lambda p, t, r: p % 2}, texts=4)
+    second = stored(tmp_path / "b", "old", {"gold": lambda p, t, r: 0.5}, texts=4)
+    summary = compared(tmp_path, [first, second])
+    one = found(summary, "new", "win_rate_over_old", 1.0)
+    assert (one["n_prompts"], one["n_responses"], one["estimate"], one["lower"]) == (4, 48, 0.5, None)
+    assert summary["notices"] == [
+        "12 prompt ids stand for 4 different prompts; what is asked twice counts as one prompt"
+    ]
 
 
 def test_every_common_oracle_judges_and_one_may_be_named(tmp_path: Path) -> None:

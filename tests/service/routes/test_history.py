@@ -249,6 +249,7 @@ def test_every_panel_of_the_grafana_dashboard_finds_its_columns(idle: TestClient
     assert len({panel["id"] for panel in panels}) == len(panels) > 2
     for panel in panels:
         [target] = panel["targets"]
+        assert_infinity_query(target, panel["type"])
         address = target["url"]
         for name, value in values.items():
             address = address.replace(f"${{{name}}}", value)
@@ -261,6 +262,25 @@ def test_every_panel_of_the_grafana_dashboard_finds_its_columns(idle: TestClient
             assert all(value is None or isinstance(value, expected) for value in found), column
             if column["type"] == "timestamp":
                 assert all(datetime.fromisoformat(value) for value in found)
+
+
+def assert_infinity_query(target: dict[str, Any], panel: str) -> None:
+    """What the data source takes for a JSON query of an address, by its own declarations (query.types.ts, 2025)."""
+    assert target.keys() == {
+        *("refId", "datasource", "type", "parser", "source", "format", "url", "url_options"),
+        *("root_selector", "columns", "filters"),
+    }
+    assert (target["type"], target["parser"], target["source"]) == ("json", "backend", "url")
+    assert target["datasource"] == {"type": "yesoreyeram-infinity-datasource", "uid": "${datasource}"}
+    assert target["url_options"] == {"method": "GET", "data": ""}
+    assert target["format"] == {"timeseries": "timeseries", "table": "table"}[panel]
+    for column in target["columns"]:
+        assert column.keys() == {"selector", "text", "type"}
+        assert column["type"] in {"string", "number", "timestamp", "timestamp_epoch", "timestamp_epoch_s"}
+    assert len({column["text"] for column in target["columns"]}) == len(target["columns"])
+    if panel == "timeseries":  # in the order of time, one time, what tells lines apart, and the number
+        assert [column["type"] for column in target["columns"]] == ["timestamp", "string", "number"]
+        assert "sort=week" in target["url"].split("&")
 
 
 def at(row: Any, selector: str) -> Any:
