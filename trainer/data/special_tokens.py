@@ -51,7 +51,7 @@ class SpecialTokens:
         return marked, {mark: name for name, mark in marks.items()}
 
     def spelt_out(self, name: str) -> list[int]:
-        """The ids of a special token's name as of any other text. Raises InvalidInput where they are that very token."""
+        """The ids of a special token's name as of any other text. Raises InvalidInput where they are that token."""
         ids = self._tokenizer(name, add_special_tokens=False, split_special_tokens=True)["input_ids"]
         return self.check(cast(list[int], ids))
 
