@@ -1,6 +1,7 @@
 """From prompt and response to token ids, the same way in training, in sampling and in serving."""
 
 import hashlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -9,6 +10,7 @@ from typing import Any, Literal, cast
 from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase
 
+from trainer.data.special_tokens import Marks, SpecialTokens
 from trainer.errors import InvalidInput, OverlongInput
 
 _TODAY = "{% macro strftime_now(format) %}26 Jul 2024{% endmacro %}"
@@ -101,6 +103,7 @@ class ChatFormat:
         self.tokenizer = tokenizer
         if tokenizer.chat_template is None:
             tokenizer.chat_template = PLAIN_TEMPLATE
+        self._special = SpecialTokens(tokenizer)
 
     @cached_property
     def _template(self) -> str | None:
@@ -114,19 +117,21 @@ class ChatFormat:
 
     def prompt_ids(self, prompt: Prompt) -> list[int]:
         """Token ids up to where the response begins."""
-        return self._tokenize(self._render(as_messages(prompt), add_generation_prompt=True))
+        messages, marks = self._special.marked(as_messages(prompt))
+        return self._tokenize(self._render(messages, add_generation_prompt=True), marks)
 
     def response_ids(self, prompt: Prompt, response: str) -> list[int]:
         """Token ids of the response and of what closes it: the template's end of turn, or EOS where it writes none.
 
         A policy that never sees a response end would never end one.
         """
-        messages = as_messages(prompt)
-        opened = self._render(messages, add_generation_prompt=True)
-        closed = self._render([*messages, {"role": "assistant", "content": response}], add_generation_prompt=False)
+        turns = [*as_messages(prompt), {"role": "assistant", "content": response}]
+        messages, marks = self._special.marked(turns)
+        opened = self._render(messages[:-1], add_generation_prompt=True)
+        closed = self._render(messages, add_generation_prompt=False)
         if not closed.startswith(opened):
             raise InvalidInput("the chat template does not extend its own prompt; use a template that appends turns")
-        return [*self._tokenize(closed[len(opened) :]), *self._missing_end]
+        return [*self._tokenize(closed[len(opened) :], marks), *self._missing_end]
 
     def encode(self, prompt: Prompt, response: str, max_tokens: int, on_overlong: OnOverlong) -> Encoded:
         """Ids of prompt and response within ``max_tokens``.
@@ -145,9 +150,7 @@ class ChatFormat:
         said = "response"
         turns = [{"role": "user", "content": "prompt"}, {"role": "assistant", "content": said}]
         closing = self._tokenize(self._render(turns, add_generation_prompt=False).rpartition(said)[2])
-        added = self.tokenizer.added_tokens_decoder
-        special = {*self.tokenizer.all_special_ids, *(index for index, token in added.items() if token.special)}
-        ends = special - {self.tokenizer.unk_token_id, self.tokenizer.bos_token_id} | {self.tokenizer.eos_token_id}
+        ends = self._special.ids - {self.tokenizer.bos_token_id} | {self.tokenizer.eos_token_id}
         eos = self.tokenizer.eos_token_id
         return [] if eos is None or ends & {*closing} else [int(eos)]
 
@@ -163,9 +166,17 @@ class ChatFormat:
             raise InvalidInput(f"the chat template refuses this conversation: {error}") from error
         return cast(str, rendered)
 
-    def _tokenize(self, text: str) -> list[int]:
+    def _tokenize(self, text: str, marks: Marks | None = None) -> list[int]:
+        if marks:  # a tokenizer would have cut the text there as well
+            parts = re.split(f"([{''.join(marks)}])", text)
+            return [
+                index
+                for part in parts
+                if part
+                for index in (self._special.spelt_out(marks[part]) if part in marks else self._tokenize(part))
+            ]
         # the template already wrote BOS and EOS: adding them again is the double-BOS trap
-        return cast(list[int], self.tokenizer(text, add_special_tokens=False)["input_ids"])
+        return cast(list[int], self.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
 
 
 def fit(head: list[int], tail: list[int], max_tokens: int, on_overlong: OnOverlong, prompt_start: int = 0) -> Encoded:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
+from trainer.data.special_tokens import SpecialTokens
 from trainer.data.text import ChatFormat, Encoded, OnOverlong, Prompt, as_text, check_response, pad_right
 from trainer.errors import InvalidInput, OverlongInput
 from trainer.models.match_features import match_type_ids
@@ -44,6 +45,7 @@ class RewardModel:
         self.model = model
         self.network = RewardNetwork(model, architecture, pooling)
         self.tokenizer = tokenizer
+        self._special = SpecialTokens(tokenizer)
         self.architecture = architecture
         self.pooling = pooling
         self.match_features = match_features
@@ -176,10 +178,15 @@ class RewardModel:
     def _encode_segments(self, prompt: str, response: str, on_overlong: OnOverlong) -> Encoded:
         texts = {"prompt": prompt, "response": response}
         encoding = self.tokenizer(
-            *(texts[segment] for segment in self._segments), add_special_tokens=True, truncation=False, verbose=False
+            *(texts[segment] for segment in self._segments),
+            add_special_tokens=True,
+            split_special_tokens=True,  # of the texts: what their author writes is text
+            truncation=False,
+            verbose=False,
         )
         ids: list[int] = encoding["input_ids"]
         segments: list[int | None] = encoding.sequence_ids()
+        self._special.check([index for index, segment in zip(ids, segments, strict=True) if segment is not None])
         if self.reads == "response":
             segments = [None if segment is None else 1 for segment in segments]
         types: list[int] | None = encoding.get("token_type_ids")

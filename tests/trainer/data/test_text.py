@@ -57,13 +57,6 @@ def test_every_response_ends_once_in_what_stops_a_policy(template: str, response
     assert tokens.index("<s>") == 0
 
 
-def test_a_special_in_the_response_itself_does_not_stand_for_its_end() -> None:
-    tokenizer = words("hello", "hi")
-    tokenizer.chat_template = "{{ bos_token }}{% for message in messages %} {{ message['content'] }}{% endfor %} "
-    ids = ChatFormat(tokenizer).response_ids("hello", "hi </s>")
-    assert tokenizer.convert_ids_to_tokens(ids) == ["hi", "</s>", "</s>"]
-
-
 def test_what_a_template_refuses_is_bad_input() -> None:
     tokenizer = words("hello")
     tokenizer.chat_template = "{{ raise_exception('System role not supported') }}"

@@ -21,6 +21,7 @@ from transformers import (
     RobertaTokenizerFast,
 )
 
+from trainer.errors import InvalidInput
 from trainer.models.quantised_reward_model import QuantisedRewardModel
 from trainer.models.reward_model import Reads, RewardModel
 from trainer.models.starting_point import BackboneOrigin
@@ -116,6 +117,24 @@ def test_two_segments_stand_in_the_familys_own_special_tokens(family: str, expec
     assert tokens(model, row.input_ids) == expected
     assert tokens(model, row.input_ids[row.response_start :]).startswith("i")
     assert row.token_type_ids == ([0, 0, 0, 0, 1, 1, 1, 1] if family == "bert" else None)
+
+
+@pytest.mark.parametrize(
+    ("family", "name", "expected"),
+    [
+        ("bert", "[SEP]", "[CLS] a [SEP] [UNK] [UNK] [UNK] b [SEP]"),
+        ("deberta-v2", "[SEP]", "[CLS] a [SEP] [UNK] [UNK] [UNK] b [SEP]"),
+        ("roberta", "</s>", "<s> a </s> </s> < / s > b </s>"),
+    ],
+)
+def test_what_a_text_calls_a_special_token_is_text(family: str, name: str, expected: str) -> None:
+    model = build(family)
+    assert tokens(model, model.encode("a", f"{name}b").input_ids) == expected
+
+
+def test_a_name_that_has_no_other_spelling_is_refused() -> None:
+    with pytest.raises(InvalidInput, match=r"the text contains \[SEP\], which this model reads as a control token"):
+        build("modernbert").encode("a [SEP] b", "is red .")
 
 
 @pytest.mark.parametrize("family", ["roberta", "longformer"])
