@@ -16,8 +16,8 @@ from service.db.tables import (
     StressTest,
 )
 
-ROWS_AT_ONCE = 20_000
-"""That one transaction stores or deletes; a fraction of a second."""
+ROWS_AT_ONCE = 5_000
+"""That one transaction stores or deletes: some tenths of a second, for which others wait with what they write."""
 
 
 def next_deletion(session: Session, job_id: str, *, reported: bool = False) -> Delete | None:
