@@ -258,11 +258,17 @@ def _free_port() -> int:
 
 
 @pytest.fixture(params=[Sqlite, Postgres])
-def make_world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[..., World]]:
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Sqlite | Postgres]:
+    """An empty one of each kind."""
+    made = request.param(tmp_path)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def make_world(database: Sqlite | Postgres, tmp_path: Path) -> Iterator[Callable[..., World]]:
     """``make_world`` takes what ``World`` does, on each kind of database."""
-    database = request.param(tmp_path)
     with contextlib.ExitStack() as stack:
-        stack.callback(database.close)
 
         def make(**options: Any) -> World:
             world = World(tmp_path, database, **options)
