@@ -88,6 +88,6 @@ def test_two_stress_tests_are_compared_by_their_ids(tmp_path: Path, capsys: Said
     assert main(["winrate", "run_a", "run_b", "--draws", "200", "--output", str(tmp_path / "wins.json")]) == 0
     said = capsys.readouterr().out
     assert "a over b, judged by gold" in said
-    assert "1.5  100.0 [54.1, 100.0]  better  1.000 " in said  # (0.05 / 2)^(1 / 6) = 0.541
+    assert "1.5 100.0 [54.1, 100.0] better 1.000 0.000 " in " ".join(said.split())  # (0.05 / 2)^(1 / 6) = 0.541
     assert main(["report", str(tmp_path / "wins.json"), "--output", str(tmp_path / "wins.html")]) == 0
     assert "a is judged better than b at T" in (tmp_path / "wins.html").read_text().replace("&nbsp;", " ")
