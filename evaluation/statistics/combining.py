@@ -3,14 +3,15 @@
 A run's rows, at several temperatures or by several scorers, stand on the same prompts, so they count as moving
 together: their errors are added, the most that any dependence allows. So do those of different runs as far as they
 share prompts: ``shared_prompts`` makes one number of that.
+
+The interval is made of the rows' own ones: with l_i the lower end, the lower end of sum w_i y_i lies as far below it
+as an error would reach that has y_i - l_i in the place of s_i, and the upper end likewise (Zou and Donner 2008, Stat.
+Med. 27:1693). So it is as wide and as skewed as they are, and that of one row is the row's.
 """
 
 import math
 from dataclasses import dataclass
-from statistics import NormalDist
-
-CONFIDENCE = 0.95
-_QUANTILE = NormalDist().inv_cdf(0.5 + CONFIDENCE / 2)
+from typing import NamedTuple
 
 CORRELATIONS = (
     "pearson_within",
@@ -24,6 +25,16 @@ CORRELATIONS = (
     "pearson_within_range_corrected",
 )
 """Statistics that are combined, or have their intervals, on the scale of z = atanh r (Fisher 1921)."""
+
+
+class Spread(NamedTuple):
+    """The greatest variance of sum w_i e_i, e_i being the errors, as ``shared_prompts.error_variance`` has it."""
+
+    error: float
+    below: float
+    """The same with y_i less the lower end of its interval in the place of s_i."""
+    above: float
+    """The same with the upper end less y_i."""
 
 
 @dataclass(frozen=True)
@@ -43,9 +54,8 @@ class Sums:
     squares: float
     """sum w_i y_i^2"""
 
-    spread: float | None
-    """The greatest variance of sum w_i e_i, e_i being the errors, as ``shared_prompts.error_variance`` has it.
-    None where a standard error is missing."""
+    spread: Spread | None
+    """None where a standard error, and with it an interval, is missing."""
 
     apart: bool = True
     """Whether no two runs share a prompt."""
@@ -62,14 +72,13 @@ class Combined:
     heterogeneity: float | None = None
 
 
-def mean(sums: Sums, correlation: bool) -> Combined:
-    """The plain mean, w_i = 1 and y_i in its own unit; a correlation's interval is taken at atanh of the mean."""
+def mean(sums: Sums) -> Combined:
+    """The plain mean, w_i = 1 and y_i in its own unit."""
     estimate = sums.weighted / sums.weight
     if sums.spread is None:
         return Combined(estimate, None, None, None)
-    error = math.sqrt(sums.spread) / sums.weight
-    lower, upper = _ends(estimate, error, correlation)
-    return Combined(estimate, lower, upper, error)
+    error, below, above = (math.sqrt(each) / sums.weight for each in sums.spread)
+    return Combined(estimate, estimate - below, estimate + above, error)
 
 
 def inverse_variance(sums: Sums, correlation: bool) -> Combined:
@@ -83,23 +92,13 @@ def inverse_variance(sums: Sums, correlation: bool) -> Combined:
     """
     y = sums.weighted / sums.weight
     assert sums.spread is not None, "a row without a standard error has no weight"
-    error = math.sqrt(sums.spread) / sums.weight
+    error, below, above = (math.sqrt(each) / sums.weight for each in sums.spread)
+    lower, upper = y - below, y + above
     heterogeneity = None
     if sums.apart and sums.n == sums.n_runs > 1:
         q = sums.squares - sums.weighted * y
         heterogeneity = max(0.0, 1 - (sums.n - 1) / q) if q > 0 else 0.0
     if correlation:
-        y = math.tanh(y)
+        y, lower, upper = math.tanh(y), math.tanh(lower), math.tanh(upper)
         error *= 1 - y * y
-    lower, upper = _ends(y, error, correlation)
     return Combined(y, lower, upper, error, heterogeneity)
-
-
-def _ends(estimate: float, error: float, correlation: bool) -> tuple[float, float] | tuple[None, None]:
-    """The interval's ends; none for a correlation of 1, which has no atanh."""
-    if not correlation:
-        return estimate - _QUANTILE * error, estimate + _QUANTILE * error
-    if abs(estimate) >= 1:
-        return None, None
-    z, error = math.atanh(estimate), error / (1 - estimate * estimate)
-    return math.tanh(z - _QUANTILE * error), math.tanh(z + _QUANTILE * error)

@@ -11,12 +11,12 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 from sqlalchemy.orm import Session
 
-from evaluation.statistics.combining import CONFIDENCE, CORRELATIONS, Combined, Sums, inverse_variance, mean
+from evaluation.statistics.combining import CORRELATIONS, Spread, Sums, inverse_variance, mean
 from service.db.history import read_page, stream
 from service.db.history_filter import HistoryFilter
 from service.db.history_sql import COUNTS, GROUP, PICKED, Agg, Dimension, Grouping, grouped
 from service.db.pages import DEFAULT_LIMIT
-from service.db.prompt_sets import PromptSets, Together, together
+from service.db.prompt_sets import Moved, PromptSets, Together, together
 from service.db.records import Page
 
 Row = dict[str, Any]
@@ -83,7 +83,7 @@ def groups_page(
 
     found = read_page(session, query, order, spelling, lambda row: row._mapping, cursor=cursor, limit=limit)
     sets = PromptSets(session)
-    sets.read(run for row in found.data for run, _ in _standings(row))  # at once
+    sets.read(run for row in found.data for run, *_ in _standings(row))  # at once
     return Page(data=[HistoryGroup(**_finished(row, grouping, where, sets)) for row in found.data], next=found.next)
 
 
@@ -99,7 +99,7 @@ def stream_groups(session: Session, where: HistoryFilter, grouping: Grouping) ->
 _CHOSEN = ("run", "scorer", "scorer_version", "oracle", "temperature", "stratum")
 
 
-def _standings(row: Mapping[str, Any]) -> list[tuple[str, float | None]]:
+def _standings(row: Mapping[str, Any]) -> list[Moved]:
     return row.get("standings") or []
 
 
@@ -119,7 +119,9 @@ def _finished(row: Mapping[str, Any], grouping: Grouping, where: HistoryFilter, 
     statistic = group.get("statistic", next(iter(where.values.get("statistic", ())), None))
     numbers = {name: row[name] for name in ("n_used", "n_runs")}
     counted = grouping.agg == "count"
-    found = Together(0.0, None, None) if counted else together(_standings(row), sets, of_parts=_of_parts(group, where))
+    parts = _of_parts(group, where)
+    nothing_moves = Together(Spread(0.0, 0.0, 0.0), None, None)
+    found = nothing_moves if counted else together(_standings(row), sets, of_parts=parts)
     nothing = {f"chosen_{name}": None for name in _CHOSEN}
     told = {**nothing, "n_distinct_prompts": found.distinct, "shared_prompts": found.shared}
     return {**shared, **numbers, **told, **_of_sums(row, grouping.agg, statistic in CORRELATIONS, found)}
@@ -154,26 +156,27 @@ def _of_sums(row: Mapping[str, Any], agg: str, correlation: bool, found: Togethe
         return {**nothing, "method": "count", "undefined_reason": "agg=count counts and estimates nothing"}
     how = "mean" if agg == "mean" else f"inverse-variance mean{' on the atanh scale' if correlation else ''}"
     method = (
-        f"{how} of {row['n_used']} estimates of {row['n_runs']} runs, {100 * CONFIDENCE:g} % interval; "
+        f"{how} of {row['n_used']} estimates of {row['n_runs']} runs, interval of theirs; "
         f"{_DEPENDENCE[found.shared]}rows of one run as moving together"
     )
     if not row["n_used"]:
         missing = "no row has an estimate" if agg == "mean" else "no row has an estimate with a standard error"
         return {**nothing, "method": method, "undefined_reason": missing}
+    without = row["n_used"] - row["n_errors"]
     sums = Sums(
         n=row["n_used"],
         n_runs=row["n_runs"],
         weight=row["weight"],
         weighted=row["weighted"],
         squares=row["squares"],
-        spread=found.variance if row["n_errors"] == row["n_used"] else None,
+        spread=found.spread if row["n_errors"] == row["n_used"] else None,
         apart=found.shared is False,
     )
-    one: Combined = (mean if agg == "mean" else inverse_variance)(sums, correlation)
+    one = mean(sums) if agg == "mean" else inverse_variance(sums, correlation)
     return {
         **vars(one),
         "method": method,
-        "undefined_reason": None if one.lower is not None else _why_no_interval(row),
+        "undefined_reason": None if one.lower is not None else f"{without} of them without a standard error",
     }
 
 
@@ -182,8 +185,3 @@ _DEPENDENCE: Mapping[bool | None, str] = {
     False: "runs as independent, ",
     None: "runs as moving together as far as they may share prompts, which of some are not known, ",
 }
-
-
-def _why_no_interval(row: Mapping[str, Any]) -> str:
-    without = row["n_used"] - row["n_errors"]
-    return f"{without} of them without a standard error" if without else "a correlation of 1 has no interval"

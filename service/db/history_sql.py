@@ -43,6 +43,7 @@ _TABLE = Correlation.__table__
 GROUP = "group_"
 PICKED = ("latest", "min", "max")
 COUNTS = ("n_prompts", "n_responses", "n_dropped")
+_ONE = 1 - 1e-12
 _SMALLEST_ERROR = 1e-9
 """A smaller standard error is rounding, and its inverse square no weight."""
 
@@ -222,9 +223,10 @@ def _first_of(ranked: Subquery) -> "Select[*tuple[Any, ...]]":
 def _summed(base: Subquery, grouping: Grouping, dialect: str) -> "Select[*tuple[Any, ...]]":
     """The sums of ``combining.Sums`` for each group: within a run first, then over runs.
 
-    ``standings`` lists the runs that are used, each with its sum of w s.
+    ``standings`` lists the runs that are used, each as ``prompt_sets.Moved`` says.
     """
-    usable, y, s, w = _terms(base, grouping.agg)
+    usable, y, s, w, *ends = _terms(base, grouping.agg)
+    reaches = [sa.case((ends[0] < y, y - ends[0]), else_=0.0), sa.case((ends[1] > y, ends[1] - y), else_=0.0)]
 
     def of_usable(value: ColumnElement[Any]) -> ColumnElement[Any]:
         return sa.case((usable, value))
@@ -241,7 +243,7 @@ def _summed(base: Subquery, grouping: Grouping, dialect: str) -> "Select[*tuple[
             func.sum(of_usable(w)).label("weight"),
             func.sum(of_usable(w * y)).label("weighted"),
             func.sum(of_usable(w * y * y)).label("squares"),
-            func.sum(of_usable(w * s)).label("moved"),
+            *(func.sum(of_usable(w * each)).label(f"moved_{place}") for place, each in enumerate([s, *reaches])),
             *(func.max(of_usable(base.c[name])).label(name) for name in COUNTS),
             func.min(base.c.created_at).label("first_at"),
             func.max(base.c.created_at).label("last_at"),
@@ -251,7 +253,9 @@ def _summed(base: Subquery, grouping: Grouping, dialect: str) -> "Select[*tuple[
     )
     added = ("n_rows", "n_defined", "n_used", "n_errors", *COUNTS)
     listed, one = _LISTS[dialect]
-    standings = listed(one(within.c.run, within.c.moved)).filter(within.c.n_used > 0)
+    standings = listed(one(within.c.run, *(within.c[f"moved_{place}"] for place in range(3)))).filter(
+        within.c.n_used > 0
+    )
     return select(
         *_groups(within),
         *(sa.cast(func.coalesce(func.sum(within.c[name]), 0), sa.BigInteger).label(name) for name in added),
@@ -271,17 +275,23 @@ _LISTS: Mapping[str, tuple[Any, Any]] = {
 
 
 def _terms(base: Subquery, agg: Agg) -> tuple[ColumnElement[Any], ...]:
-    """Which rows count, and y, s and w of ``combining.Sums`` for them."""
-    r, error = base.c.estimate, base.c.standard_error
+    """Which rows count, and y, s and w of ``combining.Sums`` for them, and the ends of their intervals as y is."""
+    r, error, ends = base.c.estimate, base.c.standard_error, (base.c.lower, base.c.upper)
     one = sa.literal(1.0, sa.Double)
     if agg == "count":
-        return sa.true(), r, error, one
+        return sa.true(), r, error, one, *ends
     if agg == "mean":
-        return r.is_not(None), r, error, one
+        return r.is_not(None), r, error, one, *ends
     correlation = base.c.statistic.in_(CORRELATIONS)
     usable = sa.and_(r.is_not(None), error > _SMALLEST_ERROR, sa.or_(sa.not_(correlation), func.abs(r) < 1))
     # guarded once more, for a database may compute it for rows that are not usable
     inside = sa.and_(correlation, func.abs(r) < 1)
     y = sa.case((inside, func.atanh(r, type_=sa.Double)), else_=r)
     s = sa.case((inside, error / (1 - r * r)), else_=error)
-    return usable, y, s, 1 / (s * s)
+    scaled = (sa.case((correlation, func.atanh(_within_one(end), type_=sa.Double)), else_=end) for end in ends)
+    return usable, y, s, 1 / (s * s), *scaled
+
+
+def _within_one(end: ColumnElement[Any]) -> ColumnElement[Any]:
+    """An end with an atanh on every database, whatever the row is of."""
+    return sa.case((end >= _ONE, _ONE), (end <= -_ONE, -_ONE), else_=end)

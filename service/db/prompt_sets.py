@@ -10,8 +10,12 @@ import numpy as np
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from evaluation.statistics.combining import Spread
 from evaluation.statistics.shared_prompts import Marks, Standing, distinct_prompts, error_variance
 from service.db.tables import RunPrompts
+
+Moved = tuple[str, float | None, float | None, float | None]
+"""A run, and its sums of w s, of w (y - lower end) and of w (upper end - y)."""
 
 _AT_ONCE = 500
 """SQLite takes some thousand parameters."""
@@ -76,25 +80,28 @@ def _parts(names: Iterable[str]) -> Iterator[Sequence[str]]:
 class Together:
     """What a group's runs stand on, taken together."""
 
-    variance: float
-    """As ``shared_prompts.error_variance`` has it."""
+    spread: Spread
     distinct: int | None
     """How many different prompts; None where some are not known."""
     shared: bool | None
     """Whether two runs have a prompt in common; None where nobody knows."""
 
 
-def together(listed: Sequence[tuple[str, float | None]], sets: PromptSets, *, of_parts: bool = False) -> Together:
-    """Of runs, each with its sum of w s; ``of_parts`` as in ``error_variance``."""
-    sets.read(run for run, _ in listed)
-    errors: dict[str | None, list[float]] = {}
-    for run, moved in listed:
-        errors.setdefault(sets.digest(run), []).append(moved or 0.0)
-    standings = [Standing(sum(each), sets.marks(digest)) for digest, each in errors.items()]
+def together(listed: Sequence[Moved], sets: PromptSets, *, of_parts: bool = False) -> Together:
+    """Of runs, each with its sums of w times what ``combining.Spread`` is of; ``of_parts`` as in ``error_variance``."""
+    sets.read(run for run, *_ in listed)
+    errors: dict[str | None, list[list[float]]] = {}
+    for run, *moved in listed:
+        errors.setdefault(sets.digest(run), []).append([each or 0.0 for each in moved])
+    standings = [(np.sum(each, axis=0), sets.marks(digest)) for digest, each in errors.items()]
+    spread = (
+        error_variance([Standing(float(moved[place]), marks) for moved, marks in standings], of_parts=of_parts)
+        for place in range(3)
+    )
     known = {digest: marks for digest in errors if (marks := sets.marks(digest)) is not None}
     distinct = distinct_prompts(list(known.values()))
     shared: bool | None = sum(len(errors[digest]) * len(marks) for digest, marks in known.items()) > distinct
     complete = len(known) == len(errors)
     if not shared and not complete and len(listed) > 1:
         shared = None
-    return Together(error_variance(standings, of_parts=of_parts), distinct if complete else None, shared)
+    return Together(Spread(*spread), distinct if complete else None, shared)

@@ -5,23 +5,24 @@ import math
 import numpy as np
 import pytest
 
-from evaluation.statistics.combining import Sums, inverse_variance, mean
+from evaluation.statistics.combining import Spread, Sums, inverse_variance, mean
 
 
 def sums(y: list[float], s: list[float], runs: list[int] | None = None, *, weighted: bool) -> Sums:
-    """As the database makes them."""
+    """As the database makes them of rows whose intervals reach 1.96 standard errors to either side."""
     runs = list(range(len(y))) if runs is None else runs
     w = [1 / each**2 for each in s] if weighted else [1.0] * len(y)
     moved: dict[int, float] = {}
     for run, weight, error in zip(runs, w, s, strict=True):
         moved[run] = moved.get(run, 0.0) + weight * error
+    spread = sum(each**2 for each in moved.values())
     return Sums(
         n=len(y),
         n_runs=len(moved),
         weight=sum(w),
         weighted=sum(a * b for a, b in zip(w, y, strict=True)),
         squares=sum(a * b * b for a, b in zip(w, y, strict=True)),
-        spread=sum(each**2 for each in moved.values()),
+        spread=Spread(spread, 1.959964**2 * spread, 1.959964**2 * spread),
     )
 
 
@@ -41,8 +42,8 @@ def test_numbers_alike_are_not_heterogeneous_and_one_alone_says_nothing_of_it() 
 
 
 def test_errors_of_one_run_are_added_and_of_two_are_not() -> None:
-    together = mean(sums([0.2, 0.4], [0.1, 0.1], [1, 1], weighted=False), correlation=False)
-    apart = mean(sums([0.2, 0.4], [0.1, 0.1], weighted=False), correlation=False)
+    together = mean(sums([0.2, 0.4], [0.1, 0.1], [1, 1], weighted=False))
+    apart = mean(sums([0.2, 0.4], [0.1, 0.1], weighted=False))
 
     assert together.standard_error == pytest.approx(0.1)
     assert apart.standard_error == pytest.approx(0.1 / math.sqrt(2))
@@ -54,8 +55,14 @@ def test_a_correlation_stays_inside_its_range() -> None:
     assert near.upper is not None
     assert 0.9 < near.lower < near.estimate < near.upper < 1
     assert near.standard_error == pytest.approx(0.5 * (1 - 0.99**2))
-    certain = mean(sums([1.0], [0.1], weighted=False), correlation=True)
-    assert (certain.estimate, certain.lower, certain.upper) == (1.0, None, None)
+
+
+def test_an_interval_is_as_skewed_as_those_it_is_made_of_and_of_one_row_the_same() -> None:
+    # of one row with [0.2, 0.9] about 0.6, and of two alike and apart: half of sqrt(2) times as far
+    alone = mean(Sums(1, 1, 1.0, 0.6, 0.36, Spread(0.1**2, 0.4**2, 0.3**2)))
+    assert (alone.estimate, alone.lower, alone.upper) == pytest.approx((0.6, 0.2, 0.9))
+    two = mean(Sums(2, 2, 2.0, 1.2, 0.72, Spread(2 * 0.1**2, 2 * 0.4**2, 2 * 0.3**2)))
+    assert (two.lower, two.upper) == pytest.approx((0.6 - 0.4 / math.sqrt(2), 0.6 + 0.3 / math.sqrt(2)))
 
 
 def test_the_interval_holds_the_runs_weighted_average_whether_or_not_they_are_alike() -> None:
@@ -77,6 +84,6 @@ def test_the_interval_holds_at_least_as_often_however_a_runs_rows_depend_on_each
     for shared in (0.0, 0.5, 1.0):
         common, own = made.normal(size=(2000, 1)), made.normal(size=(2000, 3))
         y = 0.1 * (math.sqrt(shared) * common + math.sqrt(1 - shared) * own)
-        found = [mean(sums(list(each), [0.1] * 3, [1, 1, 1], weighted=False), False) for each in y]
+        found = [mean(sums(list(each), [0.1] * 3, [1, 1, 1], weighted=False)) for each in y]
         held = np.mean([each.lower <= 0 <= each.upper for each in found])  # type: ignore[operator]
         assert held >= 0.935

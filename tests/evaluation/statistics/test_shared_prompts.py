@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pytest
 
-from evaluation.statistics.combining import Sums, inverse_variance
+from evaluation.statistics.combining import Spread, Sums, inverse_variance
 from evaluation.statistics.correlation import correlate
 from evaluation.statistics.shared_prompts import Marks, Standing, distinct_prompts, error_variance
 
@@ -69,8 +69,9 @@ DESIGNS: dict[str, Callable[[np.random.Generator], list[Marks]]] = {
 def combined(y: Sequence[float], s: Sequence[float], spread: float, correlation: bool = False) -> tuple[float, float]:
     """The interval of estimates y with standard errors s."""
     w = [1 / each**2 for each in s]
+    ends = Spread(spread, 1.959964**2 * spread, 1.959964**2 * spread)
     found = inverse_variance(
-        Sums(len(y), len(y), sum(w), float(np.dot(w, y)), float(np.dot(w, np.square(y))), spread), correlation
+        Sums(len(y), len(y), sum(w), float(np.dot(w, y)), float(np.dot(w, np.square(y))), ends), correlation
     )
     assert found.lower is not None
     assert found.upper is not None

@@ -79,15 +79,15 @@ def test_two_stress_tests_are_compared_by_their_ids(tmp_path: Path, capsys: Said
     for name, score in (("run_a", 1.0), ("run_b", 0.0)):
         directory = tmp_path / "runs" / name
         directory.mkdir(parents=True)
-        cells = [{"prompt_id": str(p), "temperature": 1.5, "replicate": 0} for p in range(4)]
+        cells = [{"prompt_id": str(p), "temperature": 1.5, "replicate": 0} for p in range(6)]
         told = {"scorer": "gold", "scorer_version": None, "role": "oracle", "score": score}
-        asked = [{"prompt_id": str(p), "prompt": "?"} for p in range(4)]
+        asked = [{"prompt_id": str(p), "prompt": f"{p}?"} for p in range(6)]
         for file, rows in (("prompts", asked), ("scores", [{**cell, **told} for cell in cells])):
             (directory / f"{file}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
         (directory / "result.json").write_text(json.dumps({"status": "succeeded", "result": {"policy": name[-1]}}))
     assert main(["winrate", "run_a", "run_b", "--draws", "200", "--output", str(tmp_path / "wins.json")]) == 0
     said = capsys.readouterr().out
     assert "a over b, judged by gold" in said
-    assert "1.5  100.0 [100.0, 100.0]  better  1.000 [1.000, 1.000]  0.000 [0.000, 0.000]" in said
+    assert "1.5 100.0 [54.1, 100.0] better 1.000 0.000 " in " ".join(said.split())  # (0.05 / 2)^(1 / 6) = 0.541
     assert main(["report", str(tmp_path / "wins.json"), "--output", str(tmp_path / "wins.html")]) == 0
     assert "a is judged better than b at T" in (tmp_path / "wins.html").read_text().replace("&nbsp;", " ")

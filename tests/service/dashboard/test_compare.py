@@ -161,7 +161,7 @@ def test_a_forest_plot_of_nothing_is_not_found(browser: TestClient, sample: Samp
 def test_two_versions_of_a_scorer_are_offered_as_they_can_be_compared(
     browser: TestClient, sample: Sample, make_session: sessionmaker[Session]
 ) -> None:
-    run = sample(rows({"rm": [JUDGED] * 6, "other": [[2.0, 1.0, 3.0]] * 6}))
+    run = sample(rows({"rm": [JUDGED] * 6, "other": [[2.0, 1.0, 3.0]] * 5 + [[3.0, 1.0, 2.0]]}))
     with writing(make_session) as session:
         session.execute(update(Score).where(Score.scorer == "other").values(scorer="rm", scorer_version=4))
 

@@ -213,29 +213,33 @@ def test_the_least_and_the_greatest_are_rows_with_their_own_intervals_and_say_th
 
 def test_runs_are_combined_by_the_inverse_of_their_variance(session: Session, correlate: Correlate) -> None:
     regret = {"statistic": "best_of_n_regret", "temperature": 1.0}
-    correlate([{**regret, "estimate": 1.0, "standard_error": 0.1}])
-    correlate([{**regret, "estimate": 2.0, "standard_error": 0.2, "n_prompts": 7, "n_responses": 20}])
+    correlate([{**regret, "estimate": 1.0, "standard_error": 0.1, "lower": 0.8, "upper": 1.3}])
+    other = {"estimate": 2.0, "standard_error": 0.2, "lower": 1.6, "upper": 2.5, "n_prompts": 7, "n_responses": 20}
+    correlate([{**regret, **other}])
 
     group = one(session, "combined")
     # weights 100 and 25: (100 + 50) / 125, error 1 / sqrt(125); Q = 200 - 150^2 / 125 = 20 of one degree of freedom
     assert group.estimate == pytest.approx(1.2)
     assert group.standard_error == pytest.approx(0.0894427)
-    assert (group.lower, group.upper) == (pytest.approx(1.2 - 0.1753045), pytest.approx(1.2 + 0.1753045))
+    # down by the root of (100 * 0.2)^2 + (25 * 0.4)^2, up by that of 30^2 + 12.5^2
+    assert (group.lower, group.upper) == (pytest.approx(1.2 - math.sqrt(500) / 125), pytest.approx(1.2 + 32.5 / 125))
     assert group.heterogeneity == pytest.approx(0.95)
     assert (group.n_rows, group.n_used, group.n_runs, group.n_prompts, group.n_responses) == (2, 2, 2, 17, 60)
-    assert "inverse-variance mean of 2 estimates of 2 runs, 95 % interval; runs as independent" in group.method
+    assert "inverse-variance mean of 2 estimates of 2 runs, interval of theirs; runs as independent" in group.method
 
 
 def test_correlations_are_combined_on_the_scale_of_their_atanh(session: Session, correlate: Correlate) -> None:
     # an error of 0.075 at r = 0.5 is 0.075 / (1 - 0.25) = 0.1 at atanh r; with r = 0 it is 0.1 as well
-    correlate([{"estimate": 0.5, "standard_error": 0.075}])
-    correlate([{"estimate": 0.0, "standard_error": 0.1}])
+    for estimate, error in ((0.5, 0.075), (0.0, 0.1)):
+        own = math.atanh(estimate)
+        ends = {"lower": math.tanh(own - 0.2), "upper": math.tanh(own + 0.3)}
+        correlate([{"estimate": estimate, "standard_error": error, **ends}])
     z, error = math.atanh(0.5) / 2, 0.1 / math.sqrt(2)
 
     group = one(session, "combined")
     assert group.estimate == pytest.approx(math.tanh(z))
-    assert group.lower == pytest.approx(math.tanh(z - 1.959964 * error))
-    assert group.upper == pytest.approx(math.tanh(z + 1.959964 * error))
+    assert group.lower == pytest.approx(math.tanh(z - 2 * error))
+    assert group.upper == pytest.approx(math.tanh(z + 3 * error))
     assert group.standard_error == pytest.approx(error * (1 - math.tanh(z) ** 2))
     assert "on the atanh scale" in group.method
 
@@ -265,16 +269,27 @@ def test_rows_of_one_run_move_together_so_that_more_of_them_are_not_surer(
 
 
 def test_a_mean_counts_every_estimate_alike(session: Session, correlate: Correlate) -> None:
-    correlate([{"estimate": 0.2, "standard_error": 0.1}])
-    correlate([{"estimate": 0.6, "standard_error": 0.2}])
+    correlate([{"estimate": 0.2, "standard_error": 0.1, "lower": 0.0, "upper": 0.5}])
+    correlate([{"estimate": 0.6, "standard_error": 0.2, "lower": 0.3, "upper": 0.7}])
     correlate([{"undefined_reason": "constant"}])
 
     group = one(session, "mean")
     error = math.sqrt(0.1**2 + 0.2**2) / 2
     assert group.estimate == pytest.approx(0.4)
     assert group.standard_error == pytest.approx(error)
-    assert group.lower == pytest.approx(math.tanh(math.atanh(0.4) - 1.959964 * error / (1 - 0.16)))
+    assert group.lower == pytest.approx(0.4 - math.hypot(0.2, 0.3) / 2)
+    assert group.upper == pytest.approx(0.4 + math.hypot(0.3, 0.1) / 2)
     assert (group.n_rows, group.n_undefined, group.n_used, group.n_prompts) == (3, 1, 2, 20)
+
+
+@pytest.mark.parametrize("agg", ["mean", "combined"])
+@pytest.mark.parametrize("statistic", ["pearson_within", "pairwise_accuracy"])
+def test_a_group_of_one_row_has_that_rows_interval(
+    session: Session, correlate: Correlate, agg: str, statistic: str
+) -> None:
+    correlate([{"statistic": statistic, "estimate": 0.8, "standard_error": 0.05, "lower": 0.3, "upper": 1.0}])
+    group = one(session, agg)
+    assert (group.estimate, group.lower, group.upper) == pytest.approx((0.8, 0.3, 1.0))
 
 
 def test_what_has_no_error_has_no_weight_and_a_mean_with_it_no_interval(session: Session, correlate: Correlate) -> None:

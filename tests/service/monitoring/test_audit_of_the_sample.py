@@ -21,6 +21,7 @@ from service.settings import Settings
 from trainer.artifacts import ArtifactStore
 from trainer.run import run_recipe
 
+NOUNS = ("lamp", "kettle", "keyboard", "mug", "pillow", "router", "sofa", "tent", "umbrella", "watch")
 NOW = datetime(2026, 5, 4, 12, 30, tzinfo=UTC)
 TEXTS = ("the color is red . the size is large .", "the color is red .", "the lamp is nice .")
 
@@ -33,10 +34,11 @@ def test_an_oracle_judges_what_was_served_and_trust_is_its_word(
     changes = {"monitor_share": 1.0, "monitor_keep": "text", "monitor_audit_hours": 1.0, "monitor_audit_recipe": file}
     with writing(make_session) as session:
         for number in [*range(30), *range(6)]:  # six pairs were asked for twice
+            asked = f"product {NOUNS[number // 3]} | color red ; size {('large', 'small')[number // 3 % 2]}"
             session.add(
                 ServedScore(
                     **{"id": new_id("srv"), "time": NOW - timedelta(minutes=40), "scorer": "tiny@1:score"},
-                    **{"prompt": f"product lamp | color red ; size {('large', 'small')[number // 3 % 2]}"},
+                    **{"prompt": asked},
                     **{"response": TEXTS[number % 3], "prompt_digest": f"p{number // 3}"},
                     **{"response_digest": f"r{number % 3}", "response_characters": 9, "score": 0.0},
                     **{"tokens": 9, "truncated_tokens": 0},
