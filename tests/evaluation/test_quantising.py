@@ -68,8 +68,7 @@ def test_orders_that_turn_are_counted_within_prompts_and_new_ties_count_half() -
 
     assert found["quantisation/compared_orders"] == 3
     assert found["quantisation/flips"] == pytest.approx(1.5 / 3)
-    assert found["quantisation/flips/lower"] == pytest.approx(0)
-    assert found["quantisation/flips/upper"] == pytest.approx(1)
+    assert "quantisation/flips/lower" not in found, "three prompts have no interval"
 
 
 def test_no_flip_among_few_prompts_is_no_proof_that_there_are_none() -> None:

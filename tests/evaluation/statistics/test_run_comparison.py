@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from evaluation.statistics.bootstrap import BootstrapSettings, Floats
+from evaluation.statistics.few_prompts import NOTHING_MOVES
 from evaluation.statistics.run_comparison import RunComparison, RunScores, compare_runs
 from trainer.errors import InvalidInput
 
@@ -66,7 +67,7 @@ def test_equal_responses_are_compared_where_both_scored_them() -> None:
     found = pooled(a, b)
     assert found.r_a == pytest.approx(found.r_b)
     assert found.estimate == pytest.approx(0, abs=1e-9)
-    assert (found.lower, found.upper) == pytest.approx((0, 0), abs=1e-9)
+    assert (found.lower, found.undefined_reason) == (None, NOTHING_MOVES)
     assert (found.verdict, found.n_responses, found.n_dropped) == ("not resolved", 99, 1)
     assert "on common responses" in found.method
 

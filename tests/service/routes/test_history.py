@@ -65,7 +65,8 @@ def test_parameters_narrow_what_is_found(idle: TestClient, correlate: Correlate)
 
 def test_groups_have_what_they_share_n_and_an_interval(idle: TestClient, correlate: Correlate) -> None:
     for days, estimate in ((0, 0.1), (1, 0.3), (7, 0.5)):
-        correlate([{"estimate": estimate}], THURSDAY + timedelta(days=days))
+        ends = {"lower": estimate - 0.1, "upper": estimate + 0.1}
+        correlate([{"estimate": estimate, **ends}], THURSDAY + timedelta(days=days))
 
     answer = idle.get(
         "/v1/history",
