@@ -23,7 +23,7 @@ class Standing:
     """One scorer by one oracle in one run."""
 
     words: str
-    """``at every T``, ``up to T = 1.25``, ``not shown``, ``the other way round``."""
+    """``at every T``, ``wherever defined``, ``up to T = 1.25``, ``not shown``, ``the other way round``."""
 
     tone: Tone
     steps: list[Step]
@@ -32,14 +32,17 @@ class Standing:
     controls: str
     """``ahead of all``, ``not ahead of length``, ``behind length``; empty where no control was measured beside it."""
 
+    undefined: bool
+    """Whether there is a temperature at which nothing can be said of it."""
+
     @property
     def holds(self) -> bool:
-        """Whether it agrees with the oracle wherever it was tested."""
+        """Whether it agrees with the oracle wherever that can be said."""
         return self.tone == "good"
 
     @property
     def beats_controls(self) -> bool:
-        """Whether it is ahead of every trivial control wherever it was tested."""
+        """Whether it is ahead of every trivial control wherever that can be said."""
         return self.controls == _AHEAD
 
     @property
@@ -59,12 +62,13 @@ def standing(path: Sequence[Estimate], leads: Sequence[Estimate]) -> Standing:
     known = sorted(
         (each for each in path if reading(each) is not Reading.UNDEFINED), key=lambda each: each.temperature or 0
     )
-    words, tone = _how_far(known)
+    undefined = len(known) < len(path)
+    words, tone = _how_far(known, undefined=undefined)
     steps = [Step(each.temperature, reading(each)) for each in known if each.temperature is not None]
-    return Standing(words, tone, steps, _beside(leads))
+    return Standing(words, tone, steps, _beside(leads), undefined)
 
 
-def _how_far(known: Sequence[Estimate]) -> tuple[str, Tone]:
+def _how_far(known: Sequence[Estimate], *, undefined: bool) -> tuple[str, Tone]:
     """An agreement ends at the lowest temperature where it is not shown, whatever comes above."""
     if not known:
         return "undefined", "unknown"
@@ -73,7 +77,8 @@ def _how_far(known: Sequence[Estimate]) -> tuple[str, Tone]:
     if breaks is None:
         if known[0].temperature is None:
             return "agrees", "good"
-        return ("at every T" if len(known) > 1 else f"at T = {known[0].temperature:g}"), "good"
+        everywhere = "wherever defined" if undefined else "at every T"
+        return (everywhere if len(known) > 1 else f"at T = {known[0].temperature:g}"), "good"
     if breaks:
         return f"up to T = {known[breaks - 1].temperature:g}", "part"
     return ("the other way round", "bad") if Reading.BELOW in readings else ("not shown", "unknown")

@@ -183,7 +183,7 @@ def _facts(plan: "DryRun") -> list[tuple[str, str]]:
 
 
 def _complaints(error: AssayError, content: dict[str, Any]) -> tuple[Complaint, ...]:
-    """Everything that is wrong; the error tells of the first thing only."""
+    """Everything that is wrong, in the words of a form; the error has those of the API."""
     if isinstance(error.__cause__, ValidationError):
         return tuple(
             Complaint(pointer_by_kind(each, content), _words(each))

@@ -55,7 +55,8 @@ class Trusted:
         """How many hold, and whether they are worth more than what costs nothing."""
         holding = [each.standing for each in self.scorers if each.standing.holds]
         graded = any(each.standing.steps for each in self.scorers)
-        where = " at every temperature tested" if graded else ""
+        tested = "where r is defined" if any(each.undefined for each in holding) else "tested"
+        where = f" at every temperature {tested}" if graded else ""
         compared = [each for each in holding if each.controls]
         beating = sum(each.beats_controls for each in compared)
         if len(self.scorers) == 1:
@@ -70,9 +71,12 @@ class Trusted:
         said = f"{len(holding) or 'None'} of {len(self.scorers)} scorers {agree} with {self.oracle}{where}"
         if not compared:
             return f"{said}."
-        if beating == len(compared):
-            return f"{said}, and {'beats' if beating == 1 else 'beat'} every trivial control."
-        return f"{said}; {beating or 'none'} of them {'beat' if beating > 1 else 'beats'} every trivial control."
+        beat = "beat" if beating > 1 else "beats"
+        if beating == len(holding):
+            return f"{said}, and {beat} every trivial control."
+        if len(compared) < len(holding):
+            return f"{said}; {beating or 'none'} of the {len(compared)} beside trivial controls {beat} them all."
+        return f"{said}; {beating or 'none'} of them {beat} every trivial control."
 
 
 _KEPT = TypeAdapter(list[Trusted])

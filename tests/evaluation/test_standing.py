@@ -20,7 +20,8 @@ def line(temperature: float | None, value: float | None, **fields: Any) -> Estim
 @pytest.mark.parametrize(
     ("path", "words", "tone"),
     [
-        ({0.0: None, 0.5: 0.6, 2.0: 0.2}, "at every T", "good"),
+        ({0.0: 0.3, 0.5: 0.6, 2.0: 0.2}, "at every T", "good"),
+        ({0.0: None, 0.5: 0.6, 2.0: 0.2}, "wherever defined", "good"),
         ({1.0: 0.6}, "at T = 1", "good"),
         ({0.5: 0.6, 1.0: 0.4, 1.5: 0.05, 2.0: 0.3}, "up to T = 1", "part"),  # what comes after a gap is not relied on
         ({0.5: 0.05, 1.0: 0.6}, "not shown", "unknown"),

@@ -19,8 +19,8 @@ def test_each_scorer_stands_where_it_is_weakest_in_its_latest_run(
 
     seen = read("/")
     # of two learned scorers one has its lowest end above 0: reward at T = 1.5 [0.30, 0.50], of the later run
-    assert "1 of 2 scorers agrees with judge at every temperature tested." in seen
-    assert "reward at every T agrees at T = 0.5 to 1.5 0.40 [0.30, 0.50], T = 1.5" in seen
+    assert "1 of 2 scorers agrees with judge at every temperature where r is defined." in seen
+    assert "reward wherever defined agrees at T = 0.5 to 1.5 0.40 [0.30, 0.50], T = 1.5" in seen
     assert "old not shown 0.05 [\N{MINUS SIGN}0.05, 0.15], T = 1" in seen
     assert "length at every T" not in seen  # a control is there to be beaten
 
@@ -35,10 +35,8 @@ def test_how_far_a_scorer_holds_is_told_apart_from_whether_it_beats_what_costs_n
 
     seen = read("/")
     # at T = 1.5 the lead's interval is [-0.05, 0.15]
-    assert (
-        "1 of 2 scorers agrees with judge at every temperature tested; none of them beats every trivial control."
-        in seen
-    )
+    agreeing = "1 of 2 scorers agrees with judge at every temperature where r is defined"
+    assert f"{agreeing}; none of them beats every trivial control." in seen
     assert "[0.30, 0.50], T = 1.5 not ahead of length" in seen
     assert "falling up to T = 0.5 agrees at T = 0.5, not resolved at T = 1, the other way round at T = 1.5" in seen
     assert "T = 1.5 behind length" in seen
@@ -50,8 +48,18 @@ def test_one_that_beats_every_control_is_said_to(
     measure(R, [row("reward", t, 0.3, statistic="pearson_within_lead_over_length") for t in (0.5, 1.5)])
 
     seen = read("/")
-    assert "reward agrees with judge at every temperature tested, and beats every trivial control." in seen
+    assert "reward agrees with judge at every temperature where r is defined, and beats every trivial control." in seen
     assert "T = 1.5 ahead of all" in seen
+
+
+def test_one_of_two_that_was_compared_with_controls_speaks_for_itself_alone(
+    read: Callable[..., str], measure: Callable[..., str], row: Callable[..., dict[str, object]]
+) -> None:
+    beyond = row("reward", 0.5, 0.3, statistic="pearson_within_lead_over_length")
+    measure({"reward": {0.5: 0.6, 1.5: 0.4}, "other": {0.5: 0.5, 1.5: 0.4}}, [beyond])
+
+    said = "agree with judge at every temperature tested; 1 of the 1 beside trivial controls beats them all."
+    assert f"2 of 2 scorers {said}" in read("/")
 
 
 def test_a_run_that_found_no_interval_erases_nothing_that_an_older_one_found(
