@@ -1,6 +1,6 @@
 """How storing keeps up as a table grows: `python -m benchmarks.storing [--responses N] [--minutes M]`.
 
-One run of many scores is stored as a server does it, in transactions of 20,000 rows by `service.jobs.finish`, into a
+One run of many scores is stored as a server does it, in its transactions by `service.jobs.finish`, into a
 database that begins empty; PostgreSQL with its usual settings, fsync included. For every so many rows: rows a second on
 the wall and of processors (this process and the server's together), and what the database has come to take on disk,
 indexes included. Stops after so many minutes, wherever it is. It needs half a kilobyte of disk a row.
