@@ -14,6 +14,7 @@ from service.db.tables import (
     RunPrompts,
     Score,
     StressTest,
+    WeakestAgreement,
 )
 
 ROWS_AT_ONCE = 5_000
@@ -47,5 +48,6 @@ def next_deletion(session: Session, job_id: str, *, reported: bool = False) -> D
 
 def delete_conclusions(session: Session, job_id: str) -> None:
     """Delete at once what followed from a run's responses and scores: few rows, seen whole or not at all."""
-    for column in (Correlation.run, Curve.run, Comparison.run_a, Comparison.run_b, RunPrompts.run, StressTest.id):
+    measured = (WeakestAgreement.run, Correlation.run, Curve.run, Comparison.run_a, Comparison.run_b)
+    for column in (*measured, RunPrompts.run, StressTest.id):
         session.execute(delete(column.class_).where(column == job_id))

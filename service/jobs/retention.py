@@ -26,7 +26,7 @@ from service.db.served import forget_served, sampled_scorers
 from service.db.session import writing
 from service.db.tables import Job, JobEvent
 from service.jobs import run_lock
-from service.jobs.samples import SAMPLES, sample_audits
+from service.jobs.samples import sample_audits, sample_files
 from service.settings import Settings
 from trainer.object_storage import Bucket
 from trainer.run_mirror import forget_run, stored_runs
@@ -77,10 +77,11 @@ def forget_samples(make_session: sessionmaker[Session], settings: Settings) -> N
         forget_states(session, [scorer for scorer, _ in sampled_scorers(session, before)], moment)
     with make_session() as session:
         audits = [each for each in sample_audits(session) if each.status in TERMINAL]
-    emptied = {str(file) for file in _sample_files(settings) if file.stat().st_size == 0}
+    files = list(sample_files(settings))
+    emptied = {str(file) for file, found in files if found.st_size == 0}
     old = {each.job for each in audits if each.audit.texts_since < before or each.path in emptied}
-    for file in _sample_files(settings):
-        if file.stat().st_mtime < before.timestamp():
+    for file, found in files:
+        if found.st_mtime < before.timestamp():
             file.unlink(missing_ok=True)
     if old:
         _forget_quotations(make_session, sorted(old))
@@ -96,10 +97,6 @@ def _forget_quotations(make_session: sessionmaker[Session], audits: Sequence[str
             session.execute(delete(JobEvent).where(JobEvent.job.in_(some)))
             quoting = (Job.id.in_(some), Job.error_detail.is_not(None), Job.error_detail != _FORGOTTEN)
             session.execute(update(Job).where(*quoting).values(error_detail=_FORGOTTEN))
-
-
-def _sample_files(settings: Settings) -> list[Path]:
-    return list((settings.runs_dir.absolute() / SAMPLES).glob("*.jsonl"))
 
 
 def _forget_job(make_session: sessionmaker[Session], runs_dir: Path, bucket: Bucket | None, before: datetime) -> bool:

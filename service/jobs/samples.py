@@ -1,13 +1,18 @@
 """Audits of what was served: jobs known by their idempotency keys, which say of which time their texts are."""
 
+import os
 import re
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from service.db.tables import Job
+from service.settings import Settings
 
 SAMPLES = "monitoring"
 """Directory of the files that audits of served scores read, and the beginning of those jobs' idempotency keys."""
@@ -73,3 +78,10 @@ def sample_audits(session: Session) -> list[QueuedAudit]:
     rows = session.execute(query.where(Job.idempotency_key.startswith(f"{SAMPLES}:")))
     read = ((row, SampleAudit.read(str(row.idempotency_key))) for row in rows)
     return [QueuedAudit(row.id, row.status, str(row.recipe.get("path")), audit) for row, audit in read if audit]
+
+
+def sample_files(settings: Settings) -> Iterator[tuple[Path, os.stat_result]]:
+    """Every file of texts that audits read, with what is known of it; servers that share them delete them meanwhile."""
+    for file in sorted((settings.runs_dir.absolute() / SAMPLES).glob("*.jsonl")):
+        with suppress(FileNotFoundError):
+            yield file, file.stat()

@@ -5,7 +5,7 @@ unless it has ended, and its run directory goes with the file, at once or in the
 """
 
 import os
-from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
@@ -20,10 +20,11 @@ from service.db.session import writing
 from service.db.tables import Job, RunPrompts, ServedScore
 from service.jobs.queue import cancel
 from service.jobs.retention import forget_samples
-from service.jobs.samples import SAMPLES, sample_audits
+from service.jobs.samples import sample_audits, sample_files
 from service.monitoring.sampling import prompt_digest
 from service.score_schema import PromptText
 from service.settings import Settings
+from trainer.errors import InvalidInput
 from trainer.files import read_jsonl
 from trainer.recipe import Model
 
@@ -74,8 +75,8 @@ def forget_texts(make_session: sessionmaker[Session], settings: Settings, asked:
     """Forget it. What is being scored at this moment may come after: ask again a few seconds later."""
     with make_session() as session:
         scores = list(matching_scores(session, asked.digest, asked.containing, asked.before))
-    files = [file for file in _sample_files(settings) if _holds(file, asked)]
-    paths = {str(file) for file in files}
+    files = [(file, found.st_mtime) for file, found in sample_files(settings) if _holds(file, found.st_mtime, asked)]
+    paths = {str(file) for file, _ in files}
     with make_session() as session:
         audits = sorted(each.job for each in sample_audits(session) if each.path in paths)
     if asked.dry_run:
@@ -83,28 +84,32 @@ def forget_texts(make_session: sessionmaker[Session], settings: Settings, asked:
     for start in range(0, len(scores), _AT_ONCE):
         with writing(make_session) as session:
             session.execute(delete(ServedScore).where(ServedScore.id.in_(scores[start : start + _AT_ONCE])))
-    for file in files:
-        time = file.stat().st_mtime
-        os.truncate(file, 0)
-        os.utime(file, (time, time))
-    for job in audits:
+    for job in audits:  # before their files are emptied, by which whoever asks again finds them
         with writing(make_session) as session:
             session.execute(delete(RunPrompts).where(RunPrompts.run == job))
             if session.scalar(select(Job.status).where(Job.id == job).with_for_update()) not in TERMINAL:
                 cancel(session, job)
+    for file, time in files:
+        with suppress(FileNotFoundError):  # another server was first
+            os.truncate(file, 0)
+            os.utime(file, (time, time))
     forget_samples(make_session, settings)
     return Forgotten(scores=len(scores), audits=audits)
 
 
-def _sample_files(settings: Settings) -> list[Path]:
-    return sorted((settings.runs_dir.absolute() / SAMPLES).glob("*.jsonl"))
-
-
-def _holds(file: Path, asked: Forget) -> bool:
+def _holds(file: Path, time: float, asked: Forget) -> bool:
     """Whether a text that is to be forgotten is, or may be, in it: its time is that of the oldest it can have."""
     if asked.before is not None:
-        return file.stat().st_mtime < asked.before.timestamp()
-    rows: Iterator[dict[str, Any]] = (row for _, row in read_jsonl(file))
+        return time < asked.before.timestamp()
+    try:
+        return any(_is_meant(row, asked) for _, row in read_jsonl(file))
+    except (FileNotFoundError, InvalidInput):
+        if file.exists():
+            raise
+        return False
+
+
+def _is_meant(row: dict[str, Any], asked: Forget) -> bool:
     if asked.containing is not None:
-        return any(holds_text(asked.containing, row["prompt"], row["response"]) for row in rows)
-    return any(row["prompt_id"] == asked.digest for row in rows)
+        return holds_text(asked.containing, row["prompt"], row["response"])
+    return bool(row["prompt_id"] == asked.digest)

@@ -95,7 +95,7 @@ class Counting(Recipe):
             "scorer": "helpful",
             "scorer_version": 2,
             "oracle": "judge",
-            "statistic": "pearson_pooled",
+            "statistic": "pearson_within",
             "stratum": "all",
             "temperature": 1.0,
             "estimate": 0.5,

@@ -28,6 +28,7 @@ from service.db.tables import (
     RunPrompts,
     Score,
     StressTest,
+    WeakestAgreement,
 )
 from service.jobs import retention, run_lock
 from service.jobs.dispatcher import Dispatcher
@@ -191,9 +192,10 @@ def test_a_job_resumed_amid_its_deletion_ends_as_if_it_had_never_run(
 def contents(make_session: Sessions) -> dict[str, int]:
     """How many rows each table of measurements has."""
     with make_session() as session:
+        measured = (Prompt, Response, Score, Correlation, WeakestAgreement, Curve, Comparison, StressTest, RunPrompts)
         return {
             table.__tablename__: session.scalars(select(func.count()).select_from(table)).one()
-            for table in (Prompt, Response, Score, Correlation, Curve, Comparison, StressTest, RunPrompts, JobMetric)
+            for table in (*measured, JobMetric)
         }
 
 

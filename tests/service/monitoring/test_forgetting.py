@@ -1,6 +1,7 @@
 """What somebody sent is forgotten wherever its texts are, and nobody else's is."""
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ from service.db.session import writing
 from service.db.tables import Job, JobEvent, RunPrompts, ServedScore
 from service.jobs.kinds import parse_any_recipe
 from service.jobs.retention import forget
+from service.monitoring import forgetting
+from service.monitoring.forgetting import Forget, forget_texts
 from service.monitoring.sampling import prompt_digest
 from service.monitoring.watch import Watch
 from service.score_schema import PromptText
@@ -179,3 +182,56 @@ def test_the_command_does_the_same(
     assert kept(make_session) == []
     assert main(["monitoring", "forget"]) == 2
     assert "give one of prompt, prompt_hash, containing and before" in capsys.readouterr().err
+
+
+@pytest.fixture
+def shared(
+    settings: Settings, audited: Callable[[float], Job], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[[str], Job]]:
+    """``shared("read")``: an audit whose file another server deletes just before this one does that with it."""
+    acts = {
+        "stat": (Path, "stat"),
+        "read": (forgetting, "read_jsonl"),
+        "empty": (os, "truncate"),
+        "date": (os, "utime"),
+    }
+    with monkeypatch.context() as patch:
+
+        def make(act: str) -> Job:
+            job = audited(2)
+            owner, name = acts[act]
+            real = getattr(owner, name)
+
+            def late(file: Path, *arguments: Any, **named: Any) -> Any:
+                if str(file) == job.recipe["path"]:
+                    file.unlink(missing_ok=True)
+                return real(file, *arguments, **named)
+
+            patch.setattr(owner, name, late)
+            return job
+
+        yield make
+
+
+@pytest.mark.parametrize("databases", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("act", ["stat", "read", "empty", "date"])
+def test_files_that_another_server_deletes_meanwhile_hinder_nobody(
+    settings: Settings, make_session: Sessions, shared: Callable[[str], Job], act: str
+) -> None:
+    shared(act)
+    forgotten = forget_texts(make_session, settings, Forget(containing="ada@example.com"))
+    assert forgotten.scores == 1
+    assert ADA not in kept(make_session)
+    forget(make_session, settings)
+
+
+@pytest.mark.parametrize("databases", ["sqlite"], indirect=True)
+def test_an_audit_is_cancelled_before_its_file_is_emptied(
+    settings: Settings, make_session: Sessions, audited: Callable[[float], Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = audited(2)
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="disk"):
+        patch.setattr(os, "utime", lambda *_: (_ for _ in ()).throw(OSError("the disk is gone")))
+        forget_texts(make_session, settings, Forget(prompt=ADA))
+    with make_session() as session:
+        assert session.get_one(Job, job.id).status == "cancelled", "its file, empty by now, names it no more"

@@ -41,7 +41,7 @@ def test_a_stress_test_becomes_correlations(busy: TestClient, wait: Wait) -> Non
     assert (test["scorers"], test["oracles"], test["temperatures"]) == (["helpful"], ["judge"], [1.0])
     [row] = busy.get(f"{response.headers['location']}/correlations").json()["data"]
     assert row["run"] == test["id"]
-    assert (row["scorer"], row["oracle"], row["statistic"]) == ("helpful", "judge", "pearson_pooled")
+    assert (row["scorer"], row["oracle"], row["statistic"]) == ("helpful", "judge", "pearson_within")
     assert (row["estimate"], row["lower"], row["upper"]) == (0.5, 0.25, 0.75)
 
 
@@ -49,7 +49,7 @@ def test_correlations_are_filtered(busy: TestClient, finished: str) -> None:
     def count(query: str) -> int:
         return len(busy.get(f"{finished}/correlations?{query}").json()["data"])
 
-    assert count("temperature=1&temperature=0.5&scorer=helpful&statistic=pearson_pooled&stratum=all") == 1
+    assert count("temperature=1&temperature=0.5&scorer=helpful&statistic=pearson_within&stratum=all") == 1
     assert count("temperature=1.0&temperature=pooled&oracle=judge") == 1
     for query in ("temperature=pooled", "temperature=0.5", "scorer=x", "oracle=x", "statistic=x", "stratum=x"):
         assert count(query) == 0
