@@ -1,12 +1,13 @@
 """The statistics themselves, as functions of a column's sums. docs/statistics.md defines them and cites sources."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from evaluation.statistics.bootstrap import Floats
+from evaluation.statistics.few_prompts import equal_shares
 from evaluation.statistics.influence import influences
 from evaluation.statistics.interval import Scale
 from evaluation.statistics.measured import ONE_PROMPT, Measured
@@ -74,7 +75,10 @@ def measure(statistic: Statistic, sums: Floats, totals: Floats | None) -> Measur
     if totals is None or n_prompts < 2:
         return Measured(value, None, n_prompts, n_responses, ONE_PROMPT, constant)
     replicates = _values(statistic, totals, _VANISHED * variances)
-    return Measured(value, replicates, n_prompts, n_responses, None, constant, bounds=statistic.bounds)
+    found = Measured(value, replicates, n_prompts, n_responses, None, constant, bounds=statistic.bounds)
+    if statistic.kind != "ratio":
+        return found
+    return replace(found, exact=equal_shares(sums[chosen, statistic.sums][:, _RATIOS[statistic.name][1]]))
 
 
 def influences_of(statistic: Statistic, sums: Floats) -> Floats | None:

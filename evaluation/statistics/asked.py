@@ -46,7 +46,7 @@ class Record:
 
     def estimate(self, key: Key, statistic: str, found: Measured, scale: Scale = "plain") -> None:
         """A row of ``correlations``."""
-        found = self._counted(key, found)
+        found = self._of_this_sample(key, found)
         n_dropped = self.sample.n_dropped(key)
         self.found.estimates.append(self.frame.estimate(key.scorer, key.oracle, statistic, found, n_dropped, scale))
 
@@ -57,8 +57,12 @@ class Record:
 
     def point(self, key: Key, curve: str, x: float, found: Measured) -> None:
         """A row of ``curves``."""
-        found, n_dropped = self._counted(key, found), self.sample.n_dropped(key)
+        found, n_dropped = self._of_this_sample(key, found), self.sample.n_dropped(key)
         self.found.points.append(self.frame.point(key.scorer, key.oracle, curve, x, found, n_dropped))
+
+    def _of_this_sample(self, key: Key, found: Measured) -> Measured:
+        """As ``_counted``; unanimous prompts say nothing of second clusters."""
+        return replace(self._counted(key, found), exact=found.exact and self.sample.n_second is None)
 
     def _counted(self, key: Key, found: Measured) -> Measured:
         """With the number of constant prompts, which is a matter of the rows and not of the statistic."""

@@ -23,6 +23,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from evaluation.statistics.bootstrap import Bootstrap, Floats, Ints
+from evaluation.statistics.few_prompts import too_few_prompts
 from evaluation.statistics.interval import percentile_interval
 from trainer.recipe import Model
 
@@ -67,14 +68,17 @@ class Moved(Model):
     before: tuple[float, ...] = ()
 
 
-_FEW = "fewer than two prompts"
+_LEAST_PROMPTS = 10
+"""Of either sample. Of fewer, clustered scores that did not move seem to; docs/monitoring.md says how often."""
+
 _NOTHING = "nothing to count"
 
 
 def moved(now: Clustered, before: Clustered, *, draws: int = 500, confidence: float = 0.95, seed: int = 0) -> Moved:
-    """How far ``now`` has moved from ``before``."""
-    if min(now.n_prompts, before.n_prompts) < 2:
-        nothing = Bounded(estimate=None, lower=None, upper=None, undefined_reason=_FEW)
+    """How far ``now`` has moved from ``before``; nothing is told where either has fewer than ten prompts."""
+    few = too_few_prompts(min(now.n_prompts, before.n_prompts), confidence, _LEAST_PROMPTS)
+    if few is not None:
+        nothing = Bounded(estimate=None, lower=None, upper=None, undefined_reason=f"{few} on either side")
         return Moved(distance=nothing, shift=nothing, now=_quantiles(now), before=_quantiles(before))
     grid = np.union1d(now.values, before.values)
     f, g = _Sample(now, grid), _Sample(before, grid)

@@ -21,12 +21,13 @@ and all intervals then hold at once (max-T: Westfall and Young 1993; Romano and 
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from statistics import NormalDist
 from typing import Literal
 
 import numpy as np
 
 from evaluation.statistics.bootstrap import Floats
-from evaluation.statistics.few_prompts import NOTHING_MOVES, nothing_moves
+from evaluation.statistics.few_prompts import NOTHING_MOVES, nothing_moves, unanimous_ends
 
 Scale = Literal["atanh", "plain"]
 
@@ -47,7 +48,10 @@ BEYOND_RANGE = "the draws spread beyond what floating point numbers can hold"
 
 @dataclass(frozen=True)
 class Interval:
-    """Two ends and the standard error, which is the draws' standard deviation; all None where there is no interval."""
+    """Two ends and the standard error; all None where there is no interval.
+
+    The error is the draws' standard deviation; of an exact interval it is that of a normal one as wide.
+    """
 
     lower: float | None
     upper: float | None
@@ -87,6 +91,13 @@ def percentile_interval(replicates: Floats, confidence: float, scale: Scale) -> 
     with np.errstate(over="ignore"):
         error = defined.std(ddof=1)
     return _interval(ends[0], ends[1], error)
+
+
+def unanimous_interval(value: float, bounds: tuple[float, float], n_prompts: int, confidence: float) -> Interval:
+    """The exact interval of a mean over prompts that count equally, each within ``bounds`` and each ``value``."""
+    lower, upper = unanimous_ends(value, bounds, n_prompts, confidence)
+    error = (upper - lower) / 2 / NormalDist().inv_cdf((1 + confidence) / 2)
+    return Interval(lower, upper, error, kind="exact")
 
 
 def simultaneous_intervals(spreads: Sequence[Spread], confidence: float) -> list[Interval]:
@@ -135,9 +146,9 @@ def describe_draws(draws: int, *, crossed: bool) -> str:
     return f"{clusters}, {draws} draws"
 
 
-def describe_method(draws: int, confidence: float, *, crossed: bool) -> str:
-    """How a percentile interval was made."""
-    return f"{describe_draws(draws, crossed=crossed)}, {100 * confidence:g} % percentile interval"
+def describe_method(draws: int, confidence: float, *, crossed: bool, kind: str = "percentile") -> str:
+    """How an interval was made."""
+    return f"{describe_draws(draws, crossed=crossed)}, {100 * confidence:g} % {kind} interval"
 
 
 def _undefined(draws: Floats) -> str | None:

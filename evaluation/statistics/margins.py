@@ -11,6 +11,7 @@ from functools import partial
 import numpy as np
 
 from evaluation.statistics.bootstrap import Floats
+from evaluation.statistics.few_prompts import equal_shares
 from evaluation.statistics.measured import Measured, measured
 from evaluation.statistics.pairs import QUARTILES, Binned, Pairs
 
@@ -34,14 +35,9 @@ def margin_accuracies(sums: Floats, totals: Floats | None, start: int) -> list[M
     def accuracy(quartile: int, at: Floats) -> Floats:
         return np.asarray(at[..., start + quartile] / at[..., start + QUARTILES + quartile])
 
-    by_quartile = (
-        measured(
-            partial(accuracy, quartile),
-            sums,
-            totals,
-            sums[:, start + QUARTILES + quartile] > 0,
-            "no pair has such a margin",
-        )
-        for quartile in range(QUARTILES)
-    )
-    return [replace(each, bounds=(0.0, 1.0)) for each in by_quartile]
+    found = []
+    for quartile in range(QUARTILES):
+        pairs = sums[:, start + QUARTILES + quartile]
+        each = measured(partial(accuracy, quartile), sums, totals, pairs > 0, "no pair has such a margin")
+        found.append(replace(each, bounds=(0.0, 1.0), exact=equal_shares(pairs[pairs > 0])))
+    return found

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from evaluation.statistics.bootstrap import Floats
 from evaluation.statistics.estimate import CurvePoint, Estimate
-from evaluation.statistics.few_prompts import nothing_moves, too_few_prompts, unanimous_ends
+from evaluation.statistics.few_prompts import nothing_moves, too_few_prompts
 from evaluation.statistics.interval import (
     LEAST_ERROR_OF_A_MEAN,
     Interval,
@@ -18,9 +18,10 @@ from evaluation.statistics.interval import (
     fisher_z,
     percentile_interval,
     simultaneous_intervals,
+    unanimous_interval,
 )
 
-ONE_PROMPT = "an interval needs two prompts"
+ONE_PROMPT = "one prompt alone has no draws"
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,9 @@ class Measured:
 
     bounds: tuple[float, float] | None = None
     """Of a mean over prompts: between which numbers each prompt's lies."""
+
+    exact: bool = False
+    """Whether all prompts count equally in such a mean, and nothing but prompts was drawn."""
 
     def spread(self, scale: Scale) -> Spread | None:
         """What a studentised interval on that scale is made of; None without standard errors."""
@@ -106,9 +110,8 @@ class Frame:
         few = too_few_prompts(found.n_prompts, self.confidence)
         if found.value is None or found.replicates is None or few is not None:
             return Interval(None, None, None, found.reason if found.value is None else few or found.reason)
-        if found.bounds is not None and nothing_moves(found.replicates):
-            exact = unanimous_ends(found.value, found.bounds, found.n_prompts, self.confidence)
-            return Interval(*exact, standard_error=0.0, kind="exact")
+        if found.exact and found.bounds is not None and nothing_moves(found.replicates):
+            return unanimous_interval(found.value, found.bounds, found.n_prompts, self.confidence)
         spread = found.spread(scale)
         if spread is None:
             return percentile_interval(found.replicates, self.confidence, scale)

@@ -52,7 +52,7 @@ class WinSums:
         """The share won, mean over prompts that both answered."""
         both = self._sums[:, 1] > 0
         found = measured(_share, self._sums, totals, both, "no prompt has judgements of both")
-        return replace(found, bounds=(0.0, 1.0))
+        return replace(found, bounds=(0.0, 1.0), exact=True)
 
     def influences(self) -> Floats | None:
         """How far each prompt (prompts,) moves the share."""

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from evaluation.statistics.bootstrap import Bootstrap, Floats, Ints
 from evaluation.statistics.estimate import Estimate
-from evaluation.statistics.few_prompts import too_few_prompts
-from evaluation.statistics.interval import Interval, describe_method, percentile_interval
+from evaluation.statistics.few_prompts import equal_shares, nothing_moves, too_few_prompts
+from evaluation.statistics.interval import Interval, describe_method, percentile_interval, unanimous_interval
 from evaluation.statistics.length_controlled import length_controlled
 
 WIN_RATE = "win_rate"
@@ -169,7 +169,10 @@ class _Board:
         interval = Interval(None, None, None, reason or few)
         if replicates is not None and few is None:
             interval = percentile_interval(replicates, self._confidence, "plain")
-        method = describe_method(self._bootstrap.draws, self._confidence, crossed=False)
+            alike = equal_shares(np.unique(contest.instruction, return_counts=True)[1])
+            if value is not None and statistic in (WIN_RATE, DISCRETE) and alike and nothing_moves(replicates):
+                interval = unanimous_interval(value, (0.0, 1.0), n_prompts, self._confidence)
+        method = describe_method(self._bootstrap.draws, self._confidence, crossed=False, kind=interval.kind)
         refitted = ", the length model refitted in each" if statistic.startswith(LENGTH_CONTROLLED) else ""
         return Estimate(
             scorer=name,

@@ -76,7 +76,7 @@ def sample(values: list[float]) -> Clustered:
 def test_the_line_between_the_two_distributions_is_as_long_as_the_share_that_moved() -> None:
     # uniform on 0..99 and on 30..129: furthest apart by 0.3
     score = moved(sample([float(n + 30) for n in range(100)]), sample([float(n) for n in range(100)]), draws=50)
-    still = moved(sample([10.0, 20.0]), sample([10.0, 20.0]), draws=50)
+    still = moved(sample([10.0, 20.0] * 5), sample([10.0, 20.0] * 5), draws=50)
     drawing = drift("rm@3:score", "validation data", score, still, (share((5, 10)), share((1, 10))))
     before, now, apart, _, _, cut, cut_before = drawing.figure.data
     assert (before.name, now.name) == ("validation data", "the latest")
@@ -89,7 +89,7 @@ def test_the_line_between_the_two_distributions_is_as_long_as_the_share_that_mov
 
 
 def test_what_lies_apart_altogether_and_what_is_constant_is_drawn() -> None:
-    apart = moved(sample([30.0] * 5), sample([10.0] * 5), draws=50)
+    apart = moved(sample([30.0] * 10), sample([10.0] * 10), draws=50)
     drawing = drift("rm", "the first kept", apart, apart, (share((0, 5)), share((0, 5))))
     lines = [trace for trace in drawing.figure.data if trace.name is None and trace.mode == "lines"]
     assert [sorted(line.y) for line in lines] == [[0, 100], [0, 100]]

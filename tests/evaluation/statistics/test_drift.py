@@ -15,7 +15,7 @@ def alone(values: Floats) -> Clustered:
 
 def test_the_distance_is_the_largest_gap_of_the_distribution_functions() -> None:
     # F is 1/2 from 0 on and 1 from 1 on; G is 1/4 from 0 on and 1 from 2 on: they part by 3/4 between 1 and 2
-    found = moved(alone(np.array([0.0, 0, 1, 1])), alone(np.array([0.0, 2, 2, 2])), draws=100)
+    found = moved(alone(np.tile([0.0, 0, 1, 1], 3)), alone(np.tile([0.0, 2, 2, 2], 3)), draws=100)
     assert found.distance.estimate == pytest.approx(0.75)
     # means 1/2 and 3/2, and the earlier one's standard deviation sqrt(3)/2
     assert found.shift.estimate == pytest.approx(-2 / 3**0.5)
@@ -68,12 +68,24 @@ def test_a_real_move_is_seen() -> None:
     assert 0.2 < found.distance.lower < true < found.distance.upper
 
 
-def test_constant_and_tiny_samples_have_reasons() -> None:
-    constant = alone(np.ones(5))
+def test_of_nine_prompts_on_either_side_nothing_is_told_and_of_ten_both_numbers_are() -> None:
+    ten, nine, many = (Clustered(np.arange(5.0 * n) % 7, np.repeat(np.arange(n), 5)) for n in (10, 9, 40))
+    for pair in ((nine, many), (many, nine)):
+        for each in (moved(*pair, draws=50).distance, moved(*pair, draws=50).shift):
+            assert (each.estimate, each.lower) == (None, None)
+            assert each.undefined_reason == "an interval at 95 % needs 10 prompts on either side"
+    for each in (moved(ten, ten, draws=50).distance, moved(ten, ten, draws=50).shift):
+        assert each.lower is not None
+    # 2^(1 - 10) = 0.2 %: at 99.9 % the general rule asks for more
+    surer = moved(ten, ten, draws=50, confidence=0.999).distance.undefined_reason
+    assert surer == "an interval at 99.9 % needs 11 prompts on either side"
+
+
+def test_a_constant_sample_has_no_shift() -> None:
+    constant = alone(np.ones(10))
     found = moved(constant, constant, draws=100)
     assert (found.distance.estimate, found.distance.lower) == (0.0, 0.0)
     assert found.shift.undefined_reason == "the earlier sample is constant"
-    assert moved(alone(np.ones(1)), constant).distance.undefined_reason == "fewer than two prompts"
 
 
 def test_a_difference_of_shares_is_newcombes() -> None:
@@ -93,7 +105,7 @@ def test_a_difference_of_shares_is_newcombes() -> None:
 
 
 def test_both_samples_are_told_by_their_quantiles() -> None:
-    found = moved(alone(np.arange(201.0)), alone(np.array([1 / 3, 1 / 3])), draws=50)
+    found = moved(alone(np.arange(201.0)), alone(np.full(10, 1 / 3)), draws=50)
     assert found.now[:3] == (0.0, 2.0, 4.0)
     assert (len(found.now), found.now[50], found.now[-1]) == (101, 100.0, 200.0)
     assert set(found.before) == {0.333333}

@@ -5,7 +5,7 @@ import pytest
 
 from evaluation.statistics.correlation import correlate
 from evaluation.statistics.estimate import Estimate
-from evaluation.statistics.few_prompts import nothing_moves, too_few_prompts, unanimous_ends
+from evaluation.statistics.few_prompts import NOTHING_MOVES, nothing_moves, too_few_prompts, unanimous_ends
 
 MEANS = ("pairwise_accuracy", "spearman_per_prompt", "kendall_per_prompt")
 
@@ -74,3 +74,35 @@ def test_a_perfect_scorer_is_sure_of_every_prompt_and_of_no_correlation() -> Non
     assert by_name["spearman_per_prompt"].lower == pytest.approx(0.2611, abs=1e-4)
     for each in found:
         assert each.lower is None or each.upper is None or each.lower <= (each.estimate or 0.0) <= each.upper
+
+
+def perfect(k: list[int], second: bool = False) -> dict[str, Estimate]:
+    """Prompts with ``k`` responses each, in the oracle's order."""
+    prompt = np.repeat(np.arange(len(k)), k)
+    judgement = np.arange(float(len(prompt)))
+    groups = np.arange(len(prompt)) % 3 if second else None
+    found = correlate(
+        prompt, {"s": judgement}, {"o": judgement}, draws=200, confidence=0.95, seed=0, second_cluster=groups
+    )
+    return {each.statistic: each for each in found}
+
+
+def test_prompts_that_count_by_their_pairs_have_no_exact_interval_and_those_that_count_alike_have() -> None:
+    found = perfect([2] * 7 + [9])  # the last has 36 of 43 pairs
+    assert found["pairwise_accuracy"].undefined_reason == NOTHING_MOVES
+    assert found["spearman_per_prompt"].lower == pytest.approx(0.2611, abs=1e-4)
+    assert perfect([3] * 8)["pairwise_accuracy"].lower == pytest.approx(0.6306, abs=1e-4)
+
+
+def test_unanimous_prompts_say_nothing_of_second_clusters() -> None:
+    for name in MEANS:
+        assert (perfect([3] * 8, second=True)[name].lower, perfect([3] * 8)[name].method[-14:]) == (
+            None,
+            "exact interval",
+        )
+        assert perfect([3] * 8, second=True)[name].undefined_reason == NOTHING_MOVES
+
+
+def test_an_exact_interval_has_the_standard_error_of_a_normal_one_as_wide() -> None:
+    # (1 - 0.6306) / 2 / 1.95996
+    assert perfect([3] * 8)["pairwise_accuracy"].standard_error == pytest.approx(0.09424, abs=1e-5)

@@ -104,3 +104,11 @@ def test_few_instructions_give_a_rate_without_an_interval() -> None:
 def test_no_verdict_at_all_is_no_rate() -> None:
     rate = rated({"a": contest([0, 1], [NAN, NAN], [10, 20], [10.0, 20.0])})["a", "win_rate", "all"]
     assert (rate.estimate, rate.n_dropped, rate.undefined_reason) == (None, 2, "no battle has a verdict")
+
+
+def test_a_model_that_wins_every_instruction_has_the_exact_interval_where_they_count_alike() -> None:
+    won = contest(list(range(8)), [1.0] * 8, [10] * 8, [10] * 8)
+    # (0.025)^(1 / 8) = 0.6306
+    assert rated({"m": won})["m", "win_rate", "all"].lower == pytest.approx(0.6306, abs=1e-4)
+    twice = contest([*range(8), 7], [1.0] * 9, [10] * 9, [10] * 9)
+    assert rated({"m": twice})["m", "win_rate", "all"].lower is None
