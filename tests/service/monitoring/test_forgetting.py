@@ -230,8 +230,12 @@ def test_an_audit_is_cancelled_before_its_file_is_emptied(
     settings: Settings, make_session: Sessions, audited: Callable[[float], Job], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = audited(2)
-    with monkeypatch.context() as patch, pytest.raises(OSError, match="disk"):
-        patch.setattr(os, "utime", lambda *_: (_ for _ in ()).throw(OSError("the disk is gone")))
+
+    def fail(*_: Any) -> None:
+        raise OSError("the disk is gone")
+
+    monkeypatch.setattr(os, "utime", fail)
+    with pytest.raises(OSError, match="disk"):
         forget_texts(make_session, settings, Forget(prompt=ADA))
     with make_session() as session:
         assert session.get_one(Job, job.id).status == "cancelled", "its file, empty by now, names it no more"
