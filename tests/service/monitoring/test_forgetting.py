@@ -1,7 +1,7 @@
 """What somebody sent is forgotten wherever its texts are, and nobody else's is."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,9 @@ from service.db.ids import new_id
 from service.db.prompt_sets import add_prompts
 from service.db.session import writing
 from service.db.tables import Job, JobEvent, RunPrompts, ServedScore
+from service.jobs import retention
 from service.jobs.kinds import parse_any_recipe
+from service.jobs.queue import resume
 from service.jobs.retention import forget
 from service.monitoring import forgetting
 from service.monitoring.forgetting import Forget, forget_texts
@@ -239,3 +241,47 @@ def test_an_audit_is_cancelled_before_its_file_is_emptied(
         forget_texts(make_session, settings, Forget(prompt=ADA))
     with make_session() as session:
         assert session.get_one(Job, job.id).status == "cancelled", "its file, empty by now, names it no more"
+
+
+def test_an_audit_resumed_after_it_was_forgotten_has_its_new_events_seen_and_none_of_one_under_way_go(
+    settings: Settings, make_session: Sessions, audited: Callable[[float], Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended, resumed = audited(4), audited(2)
+    for job in (ended, resumed):
+        with writing(make_session) as session:
+            session.get_one(Job, job.id).events_seen = 7
+            session.get_one(Job, job.id).status = "failed"
+            session.add(JobEvent(job=job.id, sequence=7, time=NOW, type="message", data={"text": ADA}))
+    real = retention._forget_quotations
+
+    def late(sessions: Sessions, audits: Sequence[str]) -> None:
+        assert set(audits) == {ended.id, resumed.id}
+        with writing(make_session) as session:
+            resume(session, resumed.id)
+        real(sessions, audits)
+
+    monkeypatch.setattr(retention, "_forget_quotations", late)
+    forget_texts(make_session, settings, Forget(prompt=ADA))
+
+    with make_session() as session:
+        assert {job.id: job.events_seen for job in session.scalars(select(Job))} == {ended.id: 0, resumed.id: 7}
+        assert list(session.scalars(select(JobEvent.job))) == [resumed.id]
+
+
+@pytest.mark.parametrize("databases", ["sqlite"], indirect=True)
+def test_rounds_write_nothing_of_audits_of_which_nothing_is_left(
+    settings: Settings, make_session: Sessions, audited: Callable[[float], Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = audited(2)
+    with writing(make_session) as session:
+        session.get_one(Job, job.id).status = "failed"
+    forget_texts(make_session, settings, Forget(prompt=ADA))
+    real, transactions = retention.writing, []
+
+    def counted(sessions: Sessions) -> Any:
+        transactions.append(1)
+        return real(sessions)
+
+    monkeypatch.setattr(retention, "writing", counted)
+    forget(make_session, settings)
+    assert len(transactions) == 2, "rows that are too old, and states"
