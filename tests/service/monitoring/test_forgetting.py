@@ -1,6 +1,7 @@
 """What somebody sent is forgotten wherever its texts are, and nobody else's is."""
 
 import os
+import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,6 +16,7 @@ from service.app import create_app
 from service.cli import main
 from service.db.ids import new_id
 from service.db.prompt_sets import add_prompts
+from service.db.served import holds_text
 from service.db.session import writing
 from service.db.tables import Job, JobEvent, RunPrompts, ServedScore
 from service.jobs import retention
@@ -285,3 +287,28 @@ def test_rounds_write_nothing_of_audits_of_which_nothing_is_left(
     monkeypatch.setattr(retention, "writing", counted)
     forget(make_session, settings)
     assert len(transactions) == 2, "rows that are too old, and states"
+
+
+@pytest.mark.parametrize("databases", ["sqlite"], indirect=True)
+def test_files_are_looked_for_once_the_rows_are_gone_from_which_they_are_written(
+    settings: Settings, make_session: Sessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served(make_session, ADA)
+    file = settings.runs_dir.absolute() / "monitoring/late.jsonl"
+    file.parent.mkdir(parents=True)
+    real = forgetting.writing
+
+    def late(sessions: Sessions) -> Any:
+        file.write_text(f'{{"prompt_id": "p", "prompt": "{ADA}", "response": "5"}}\n')
+        return real(sessions)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(forgetting, "writing", late)
+        forget_texts(make_session, settings, Forget(containing=ADA))
+    assert file.read_text() == ""
+
+
+def test_a_text_is_found_however_its_accents_are_encoded() -> None:
+    one, two = (unicodedata.normalize(form, "Zoë") for form in ("NFC", "NFD"))
+    assert holds_text(one.upper(), "", f"from {two}")
+    assert holds_text(two.upper(), f"from {one}", "")
