@@ -71,7 +71,7 @@ class StorageFailure(AssayError):
 
 
 class OutOfMemory(AssayError):
-    """A model does not fit into the memory of its device beside what has to stay there."""
+    """A model, or what it makes of one pair, does not fit into memory beside what has to stay there."""
 
     code = "out_of_memory"
 
@@ -117,7 +117,7 @@ class RunFailed(AssayError):
 
 
 class Unscorable(RunFailed):
-    """A scorer read a pair and has no score for it: what it gave is not finite, or it failed."""
+    """A scorer read a pair and has no score for it: what it gave is not finite, and would not be if asked again."""
 
     code = "unscorable"
 

@@ -19,7 +19,7 @@ from evaluation.engine.pairs import Scored
 from evaluation.engine.probability import probability
 from evaluation.engine.residency import LoadedModel
 from evaluation.engine.shortage import is_out_of_memory
-from trainer.errors import AssayError, BrokenArtifact, DeadlineExceeded, Overloaded, RunFailed, Unscorable
+from trainer.errors import AssayError, BrokenArtifact, DeadlineExceeded, OutOfMemory, Overloaded, RunFailed, Unscorable
 
 if TYPE_CHECKING:
     from trainer.models.readings import Readings
@@ -99,7 +99,7 @@ class DeviceOwner:
         try:
             self._serve_batches(taken)
         except Exception as error:
-            failure = _as_expected(error, RunFailed)
+            failure = _as_expected(error)
             for wish in (wish for ask in taken.asks for wish in ask.wishes):
                 with contextlib.suppress(InvalidStateError):  # it has its outcome, or nobody waits for it
                     wish.future.set_exception(failure)
@@ -159,7 +159,7 @@ class DeviceOwner:
                 for ask, wish in _wishes(group, model):
                     self._answer(ask, wish, named[wish.output])
         elif len(groups) == 1:
-            self._fail([wish for _, wish in _wishes(groups[0], model)], _as_expected(error, Unscorable))
+            self._fail([wish for _, wish in _wishes(groups[0], model)], _as_expected(error))
         else:
             out_of_memory = is_out_of_memory(error)
             self._meter.halved(out_of_memory=out_of_memory)
@@ -248,8 +248,11 @@ def _still_wanted(ask: Ask) -> bool:
     return any(wanted)
 
 
-def _as_expected(error: Exception, kind: type[RunFailed]) -> AssayError:
+def _as_expected(error: Exception) -> AssayError:
+    """The server's failure and not the pair's: asked again, or of another server, the pair may have its score."""
     if isinstance(error, AssayError):
         return error
     logging.getLogger(__name__).error("scoring failed", exc_info=error)
-    return kind(f"the model failed on this pair ({type(error).__name__}); see the server's log")
+    if is_out_of_memory(error):
+        return OutOfMemory("memory ran out for this pair alone; unload what is not needed, or ask again later")
+    return RunFailed(f"the model failed on this pair ({type(error).__name__}); see the server's log")

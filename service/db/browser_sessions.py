@@ -1,10 +1,11 @@
 """Sessions of browsers in the database: opened for a key, found again by the cookie, closed."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
+from service.db import clock
 from service.db.tables import ApiKey, BrowserSession
 from service.security.keys import Key, digest_of
 from service.security.sessions import LIFETIME_SECONDS, new_session
@@ -12,7 +13,7 @@ from service.security.sessions import LIFETIME_SECONDS, new_session
 
 def open_session(session: Session, key: Key, now: datetime | None = None) -> str:
     """A new cookie for ``key``, of which only the digest is kept. Those that have expired are forgotten."""
-    now = now or datetime.now(UTC)
+    now = now or clock.now(session)
     session.execute(delete(BrowserSession).where(BrowserSession.expires_at <= now))
     cookie = new_session()
     expires_at = now + timedelta(seconds=LIFETIME_SECONDS)
@@ -26,7 +27,7 @@ def prefix_of_session(session: Session, cookie: str, now: datetime | None = None
     found = (
         select(ApiKey.prefix)
         .join(BrowserSession, BrowserSession.key_id == ApiKey.id)
-        .where(BrowserSession.digest == digest_of(cookie), BrowserSession.expires_at > (now or datetime.now(UTC)))
+        .where(BrowserSession.digest == digest_of(cookie), BrowserSession.expires_at > (now or clock.now(session)))
     )
     return session.scalar(found)
 

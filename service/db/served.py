@@ -1,9 +1,10 @@
 """The sample of served scores: stored in bulk, read as columns, forgotten in time."""
 
 import hashlib
+import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from heapq import nsmallest
 from itertools import chain, groupby, islice
@@ -107,12 +108,21 @@ def sampled_pairs(
             yield {"prompt_id": prompt_id, "prompt": prompt, "response": response}
 
 
-def has_pairs(session: Session, scorer: str, *, since: datetime, before: datetime, least: int) -> bool:
-    """Whether so many different pairs have their texts here."""
+def has_pairs(
+    session: Session, scorer: str, *, since: datetime, before: datetime, period: timedelta, least: int
+) -> bool:
+    """Whether so many different pairs of one ``period``, counted from 1970, have their texts here."""
     within = (ServedScore.scorer == scorer, ServedScore.time >= since, ServedScore.time < before)
-    some = select(ServedScore.prompt_digest, ServedScore.response_digest).where(*within)
-    some = some.where(ServedScore.response.is_not(None)).distinct().limit(least)
-    return session.scalars(select(func.count()).select_from(some.subquery())).one() >= least
+    columns = (ServedScore.time, ServedScore.prompt_digest, ServedScore.response_digest)
+    query = select(*columns).where(*within, ServedScore.response.is_not(None)).order_by(ServedScore.time)
+    with session.execute(query.execution_options(yield_per=_AT_ONCE)) as rows:
+        for _, of_one in groupby(rows, key=lambda row: row[0].timestamp() // period.total_seconds()):
+            pairs: set[tuple[str | None, str | None]] = set()
+            for _, prompt, response in of_one:
+                pairs.add((prompt, response))
+                if len(pairs) >= least:
+                    return True
+    return False
 
 
 def matching_scores(
@@ -134,9 +144,13 @@ def matching_scores(
 
 
 def holds_text(text: str, prompt: Any, response: str) -> bool:  # noqa: ANN401 - a text or a list of messages
-    """Whether ``text`` is in either, in capitals or not."""
+    """Whether ``text`` is in either, in capitals or not, and however its accents are encoded."""
     messages = [prompt] if isinstance(prompt, str) else [turn["content"] for turn in prompt or []]
-    return any(text.casefold() in each.casefold() for each in [*messages, response])
+    return any(_folded(text) in _folded(each) for each in [*messages, response])
+
+
+def _folded(text: str) -> str:
+    return unicodedata.normalize("NFC", text).casefold()
 
 
 def _lot(of: str, digest: str | None) -> bytes:

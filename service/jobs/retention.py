@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import and_, delete, exists, or_, select, update
 from sqlalchemy.orm import Session, sessionmaker
 
 from service.db.clock import now
@@ -90,13 +90,22 @@ def forget_samples(make_session: sessionmaker[Session], settings: Settings) -> N
 
 
 def _forget_quotations(make_session: sessionmaker[Session], audits: Sequence[str]) -> None:
-    """What was logged of audits: an error may quote the text that it is about."""
+    """What was logged of audits: an error may quote the text that it is about.
+
+    Of one that is resumed, events are numbered from 1 again, and seen from there.
+    """
+    said = and_(Job.error_detail.is_not(None), Job.error_detail != _FORGOTTEN)
+    left = or_(said, exists().where(JobEvent.job == Job.id))
     for start in range(0, len(audits), _AT_ONCE):
-        some = audits[start : start + _AT_ONCE]
+        quoting = select(Job.id).where(Job.id.in_(audits[start : start + _AT_ONCE]), Job.status.in_(TERMINAL), left)
+        with make_session() as session:
+            if session.scalar(quoting.limit(1)) is None:
+                continue
         with writing(make_session) as session:
-            session.execute(delete(JobEvent).where(JobEvent.job.in_(some)))
-            quoting = (Job.id.in_(some), Job.error_detail.is_not(None), Job.error_detail != _FORGOTTEN)
-            session.execute(update(Job).where(*quoting).values(error_detail=_FORGOTTEN))
+            ended = session.scalars(quoting.with_for_update()).all()  # not resumed meanwhile
+            session.execute(delete(JobEvent).where(JobEvent.job.in_(ended)))
+            session.execute(update(Job).where(Job.id.in_(ended)).values(events_seen=0))
+            session.execute(update(Job).where(Job.id.in_(ended), said).values(error_detail=_FORGOTTEN))
 
 
 def _forget_job(make_session: sessionmaker[Session], runs_dir: Path, bucket: Bucket | None, before: datetime) -> bool:

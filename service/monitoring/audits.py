@@ -68,10 +68,11 @@ def read_schedule(settings: Settings, parse: ParseRecipe) -> Schedule | None:
         raise InvalidInput(
             "ASSAY_MONITOR_AUDIT_HOURS is set: name the file with the oracles in ASSAY_MONITOR_AUDIT_RECIPE"
         )
-    if settings.monitor_keep_days * 24 < 2 * settings.monitor_audit_hours:
+    periods = 1 + MISSED_PERIODS
+    if settings.monitor_keep_days * 24 < periods * settings.monitor_audit_hours:
         raise InvalidInput(
-            "ASSAY_MONITOR_KEEP_DAYS is less than two periods of ASSAY_MONITOR_AUDIT_HOURS: texts would be deleted"
-            " before they are judged; keep them longer, or audit more often"
+            f"ASSAY_MONITOR_KEEP_DAYS is less than {periods} periods of ASSAY_MONITOR_AUDIT_HOURS: texts would be"
+            " deleted before anybody is told that no audit judged them; keep them longer, or audit more often"
         )
     recipe = read_recipe(settings.monitor_audit_recipe)
     if taken := sorted({"kind", "path", "scorers"} & recipe.keys()):
@@ -132,7 +133,7 @@ class Overdue:
 def overdue(
     session: Session, schedule: Schedule, scorer: str, latest: SampleAudit | None, now: datetime
 ) -> Overdue | None:
-    """Whether pairs enough for an audit have waited for one for two whole periods; None where all is well.
+    """Whether pairs enough for an audit, all of one period, have waited for one for two more; None where all is well.
 
     What nobody scores with any more has nothing that waits. ``latest`` is the latest audit that ended; without one the
     first that was queued says when waiting began, and before that nothing is late.
@@ -145,6 +146,6 @@ def overdue(
             return None
         since = first.texts_since
     due = schedule.started(now) - MISSED_PERIODS * schedule.period
-    if not has_pairs(session, scorer, since=since, before=due, least=LEAST_PAIRS):
+    if not has_pairs(session, scorer, since=since, before=due, period=schedule.period, least=LEAST_PAIRS):
         return None
     return Overdue(since, int((now - since) / schedule.period) - 1)

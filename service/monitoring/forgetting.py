@@ -72,18 +72,20 @@ class Forgotten(Model):
 
 
 def forget_texts(make_session: sessionmaker[Session], settings: Settings, asked: Forget) -> Forgotten:
-    """Forget it. What is being scored at this moment may come after: ask again a few seconds later."""
+    """Forget it. What is being scored at this moment, and the file of an audit that is being queued from rows read
+    before they were deleted, may come after: ask again a few seconds later.
+    """
     with make_session() as session:
         scores = list(matching_scores(session, asked.digest, asked.containing, asked.before))
+    for start in range(0, 0 if asked.dry_run else len(scores), _AT_ONCE):
+        with writing(make_session) as session:
+            session.execute(delete(ServedScore).where(ServedScore.id.in_(scores[start : start + _AT_ONCE])))
     files = [(file, found.st_mtime) for file, found in sample_files(settings) if _holds(file, found.st_mtime, asked)]
     paths = {str(file) for file, _ in files}
     with make_session() as session:
         audits = sorted(each.job for each in sample_audits(session) if each.path in paths)
     if asked.dry_run:
         return Forgotten(scores=len(scores), audits=audits)
-    for start in range(0, len(scores), _AT_ONCE):
-        with writing(make_session) as session:
-            session.execute(delete(ServedScore).where(ServedScore.id.in_(scores[start : start + _AT_ONCE])))
     for job in audits:  # before their files are emptied, by which whoever asks again finds them
         with writing(make_session) as session:
             session.execute(delete(RunPrompts).where(RunPrompts.run == job))

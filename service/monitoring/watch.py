@@ -95,6 +95,7 @@ class Watch:
             reference = reference_of(session, self._artifacts, scorer)
             drift = None if reference is None else drift_of(session, scorer, reference, now)
             found = audits_of(session, scorer, self._settings.monitor_statistic, f"{SAMPLES}:")
+        found.sort(key=lambda each: _start(each[1]), reverse=True)  # one that waited long may end after the next
         state = ScorerState(
             scorer=scorer,
             rows=rows,
@@ -153,6 +154,11 @@ def _trust(found: list[tuple[Correlation, str]]) -> list[Trust]:
         for oracle, rows in by_oracle.items()
         if rows[0][0].run == found[0][0].run
     ]
+
+
+def _start(key: str) -> datetime:
+    audit = SampleAudit.read(key)
+    return datetime.min.replace(tzinfo=UTC) if audit is None else audit.start
 
 
 def _fresh_until(key: str) -> datetime | None:

@@ -98,7 +98,7 @@ def outcomes(futures: Sequence[Future[Scored]]) -> list[float | str]:
 def test_one_bad_pair_fails_alone_and_the_thread_lives_on(line: WaitingLine, owner: DeviceOwner) -> None:
     model = Sums()
 
-    assert outcomes(submit(line, model, [1, 13, 2])) == [1.0, "unscorable", 2.0]
+    assert outcomes(submit(line, model, [1, 13, 2])) == [1.0, "run_failed", 2.0]
     assert outcomes(submit(line, model, [3])) == [3.0]
 
 
@@ -108,6 +108,14 @@ def test_a_score_that_is_not_a_number_becomes_an_error(line: WaitingLine, owner:
     with pytest.raises(Unscorable, match="no finite score"):
         futures[0].result(timeout=10)
     assert futures[1].result(timeout=10).score == 8.0
+
+
+def test_memory_that_is_short_for_one_pair_is_not_the_fault_of_the_pair(line: WaitingLine, owner: DeviceOwner) -> None:
+    class Large(Sums):
+        def score(self, *_: Any, **__: Any) -> torch.Tensor:
+            raise torch.OutOfMemoryError("not even one row")
+
+    assert outcomes(submit(line, Large(), [1, 2])) == ["out_of_memory"] * 2
 
 
 @pytest.mark.parametrize("calibration", [{"temperature": 0}, {"center": "x"}, "none"])
@@ -262,7 +270,7 @@ def test_the_meter_hears_of_batches_padding_errors_and_halvings(line: WaitingLin
     # six rows are too many; of [1, 2, 3] and [7, 13, 6] the second fails, and of it [7] and [6] give numbers
     assert (meter.out_of_memory, meter.halvings) == (1, 3)
     assert (meter.batches, meter.rows, meter.tokens, meter.padding) == (3, 5, 5, 0)
-    assert meter.errors == {("m@1:score", "unscorable"): 2}
+    assert meter.errors == {("m@1:score", "unscorable"): 1, ("m@1:score", "run_failed"): 1}
     # bounds 1, 2, 5 and 10 stand at places 9 to 12: scores 1; 2; 3; 6
     assert meter.scores["m@1:score"][9:13] == [1, 1, 1, 1]
     assert meter.waited_pairs == {"offline": 6}

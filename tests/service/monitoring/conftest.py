@@ -75,13 +75,19 @@ def keep(make_session: sessionmaker[Session]) -> Callable[..., None]:
         truncated: int = 0,
         scorer: str = "rm@3:score",
         texts: bool = False,
+        first: int = 0,
     ) -> None:
         with writing(make_session) as session:
-            for number in range(count):
+            for number in range(first, first + count):
                 text = {"prompt": f"prompt {number}", "response": f"response {number}"} if texts else {}
                 session.add(
                     ServedScore(
-                        **{"id": new_id("srv"), "time": at + timedelta(seconds=number), "scorer": scorer, **text},
+                        **{
+                            "id": new_id("srv"),
+                            "time": at + timedelta(seconds=number - first),
+                            "scorer": scorer,
+                            **text,
+                        },
                         **{"prompt_digest": f"p{number}", "response_digest": f"r{number}"},
                         **{"response_characters": characters, "score": score(number)},
                         **{"tokens": 5, "truncated_tokens": truncated},

@@ -1,7 +1,8 @@
 """What somebody sent is forgotten wherever its texts are, and nobody else's is."""
 
 import os
-from collections.abc import Callable, Iterator
+import unicodedata
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,12 @@ from service.app import create_app
 from service.cli import main
 from service.db.ids import new_id
 from service.db.prompt_sets import add_prompts
+from service.db.served import holds_text
 from service.db.session import writing
 from service.db.tables import Job, JobEvent, RunPrompts, ServedScore
+from service.jobs import retention
 from service.jobs.kinds import parse_any_recipe
+from service.jobs.queue import resume
 from service.jobs.retention import forget
 from service.monitoring import forgetting
 from service.monitoring.forgetting import Forget, forget_texts
@@ -230,8 +234,81 @@ def test_an_audit_is_cancelled_before_its_file_is_emptied(
     settings: Settings, make_session: Sessions, audited: Callable[[float], Job], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = audited(2)
-    with monkeypatch.context() as patch, pytest.raises(OSError, match="disk"):
-        patch.setattr(os, "utime", lambda *_: (_ for _ in ()).throw(OSError("the disk is gone")))
+
+    def fail(*_: Any) -> None:
+        raise OSError("the disk is gone")
+
+    monkeypatch.setattr(os, "utime", fail)
+    with pytest.raises(OSError, match="disk"):
         forget_texts(make_session, settings, Forget(prompt=ADA))
     with make_session() as session:
         assert session.get_one(Job, job.id).status == "cancelled", "its file, empty by now, names it no more"
+
+
+def test_an_audit_resumed_after_it_was_forgotten_has_its_new_events_seen_and_none_of_one_under_way_go(
+    settings: Settings, make_session: Sessions, audited: Callable[[float], Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended, resumed = audited(4), audited(2)
+    for job in (ended, resumed):
+        with writing(make_session) as session:
+            session.get_one(Job, job.id).events_seen = 7
+            session.get_one(Job, job.id).status = "failed"
+            session.add(JobEvent(job=job.id, sequence=7, time=NOW, type="message", data={"text": ADA}))
+    real = retention._forget_quotations
+
+    def late(sessions: Sessions, audits: Sequence[str]) -> None:
+        assert set(audits) == {ended.id, resumed.id}
+        with writing(make_session) as session:
+            resume(session, resumed.id)
+        real(sessions, audits)
+
+    monkeypatch.setattr(retention, "_forget_quotations", late)
+    forget_texts(make_session, settings, Forget(prompt=ADA))
+
+    with make_session() as session:
+        assert {job.id: job.events_seen for job in session.scalars(select(Job))} == {ended.id: 0, resumed.id: 7}
+        assert list(session.scalars(select(JobEvent.job))) == [resumed.id]
+
+
+@pytest.mark.parametrize("databases", ["sqlite"], indirect=True)
+def test_rounds_write_nothing_of_audits_of_which_nothing_is_left(
+    settings: Settings, make_session: Sessions, audited: Callable[[float], Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = audited(2)
+    with writing(make_session) as session:
+        session.get_one(Job, job.id).status = "failed"
+    forget_texts(make_session, settings, Forget(prompt=ADA))
+    real, transactions = retention.writing, []
+
+    def counted(sessions: Sessions) -> Any:
+        transactions.append(1)
+        return real(sessions)
+
+    monkeypatch.setattr(retention, "writing", counted)
+    forget(make_session, settings)
+    assert len(transactions) == 2, "rows that are too old, and states"
+
+
+@pytest.mark.parametrize("databases", ["sqlite"], indirect=True)
+def test_files_are_looked_for_once_the_rows_are_gone_from_which_they_are_written(
+    settings: Settings, make_session: Sessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served(make_session, ADA)
+    file = settings.runs_dir.absolute() / "monitoring/late.jsonl"
+    file.parent.mkdir(parents=True)
+    real = forgetting.writing
+
+    def late(sessions: Sessions) -> Any:
+        file.write_text(f'{{"prompt_id": "p", "prompt": "{ADA}", "response": "5"}}\n')
+        return real(sessions)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(forgetting, "writing", late)
+        forget_texts(make_session, settings, Forget(containing=ADA))
+    assert file.read_text() == ""
+
+
+def test_a_text_is_found_however_its_accents_are_encoded() -> None:
+    one, two = (unicodedata.normalize(form, "Zoë") for form in ("NFC", "NFD"))
+    assert holds_text(one.upper(), "", f"from {two}")
+    assert holds_text(two.upper(), f"from {one}", "")

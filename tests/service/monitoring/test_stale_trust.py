@@ -127,6 +127,29 @@ def test_a_scorer_that_nobody_asks_any_more_is_stale_without_an_alert(
     assert opened(make_session) == {}
 
 
+def test_pairs_of_which_no_period_has_enough_raise_nothing(
+    make_watch: Callable[..., Watch], keep: Keep, make_session: Sessions, correlate: Callable[..., str]
+) -> None:
+    correlate([{**ROW, "lower": 0.4}], at=NOON, kind="audit", idempotency_key=key(NOON))
+    for hours in range(4):  # 40 different pairs, ten an hour, which no audit will ever read
+        keep(10, at=NOON + hours * HOUR + timedelta(seconds=hours), texts=True, first=10 * hours)
+    make_watch().look(NOON + 8 * HOUR)
+    assert opened(make_session) == {}
+
+
+def test_the_latest_audit_is_that_of_the_latest_texts_whichever_ended_last(
+    make_watch: Callable[..., Watch], keep: Keep, make_session: Sessions, correlate: Callable[..., str]
+) -> None:
+    keep(30, at=NOON, texts=True)
+    late = NOON + HOUR * 1.5
+    correlate([{**ROW, "lower": 0.4}], at=NOON + HOUR * 1.1, kind="audit", idempotency_key=key(NOON + HOUR))
+    correlate([{**ROW, "lower": 0.2}], at=late, kind="audit", idempotency_key=key(NOON))
+    make_watch().look(late)
+    [trust] = state_at(make_session, late).trust
+    assert (trust.latest.lower, trust.fresh_until) == (0.4, NOON + 4 * HOUR)
+    assert opened(make_session) == {}
+
+
 def test_a_judge_that_never_answered_is_told_as_well_and_a_schedule_that_just_began_is_not_late(
     make_watch: Callable[..., Watch], keep: Keep, make_session: Sessions
 ) -> None:

@@ -281,7 +281,7 @@ def test_the_late_of_two_servers_finds_the_others_audit(
         ({"monitor_keep": "hash"}, "judges: [{kind: product_world}]", "ASSAY_MONITOR_KEEP=text"),
         ({"monitor_share": 0.0}, "judges: [{kind: product_world}]", "ASSAY_MONITOR_SHARE above 0"),
         ({"monitor_audit_recipe": None}, "", "ASSAY_MONITOR_AUDIT_RECIPE"),
-        ({"monitor_keep_days": 0.05}, "judges: [{kind: product_world}]", "less than two periods"),
+        ({"monitor_keep_days": 2.9 / 24}, "judges: [{kind: product_world}]", "less than 3 periods"),
         ({}, "judges: []", "give judges"),
         ({}, "judges: [{kind: delphi}]", r"audit\.yaml: .*delphi"),
         ({}, "judges: [{kind: product_world}]\npath: x", "leave out path"),
