@@ -195,7 +195,7 @@ class StressTestRecipe(Recipe):
             "kind": self.kind,
             "policy": policy,
             "temperatures": list(self.temperatures),
-            "n_prompts": n_prompts,
+            "n_prompts": numbers.n_prompts,
             "n_responses": len(responses),
             "scorers": [column.scorer for column in columns if column.role == "scorer"],
             "controls": list(dict.fromkeys(family(column.scorer) for column in columns if column.role == "control")),

@@ -120,8 +120,8 @@ def _finished(row: Mapping[str, Any], grouping: Grouping, where: HistoryFilter, 
     numbers = {name: row[name] for name in ("n_used", "n_runs")}
     counted = grouping.agg == "count"
     parts = _of_parts(group, where)
-    nothing_moves = Together(Spread(0.0, 0.0, 0.0), None, None)
-    found = nothing_moves if counted else together(_standings(row), sets, of_parts=parts)
+    uncounted = Together(Spread(0.0, 0.0, 0.0), None, None)
+    found = uncounted if counted else together(_standings(row), sets, of_parts=parts)
     nothing = {f"chosen_{name}": None for name in _CHOSEN}
     told = {**nothing, "n_distinct_prompts": found.distinct, "shared_prompts": found.shared}
     return {**shared, **numbers, **told, **_of_sums(row, grouping.agg, statistic in CORRELATIONS, found)}

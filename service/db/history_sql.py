@@ -276,7 +276,8 @@ _LISTS: Mapping[str, tuple[Any, Any]] = {
 
 def _terms(base: Subquery, agg: Agg) -> tuple[ColumnElement[Any], ...]:
     """Which rows count, and y, s and w of ``combining.Sums`` for them, and the ends of their intervals as y is."""
-    r, error, ends = base.c.estimate, base.c.standard_error, (base.c.lower, base.c.upper)
+    r, ends = base.c.estimate, (base.c.lower, base.c.upper)
+    error = sa.case((sa.and_(*(end.is_not(None) for end in ends)), base.c.standard_error))  # without ends none counts
     one = sa.literal(1.0, sa.Double)
     if agg == "count":
         return sa.true(), r, error, one, *ends

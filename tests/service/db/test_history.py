@@ -307,6 +307,14 @@ def test_what_has_no_error_has_no_weight_and_a_mean_with_it_no_interval(session:
     assert (alone.n_rows, alone.n_used, alone.n_prompts) == (1, 0, 0)
 
 
+def test_a_row_that_lacks_an_end_narrows_no_interval(session: Session, correlate: Correlate) -> None:
+    correlate([{"estimate": 0.5, "standard_error": 0.075}])
+    correlate([{"estimate": 0.5, "standard_error": 0.075, "lower": None}])
+    combined, mean = one(session, "combined"), one(session, "mean")
+    assert (combined.n_used, combined.lower, combined.upper) == (1, pytest.approx(0.4), pytest.approx(0.6))
+    assert (mean.estimate, mean.lower, mean.undefined_reason) == (0.5, None, "1 of them without a standard error")
+
+
 def test_a_count_estimates_nothing_and_may_mix_statistics(session: Session, correlate: Correlate) -> None:
     correlate([{"statistic": "mean"}, {}, {"undefined_reason": "constant"}])
 
