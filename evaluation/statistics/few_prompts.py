@@ -16,6 +16,7 @@ their pairs: those that were not drawn may have most of them.
 import math
 
 import numpy as np
+from numpy.typing import NDArray
 
 from evaluation.statistics.bootstrap import Floats
 
@@ -37,7 +38,7 @@ def nothing_moves(draws: Floats) -> bool:
     return bool(defined.size and np.ptp(defined) <= _ROUNDING * np.abs(defined).max())
 
 
-def equal_shares(counts: Floats) -> bool:
+def equal_shares(counts: Floats | NDArray[np.int_]) -> bool:
     """Whether every prompt counts equally in a ratio of sums that is divided by the sum of ``counts`` (prompts,)."""
     return bool(counts.size and np.ptp(counts) == 0)
 
