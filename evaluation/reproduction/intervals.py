@@ -44,7 +44,7 @@ def over_prompts(
     """Percentile interval of the mean over seeds of one value each and of its ``replicates`` (draws,) each.
 
     Prompts of different seeds are drawn apart, so that draws of one seed know nothing of another's. None where too
-    many draws are undefined.
+    many draws are undefined, and where no draw differs.
     """
     found = percentile_interval(np.mean(replicates, axis=0), confidence, "plain")
     if found.lower is None or found.upper is None:

@@ -24,7 +24,7 @@ CORRELATIONS = (
     "pearson_within_oracle_length",
     "pearson_within_range_corrected",
 )
-"""Statistics that are combined, or have their intervals, on the scale of z = atanh r (Fisher 1921)."""
+"""Statistics that are combined on the scale of z = atanh r (Fisher 1921)."""
 
 
 class Spread(NamedTuple):
