@@ -164,8 +164,9 @@ class Residency:
         roles = ("reference", "policy") if output.startswith(ON_POLICY) else ("reference",)
         family = policies.family(artifact, roles)
         shared = [policy.model for each in family if (policy := policies.held(each)) is not None]
-        needed = sum(weight_bytes(each.path) for each in family if policies.held(each) is None)
+        unread = [each for each in family if policies.held(each) is None]
         with self._lock:
+            needed = sum(weight_bytes(each.path) for each in unread if each.digest not in self._models)
             for digest in self._who_may_leave(artifact):
                 if self._bytes(shared) + needed <= self._max_bytes:
                     return

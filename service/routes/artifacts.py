@@ -5,6 +5,7 @@ Names contain slashes and are told apart from versions by `@`, so one path param
 """
 
 import re
+from contextlib import suppress
 from datetime import datetime
 from typing import Annotated, Literal
 
@@ -18,7 +19,7 @@ from service.db.pages import DEFAULT_LIMIT, MAX_LIMIT, decode_cursor, page_of
 from service.db.records import Page
 from service.scoring import ScoringService
 from trainer.artifacts import Artifact, ArtifactKind, ArtifactStore, Manifest, Parent
-from trainer.errors import InvalidInput
+from trainer.errors import InvalidInput, StorageFailure
 from trainer.outside import ModelSource, RowsPath
 from trainer.recipe import ArtifactName, Model
 
@@ -178,7 +179,8 @@ def delete_artifact(reference: Reference, request: Request) -> None:
     scoring: ScoringService = request.app.state.scoring
     delete_version(scoring.artifacts, request.app.state.sessions, reference)
     if (engine := scoring.opened_already()) is not None:
-        engine.drop_deleted()
+        with suppress(StorageFailure):  # the version is gone; what is in memory of it goes in the next round
+            engine.drop_deleted()
 
 
 def _open(request: Request, reference: str) -> Artifact:

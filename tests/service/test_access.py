@@ -16,7 +16,8 @@ from starlette.testclient import TestClient
 from service import keyring
 from service.access import Access, Anyone
 from service.app import create_app
-from service.db.browser_sessions import open_session
+from service.db import clock
+from service.db.browser_sessions import open_session, prefix_of_session
 from service.db.keys import create_key, find_key, list_keys, revoke_key
 from service.db.session import sessions, writing
 from service.db.tables import ApiKey, BrowserSession
@@ -251,6 +252,18 @@ def test_a_session_ends_by_itself(client: TestClient, app: FastAPI, make_key: Ma
 
     assert client.get("/jobs", headers={"cookie": f"{COOKIE}={ended}"}).status_code == 401
     assert client.get("/jobs", headers={"cookie": f"{COOKIE}={ends_soon}"}).status_code == 200
+
+
+def test_a_session_ends_by_the_clock_that_all_servers_share(
+    client: TestClient, app: FastAPI, make_key: MakeKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_key("read")
+    with writing(app.state.sessions) as session:
+        cookie = open_session(session, list_keys(session)[0])
+        assert prefix_of_session(session, cookie) is not None
+        ended = datetime.now(UTC) + timedelta(seconds=LIFETIME_SECONDS + 60)
+        monkeypatch.setattr(clock, "now", lambda _: ended)
+        assert prefix_of_session(session, cookie) is None
 
 
 @pytest.mark.parametrize(

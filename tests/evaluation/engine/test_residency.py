@@ -155,6 +155,18 @@ def test_room_is_made_before_a_model_is_read(store: ArtifactStore, monkeypatch: 
         assert references(engine) == {"rm@1"}
 
 
+def test_room_for_an_output_of_a_loaded_model_is_that_of_what_is_not_there_yet(
+    own: ArtifactStore, pairs: list[Pair]
+) -> None:
+    of_rm, of_played = sizes(own, "rm", "played")
+    unread = weights.weight_bytes(own.open("policy@2").path)
+    with ScoringEngine(own, CPU, max_bytes=of_rm + of_played + unread) as engine:
+        engine.load("rm", pin=False)
+        engine.load("played", pin=False)
+        list(engine.score("played:policy_chosen", pairs))
+        assert references(engine) == {"rm@1", "played@1"}
+
+
 def test_nobody_leaves_for_a_model_that_is_broken(own: ArtifactStore) -> None:
     weights = own.open("rm").path / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1] + b"!")

@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 from fastapi.testclient import TestClient
 
+from evaluation.engine.scoring import ScoringEngine
 from trainer.artifacts import Artifact, ArtifactStore
+from trainer.errors import StorageFailure
 
 ClientOf = Callable[[ArtifactStore], TestClient]
 Publish = Callable[..., Artifact]
@@ -81,3 +83,18 @@ def test_a_version_is_deleted_unless_another_artifact_descends_from_it(
     assert client.delete("/v1/artifacts/child@1").status_code == 204
     assert client.delete("/v1/artifacts/parent@1").status_code == 204
     assert client.get("/v1/artifacts").json() == {"data": [], "next": None}
+
+
+def test_a_version_is_deleted_though_the_storage_fails_as_memory_is_cleared(
+    tmp_path: Path, publish: Publish, client_of: ClientOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: ScoringEngine) -> None:
+        raise StorageFailure("no storage today")
+
+    store = ArtifactStore(tmp_path)
+    publish(store, "tiny", seed=1)
+    client = client_of(store)
+    client.app.state.scoring.opened()  # type: ignore[attr-defined]
+    monkeypatch.setattr(ScoringEngine, "drop_deleted", fail)
+    assert client.delete("/v1/artifacts/tiny@1").status_code == 204
+    assert client.delete("/v1/artifacts/tiny@1").status_code == 404
