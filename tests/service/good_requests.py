@@ -172,6 +172,7 @@ def own_requests(directory: Path) -> dict[str, Request]:
         "GET /v1/comparisons/runs": {"query": {"a": RUN, "b": RUN, "scorer_a": "judge", "scorer_b": "plain"}},
         "POST /v1/artifacts": {"body": {"source": str(directory / "judge" / "1"), "name": "copy"}},
         "PUT /v1/aliases/{aliased}": {"body": {"version": 1}},
+        "POST /v1/monitoring/forget": {"body": {"containing": RESPONSES[0], "dry_run": True}},  # else no alert is left
         **{f"POST /v1/{resource}": {"body": body} for resource, body in recipes(directory).items()},
     }
 

@@ -186,7 +186,7 @@ def with_two_labels(weights: dict[str, Any]) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("change", "labels", "words"),
     [
-        (without_head, 1, "weights lack classifier.bias, so scores would be random"),
+        (without_head, 1, "its weights lack classifier.bias, which would be random"),
         (with_two_labels, 2, "classifies into 2 labels; a reward model has one score"),
     ],
 )
