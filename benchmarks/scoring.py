@@ -305,7 +305,8 @@ def cut(tokenizer: PreTrainedTokenizerBase, pair: Pair, window: int) -> Pair:
     """The pair with its response's end left out where it would not fit, so that no side truncates anything."""
     prompt = tokenizer(str(pair.prompt), add_special_tokens=False)["input_ids"][: window // 2]
     response = tokenizer(pair.response, add_special_tokens=False)["input_ids"][: window - len(prompt) - 8]
-    return Pair(tokenizer.decode(prompt), tokenizer.decode(response))
+    # without the names of unknown words, which we read as text and the others as a token
+    return Pair(*(tokenizer.decode(ids, skip_special_tokens=True) for ids in (prompt, response)))
 
 
 if __name__ == "__main__":
