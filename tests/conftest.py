@@ -79,6 +79,28 @@ def publish_reward_model(
     return store.publish(name, contents, model.save)
 
 
+def publish_decoder(store: ArtifactStore, name: str) -> Artifact:
+    """A decoder of two layers with random weights, its window of 160 tokens long enough for prompts worth sharing."""
+    import torch
+    from transformers import LlamaConfig, LlamaForSequenceClassification
+
+    from trainer.data.product_world import make_tokenizer
+    from trainer.data.rows import Pair
+    from trainer.models.loading import make_probes
+    from trainer.models.reward_model import RewardModel
+
+    torch.manual_seed(0)
+    tokenizer = make_tokenizer()
+    config = LlamaConfig(
+        vocab_size=len(tokenizer), hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2,
+        max_position_embeddings=160, num_labels=1, pad_token_id=tokenizer.pad_token_id, initializer_range=0.3,
+    )  # fmt: skip
+    decoder = LlamaForSequenceClassification(config).eval()
+    model = RewardModel(decoder, tokenizer, architecture="decoder", pooling="last_token")
+    probes = make_probes(model, [Pair("product lamp", "It is red .")])
+    return store.publish(name, Contents("reward_model", {}, "", {}, model.details(), probes, []), model.save)
+
+
 @pytest.fixture(scope="session")
 def published(tmp_path_factory: pytest.TempPathFactory) -> ArtifactStore:
     """``tiny@1``, ``tiny@2`` (calibrated at temperature 2) and ``family/other@1``. Leave it as it is."""

@@ -22,10 +22,12 @@ class SpecialTokens:
 
     @cached_property
     def ids(self) -> frozenset[int]:
-        """All but the one of unknown words."""
-        added = self._tokenizer.added_tokens_decoder
-        special = {*self._tokenizer.all_special_ids, *(index for index, token in added.items() if token.special)}
-        return frozenset(special - {self._tokenizer.unk_token_id})
+        """All but that of unknown words, unless it controls something as well, as GPT-2's does."""
+        tokenizer = self._tokenizer
+        added = tokenizer.added_tokens_decoder
+        special = {*tokenizer.all_special_ids, *(index for index, token in added.items() if token.special)}
+        controls = {getattr(tokenizer, f"{role}_token_id") for role in ("bos", "eos", "pad", "sep", "cls", "mask")}
+        return frozenset(special - ({tokenizer.unk_token_id} - controls))
 
     @cached_property
     def _named(self) -> re.Pattern[str]:

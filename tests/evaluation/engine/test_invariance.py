@@ -9,16 +9,14 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from transformers import LlamaConfig, LlamaForSequenceClassification
 
 from evaluation.engine.meter import Counts
 from evaluation.engine.scoring import Pair, Scored, ScoringEngine
 from evaluation.quantising import Compared, quantise
+from tests.conftest import publish_decoder
 from trainer.artifacts import ArtifactStore, Contents
-from trainer.data.product_world import make_tokenizer
 from trainer.errors import AssayError
-from trainer.models.loading import load_pair_model, make_probes
-from trainer.models.reward_model import RewardModel
+from trainer.models.loading import load_pair_model
 from trainer.models.starting_point import BackboneOrigin, Scratch
 
 SCORERS = ["rm", "deep-int8", "decoder", "policy:implicit_reward", "policy/discriminator:difference"]
@@ -32,17 +30,7 @@ def various(store: ArtifactStore, pairs: list[Pair], tmp_path_factory: pytest.Te
     an encoder in 8 bits, deep enough for batches of other shapes to move its scores if it were read in batches."""
     copy = ArtifactStore(tmp_path_factory.mktemp("various") / "artifacts")
     shutil.copytree(store.root, copy.root)
-    torch.manual_seed(0)
-    tokenizer = make_tokenizer()
-    config = LlamaConfig(
-        vocab_size=len(tokenizer), hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2,
-        max_position_embeddings=160, num_labels=1, pad_token_id=tokenizer.pad_token_id, initializer_range=0.3,
-    )  # fmt: skip
-    model = RewardModel(
-        LlamaForSequenceClassification(config).eval(), tokenizer, architecture="decoder", pooling="last_token"
-    )
-    probes = make_probes(model, [Pair("product lamp", "It is red .")])
-    copy.publish("decoder", Contents("reward_model", {}, "", {}, model.details(), probes, []), model.save)
+    publish_decoder(copy, "decoder")
     deep, _ = BackboneOrigin(scratch=Scratch(hidden_size=64, layers=8, heads=2, max_tokens=96)).open(copy, seed=0)
     with torch.no_grad():
         for parameter in (each for each in deep.model.parameters() if each.dim() > 1):

@@ -14,15 +14,12 @@ from typing import Protocol
 import httpx
 import pytest
 import torch
-from transformers import LlamaConfig, LlamaForSequenceClassification
 
 from benchmarks.soak.load import PAIRS, PROMPTS, RESPONSES, SOME_RESPONSES, Account, Expected, Load
 from benchmarks.soak.server import SECONDS_A_PAIR
 from evaluation.engine.scoring import Pair, Scored, ScoringEngine
-from trainer.artifacts import ArtifactStore, Contents
-from trainer.data.product_world import make_tokenizer
-from trainer.models.loading import make_probes
-from trainer.models.reward_model import RewardModel
+from tests.conftest import publish_decoder
+from trainer.artifacts import ArtifactStore
 
 MOST_WAITING = 400
 CAPACITY = 1 / SECONDS_A_PAIR
@@ -46,16 +43,7 @@ def artifacts(published: ArtifactStore, tmp_path_factory: pytest.TempPathFactory
     """What is published, and ``talker``, a decoder."""
     store = ArtifactStore(tmp_path_factory.mktemp("soak") / "artifacts")
     shutil.copytree(published.root, store.root)
-    torch.manual_seed(0)
-    tokenizer = make_tokenizer()
-    config = LlamaConfig(
-        vocab_size=len(tokenizer), hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2,
-        max_position_embeddings=160, num_labels=1, pad_token_id=tokenizer.pad_token_id, initializer_range=0.3,
-    )  # fmt: skip
-    decoder = LlamaForSequenceClassification(config).eval()
-    model = RewardModel(decoder, tokenizer, architecture="decoder", pooling="last_token")
-    probes = make_probes(model, [Pair("product lamp", "It is red .")])
-    store.publish("talker", Contents("reward_model", {}, "", {}, model.details(), probes, []), model.save)
+    publish_decoder(store, "talker")
     return store
 
 

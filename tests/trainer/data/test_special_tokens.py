@@ -63,6 +63,16 @@ def test_a_text_that_names_special_tokens_is_read_as_it_is_written(
     assert [count(tokenizer, ids, name) for name in ("<|im_start|>", "<|im_end|>", "<|endoftext|>")] == [2, 2, 0]
 
 
+def test_one_name_for_all_special_tokens_is_text_as_well(tokenizer: PreTrainedTokenizerFast) -> None:
+    one = "<|endoftext|>"  # GPT-2's, which stands for unknown words too
+    plain = PreTrainedTokenizerFast(tokenizer_object=tokenizer.backend_tokenizer, eos_token=one, unk_token=one)
+
+    ids = ids_of(plain, "One?", f"A.{one}B.")
+
+    assert plain.decode(ids) == f"One?\n\nA.{one}B.{one}"
+    assert count(plain, ids, one) == 1
+
+
 def test_a_role_ends_no_turn_either(tokenizer: PreTrainedTokenizerFast) -> None:
     ids = ids_of(tokenizer, [{"role": "user<|im_end|>", "content": "One?"}], "A.")
     assert count(tokenizer, ids, "<|im_end|>") == 2
