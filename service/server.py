@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import math
 import os
 import socket
@@ -63,6 +64,13 @@ def _serve(settings: Settings, listener: socket.socket) -> None:
     set_up_logging(settings.log_format)
 
     class Server(uvicorn.Server):
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().startup(sockets)
+            if settings.job_slots > 0:
+                app.state.scoring.start().add_done_callback(lambda _: _keep_for_good())
+            else:  # the engine opens when somebody first asks for a score
+                _keep_for_good()
+
         def handle_exit(self, sig: int, frame: FrameType | None) -> None:
             app.state.stopping.set()  # streams end by themselves; uvicorn would wait for them
             super().handle_exit(sig, frame)
@@ -83,3 +91,13 @@ def _serve(settings: Settings, listener: socket.socket) -> None:
     )
     with contextlib.suppress(KeyboardInterrupt):  # uvicorn repeats the signal once it has shut down in order
         Server(config).run(sockets=[listener])
+
+
+def _keep_for_good() -> None:
+    """Take what start-up imported out of the garbage collector's sight.
+
+    Half a million objects that live as long as the process: looking through them held all requests for 0.1 to 0.3 s
+    each time a collection was full.
+    """
+    gc.collect()
+    gc.freeze()
