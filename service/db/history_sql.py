@@ -78,7 +78,7 @@ def grouped(session: Session, where: HistoryFilter, grouping: Grouping) -> "tupl
         driver = session.connection().connection.driver_connection
         assert isinstance(driver, sqlite3.Connection)
         driver.create_function("atanh", 1, math.atanh, deterministic=True)
-    narrowed = where != HistoryFilter(values={"statistic": where.values.get("statistic", ())})
+    narrowed = not where.only("statistic")
     said = _not_by_index if narrowed and dialect == "sqlite" else _as_it_is
     dimensions = [said(_dimension(name, dialect)).label(GROUP + name) for name in grouping.by]
     base = select(*dimensions, *_TABLE.c).where(*restrictions(session, where)).subquery("base")
