@@ -24,6 +24,8 @@ _ROWS_AT_ONCE = 2000
 _ROWS_OF_A_GROUP = 20_000
 """Of Parquet, whose parts are read by columns and should not be small."""
 
+_FORMULAS = ("=", "+", "-", "@", "\t", "\r")
+
 Columns = Mapping[str, type]
 """Names in their order, and what each holds: str, int, float, bool or datetime."""
 
@@ -48,7 +50,7 @@ def _csv(columns: Columns, rows: Iterable[Row]) -> Iterator[bytes]:
     writer = csv.writer(buffer)
     writer.writerow(columns)
     for part in _batched(rows, _ROWS_AT_ONCE):
-        writer.writerows([_said(row[name]) for name in columns] for row in part)
+        writer.writerows([_cell(row[name]) for name in columns] for row in part)
         yield _emptied(buffer)
     yield _emptied(buffer)
 
@@ -110,6 +112,11 @@ def _emptied(buffer: io.StringIO) -> bytes:
     buffer.seek(0)
     buffer.truncate()
     return found
+
+
+def _cell(value: Any) -> Any:  # noqa: ANN401 - any plain value
+    """As JSON says it; a text that spreadsheets would take for a formula begins with an apostrophe."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULAS) else _said(value)
 
 
 def _said(value: Any) -> Any:  # noqa: ANN401 - any plain value

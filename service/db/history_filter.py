@@ -2,7 +2,7 @@
 
 import operator
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -55,6 +55,11 @@ class HistoryFilter:
     created_before: datetime | None = None
     """Before this time."""
     where: Tree | None = None
+
+    def only(self, name: str) -> bool:
+        """Whether nothing but this column restricts, if that does."""
+        others = {each: given for each, given in self.values.items() if given and each != name}
+        return replace(self, values=others) == HistoryFilter()
 
 
 def restrictions(session: Session, where: HistoryFilter) -> list[ColumnElement[bool]]:

@@ -78,7 +78,7 @@ def grouped(session: Session, where: HistoryFilter, grouping: Grouping) -> "tupl
         driver = session.connection().connection.driver_connection
         assert isinstance(driver, sqlite3.Connection)
         driver.create_function("atanh", 1, math.atanh, deterministic=True)
-    narrowed = where != HistoryFilter(values={"statistic": where.values.get("statistic", ())})
+    narrowed = not where.only("statistic")
     said = _not_by_index if narrowed and dialect == "sqlite" else _as_it_is
     dimensions = [said(_dimension(name, dialect)).label(GROUP + name) for name in grouping.by]
     base = select(*dimensions, *_TABLE.c).where(*restrictions(session, where)).subquery("base")
@@ -226,6 +226,8 @@ def _summed(base: Subquery, grouping: Grouping, dialect: str) -> "Select[*tuple[
     ``standings`` lists the runs that are used, each as ``prompt_sets.Moved`` says.
     """
     usable, y, s, w, *ends = _terms(base, grouping.agg)
+    # of what is asked for alone: PostgreSQL refuses a square that is next to nothing
+    squares = w * y * y if grouping.agg == "combined" else sa.literal(0.0, sa.Double)
     reaches = [sa.case((ends[0] < y, y - ends[0]), else_=0.0), sa.case((ends[1] > y, ends[1] - y), else_=0.0)]
 
     def of_usable(value: ColumnElement[Any]) -> ColumnElement[Any]:
@@ -242,7 +244,7 @@ def _summed(base: Subquery, grouping: Grouping, dialect: str) -> "Select[*tuple[
             func.count(of_usable(s)).label("n_errors"),
             func.sum(of_usable(w)).label("weight"),
             func.sum(of_usable(w * y)).label("weighted"),
-            func.sum(of_usable(w * y * y)).label("squares"),
+            func.sum(of_usable(squares)).label("squares"),
             *(func.sum(of_usable(w * each)).label(f"moved_{place}") for place, each in enumerate([s, *reaches])),
             *(func.max(of_usable(base.c[name])).label(name) for name in COUNTS),
             func.min(base.c.created_at).label("first_at"),

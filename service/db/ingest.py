@@ -72,7 +72,6 @@ class Ingestion:
     def __init__(self, run: str, directory: Path) -> None:
         self._run = run
         self._directory = directory
-        self._now = datetime.now(UTC)
         self._prompts: dict[str, int] = {}
         self._marks: list[str] = []
         self._responses: dict[tuple[int, float | None, int], int] = {}
@@ -89,7 +88,12 @@ class Ingestion:
             yield [(table, [row for _, row in group]) for table, group in groupby(some, key=itemgetter(0))]
 
     def conclude(self, session: Session, kind: str) -> None:
-        """Store what follows from them: estimates, and of a stress test what it was. Raises as ``batches`` does."""
+        """Store what follows from them: estimates, and of a stress test what it was. Raises as ``batches`` does.
+
+        They are of this moment, for storing the rest took minutes, and who asked meanwhile for what came since must
+        find them the next time.
+        """
+        self._now = datetime.now(UTC)
         if (marks := self._directory / MARKS_FILE).exists():
             self._marks += json.loads(marks.read_text(encoding="utf-8"))
         add_prompts(session, self._run, self._marks)

@@ -38,7 +38,7 @@ class HistoryQuery(BaseModel):
     run: list[str] = []
     name: list[str] = []
     """The job's name."""
-    label: list[str] = []
+    label: Annotated[list[str], Field(max_length=100)] = []
     """``key=value`` of the job; of each key any value."""
     policy: list[str] = []
     """``NAME@VERSION``"""
@@ -231,13 +231,26 @@ def _flat(group: Row) -> Row:
 
 
 def _accepted(request: Request) -> Format | Literal["json"]:
-    """The first format that the header names; json for what names none, as a browser's does."""
+    """What the header weighs most, the first of equals; json where it names none, as a browser's does."""
     kinds: dict[str, Format | Literal["json"]] = {
         **{media.partition(";")[0]: name for name, media in MEDIA_TYPES.items()},
         "application/json": "json",
     }
-    named = (part.partition(";")[0].strip().lower() for part in request.headers.get("accept", "").split(","))
-    return next((kinds[media] for media in named if media in kinds), "json")
+    weights: dict[Format | Literal["json"], float] = {}
+    for part in request.headers.get("accept", "").lower().split(","):
+        media, *parameters = (each.strip() for each in part.split(";"))
+        if media in kinds and (weight := _weight(parameters)) > 0:
+            weights.setdefault(kinds[media], weight)
+    return max(weights, key=weights.__getitem__, default="json")
+
+
+def _weight(parameters: Sequence[str]) -> float:
+    """``q`` of a media range (RFC 9110, section 12.4.2); 0 for what is none."""
+    found = next((each.removeprefix("q=") for each in parameters if each.startswith("q=")), "1")
+    try:
+        return float(found)
+    except ValueError:
+        return 0.0
 
 
 def _unless_known(known: str, tag: str, answer: Response) -> Response:

@@ -102,7 +102,15 @@ def test_a_point_for_each_week_combines_its_runs(browser: TestClient, correlate:
     assert drawn(page)["rm"]["x"] == ["2026-11-23T00:00:00+00:00"]
     assert 0.5 < drawn(page)["rm"]["y"][0] < 0.55
     assert "2026-11-23 2 runs rm" in text_of(page)
-    assert "where they share prompts the interval is too narrow" in text_of(page)
+
+
+def test_a_week_of_runs_on_the_same_prompts_has_the_interval_of_one(browser: TestClient, correlate: Correlate) -> None:
+    for day in range(4):
+        correlate([{}], THURSDAY - timedelta(days=day), prompts=["a", "b"])
+
+    page = browser.get("/history?every=week").text
+    assert drawn(page)["rm"]["error_y"]["array"] == [pytest.approx(0.1)]
+    assert "as far as they share prompts, or may share some, their errors count as moving together" in text_of(page)
 
 
 def test_what_is_not_there_is_said_and_replaced(browser: TestClient, correlate: Correlate) -> None:

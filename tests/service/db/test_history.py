@@ -315,6 +315,17 @@ def test_a_row_that_lacks_an_end_narrows_no_interval(session: Session, correlate
     assert (mean.estimate, mean.lower, mean.undefined_reason) == (0.5, None, "1 of them without a standard error")
 
 
+@pytest.mark.parametrize("agg", ["mean", "count"])
+def test_the_mean_of_vanishing_likelihoods_is_a_number_on_both_databases(
+    session: Session, correlate: Correlate, agg: Any
+) -> None:
+    tiny = {"lower": 1e-175, "upper": 3e-175, "standard_error": 1e-175}  # whose square PostgreSQL refuses
+    correlate([{"statistic": "mean", "estimate": 2e-175, **tiny}])
+
+    group = one(session, agg)
+    assert (group.n_used, group.estimate) == (1, 2e-175 if agg == "mean" else None)
+
+
 def test_a_count_estimates_nothing_and_may_mix_statistics(session: Session, correlate: Correlate) -> None:
     correlate([{"statistic": "mean"}, {}, {"undefined_reason": "constant"}])
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session, sessionmaker
 
 from evaluation.prompt_marks import MARKS_FILE, mark_of, write_marks
-from service.db.ingest import ingest_run
+from service.db.ingest import Ingestion, ingest_run
 from service.db.session import writing
 from service.db.tables import Correlation, Prompt, Response, RunPrompts, Score, StressTest
 from trainer.errors import InvalidInput, NotFound, RunFailed
@@ -36,6 +37,23 @@ def test_a_run_is_stored_and_storing_it_again_changes_nothing(
         test = session.get_one(StressTest, run)
         assert (test.policy, test.n_prompts, test.n_responses) == ("my-policy@1", 2, 6)
         assert (test.temperatures, test.scorers, test.oracles) == ([0.0, 1.5], ["helpful", "length"], ["judge"])
+
+
+def test_what_was_measured_is_of_the_moment_it_is_seen_not_of_when_storing_began(
+    make_session: sessionmaker[Session], add_job: Callable[..., str], stress_run: Path
+) -> None:
+    run = add_job()
+    ingestion = Ingestion(run, stress_run)
+    batches = list(ingestion.batches())
+    stored = datetime.now(UTC)  # whoever asked for what came after, a moment ago, must find it next time
+    with writing(make_session) as session:
+        for batch in batches:
+            ingestion.insert(session, batch)
+        ingestion.conclude(session, "stress_test")
+
+    with make_session() as session:
+        for table in (Correlation, StressTest):
+            assert session.scalars(select(func.min(table.created_at))).one() >= stored
 
 
 def test_two_versions_of_a_scorer_may_score_the_same_response(

@@ -12,11 +12,11 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from service.db.history import Order, rows_page
 from service.db.history_choices import scorers_of, values_of
-from service.db.history_filter import HistoryFilter
 from service.db.history_groups import groups_page
 from service.db.history_sql import Grouping
 from service.db.runs import RunFilter, list_runs
 from service.db.trust import latest_by_scorer, leading_by_run
+from service.routes.history import HistoryQuery
 
 Ask = Callable[[Session], Any]
 Statement = tuple[str, Any]
@@ -27,12 +27,12 @@ ABOUT = {"statistic": ["pearson_within"], "oracle": ["judge"], "stratum": ["all"
 WEEKS = Grouping(["week", "scorer"], "combined", first="week", descending=True)
 
 
-def rows(order: Order = NEWEST, **values: Any) -> Ask:
-    return lambda session: rows_page(session, HistoryFilter(values=values), order)
+def rows(order: Order = NEWEST, **asked: Any) -> Ask:
+    return lambda session: rows_page(session, HistoryQuery(**asked).filter(), order)
 
 
-def groups(grouping: Grouping, **values: Any) -> Ask:
-    return lambda session: groups_page(session, HistoryFilter(values=values), grouping)
+def groups(grouping: Grouping, **asked: Any) -> Ask:
+    return lambda session: groups_page(session, HistoryQuery(**asked).filter(), grouping)
 
 
 ASKED: dict[str, tuple[Ask, dict[str, str]]] = {
@@ -43,7 +43,7 @@ ASKED: dict[str, tuple[Ask, dict[str, str]]] = {
     "of a policy": (rows(policy=["p@1"]), {"correlations": "newest_of_policy"}),
     "of a scorer and statistic": (rows(scorer=["rm"], statistic=["mean"]), {"correlations": "latest_of_scorer"}),
     "of one thing": (rows(**ABOUT, temperature=[1.0]), {"correlations": "asked"}),
-    "weeks of one thing": (groups(WEEKS, **ABOUT, temperature=[None]), {"correlations": "asked"}),
+    "weeks of one thing": (groups(WEEKS, **ABOUT, temperature=["pooled"]), {"correlations": "asked"}),
     "the latest of each scorer": (
         groups(Grouping(["scorer"]), statistic=["pearson_within"]),
         {"correlations": "latest_of_scorer pk"},
@@ -110,6 +110,15 @@ def test_what_is_asked_is_looked_up(
         "of a scorer and statistic",
     }:
         assert not [line for line in lines if "TEMP B-TREE" in line or "Sort" in line], lines
+
+
+def test_the_latest_of_each_scorer_reads_its_statistic_once(make_session: sessionmaker[Session]) -> None:
+    ask, _ = ASKED["the latest of each scorer"]
+    with make_session() as session:
+        with statements(session) as sent:
+            ask(session)
+        lines = [line for statement in sent for line in plan(session, statement)]
+    assert [index for line in lines for _, index in lookups(line)].count("latest_of_scorer") == 1, lines
 
 
 @contextmanager

@@ -97,6 +97,7 @@ def test_groups_have_what_they_share_n_and_an_interval(idle: TestClient, correla
         ({"scorer_version": 2**63}, "scorer_version.0", "less than"),
         ({"label": "team"}, "label", "write key=value"),
         ({"label": "a b=c"}, "label", "a key is 1 to 64 letters"),
+        ({"label": [f"k{number}=v" for number in range(1100)]}, "label", "at most 100 items"),
         ({"where": "temprature > 1"}, "where", "at character 1: no field 'temprature'; use one of run, name"),
         ({"group_by": "colour"}, "group_by.0", "'run', 'name', 'policy'"),
         ({"group_by": "scorer"}, "agg", "a group would mix statistics: name one, as statistic=pearson_within"),
@@ -192,6 +193,30 @@ def test_every_format_has_the_same_rows_and_more_than_a_page(idle: TestClient, c
         if kind != "parquet":  # whose footer tells when it was written
             assert asked.content == file(kind).content
     assert file("json", accept="text/html").headers["content-type"] == "application/json"
+
+
+def test_the_header_accept_weighs_what_it_names(idle: TestClient) -> None:
+    for accept, media in (
+        ("text/csv;q=0.1, application/json", "application/json"),
+        ("text/csv;q=0, */*", "application/json"),
+        ("application/json;q=0.5, application/x-ndjson; q=0.9", "application/x-ndjson"),
+        ("text/csv, application/x-ndjson", "text/csv"),
+        ("text/csv;q=much", "application/json"),
+    ):
+        answer = idle.get("/v1/history", headers={"accept": accept})
+        assert answer.headers["content-type"].partition(";")[0] == media, accept
+
+
+def test_no_text_of_a_csv_file_is_a_spreadsheets_formula(idle: TestClient, correlate: Correlate) -> None:
+    subsets = ["=1+1", "@SUM(1)", "+1", "-1", "\t=1", "\r=1", "'=1"]
+    correlate([{"stratum": subset, "estimate": -0.1} for subset in subsets])
+
+    content = idle.get("/v1/history", params={"format": "csv", "sort": "stratum"}).text
+    rows = list(csv.DictReader(io.StringIO(content, newline="")))
+    assert {row["stratum"] for row in rows} == {*(f"'{subset}" for subset in subsets[:-1]), "'=1"}
+    assert {row["estimate"] for row in rows} == {"-0.1"}
+    lines = idle.get("/v1/history", params={"format": "ndjson"}).text.splitlines()
+    assert {json.loads(line)["stratum"] for line in lines} == {*subsets}
 
 
 def test_a_file_of_groups_has_their_dimensions_as_columns(idle: TestClient, correlate: Correlate) -> None:
