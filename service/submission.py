@@ -4,7 +4,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from starlette.datastructures import State
+from starlette.requests import Request
 
+from service.access import caller_of
 from service.db.queries import find_job, names_under_way
 from service.db.session import writing
 from service.jobs import cancel, resume, submit
@@ -36,17 +38,25 @@ def planned(state: State, recipe: Recipe) -> "DryRun":
     return check.dry_run(recipe, state.settings.open_artifacts())
 
 
-def queue(state: State, recipe: Recipe, idempotency_key: str | None = None) -> str:
-    """The id of the recipe's new job. Raises as ``jobs.submit``, and InvalidInput for a key of the server's own.
+def queue(request: Request, recipe: Recipe, idempotency_key: str | None = None) -> str:
+    """The id of the recipe's new job, or of the one that this caller's ``idempotency_key`` made before.
 
-    Monitoring believes audits by their key, so that nobody who may queue jobs can write what production is trusted by.
+    Raises as ``jobs.submit``, and InvalidInput for a key of the server's own: monitoring believes audits by their key,
+    so that nobody who may queue jobs can write what production is trusted by.
     """
     if (idempotency_key or "").lower().startswith(f"{SAMPLES}:"):  # databases may compare without regard to capitals
         raise InvalidInput(
             f"Idempotency-Key: those that begin with {SAMPLES}: are the server's own audits'; choose another"
         )
-    memory = estimate_memory(recipe, state.scoring.artifacts) if state.settings.check_memory else None
-    job_id = submit(state.sessions, recipe, state.settings, idempotency_key=idempotency_key, memory_bytes=memory)
+    state, key = request.app.state, caller_of(request).key
+    job_id = submit(
+        state.sessions,
+        recipe,
+        state.settings,
+        idempotency_key=idempotency_key,
+        owner=None if key is None else key.id,
+        memory_bytes=estimate_memory(recipe, state.scoring.artifacts) if state.settings.check_memory else None,
+    )
     state.dispatcher.wake()
     return job_id
 

@@ -107,7 +107,7 @@ def _changed(request: Request, what: What, fields: dict[str, str]) -> Response:
                 raise InvalidInput("the YAML was edited: read it into the form first, or empty it")
             accepted = _accepted(request, draft)
             if verb == "submit":
-                job_id = queue(request.app.state, accepted, f"{token}-{accepted.digest()[:16]}" if token else None)
+                job_id = queue(request, accepted, f"{token}-{accepted.digest()[:16]}" if token else None)
                 return back_to(request, f"/jobs/{job_id}")
             if verb == "check":
                 plan = planned(request.app.state, accepted) if what == "training-job" else None

@@ -69,6 +69,7 @@ class Job(Table):
     recipe_digest: Mapped[str] = mapped_column(String(64))
     labels: Mapped[dict[str, Any]]
     idempotency_key: Mapped[str | None] = mapped_column(unique=True)
+    """As it was sent, behind the id of the API key that sent it and a space where keys are needed."""
     executor: Mapped[str] = mapped_column(String(16))
     attempts: Mapped[int] = mapped_column(default=0)
     max_attempts: Mapped[int]

@@ -40,16 +40,20 @@ def submit(
     settings: Settings,
     *,
     idempotency_key: str | None = None,
+    owner: str | None = None,
     memory_bytes: int | None = None,
 ) -> str:
     """Queue a recipe and return its job's id; the same key with the same recipe returns the job it made before.
 
-    ``memory_bytes`` is what each of its processes certainly needs. Raises Conflict for the same key with another
-    recipe, InvalidInput for what no server that was heard of lately can carry out, Overloaded past the limit of waiting
-    jobs, StorageFailure where the run directory cannot be made: no job exists then.
+    Each ``owner``, the id of an API key, has idempotency keys of its own. ``memory_bytes`` is what each of its
+    processes certainly needs. Raises Conflict for the same key with another recipe, InvalidInput for what no server
+    that was heard of lately can carry out, Overloaded past the limit of waiting jobs, StorageFailure where the run
+    directory cannot be made: no job exists then.
     """
     if idempotency_key is not None and not _KEY.fullmatch(idempotency_key):
         raise InvalidInput("Idempotency-Key: use 1 to 255 printable ASCII characters without spaces")
+    if idempotency_key is not None and owner is not None:
+        idempotency_key = f"{owner} {idempotency_key}"  # which nobody can send: it has a space
     job = new_job(recipe, settings, status="queued", idempotency_key=idempotency_key, memory_bytes=memory_bytes)
     try:
         with writing(make_session) as session:
@@ -146,7 +150,8 @@ def _known(session: Session, job: Job) -> str | None:
     if known is None:
         return None
     if known.recipe != job.recipe:
-        raise Conflict(f"Idempotency-Key {job.idempotency_key!r} was used for another recipe, as {known.id}")
+        sent = job.idempotency_key.rpartition(" ")[2]
+        raise Conflict(f"Idempotency-Key {sent!r} was used for another recipe, as {known.id}")
     return known.id
 
 

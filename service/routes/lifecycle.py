@@ -90,7 +90,7 @@ def submit_body(
     if dry_run:
         response.status_code = 200
         return Validated(recipe=recipe.model_dump(mode="json"), recipe_digest=recipe.digest())
-    job_id = queue(request.app.state, recipe, key)
+    job_id = queue(request, recipe, key)
     response.headers["Location"] = f"{request.url.path}/{job_id}"
     return job_id
 

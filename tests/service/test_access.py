@@ -81,6 +81,23 @@ def test_every_route_declares_what_it_needs(app: FastAPI) -> None:
     assert len(found) > 40
 
 
+def test_callers_do_not_meet_by_their_idempotency_keys(client: TestClient, make_key: MakeKey) -> None:
+    def job(seed: int, **headers: str) -> str:
+        world = {"kind": "product_world", "size": 8}
+        recipe = {"kind": "sft", "name": "n", "policy": {"scratch": {}}, "data": world, "seed": seed}
+        answer = client.post("/v1/training-jobs", json=recipe, headers={"idempotency-key": "nightly", **headers})
+        return str(answer.json()["id"] if answer.status_code == 202 else answer.json()["detail"])
+
+    nobody = job(1)
+    alice, bob = (bearer(make_key("train")) for _ in range(2))
+    hers = job(1, **alice)
+    his = job(2, **bob)
+
+    assert len({nobody, hers, his}) == 3
+    assert [job(1, **alice), job(2, **bob)] == [hers, his]
+    assert job(2, **alice) == f"Idempotency-Key 'nightly' was used for another recipe, as {hers}"
+
+
 def test_every_route_that_is_not_open_refuses_a_stranger(client: TestClient, app: FastAPI, make_key: MakeKey) -> None:
     make_key("admin")
     for route in iter_route_contexts(app.routes):

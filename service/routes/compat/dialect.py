@@ -59,6 +59,22 @@ def field_of(problem: Problem) -> str | None:
     return first.parameter or (first.pointer or "").strip("/").replace("/", ".") or None
 
 
+def sent_body(request: Request) -> Any:  # noqa: ANN401 - any JSON
+    """What a request says as far as it was read; a failure may have come before."""
+    return getattr(request, "_json", None)
+
+
+def complained_of(problem: Problem, request: Request) -> Any:  # noqa: ANN401 - any JSON
+    """What was sent in the field that a problem is about; None where nothing was."""
+    found = {"": sent_body(request)}
+    for part in (problem.errors[0].pointer or "" if problem.errors else "").split("/"):
+        try:
+            found = found[int(part)] if isinstance(found, list) else found[part]
+        except (LookupError, TypeError, ValueError):
+            return None
+    return found
+
+
 def explained(problem: Problem) -> str:
     """What is wrong and where, in one line."""
     where = field_of(problem)

@@ -1,6 +1,5 @@
 """``/rerank``, which two servers call their own: TEI where the body has ``texts``, else Cohere and Jina."""
 
-import json
 from typing import Annotated, Any
 
 from fastapi import Request
@@ -9,7 +8,7 @@ from pydantic import Discriminator, Tag
 from service.problems import Problem
 from service.routes.compat import cohere, tei
 from service.routes.compat.asking import Chosen
-from service.routes.compat.dialect import router_speaking
+from service.routes.compat.dialect import router_speaking, sent_body
 
 
 def _whose(body: object) -> str:
@@ -22,15 +21,7 @@ AnyRequest = Annotated[
 
 
 def respell(problem: Problem, request: Request) -> tuple[int, dict[str, Any]]:
-    return tei.respell(problem, request) if _whose(_body(request)) == "tei" else cohere.respell(problem, request)
-
-
-def _body(request: Request) -> object:
-    """As far as it was read; a failure may have come before."""
-    try:
-        return json.loads(getattr(request, "_body", b""))
-    except (ValueError, RecursionError):
-        return None
+    return tei.respell(problem, request) if _whose(sent_body(request)) == "tei" else cohere.respell(problem, request)
 
 
 router = router_speaking(respell, tei.TeiError | cohere.CohereError)

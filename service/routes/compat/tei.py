@@ -8,7 +8,7 @@ from pydantic import Discriminator, Field, Tag
 from service.problems import Problem
 from service.routes.compat.asking import LABEL, Chosen, Wire, score_all, unit
 from service.routes.compat.conversation import pair_in
-from service.routes.compat.dialect import explained, router_speaking
+from service.routes.compat.dialect import complained_of, explained, field_of, router_speaking
 from service.score_schema import MAX_ITEMS, Score, ScoreItem
 from trainer.errors import InvalidInput, OverlongInput, Unscorable
 
@@ -100,12 +100,19 @@ class TeiError(Wire):
 
 
 def respell(problem: Problem, request: Request) -> tuple[int, dict[str, Any]]:
-    """Overlong pairs are 413 and pairs that get no score 424, as in the original; a full queue is 503, where the
-    original says 429 and so ends the work of those who take that for their own fault."""
+    """The original's statuses (``From<&ErrorType> for StatusCode``): too long or too many is 413, nothing to read 400
+    and a pair that gets no score 424. A full queue is 503, where the original says 429 and so ends the work of those
+    who take that for their own fault."""
     status = {OverlongInput.code: 413, Unscorable.code: 424}.get(problem.code, problem.status)
     kind: ErrorType = "Validation" if status < 424 else "Backend"
     if status in {503, 429}:
         kind = "Overloaded"
+    if problem.code == InvalidInput.code:
+        sent = complained_of(problem, request)
+        if isinstance(sent, list) and len(sent) > MAX_ITEMS:
+            status = 413
+        elif sent == "" or (isinstance(sent, list) and "" in sent) or (sent == [] and field_of(problem) == "texts"):
+            status, kind = 400, "Empty"
     return status, TeiError(error=explained(problem), error_type=kind).model_dump()
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
+from httpx import Response
 
 SHAPES: dict[str, set[str]] = {
     "/get_reward": {"error"},
@@ -63,7 +64,7 @@ def bodies(prompt: Any, response: Any) -> dict[str, Any]:
     }
 
 
-def refused(client: TestClient, address: str, content: bytes) -> None:
+def refused(client: TestClient, address: str, content: bytes) -> Response:
     answer = client.post(address, content=content, headers={"content-type": "application/json"})
     shape = SHAPES[address.partition("?")[0]]
 
@@ -73,6 +74,7 @@ def refused(client: TestClient, address: str, content: bytes) -> None:
     if isinstance(answer.json().get("error"), dict):
         assert answer.json()["error"].keys() == {"message", "type", "param", "code"}
         assert answer.json()["error"]["code"] == answer.status_code
+    return answer
 
 
 @pytest.mark.parametrize("address", SHAPES)
@@ -148,7 +150,8 @@ def test_not_more_pairs_than_one_request_may_have(client: TestClient, address: s
         "/v1/rerank": {"query": "a", "documents": ["b"] * 1025},
     }.get(address)
     if many is not None:
-        refused(client, address, json.dumps(many).encode())
+        answer = refused(client, address, json.dumps(many).encode())
+        assert (answer.status_code == 413) == ("error_type" in SHAPES[address])
     assert client.post(address, json=body).status_code == 200
 
 
