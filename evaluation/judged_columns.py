@@ -57,13 +57,17 @@ class JudgedColumns:
         self._recorded: dict[str, None] = {}
         self._has_responses = False
 
-    def read(self, lines: Lines) -> None:
-        """Add every row. Raises InvalidInput for a row without its cluster, or a column that no row has."""
+    def read(self, lines: Lines, watch: Callable[[int], None] = lambda _: None) -> None:
+        """Add every row; ``watch`` is told between whiles how many are scored.
+
+        Raises InvalidInput for a row without its cluster, or a column that no row has.
+        """
         rows = iter(lines)
         while chunk := list(islice(rows, _ROWS_AT_ONCE)):
             self._add_registered(chunk)
             for line, row in chunk:
                 self._add(line, row)
+            watch(self.n_rows)
         self._check()
 
     @property

@@ -5,14 +5,14 @@ version every registered scorer's name means for this run, ``prompt_marks.json``
 which prompts runs share, and what the ``judges`` said.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from evaluation.judged import read_judged
-from evaluation.judged_columns import JudgedColumns, Lines, is_registered
+from evaluation.judged_columns import JudgedColumns, is_registered
 from evaluation.oracles import AnyOracle
 from evaluation.prompt_marks import repeated, write_marks
 from evaluation.recipes.audit_judging import Judged, judge_rows
@@ -79,7 +79,7 @@ class AuditRecipe(Recipe):
             names = [*asked, *scoring.untrained]
             columns = JudgedColumns(names, controls=added, cluster=self.cluster, score=scoring.score)
             lines = read_judged(path, self.limit, say=notices.append)
-            columns.read(_watched(lines, run.reporter, _count(path, self.limit)) if registered else lines)
+            columns.read(lines, _watch(run.reporter, path, self.limit) if registered else lambda _: None)
         scorers = [*dict.fromkeys(self.scorers), *(name for name in added if columns.known(name))]
         run.reporter.message(
             f"{columns.n_rows} responses to {columns.n_prompts} prompts, {self.bootstrap.draws} bootstrap draws"
@@ -139,17 +139,16 @@ class AuditRecipe(Recipe):
         return find(table, self.bootstrap, self.seed, watch)
 
 
-def _watched(lines: Lines, reporter: Reporter, total: int) -> Lines:
-    """The same lines, with progress shown and a stop honoured between them."""
-    for done, line in enumerate(lines):
+def _watch(reporter: Reporter, path: Path, limit: int | None) -> Callable[[int], None]:
+    """Shows how many rows are scored, and honours a stop between some and the next."""
+    total = sum(1 for _ in read_jsonl(path, limit))
+
+    def watch(done: int) -> None:
         reporter.raise_if_stopped()
         reporter.progress("score", done, total, unit="response")
-        yield line
-    reporter.progress("score", total, total, unit="response")
 
-
-def _count(path: Path, limit: int | None) -> int:
-    return sum(1 for _ in read_jsonl(path, limit))
+    watch(0)
+    return watch
 
 
 def _error_notices(errors: dict[str, tuple[int, str]], n_rows: int, asked: Sequence[str]) -> list[str]:
