@@ -39,14 +39,14 @@ class Checkpoints:
             finally:
                 shutil.rmtree(staging, ignore_errors=True)
             for old in self._saved()[:-KEPT]:
-                shutil.rmtree(old)
+                shutil.rmtree(old.parent)
 
     def latest(self) -> dict[str, Any] | None:
         """The newest state, or None. Tensors only: nothing in a checkpoint can run code."""
         saved = self._saved()
         if not saved:
             return None
-        state: dict[str, Any] = torch.load(saved[-1] / STATE_FILE, map_location="cpu", weights_only=True)
+        state: dict[str, Any] = torch.load(saved[-1], map_location="cpu", weights_only=True)
         return state
 
     def clear(self) -> None:
@@ -54,4 +54,5 @@ class Checkpoints:
         shutil.rmtree(self.directory, ignore_errors=True)
 
     def _saved(self) -> list[Path]:
-        return sorted(self.directory.glob("step-*")) if self.directory.is_dir() else []
+        """State files, oldest first; a directory without one is what a kill left of a removal."""
+        return sorted(self.directory.glob(f"step-*/{STATE_FILE}"))

@@ -13,6 +13,8 @@ from contextlib import closing, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from trainer.artifacts import ArtifactStore
 from trainer.errors import AssayError, Conflict, Stopped, StorageFailure
 from trainer.files import write_atomically
@@ -152,13 +154,21 @@ def _identity(directory: Path) -> str:
 def _claim(recipe: Recipe, directory: Path) -> None:
     path = directory / RECIPE_FILE
     if path.exists():
-        stored = json.loads(path.read_text(encoding="utf-8"))
-        if type(recipe).model_validate(stored).digest() != recipe.digest():
+        if not _is_same(recipe, path):
             raise Conflict(
                 f"{directory} belongs to another recipe; delete it if nothing in it is needed, or use another --run-dir"
             )
         return
     write_atomically(path, recipe.model_dump_json(indent=2) + "\n")
+
+
+def _is_same(recipe: Recipe, path: Path) -> bool:
+    """Whether the recipe stored in ``path`` is this one; one of another kind, or of older code, may not be readable."""
+    try:
+        stored = type(recipe).model_validate_json(path.read_bytes())
+    except ValidationError:
+        return False
+    return stored.digest() == recipe.digest()
 
 
 def _finish(directory: Path, status: str, result: dict[str, Any] | None, error: AssayError | None) -> None:

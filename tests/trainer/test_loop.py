@@ -143,3 +143,13 @@ def test_the_two_newest_checkpoints_are_kept(tmp_path: Path) -> None:
     for step in (1, 2, 3):
         checkpoints.save(step, {"step": step})
     assert sorted(path.name for path in checkpoints.directory.iterdir()) == ["step-00000002", "step-00000003"]
+
+
+def test_what_a_kill_left_of_removed_checkpoints_is_none(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path)
+    for step in (1, 2):
+        checkpoints.save(step, {"step": step})
+    (checkpoints.directory / "step-00000002" / "state.pt").unlink()
+    assert checkpoints.latest() == {"step": 1}
+    (checkpoints.directory / "step-00000001" / "state.pt").unlink()
+    assert checkpoints.latest() is None

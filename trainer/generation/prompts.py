@@ -15,6 +15,7 @@ from transformers import AttentionInterface, PreTrainedModel
 
 from trainer.generation.slots import SlotCache
 from trainer.models.policy import Policy
+from trainer.models.trial import UNABLE, alike
 
 _NAME = "prompts_and_lines"
 _OTHER_KINDS = ("softcap", "s_aux", "position_bias", "sliding_window")
@@ -150,7 +151,6 @@ def can_share(policy: Policy) -> bool:
                 use_cache=True,
                 line_prompts=prompts,
             ).last_hidden_state[:, 0]
-    except (RuntimeError, TypeError, ValueError, AttributeError, IndexError, KeyError):
+    except UNABLE:
         return False
-    tolerance = float(alone.abs().max()) * (1e-3 if alone.dtype == torch.float32 else 0.05)
-    return torch.allclose(together, alone, rtol=0.0, atol=tolerance)
+    return alike(together, alone, alone.dtype, 1e-3)

@@ -17,6 +17,7 @@ from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedM
 
 from trainer.data.text import Encoded
 from trainer.models.shared_prefix import attention_windows
+from trainer.models.trial import UNABLE, alike
 
 if TYPE_CHECKING:
     from trainer.models.reward_network import RewardNetwork
@@ -183,7 +184,7 @@ def longest_packed(
         model.set_attn_implementation(PACKED)
         if all(_same(network, in_line(some), padded(some)) for some in (rows, rows[::-1])):
             return min([window for window in windows if window > _TRIED_WINDOW], default=2**31)
-    except (RuntimeError, TypeError, ValueError, AttributeError, IndexError, KeyError):
+    except UNABLE:
         pass
     finally:
         model.train(training)
@@ -212,5 +213,4 @@ def _same(network: "RewardNetwork", line: Line, padded: dict[str, Tensor]) -> bo
     passes = [(network.read_line(line), network.read(padded)), (network.score_line(line), network(padded))]
     if line.attended != len(passes) * network.model.config.get_text_config().num_hidden_layers:
         return False
-    tolerance = 1e-4 if network.model.dtype == torch.float32 else 0.05
-    return all(torch.allclose(a, b, rtol=0.0, atol=tolerance * float(b.abs().max())) for a, b in passes)
+    return all(alike(found, expected, network.model.dtype, 1e-4) for found, expected in passes)

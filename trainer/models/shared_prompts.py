@@ -15,6 +15,8 @@ from transformers import PreTrainedModel
 
 from trainer.data.text import Encoded, pad_right
 from trainer.errors import InvalidInput
+from trainer.models.shared_prefix import attention_windows, windows_count_places
+from trainer.models.trial import UNABLE
 
 
 @dataclass(frozen=True)
@@ -93,17 +95,17 @@ def check_sharing(model: PreTrainedModel, longest: int) -> None:
     window shorter than the ``longest`` text, in tokens. Raises InvalidInput for these.
     """
     rows = [Encoded([1, 2, 3, 4], 2), Encoded([1, 2, 4, 3, 2], 2)]
-    window, training = getattr(model.config, "sliding_window", None), model.training
+    config, training = model.config.get_text_config(), model.training
     model.eval()
     try:
         backbone = cast(nn.Module, model.get_decoder())
         together = share_prompts(rows, 0).to(model.device).hidden_states(backbone).view(2, 5, -1)
-        same = window is None or longest <= window
+        same = not windows_count_places(config) and longest <= min(attention_windows(config), default=longest)
         for row, states in zip(rows, together, strict=True):
             ids = torch.tensor([row.input_ids], device=model.device)
             alone = backbone(input_ids=ids, use_cache=False).last_hidden_state[0]
             same &= torch.allclose(states[: row.tokens], alone, rtol=0.01, atol=0.01 * float(alone.abs().max()))
-    except (RuntimeError, TypeError, ValueError):
+    except UNABLE:
         same = False
     finally:
         model.train(training)

@@ -7,6 +7,7 @@ from transformers import (
     FalconMambaConfig,
     Gemma2Config,
     GPT2Config,
+    GPTNeoConfig,
     LlamaConfig,
     PreTrainedConfig,
     PreTrainedModel,
@@ -89,3 +90,11 @@ def test_a_window_shorter_than_the_texts_cannot_share() -> None:
     check_sharing(model, longest=6)
     with pytest.raises(InvalidInput, match="texts of 7 tokens; set share_prompts to false"):
         check_sharing(model, longest=7)
+
+
+def test_a_window_that_counts_places_in_the_row_cannot_share() -> None:
+    config = GPTNeoConfig(
+        vocab_size=50, hidden_size=32, num_layers=2, attention_types=[[["global", "local"], 1]], num_heads=4
+    )
+    with pytest.raises(InvalidInput, match="GPTNeoForCausalLM cannot share prompts"):
+        check_sharing(random_model(config), longest=7)

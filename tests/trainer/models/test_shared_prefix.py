@@ -10,6 +10,7 @@ from transformers import (
     BloomConfig,
     Gemma2Config,
     GPT2Config,
+    GPTNeoConfig,
     LlamaConfig,
     MambaConfig,
     MistralConfig,
@@ -85,6 +86,12 @@ def test_states_are_those_of_each_text_read_alone(family: str, attention: str) -
         (FAMILIES["gemma2"], 700),
         (MistralConfig(**SIZES, sliding_window=64), 64),
         (BloomConfig(vocab_size=32, hidden_size=16, n_layer=2, n_head=4), 0),  # counts distances by place in the row
+        (  # its local layers look a window of places back in the row, where other texts stand between
+            GPTNeoConfig(
+                vocab_size=32, hidden_size=16, num_layers=2, attention_types=[[["global", "local"], 1]], num_heads=2
+            ),
+            0,
+        ),
         (MambaConfig(vocab_size=32, hidden_size=16, num_hidden_layers=2, state_size=4), 0),  # keeps no keys
     ],
     ids=lambda value: getattr(value, "model_type", str(value)),

@@ -11,7 +11,7 @@ import yaml
 
 from trainer.artifacts import ArtifactStore
 from trainer.data.sources import ProductWorldData
-from trainer.errors import BrokenArtifact, InvalidInput, NotFound, StorageFailure
+from trainer.errors import BrokenArtifact, Conflict, InvalidInput, NotFound, StorageFailure
 from trainer.models.loading import load_pair_model
 from trainer.recipe import apply_overrides
 from trainer.recipes import parse_recipe
@@ -94,6 +94,14 @@ def test_a_run_that_succeeded_is_not_run_again(store: ArtifactStore, tmp_path: P
     first = run_recipe(recipe("sft", name="twice"), tmp_path / "run", store, quiet=True)
     assert run_recipe(recipe("sft", name="twice"), tmp_path / "run", store, quiet=True) == first
     assert len(store.versions("twice")) == 1
+
+
+def test_a_directory_that_belongs_to_a_recipe_of_another_kind_is_left_alone(
+    store: ArtifactStore, tmp_path: Path
+) -> None:
+    run_recipe(recipe("sft", name="alike"), tmp_path / "run", store, quiet=True)
+    with pytest.raises(Conflict, match="belongs to another recipe"):
+        run_recipe(recipe("encoder", name="alike"), tmp_path / "run", store, quiet=True)
 
 
 def test_directories_of_one_name_are_different_runs(store: ArtifactStore, tmp_path: Path) -> None:
