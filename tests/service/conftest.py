@@ -75,6 +75,7 @@ class PostgresDatabases:
         self._url = make_url(server_url).set(drivername="postgresql+psycopg")
         self._admin = create_engine(self._url, isolation_level="AUTOCOMMIT")
         self._free: list[str] = []
+        self._emptying: dict[str, Engine] = {}
         self._execute("ALTER SYSTEM SET fsync = off")  # nothing here needs to survive a power cut
         self._execute("SELECT pg_reload_conf()")
 
@@ -91,16 +92,21 @@ class PostgresDatabases:
         return url
 
     def give_back(self, url: str) -> None:
-        name = make_url(url).database
-        self._execute(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'")
-        engine = create_engine(url)
-        with engine.begin() as connection:
+        # its connection is kept: to open one takes as long as to empty the tables
+        engine = self._emptying.setdefault(url, create_engine(url, isolation_level="AUTOCOMMIT"))
+        with engine.connect() as connection:
+            connection.execute(
+                text(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                    " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+                )
+            )
             connection.execute(text(f"TRUNCATE {', '.join(Table.metadata.tables)}"))
-        engine.dispose()
         self._free.append(url)
 
     def close(self) -> None:
-        self._admin.dispose()
+        for engine in (self._admin, *self._emptying.values()):
+            engine.dispose()
 
     def _execute(self, statement: str) -> None:
         with self._admin.connect() as connection:

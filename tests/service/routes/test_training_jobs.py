@@ -1,6 +1,7 @@
 """Training jobs over HTTP: a recipe in, a job out, and everything one may ask about it."""
 
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -248,7 +249,7 @@ def test_a_stream_that_has_ended_tells_the_browser_not_to_come_back(busy: TestCl
 def test_cancel_and_resume(busy: TestClient, wait: Wait) -> None:
     path = submit(busy, steps=12, seconds_per_step=0.1)
     while busy.get(path).json()["progress"] is None:
-        pass
+        time.sleep(0.02)
 
     response = busy.post(f"{path}/cancel")
 
