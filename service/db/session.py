@@ -3,7 +3,7 @@
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.orm import Session, sessionmaker
 
+from service.db.turns import Turns
 from trainer.errors import InvalidInput
 from trainer.files import storage_errors
 
@@ -48,6 +49,7 @@ def _sqlite_engine(url: URL) -> Engine:
     with storage_errors(directory):
         directory.mkdir(parents=True, exist_ok=True)
     engine = create_engine(url, connect_args={"timeout": _BUSY_TIMEOUT_SECONDS}, hide_parameters=True)
+    engine.update_execution_options(turns=Turns())
     event.listen(engine, "do_connect", _create_for_owner_alone)
     event.listen(engine, "connect", _configure_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
@@ -81,7 +83,11 @@ def sessions(engine: Engine) -> sessionmaker[Session]:
 
 @contextmanager
 def writing(make_session: sessionmaker[Session]) -> Iterator[Session]:
-    """A session in a transaction that may write: committed at the end, rolled back if the block raises."""
-    with make_session() as session, session.begin():
+    """A session in a transaction that may write: committed at the end, rolled back if the block raises.
+
+    On SQLite those of one process write in the order in which they came; within it, do not ask for another one.
+    """
+    turns: Turns | None = make_session.kw["bind"].get_execution_options().get("turns")
+    with turns.mine(_BUSY_TIMEOUT_SECONDS) if turns else nullcontext(), make_session() as session, session.begin():
         session.connection(execution_options=_WRITING)
         yield session
