@@ -36,7 +36,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=_PREFIX, extra="forbid", frozen=True)
 
     database_url: str = "sqlite:///assay.db"
-    """A SQLite file or a PostgreSQL server."""
+    """A SQLite file, or a PostgreSQL server: ``postgresql://USER:PASSWORD@HOST:PORT/NAME``."""
 
     artifact_dir: Path = Path("artifacts")
     """Root of the published artifacts."""
@@ -166,7 +166,7 @@ class Settings(BaseSettings):
     """Scorer behind the routes of other servers' formats where a request names none."""
 
     monitor_share: float = Field(0.0, ge=0, le=1)
-    """Share of the prompts, by their hash, whose scores are kept to be monitored: docs/monitoring.md. 0 keeps none."""
+    """Share of the prompts, by their hash, whose scores are kept to be monitored. 0 keeps none."""
 
     monitor_keep: Literal["text", "hash", "none"] = "hash"
     """What is kept of their prompts and responses: the texts, which audits need, only hashes, or neither."""

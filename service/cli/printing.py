@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Any
 
 from pydantic import BaseModel
@@ -45,6 +46,8 @@ def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]], *, numbe
 def _plain(value: Any) -> Any:  # noqa: ANN401 - whatever JSON does not know
     if isinstance(value, BaseModel):
         return value.model_dump(mode="json")
+    if isinstance(value, datetime):  # as the API writes it
+        return value.isoformat().replace("+00:00", "Z")
     return str(value)
 
 

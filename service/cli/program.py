@@ -26,7 +26,7 @@ from service.cli import (
 )
 from service.cli.printing import note, say
 from service.errors import EXIT_BAD_INPUT, EXIT_FAILED, exit_status
-from trainer.errors import AssayError
+from trainer.errors import AssayError, Overloaded
 
 EXIT_INTERRUPTED = 130
 
@@ -100,9 +100,15 @@ def _everywhere(
     pass
 
 
+def _driver_said(error: AssayError) -> str:
+    """Why no connection came about: an operator may know, a client over HTTP need not."""
+    said = getattr(error.__cause__, "orig", None)
+    return f" ({' '.join(str(said).split())})" if isinstance(error, Overloaded) and said is not None else ""
+
+
 def _explain(error: Exception) -> int:
     if isinstance(error, AssayError):
-        note(f"assay: {error.detail}")
+        note(f"assay: {error.detail}{_driver_said(error)}")
         return exit_status(error)
     if isinstance(error, typer.TyperException):
         context = getattr(error, "ctx", None)

@@ -1,5 +1,6 @@
 """Bring a database to this code's migration, or refuse to work on one that is not there."""
 
+from importlib.metadata import distribution
 from pathlib import Path
 
 from alembic import command
@@ -11,7 +12,7 @@ from sqlalchemy import Connection, Engine, inspect, text
 from service.db.failures import database_errors
 from trainer.errors import WrongSchema
 
-_SCRIPTS = Path(__file__).resolve().parents[2] / "alembic"
+_CLONE = Path(__file__).resolve().parents[2]
 _UPGRADE_LOCK = 0x6173736179  # any number that nobody else uses for a PostgreSQL advisory lock: "assay" in ASCII
 
 
@@ -63,7 +64,7 @@ def _exclusive(engine: Engine) -> Connection:
 
 def _config(connection: Connection) -> Config:
     config = Config()
-    config.set_main_option("script_location", str(_SCRIPTS))
+    config.set_main_option("script_location", str(_directory()))
     config.attributes["connection"] = connection
     return config
 
@@ -83,6 +84,15 @@ def _refuse_unknown(revision: str | None) -> None:
 
 
 def _scripts() -> ScriptDirectory:
-    if not (_SCRIPTS / "env.py").is_file():
-        raise WrongSchema(f"no migrations at {_SCRIPTS}; install Assay from its source tree with `pip install -e .`")
-    return ScriptDirectory(str(_SCRIPTS))
+    return ScriptDirectory(str(_directory()))
+
+
+def _directory() -> Path:
+    """Where the migrations are: in a clone beside the packages, else where the installation put them."""
+    if (_CLONE / "pyproject.toml").is_file():
+        return _CLONE / "alembic"
+    files = distribution("reward-assay").files or []
+    found = [Path(str(each.locate())) for each in files if each.match("reward-assay/alembic/env.py")]
+    if not found:
+        raise WrongSchema("this installation of Assay has no migrations; install it from its source tree or its wheel")
+    return found[0].parent

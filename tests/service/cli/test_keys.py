@@ -1,6 +1,7 @@
 """Keys from a shell: shown once, listed by what is visible, revoked; and who may be served without any."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,7 @@ def test_a_key_is_shown_once_and_listed_without_its_secret(capsys: pytest.Captur
     assert main(["keys", "revoke", "ci"]) == 0
     assert main(["keys", "list", "--json"]) == 0
     facts = json.loads(capsys.readouterr().out.partition("\n")[2])["data"][0]
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT[\d:.]+Z", facts["created_at"])  # as the API writes times
     assert facts["revoked_at"] is not None
     assert (facts["scopes"], facts["pairs_per_minute"], facts["tokens_per_minute"]) == (["read", "score"], 600, None)
 
