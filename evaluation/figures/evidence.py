@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluation.scorers.controls import CONTROLS, family, is_control
+from evaluation.scorers.controls import family, is_control
 from evaluation.statistics.bootstrap import Floats
 from evaluation.statistics.estimate import Comparison, CurvePoint, Estimate
 
@@ -77,7 +77,7 @@ class Evidence:
 
 def learned(names: Sequence[str] | Mapping[str, object]) -> list[str]:
     """Scorers that are neither trivial nor untrained."""
-    return [name for name in names if not is_control(name) and name not in CONTROLS and family(name) == name]
+    return [name for name in names if not is_control(name) and family(name) == name]
 
 
 def spread_over(temperatures: Sequence[float], most: int) -> list[float | None]:

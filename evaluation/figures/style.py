@@ -4,7 +4,7 @@ Figures have no font and no background: whoever shows them brings those, in ligh
 apart by colour-blind eyes and have contrast on paper and on ink alike.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import plotly.graph_objects as go
@@ -89,8 +89,3 @@ def say_nothing(figure: go.Figure, words: str) -> go.Figure:
     figure.update_xaxes(visible=False)
     figure.update_yaxes(visible=False)
     return figure
-
-
-def known_temperatures(rows: Iterable[Estimated]) -> Sequence[float]:
-    """Temperatures that have a number, lowest first."""
-    return sorted({each.temperature for each in rows if each.temperature is not None and each.estimate is not None})

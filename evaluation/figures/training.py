@@ -28,7 +28,11 @@ _PANELS: dict[str, dict[str, str]] = {
     "cosine of the two gradients": {"adversarial/gradient_cosine": ""},
     "scores": {"objective/scores": ""},
     "KL to the reference": {"objective/kl": ""},
-    "reward model's accuracy": {"reward_model/live/accuracy": "live", "reward_model/anchor/accuracy": "anchor"},
+    "reward model's accuracy": {
+        "reward_model/accepted/accuracy": "accepted",
+        "reward_model/rejected/accuracy": "rejected",
+        "reward_model/generated/accuracy": "generated",
+    },
     "gradient norms": {"grad_norm": "policy", "discriminator/grad_norm": "discriminators"},
     "learning rate": {"learning_rate": ""},
 }
@@ -41,8 +45,8 @@ _COLOURS = {
     "rejected": ORANGE,
     "objective": GREEN,
     "adversarial": PURPLE,
-    "live": BLUE,
-    "anchor": ORANGE,
+    "accepted": BLUE,
+    "generated": PURPLE,
     "policy": GREEN,
     "discriminators": PURPLE,
 }

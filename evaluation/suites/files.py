@@ -45,6 +45,8 @@ def read_scores(path: Path) -> Recorded:
         raise InvalidInput(f"{path}: expected columns {', '.join(needed)} of one length, as rewardbench writes")
     subsets = [str(each) for each in columns[-1]]
     identities = content.get("id") or list(range(len(subsets)))
+    if not isinstance(identities, list) or len(identities) != len(subsets):
+        raise InvalidInput(f"{path}: expected as many ids as there are rows, {len(subsets)}")
     scores: list[tuple[Floats, Floats]] = []
     items = []
     for index, (first, other) in enumerate(zip(columns[0], columns[1], strict=True)):

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from evaluation.statistics.composites import Composite, combined, mean_of
-from evaluation.suites.suite import SHARED, STRICT, Item, Scores, Suite, outcomes, texts, word
+from evaluation.suites.suite import SHARED, STRICT, Item, Scores, Suite, outcomes, text, texts, word
 from trainer.data.tables import Row
 
 SECTIONS: dict[str, dict[str, int]] = {
@@ -57,7 +57,7 @@ class RewardBench(Suite):
         for field, side in zip(("chosen", "rejected"), sides, strict=True):
             if len(side) > 1:
                 raise row.error(field, f"{len(side)} responses, where RewardBench has one; name the suite they are of")
-        (prompt,) = texts(row, "prompt")
+        prompt = text(row, "prompt")
         return Item(prompt, *sides, word(row, "subset", "all rows"), word(row, "id", str(number)), prompt)
 
     def composites(self, items: Sequence[Item], scores: Scores) -> list[Composite]:

@@ -14,7 +14,7 @@ import numpy as np
 
 from evaluation.statistics.bootstrap import Floats
 from evaluation.statistics.composites import Composite, Part, combined, mean_of
-from evaluation.suites.suite import SHARED, STRICT, Item, Scores, Suite, outcomes, texts, word
+from evaluation.suites.suite import SHARED, STRICT, Item, Scores, Suite, outcomes, text, texts, word
 from trainer.data.tables import Row
 
 _TIES = "ties"
@@ -28,7 +28,7 @@ class RewardBench2(Suite):
 
     def read(self, row: Row, number: int) -> Item:
         chosen, rejected = texts(row, "chosen"), texts(row, "rejected")
-        (prompt,) = texts(row, "prompt")
+        prompt = text(row, "prompt")
         subset = word(row, "subset", "all rows")
         if subset.lower() != _TIES:
             if len(chosen) > 1:

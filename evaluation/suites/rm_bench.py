@@ -12,7 +12,7 @@ import numpy as np
 
 from evaluation.statistics.bootstrap import Floats
 from evaluation.statistics.composites import Composite, combined, mean_of
-from evaluation.suites.suite import SHARED, STRICT, Item, Scores, Suite, texts, word
+from evaluation.suites.suite import SHARED, STRICT, Item, Scores, Suite, text, texts, word
 from trainer.data.tables import Row
 
 _STYLES = 3
@@ -29,7 +29,7 @@ class RMBench(Suite):
         for field, side in zip(("chosen", "rejected"), sides, strict=True):
             if len(side) != _STYLES:
                 raise row.error(field, f"{len(side)} responses instead of one in each of three styles")
-        (prompt,) = texts(row, "prompt")
+        prompt = text(row, "prompt")
         return Item(prompt, *sides, word(row, "domain", "all rows"), word(row, "id", str(number)), prompt)
 
     def composites(self, items: Sequence[Item], scores: Scores) -> list[Composite]:

@@ -80,6 +80,14 @@ def texts(row: Row, field: str) -> tuple[str, ...]:
     return tuple(listed)
 
 
+def text(row: Row, field: str) -> str:
+    """A field with one text. Raises InvalidInput."""
+    found = texts(row, field)
+    if len(found) > 1:
+        raise row.error(field, f"{len(found)} texts, where one is expected")
+    return found[0]
+
+
 def word(row: Row, field: str, default: str | None = None) -> str:
     """A field with a text or a number, as text. Raises InvalidInput."""
     value = row.content.get(field, default)

@@ -16,7 +16,7 @@ from typing import Any
 
 from trainer.data.rows import Pair, Preference
 from trainer.data.tables import Row
-from trainer.data.text import Message, Prompt, as_messages, check_response
+from trainer.data.text import Message, Prompt, check_prompt, check_response
 from trainer.errors import InvalidInput
 
 
@@ -126,7 +126,7 @@ def _prompt(row: Row, field: str) -> Prompt:
 
 def _checked(row: Row, field: str, prompt: Prompt) -> Prompt:
     try:
-        as_messages(prompt)
+        check_prompt(prompt)
     except InvalidInput as error:
         raise row.error(field, error.detail) from error
     return prompt

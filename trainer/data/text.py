@@ -89,11 +89,30 @@ def as_text(prompt: Prompt) -> str:
     return "\n\n".join(f"{message['role']}: {message['content']}" for message in messages)
 
 
+def check_prompt(prompt: Prompt) -> list[Message]:
+    """The turns of a prompt that a model is to read. Raises InvalidInput as ``as_messages``, and for broken Unicode."""
+    messages = as_messages(prompt)
+    for message in messages:
+        _check_unicode(message["content"], "prompt")
+    return messages
+
+
 def check_response(response: str) -> str:
-    """Return ``response``; raises InvalidInput if it is empty."""
+    """Return ``response``, which a model is to read; raises InvalidInput if it is empty or broken Unicode."""
     if not response.strip():
         raise InvalidInput("the response is empty")
-    return response
+    return _check_unicode(response, "response")
+
+
+def _check_unicode(text: str, what: str) -> str:
+    """JSON can carry half of a surrogate pair, which has no UTF-8 and which no tokenizer takes."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise InvalidInput(
+            f"the {what} has half a surrogate pair at character {error.start}; give valid Unicode"
+        ) from error
+    return text
 
 
 class ChatFormat:
@@ -117,7 +136,7 @@ class ChatFormat:
 
     def prompt_ids(self, prompt: Prompt) -> list[int]:
         """Token ids up to where the response begins."""
-        messages, marks = self._special.marked(as_messages(prompt))
+        messages, marks = self._special.marked(check_prompt(prompt))
         return self._tokenize(self._render(messages, add_generation_prompt=True), marks)
 
     def response_ids(self, prompt: Prompt, response: str) -> list[int]:

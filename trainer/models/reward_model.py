@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from trainer.data.special_tokens import SpecialTokens
-from trainer.data.text import ChatFormat, Encoded, OnOverlong, Prompt, as_text, check_response, pad_right
+from trainer.data.text import ChatFormat, Encoded, OnOverlong, Prompt, as_text, check_prompt, check_response, pad_right
 from trainer.errors import InvalidInput, OverlongInput
 from trainer.models.match_features import match_type_ids
 from trainer.models.packed import Line, longest_packed
@@ -107,6 +107,7 @@ class RewardModel:
         check_response(response)
         if self.architecture == "decoder":
             return self.format.encode(prompt, response, self.max_tokens, on_overlong)
+        check_prompt(prompt)
         return self._encode_segments(as_text(prompt), response, on_overlong)
 
     def collate(self, batch: Sequence[Encoded]) -> dict[str, Tensor]:

@@ -373,10 +373,15 @@ def test_training_is_drawn_by_family_of_metrics() -> None:
         Series("train", "rewards/margins", [(1, 0.1), (2, 0.3)]),
         Series("train", "discriminator/chosen/loss", [(1, 1.4), (2, 1.2)]),
         Series("train", "discriminator/rejected/loss", [(1, 1.5), (2, 1.3)]),
+        *(
+            Series("train", f"reward_model/{each}/accuracy", [(1, 0.5)])
+            for each in ("accepted", "rejected", "generated")
+        ),
         Series("train", "step_seconds", [(1, 9.0)]),
     ]
     drawing = only(Evidence(metrics=metrics), "training-train")
-    assert panels(drawing) == ["margin", "discriminator losses"]
+    assert panels(drawing) == ["margin", "discriminator losses", "reward model's accuracy"]
+    assert set(traces(drawing, "3")) == {"accepted", "rejected", "generated"}
     assert traces(drawing)["rewards/margins"]["y"] == [0.1, 0.3]
     losses = traces(drawing, "2")
     assert (losses["chosen"]["y"], losses["rejected"]["y"]) == ([1.4, 1.2], [1.5, 1.3])

@@ -121,16 +121,18 @@ def test_a_registered_scorer_is_asked_and_what_it_cannot_score_is_counted(tmp_pa
     rows = judged(6, 3)
     rows[4]["response"] = ""
     rows[5]["response"] = "the color is red . " * 20
+    rows[6]["response"] = "half a \ud83d pair"
+    rows[7]["prompt"] = "product \udc00"
     summary = audited(tmp_path, rows, store, scorers=["tiny@1:score"])
     pooled = found(summary, "tiny@1:score", "pearson_pooled")
-    with_text = [row for index, row in enumerate(rows) if index not in (4, 5)]
+    with_text = [row for index, row in enumerate(rows) if index not in (4, 5, 6, 7)]
     scores = [float(model.score([model.encode(row["prompt"], row["response"])])) for row in with_text]
     assert pooled["estimate"] == pytest.approx(
         stats.pearsonr(scores, [row["oracles"]["judge"] for row in with_text])[0], abs=1e-4
     )
-    assert (pooled["n_dropped"], pooled["scorer_version"]) == (2, 1)
+    assert (pooled["n_dropped"], pooled["scorer_version"]) == (4, 1)
     assert summary["notices"] == [
-        "tiny@1:score could not score 2 of 18 responses; the first: line 5: the response is empty"
+        "tiny@1:score could not score 4 of 18 responses; the first: line 5: the response is empty"
     ]
     assert any(event["type"] == "progress" for event in read_events(tmp_path / "run"))
 

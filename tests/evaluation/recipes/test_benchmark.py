@@ -111,6 +111,10 @@ def test_scores_of_reward_bench_2_are_read_as_its_package_writes_them(tmp_path: 
             "row 0: no score of a right or of a wrong answer",
         ),
         ({"scores_chosen": ["x"], "scores_rejected": [0], "subset": ["s"]}, "row 0: scores must be numbers"),
+        (
+            {"scores_chosen": [1, 2], "scores_rejected": [0, 0], "subset": ["s", "s"], "id": ["1"]},
+            "expected as many ids as there are rows, 2",
+        ),
     ],
 )
 def test_recorded_scores_of_another_form_are_refused(

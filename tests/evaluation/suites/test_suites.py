@@ -157,6 +157,11 @@ def test_a_part_without_rows_has_no_number_and_says_so() -> None:
             {"prompt": "p", "chosen": ["c", "d"], "rejected": "r"},
             "2 responses, where RewardBench has one",
         ),
+        (
+            "reward_bench",
+            {"prompt": ["p", "q"], "chosen": "c", "rejected": "r"},
+            "field 'prompt': 2 texts, where one is",
+        ),
         ("reward_bench", {"prompt": "p", "chosen": 3, "rejected": "r"}, "expected a text or a list of texts"),
         (
             "reward_bench_2",

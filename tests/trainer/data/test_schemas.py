@@ -109,6 +109,8 @@ def test_a_pair_is_recognised(content: dict[str, Any], expected: Pair) -> None:
         ({"chosen": "a", "rejected": "b"}, "prompt", "missing"),
         ({"prompt": "p", "chosen": 3, "rejected": "b"}, "chosen", "expected a string"),
         ({"prompt": "p", "chosen": " ", "rejected": "b"}, "chosen", "the response is empty"),
+        ({"prompt": "p", "chosen": "a", "rejected": "b\ud800"}, "rejected", "half a surrogate pair at character 1"),
+        ({"prompt": "\udfff", "chosen": "a", "rejected": "b"}, "prompt", "half a surrogate pair at character 0"),
         ({"chosen": [APPLE], "rejected": [ROCK]}, "prompt", "missing"),
         ({"chosen": [ASK], "rejected": [ASK, ROCK]}, "chosen", "its last turn is not the assistant's"),
         ({"chosen": [], "rejected": [ASK, ROCK]}, "chosen", "its last turn is not the assistant's"),

@@ -95,8 +95,8 @@ def test_overlong_input_is_refused_unless_truncation_is_asked_for() -> None:
         fit([1], [2, 3, 4, 5, 6], max_tokens=4, on_overlong="truncate_prompt")
 
 
-@pytest.mark.parametrize("prompt", ["", "  ", [], [{"role": "user", "content": ""}], [{"role": "user"}]])
-def test_an_empty_prompt_is_refused(prompt: object) -> None:
+@pytest.mark.parametrize("prompt", ["", "  ", "half \ud83d", [], [{"role": "user", "content": ""}], [{"role": "user"}]])
+def test_a_prompt_that_is_empty_or_no_unicode_is_refused(prompt: object) -> None:
     with pytest.raises(InvalidInput):
         ChatFormat(make_tokenizer()).prompt_ids(prompt)  # type: ignore[arg-type]
 
