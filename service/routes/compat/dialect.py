@@ -66,7 +66,7 @@ def sent_body(request: Request) -> Any:  # noqa: ANN401 - any JSON
 
 def complained_of(problem: Problem, request: Request) -> Any:  # noqa: ANN401 - any JSON
     """What was sent in the field that a problem is about; None where nothing was."""
-    found = {"": sent_body(request)}
+    found: Any = {"": sent_body(request)}
     for part in (problem.errors[0].pointer or "" if problem.errors else "").split("/"):
         try:
             found = found[int(part)] if isinstance(found, list) else found[part]
