@@ -37,6 +37,7 @@ PARENTS_READ: Mapping[ArtifactKind, tuple[str, ...]] = {
 
 MANIFEST_FILE = "manifest.json"
 STAGING_DIRECTORY = ".staging"
+_ADAPTER_FILE = "adapter_config.json"
 _SEGMENT = r"(?!\d+(?:/|$))[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 _NAME = re.compile(rf"{_SEGMENT}(/{_SEGMENT}){{0,2}}")
 _PICKLES = {".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib", ".npy"}
@@ -404,9 +405,13 @@ def _refuse_pickles(path: Path) -> None:
             )
 
 
-def refuse_pickled_weights(path: Path) -> None:
-    """Raises BrokenArtifact if a model directory holds pickled weights, or none in safetensors at all."""
+def check_weight_files(path: Path) -> None:
+    """Raises BrokenArtifact unless a model directory holds all its weights, in safetensors and none of them pickled."""
     _refuse_pickles(path)
+    if (path / _ADAPTER_FILE).exists():  # libraries would read the model that it names, wherever that is
+        raise BrokenArtifact(
+            f"{path} holds an adapter ({_ADAPTER_FILE}), not a whole model; merge it into its model and save that"
+        )
     if not any(file.suffix == ".safetensors" for file in _files(path)):
         raise BrokenArtifact(f"{path} holds no .safetensors weights; save the model with safe serialization")
 

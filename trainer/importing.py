@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from transformers import AutoConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from trainer.artifacts import (
@@ -17,14 +16,14 @@ from trainer.artifacts import (
     ArtifactStore,
     Contents,
     Probe,
+    check_weight_files,
     names_directory,
     read_artifact,
-    refuse_pickled_weights,
 )
 from trainer.data.rows import Pair
 from trainer.data.schemas import read_sides
 from trainer.data.tables import Table
-from trainer.errors import BrokenArtifact, InvalidInput
+from trainer.errors import AssayError, BrokenArtifact, InvalidInput
 from trainer.hub import fetch_model, names_hub_model, pin_model
 from trainer.models.loading import load_pair_model, make_probes
 from trainer.models.pair_model import PairModel
@@ -33,18 +32,6 @@ from trainer.models.policy_scorer import PolicyScorer
 from trainer.models.reward_model import RewardModel
 from trainer.models.reward_network import Architecture, Pooling
 from trainer.models.validation import HeldOut, validate
-
-_UNREADABLE = (
-    ArithmeticError,
-    AttributeError,
-    LookupError,
-    OSError,
-    RuntimeError,
-    SafetensorError,
-    TypeError,
-    ValueError,
-)
-"""What libraries raise at a directory's content. A ValueError also at a model that wants its own code run."""
 
 _PROBE = Pair("Name the capital of France.", "The capital of France is Paris.")
 
@@ -63,9 +50,9 @@ def import_model(
     directory, or ``owner/name[@COMMIT]`` on the hub where no such directory is here. Responses of the table
     ``validation``, of any layout, are scored for it to carry; without one an artifact keeps those that it has.
 
-    Raises InvalidInput where that is missing or a row cannot be used, BrokenArtifact for pickles, for files that were
-    changed, for weights that lack a head and for probes that score differently here, NotFound for what the hub does not
-    give.
+    Raises InvalidInput where that is missing or a row cannot be used, BrokenArtifact for pickles and adapters, for
+    files that were changed, for weights that lack a head and for probes that score differently here, NotFound for what
+    the hub does not give.
     """
     held_out = [] if validation is None else _held_out(validation)
     directory = Path(source).expanduser()
@@ -78,7 +65,7 @@ def import_model(
         directory = fetch_model(source, None)
     if (directory / MANIFEST_FILE).is_file():
         return _import_artifact(store, read_artifact(directory), name, held_out)
-    refuse_pickled_weights(directory)
+    check_weight_files(directory)
     if kind == "policy":
         with _read(source):
             policy = Policy.load(directory)
@@ -102,10 +89,12 @@ def import_model(
 
 @contextmanager
 def _read(source: str) -> Iterator[None]:
-    """Whatever libraries raise at files that are no model, as BrokenArtifact."""
+    """Whatever libraries raise at files that are no model, or one that wants what is not here, as BrokenArtifact."""
     try:
         yield
-    except _UNREADABLE as error:
+    except AssayError:
+        raise
+    except Exception as error:
         said = " ".join(str(error).split())[:300]
         raise BrokenArtifact(
             f"{source} cannot be read as a model of transformers: {type(error).__name__}: {said}"
@@ -133,7 +122,7 @@ def _check_own_score(directory: Path, model: RewardModel, probes: Sequence[Probe
     for probe in probes:
         inputs = model.collate([model.encode(probe.prompt, probe.response)])
         theirs, ours = float(model.model(**inputs).logits[0, 0]), probe.scores["score"]
-        if abs(theirs - ours) > 1e-3 * (1 + abs(theirs)):
+        if not abs(theirs - ours) <= 1e-3 * (1 + abs(theirs)):
             raise InvalidInput(
                 f"the model's own head scores a probe pair {theirs:.4g}, and {ours:.4g} as {model.architecture} with"
                 f" pooling {model.pooling}: give the architecture and the pooling that it was trained with"
@@ -143,7 +132,8 @@ def _check_own_score(directory: Path, model: RewardModel, probes: Sequence[Probe
 
 def _import_artifact(store: ArtifactStore, artifact: Artifact, name: str, held_out: Sequence[HeldOut]) -> Artifact:
     """Publish under ``name`` with everything its manifest says; its parents must be published here already."""
-    model = load_pair_model(artifact, store, torch.device("cpu"))
+    with _read(str(artifact.directory)):
+        model = load_pair_model(artifact, store, torch.device("cpu"))
     manifest = artifact.manifest
     contents = Contents(
         kind=manifest.kind,

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
-from trainer.artifacts import refuse_pickled_weights
+from trainer.artifacts import check_weight_files
 from trainer.data.text import Encoded, OnOverlong, Prompt
 from trainer.errors import BrokenArtifact
 from trainer.models.discriminators import Discriminator, DiscriminatorConfig
@@ -70,7 +70,7 @@ class DiscriminatorPair:
     ) -> "DiscriminatorPair":
         """Load published discriminators beside their reference policy, on the CPU. Raises BrokenArtifact if weights do
         not fit."""
-        refuse_pickled_weights(path)
+        check_weight_files(path)
         config: DiscriminatorConfig = TypeAdapter(DiscriminatorConfig).validate_python(
             json.loads((path / CONFIG_FILE).read_text())
         )

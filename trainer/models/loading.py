@@ -138,7 +138,8 @@ def check_probes(model: PairModel, artifact: Artifact) -> None:
         asked = [output for output in model.outputs if output in probe.scores]
         now = dict(zip(asked, _score_one(model, Pair(probe.prompt, probe.response), asked), strict=True))
         for output, then in probe.scores.items():
-            if output not in now or abs(now[output] - then) > _tolerance(artifact.manifest, then):
+            # "not within" rather than "beyond": NaN is neither
+            if output not in now or not abs(now[output] - then) <= _tolerance(artifact.manifest, then):
                 raise BrokenArtifact(
                     f"{artifact.reference}: a probe pair scores {now.get(output)} as {output!r}, published as {then};"
                     " its files or template differ from training, publish it again"

@@ -239,5 +239,5 @@ def _padding(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, archite
     own = getattr(model.config.get_text_config(), "pad_token_id", None)
     if architecture == "encoder" and own is not None:
         return int(own)
-    candidates = (tokenizer.pad_token_id, tokenizer.unk_token_id, tokenizer.bos_token_id, 0)
+    candidates = (tokenizer.pad_token_id, tokenizer.unk_token_id, tokenizer.bos_token_id, 0, 1)
     return next(int(id_) for id_ in candidates if id_ is not None and id_ != tokenizer.eos_token_id)

@@ -14,7 +14,7 @@ from transformers import (
     PreTrainedModel,
 )
 
-from trainer.artifacts import Artifact, ArtifactStore, names_directory, refuse_pickled_weights
+from trainer.artifacts import Artifact, ArtifactStore, check_weight_files, names_directory
 from trainer.data.product_world import make_tokenizer
 from trainer.data.text import ChatFormat
 from trainer.errors import BrokenArtifact, InvalidInput, NotFound
@@ -76,7 +76,7 @@ class _Origin(Model):
             found.verify()
             return found.path, found
         directory = found or self._fetch()
-        refuse_pickled_weights(directory)
+        check_weight_files(directory)
         return directory, None
 
     def shape(self, store: ArtifactStore) -> PretrainedConfig | None:

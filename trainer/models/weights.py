@@ -9,7 +9,7 @@ import torch
 from safetensors import safe_open
 from transformers import PreTrainedModel
 
-from trainer.artifacts import refuse_pickled_weights
+from trainer.artifacts import check_weight_files
 from trainer.errors import BrokenArtifact
 
 _reading = threading.Lock()
@@ -24,9 +24,9 @@ def read_network(
 ) -> PreTrainedModel:
     """The network in ``path`` on the CPU, by one of transformers' ``AutoModel...`` classes; one thread at a time.
 
-    Raises BrokenArtifact for pickled weights and for some that are missing.
+    Raises BrokenArtifact for pickled weights, for an adapter and for some that are missing.
     """
-    refuse_pickled_weights(path)
+    check_weight_files(path)
     with _reading:
         model, info = auto_model.from_pretrained(
             path,
