@@ -62,7 +62,7 @@ def error_variances(standings: Sequence[Standing], *, of_parts: bool = False) ->
     return variances
 
 
-def _joined(sets: Sequence[Marks]) -> npt.NDArray[np.int32]:
+def _joined(sets: Sequence[Marks]) -> npt.NDArray[np.intp]:
     """Of each set which group it is of, groups being joined by common prompts, directly or through others (sets,)."""
     from scipy.sparse import csr_array  # type: ignore[import-untyped]  # commands that list jobs come by here
     from scipy.sparse.csgraph import connected_components  # type: ignore[import-untyped]
@@ -71,7 +71,7 @@ def _joined(sets: Sequence[Marks]) -> npt.NDArray[np.int32]:
     _, place = np.unique(np.concatenate(sets), return_inverse=True)
     has = csr_array((np.ones(len(owner)), (owner, place)))
     _, group = connected_components(has @ has.T, directed=False)
-    return np.asarray(group)
+    return np.asarray(group, dtype=np.intp)
 
 
 def distinct_prompts(sets: Sequence[Marks]) -> int:

@@ -283,8 +283,7 @@ def _terms(base: Subquery, agg: Agg, statistics: Sequence[Plain]) -> tuple[Colum
     whole = sa.and_(*(end.is_not(None) for end in ends))  # without ends no error counts
     one = sa.literal(1.0, sa.Double)
     if agg != "combined":
-        usable = sa.true() if agg == "count" else r.is_not(None)
-        return usable, r, sa.case((whole, error)), one, *ends
+        return sa.true() if agg == "count" else r.is_not(None), r, sa.case((whole, error)), one, *ends
     correlation = _is_correlation(base, statistics)
     usable = sa.and_(r.is_not(None), whole, error > _SMALLEST_ERROR, sa.or_(sa.not_(correlation), func.abs(r) < 1))
     # guarded once more, for a database may compute it for rows that are not usable
