@@ -5,7 +5,7 @@ import io
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from itertools import islice
+from itertools import chain, islice, repeat
 from types import UnionType
 from typing import Any, Literal, get_args, get_origin
 
@@ -20,6 +20,8 @@ MEDIA_TYPES: Mapping[Format, str] = {
     "parquet": "application/vnd.apache.parquet",
 }
 
+_FIRST_ROWS = 100
+"""So that a file begins soon."""
 _ROWS_AT_ONCE = 2000
 _ROWS_OF_A_GROUP = 20_000
 """Of Parquet, whose parts are read by columns and should not be small."""
@@ -80,7 +82,8 @@ def _parquet(columns: Columns, rows: Iterable[Row]) -> Iterator[bytes]:
 
 def _batched(rows: Iterable[Row], size: int) -> Iterator[Sequence[Row]]:
     rows = iter(rows)
-    while part := list(islice(rows, size)):
+    sizes = chain([_FIRST_ROWS], repeat(size))
+    while part := list(islice(rows, next(sizes))):
         yield part
 
 

@@ -13,7 +13,6 @@ Tipton and Johnson 2010 (Res. Synth. Methods 1:39), would have to be guessed, an
 the same prompts week after week are one.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -28,45 +27,51 @@ Marks = npt.NDArray[np.uint64]
 class Standing:
     """All rows of a group that stand on one set of prompts."""
 
-    error: float
-    """sum of w_i s_i over the rows: they move together wholly."""
+    errors: Sequence[float]
+    """By measure of error, sum of w_i s_i over the rows: they move together wholly."""
 
     prompts: Marks | None
     """(prompts,); None where nobody knows them: they may be any other run's."""
 
 
-def error_variance(standings: Sequence[Standing], *, of_parts: bool = False) -> float:
-    """The greatest variance that sum of w_i e_i can have, given which prompts are shared.
+def error_variances(standings: Sequence[Standing], *, of_parts: bool = False) -> list[float]:
+    """By measure, the greatest variance that sum of w_i e_i can have, given which prompts are shared.
 
-    With u_a the ``error`` of set a, the bounds above add up to a sum over prompts, of (sum over sets a that have the
+    With u_a an error of set a, the bounds above add up to a sum over prompts, of (sum over sets a that have the
     prompt of u_a / sqrt |P_a|)^2: sum of u_a^2 for sets with nothing in common, (sum of u_a)^2 for equal ones. What
     stands on unknown prompts moves with everything, by the triangle inequality.
 
     Estimates ``of_parts`` stand on some of their set's prompts, nobody knows which, and the common ones may be all of
     these: then sets that overlap at all move together wholly.
     """
-    unknown = sum(each.error for each in standings if each.prompts is None)
-    known = [(each.error, each.prompts) for each in standings if each.prompts is not None]
-    if of_parts and len(known) > 1:
-        return (math.sqrt(float((_by_overlap(known) ** 2).sum())) + unknown) ** 2
-    variance = known[0][0] ** 2 if known else 0.0
-    if len(known) > 1:
-        shares = np.concatenate([np.full(len(prompts), error / math.sqrt(len(prompts))) for error, prompts in known])
-        _, place = np.unique(np.concatenate([prompts for _, prompts in known]), return_inverse=True)
-        variance = float((np.bincount(place, weights=shares) ** 2).sum())
-    return (math.sqrt(variance) + unknown) ** 2
+    known = [(each.errors, each.prompts) for each in standings if each.prompts is not None]
+    if len(known) < 2:  # all move together
+        return [sum(of_sets) ** 2 for of_sets in zip(*(each.errors for each in standings), strict=True)]
+    sets = [prompts for _, prompts in known]
+    moved = np.array([errors for errors, _ in known])
+    if of_parts:
+        place = _joined(sets)
+    else:
+        sizes = [len(prompts) for prompts in sets]
+        moved = np.repeat(moved / np.sqrt(sizes)[:, None], sizes, axis=0)
+        _, place = np.unique(np.concatenate(sets), return_inverse=True)
+    together = np.zeros((place.max() + 1, moved.shape[1]))
+    np.add.at(together, place, moved)
+    unknown = sum((np.array(each.errors) for each in standings if each.prompts is None), np.zeros(()))
+    variances: list[float] = ((np.sqrt((together**2).sum(axis=0)) + unknown) ** 2).tolist()
+    return variances
 
 
-def _by_overlap(known: Sequence[tuple[float, Marks]]) -> npt.NDArray[np.float64]:
-    """Errors added up over sets that are joined by common prompts, directly or through others (groups,)."""
+def _joined(sets: Sequence[Marks]) -> npt.NDArray[np.intp]:
+    """Of each set which group it is of, groups being joined by common prompts, directly or through others (sets,)."""
     from scipy.sparse import csr_array  # type: ignore[import-untyped]  # commands that list jobs come by here
     from scipy.sparse.csgraph import connected_components  # type: ignore[import-untyped]
 
-    owner = np.repeat(np.arange(len(known)), [len(prompts) for _, prompts in known])
-    _, place = np.unique(np.concatenate([prompts for _, prompts in known]), return_inverse=True)
+    owner = np.repeat(np.arange(len(sets)), [len(prompts) for prompts in sets])
+    _, place = np.unique(np.concatenate(sets), return_inverse=True)
     has = csr_array((np.ones(len(owner)), (owner, place)))
     _, group = connected_components(has @ has.T, directed=False)
-    return np.asarray(np.bincount(group, weights=[error for error, _ in known]), dtype=np.float64)
+    return np.asarray(group, dtype=np.intp)
 
 
 def distinct_prompts(sets: Sequence[Marks]) -> int:

@@ -219,11 +219,14 @@ def _periods(session: Session, where: HistoryFilter, asked: Asked, period: Dimen
     return [_of_period(each, period, asked) for each in page.data], page.next is not None
 
 
+_TOLD = Estimated.model_fields.keys() & HistoryGroup.model_fields.keys()
+
+
 def _of_period(found: HistoryGroup, period: str, asked: Asked) -> Point:
     scorer, version, policy = (found.group.get(name) for name in ("scorer", "scorer_version", "policy"))
     who = _versioned(scorer, version)
     course = _of_policy(policy, scorer, len(asked.scorer) > 1) if asked.by == "policy" else who
-    numbers = found.model_dump(include=set(Estimated.model_fields))
+    numbers = {name: getattr(found, name) for name in _TOLD}
     return Point(
         at=datetime.fromisoformat(str(found.group[period])).replace(tzinfo=UTC),
         course=course,

@@ -83,7 +83,7 @@ def groups_page(
 
     found = read_page(session, query, order, spelling, lambda row: row._mapping, cursor=cursor, limit=limit)
     sets = PromptSets(session)
-    sets.read(run for row in found.data for run, *_ in _standings(row))  # at once
+    sets.read(digest for row in found.data for digest, *_ in _standings(row))  # at once
     return Page(data=[HistoryGroup(**_finished(row, grouping, where, sets)) for row in found.data], next=found.next)
 
 

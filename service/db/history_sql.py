@@ -18,7 +18,7 @@ from evaluation.statistics.combining import CORRELATIONS
 from service.db.history import kind_of
 from service.db.history_filter import HistoryFilter, Plain, restrictions
 from service.db.keyset import By
-from service.db.tables import Correlation, Job
+from service.db.tables import Correlation, Job, RunPrompts
 from trainer.errors import InvalidInput
 
 Dimension = Literal[
@@ -87,7 +87,7 @@ def grouped(session: Session, where: HistoryFilter, grouping: Grouping) -> "tupl
     elif grouping.agg in PICKED:
         query = _extreme(base, grouping.agg)
     else:
-        query = _summed(base, grouping, dialect)
+        query = _summed(base, grouping, where.values.get("statistic", ()), dialect)
     return query, _order(query.selected_columns, grouping)
 
 
@@ -220,12 +220,14 @@ def _first_of(ranked: Subquery) -> "Select[*tuple[Any, ...]]":
     return select(*own, *_TABLE.c).join_from(ranked, _TABLE, its_row).where(ranked.c.place == 1)
 
 
-def _summed(base: Subquery, grouping: Grouping, dialect: str) -> "Select[*tuple[Any, ...]]":
+def _summed(
+    base: Subquery, grouping: Grouping, statistics: Sequence[Plain], dialect: str
+) -> "Select[*tuple[Any, ...]]":
     """The sums of ``combining.Sums`` for each group: within a run first, then over runs.
 
     ``standings`` lists the runs that are used, each as ``prompt_sets.Moved`` says.
     """
-    usable, y, s, w, *ends = _terms(base, grouping.agg)
+    usable, y, s, w, *ends = _terms(base, grouping.agg, statistics)
     # of what is asked for alone: PostgreSQL refuses a square that is next to nothing
     squares = w * y * y if grouping.agg == "combined" else sa.literal(0.0, sa.Double)
     reaches = [sa.case((ends[0] < y, y - ends[0]), else_=0.0), sa.case((ends[1] > y, ends[1] - y), else_=0.0)]
@@ -255,18 +257,17 @@ def _summed(base: Subquery, grouping: Grouping, dialect: str) -> "Select[*tuple[
     )
     added = ("n_rows", "n_defined", "n_used", "n_errors", *COUNTS)
     listed, one = _LISTS[dialect]
-    standings = listed(one(within.c.run, *(within.c[f"moved_{place}"] for place in range(3)))).filter(
-        within.c.n_used > 0
-    )
-    return select(
+    moved = one(RunPrompts.digest, *(within.c[f"moved_{place}"] for place in range(3)))
+    sums = select(
         *_groups(within),
         *(sa.cast(func.coalesce(func.sum(within.c[name]), 0), sa.BigInteger).label(name) for name in added),
         func.count(sa.case((within.c.n_used > 0, 1))).label("n_runs"),
         *(func.sum(within.c[name]).label(name) for name in ("weight", "weighted", "squares")),
-        sa.type_coerce(standings, sa.JSON).label("standings"),
+        sa.type_coerce(listed(moved).filter(within.c.n_used > 0), sa.JSON).label("standings"),
         func.min(within.c.first_at).label("first_at"),
         func.max(within.c.last_at).label("last_at"),
-    ).group_by(*_groups(within))
+    )
+    return sums.outerjoin_from(within, RunPrompts, RunPrompts.run == within.c.run).group_by(*_groups(within))
 
 
 _LISTS: Mapping[str, tuple[Any, Any]] = {
@@ -276,23 +277,32 @@ _LISTS: Mapping[str, tuple[Any, Any]] = {
 """By dialect: a group's rows as one list, and a row as one."""
 
 
-def _terms(base: Subquery, agg: Agg) -> tuple[ColumnElement[Any], ...]:
+def _terms(base: Subquery, agg: Agg, statistics: Sequence[Plain]) -> tuple[ColumnElement[Any], ...]:
     """Which rows count, and y, s and w of ``combining.Sums`` for them, and the ends of their intervals as y is."""
-    r, ends = base.c.estimate, (base.c.lower, base.c.upper)
-    error = sa.case((sa.and_(*(end.is_not(None) for end in ends)), base.c.standard_error))  # without ends none counts
+    r, error, ends = base.c.estimate, base.c.standard_error, (base.c.lower, base.c.upper)
+    whole = sa.and_(*(end.is_not(None) for end in ends))  # without ends no error counts
     one = sa.literal(1.0, sa.Double)
-    if agg == "count":
-        return sa.true(), r, error, one, *ends
-    if agg == "mean":
-        return r.is_not(None), r, error, one, *ends
-    correlation = base.c.statistic.in_(CORRELATIONS)
-    usable = sa.and_(r.is_not(None), error > _SMALLEST_ERROR, sa.or_(sa.not_(correlation), func.abs(r) < 1))
+    if agg != "combined":
+        return sa.true() if agg == "count" else r.is_not(None), r, sa.case((whole, error)), one, *ends
+    correlation = _is_correlation(base, statistics)
+    usable = sa.and_(r.is_not(None), whole, error > _SMALLEST_ERROR, sa.or_(sa.not_(correlation), func.abs(r) < 1))
     # guarded once more, for a database may compute it for rows that are not usable
     inside = sa.and_(correlation, func.abs(r) < 1)
     y = sa.case((inside, func.atanh(r, type_=sa.Double)), else_=r)
     s = sa.case((inside, error / (1 - r * r)), else_=error)
     scaled = (sa.case((correlation, func.atanh(_within_one(end), type_=sa.Double)), else_=end) for end in ends)
     return usable, y, s, 1 / (s * s), *scaled
+
+
+def _is_correlation(base: Subquery, statistics: Sequence[Plain]) -> ColumnElement[bool]:
+    """Whether a row's statistic is one; known for all of them where ``statistics`` are named.
+
+    Sums ask it of each row some forty times.
+    """
+    known = {name in CORRELATIONS for name in statistics}
+    if len(known) != 1:
+        return base.c.statistic.in_(CORRELATIONS)
+    return sa.true() if known.pop() else sa.false()
 
 
 def _within_one(end: ColumnElement[Any]) -> ColumnElement[Any]:

@@ -11,11 +11,12 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from evaluation.statistics.combining import Spread
-from evaluation.statistics.shared_prompts import Marks, Standing, distinct_prompts, error_variance
+from evaluation.statistics.shared_prompts import Marks, Standing, distinct_prompts, error_variances
 from service.db.tables import RunPrompts
 
 Moved = tuple[str, float | None, float | None, float | None]
-"""A run, and its sums of w s, of w (y - lower end) and of w (upper end - y)."""
+"""Of a run the digest of its prompts, None where nobody knows them, and its sums of w s, of w (y - lower end) and of
+w (upper end - y)."""
 
 _AT_ONCE = 500
 """SQLite takes some thousand parameters."""
@@ -38,32 +39,22 @@ def row_of(run: str, marks: Iterable[str]) -> dict[str, Any]:
 
 
 class PromptSets:
-    """Which prompts runs stand on, each set read once."""
+    """What is in sets of prompts, each read once."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        self._digests: dict[str, str | None] = {}
         self._marks: dict[str, Marks] = {}
 
-    def read(self, runs: Iterable[str]) -> None:
-        """Look up what is not known yet of these runs."""
-        missing = set(runs) - self._digests.keys()
-        for part in _parts(missing):
-            known = select(RunPrompts.run, RunPrompts.digest).where(RunPrompts.run.in_(part))
-            self._digests |= dict.fromkeys(part)
-            self._digests |= {row.run: row.digest for row in self._session.execute(known)}
-        digests = {digest for run in missing if (digest := self._digests[run]) is not None}
-        for part in _parts(digests - self._marks.keys()):
+    def read(self, digests: Iterable[str | None]) -> None:
+        """Look up which of these are not known yet."""
+        missing = {digest for digest in digests if digest is not None} - self._marks.keys()
+        for part in _parts(missing) if missing else ():
             one_of_each = (
                 select(func.min(RunPrompts.run)).where(RunPrompts.digest.in_(part)).group_by(RunPrompts.digest)
             )
             query = select(RunPrompts.digest, RunPrompts.marks).where(RunPrompts.run.in_(one_of_each))
             for digest, marks in self._session.execute(query):
                 self._marks[digest] = np.frombuffer(bytes.fromhex(marks), dtype=np.uint64)
-
-    def digest(self, run: str) -> str | None:
-        """Equal for equal sets; None where nobody knows the run's prompts. It must have been read."""
-        return self._digests[run]
 
     def marks(self, digest: str | None) -> Marks | None:
         """What is in a set; None where nobody knows."""
@@ -88,16 +79,17 @@ class Together:
 
 
 def together(listed: Sequence[Moved], sets: PromptSets, *, of_parts: bool = False) -> Together:
-    """Of runs, each with its sums of w times what ``combining.Spread`` is of; ``of_parts`` as in ``error_variance``."""
-    sets.read(run for run, *_ in listed)
+    """Of runs, each with its prompts and its sums of w times what ``combining.Spread`` is of; ``of_parts`` as in
+    ``error_variances``."""
+    sets.read(digest for digest, *_ in listed)
     errors: dict[str | None, list[list[float]]] = {}
-    for run, *moved in listed:
-        errors.setdefault(sets.digest(run), []).append([each or 0.0 for each in moved])
-    standings = [(np.sum(each, axis=0), sets.marks(digest)) for digest, each in errors.items()]
-    spread = (
-        error_variance([Standing(float(moved[place]), marks) for moved, marks in standings], of_parts=of_parts)
-        for place in range(3)
-    )
+    for digest, *moved in listed:
+        errors.setdefault(digest, []).append([each or 0.0 for each in moved])
+    standings = [
+        Standing([sum(each) for each in zip(*moved, strict=True)], sets.marks(digest))
+        for digest, moved in errors.items()
+    ]
+    spread = error_variances(standings, of_parts=of_parts) or (0.0, 0.0, 0.0)
     known = {digest: marks for digest in errors if (marks := sets.marks(digest)) is not None}
     distinct = distinct_prompts(list(known.values()))
     shared: bool | None = sum(len(errors[digest]) * len(marks) for digest, marks in known.items()) > distinct

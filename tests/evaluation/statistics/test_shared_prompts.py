@@ -8,43 +8,61 @@ import pytest
 
 from evaluation.statistics.combining import Spread, Sums, inverse_variance
 from evaluation.statistics.correlation import correlate
-from evaluation.statistics.shared_prompts import Marks, Standing, distinct_prompts, error_variance
+from evaluation.statistics.shared_prompts import Marks, Standing, distinct_prompts, error_variances
 
 
 def prompts(*marks: int) -> Marks:
     return np.array(marks, dtype=np.uint64)
 
 
+def standing(error: float, prompts: Marks | None) -> Standing:
+    """One measure of error."""
+    return Standing([error], prompts)
+
+
+def error_variance(standings: Sequence[Standing], *, of_parts: bool = False) -> float:
+    """Of the only measure."""
+    [found] = error_variances(standings, of_parts=of_parts)
+    return found
+
+
 def test_errors_on_different_prompts_are_independent_and_on_the_same_ones_they_are_added() -> None:
-    apart = [Standing(0.3, prompts(1, 2)), Standing(0.4, prompts(3))]
+    apart = [standing(0.3, prompts(1, 2)), standing(0.4, prompts(3))]
     assert error_variance(apart) == pytest.approx(0.25)
-    same = [Standing(0.3, prompts(1, 2)), Standing(0.4, prompts(2, 1))]
+    same = [standing(0.3, prompts(1, 2)), standing(0.4, prompts(2, 1))]
     assert error_variance(same) == pytest.approx(0.49)
     assert distinct_prompts([prompts(1, 2), prompts(2, 3)]) == 3
-    assert error_variance([]) == distinct_prompts([]) == 0
+    assert (error_variances([]), distinct_prompts([])) == ([], 0)
 
 
 def test_in_between_they_are_correlated_by_the_share_of_common_prompts() -> None:
     # one common prompt of two and two: 1 / sqrt(2 * 2) = 1/2, so 1 + 1 + 2 * 1/2
-    assert error_variance([Standing(1.0, prompts(1, 2)), Standing(1.0, prompts(2, 3))]) == pytest.approx(3)
+    assert error_variance([standing(1.0, prompts(1, 2)), standing(1.0, prompts(2, 3))]) == pytest.approx(3)
     # one of one and four: 1 / sqrt(1 * 4) = 1/2, so 9 + 16 + 2 * 1/2 * 12
-    assert error_variance([Standing(3.0, prompts(1)), Standing(4.0, prompts(1, 2, 3, 4))]) == pytest.approx(37)
+    assert error_variance([standing(3.0, prompts(1)), standing(4.0, prompts(1, 2, 3, 4))]) == pytest.approx(37)
 
 
 def test_unknown_prompts_may_be_anybodys() -> None:
-    known = [Standing(0.3, prompts(1)), Standing(0.4, prompts(2))]
-    assert error_variance([*known, Standing(0.5, None)]) == pytest.approx((0.5 + 0.5) ** 2)
-    assert error_variance([Standing(0.5, None), Standing(0.2, None)]) == pytest.approx(0.49)
+    known = [standing(0.3, prompts(1)), standing(0.4, prompts(2))]
+    assert error_variance([*known, standing(0.5, None)]) == pytest.approx((0.5 + 0.5) ** 2)
+    assert error_variance([standing(0.5, None), standing(0.2, None)]) == pytest.approx(0.49)
 
 
 def test_estimates_of_parts_move_together_wholly_where_their_sets_meet_at_all() -> None:
     # 1 meets 2, 2 meets 3, and 4 nobody: (1 + 2 + 3)^2 + 4^2
     sets = [prompts(1, 2), prompts(2, 3, 4), prompts(4, 5), prompts(6)]
-    standings = [Standing(float(error), each) for error, each in enumerate(sets, 1)]
+    standings = [standing(float(error), each) for error, each in enumerate(sets, 1)]
     assert error_variance(standings, of_parts=True) == pytest.approx(52)
     assert error_variance(standings) < 52
-    assert error_variance([*standings, Standing(1.0, None)], of_parts=True) == pytest.approx((math.sqrt(52) + 1) ** 2)
+    assert error_variance([*standings, standing(1.0, None)], of_parts=True) == pytest.approx((math.sqrt(52) + 1) ** 2)
     assert error_variance(standings[:1], of_parts=True) == pytest.approx(1)
+
+
+def test_each_measure_of_error_is_by_itself() -> None:
+    sets = [prompts(1, 2), prompts(2, 3), None]
+    errors = [[1.0, 0.0], [1.0, 2.0], [0.5, 0.25]]
+    found = error_variances([Standing(*each) for each in zip(errors, sets, strict=True)])
+    assert found == pytest.approx([(math.sqrt(3) + 0.5) ** 2, 2.25**2])
 
 
 def test_it_is_the_sum_of_all_pairs() -> None:
@@ -53,7 +71,7 @@ def test_it_is_the_sum_of_all_pairs() -> None:
     errors = made.uniform(0.1, 1, 5)
     common = np.array([[len(np.intersect1d(a, b)) / math.sqrt(len(a) * len(b)) for b in sets] for a in sets])
 
-    found = error_variance([Standing(*each) for each in zip(errors.tolist(), sets, strict=True)])
+    found = error_variance([standing(*each) for each in zip(errors.tolist(), sets, strict=True)])
     assert found == pytest.approx(errors @ common @ errors)
 
 
@@ -91,7 +109,7 @@ def test_the_interval_holds_however_prompts_are_shared_and_however_alike_runs_re
     made = np.random.default_rng(7)
     sets = DESIGNS[design](made)
     s = [1 / math.sqrt(PROMPTS)] * RUNS
-    bound = error_variance([Standing(u, each) for u, each in zip(moved(s), sets, strict=True)])
+    bound = error_variance([standing(u, each) for u, each in zip(moved(s), sets, strict=True)])
     held = held_as_if_independent = 0
     for _ in range(2000):
         pool = made.normal(size=1000)
@@ -139,7 +157,7 @@ def test_correlations_within_prompts_of_several_runs_are_held_by_their_combined_
             assert within.standard_error is not None
             y.append(math.atanh(within.estimate))
             s.append(within.standard_error / (1 - within.estimate**2))
-        standings = [Standing(u, each) for u, each in zip(moved(s), sets, strict=True)]
+        standings = [standing(u, each) for u, each in zip(moved(s), sets, strict=True)]
         lower, upper = combined(y, s, error_variance(standings), correlation=True)
         held += lower <= truth <= upper
         lower, upper = combined(y, s, sum(u * u for u in moved(s)), correlation=True)
