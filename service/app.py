@@ -17,6 +17,7 @@ from service.dashboard import jobs as job_pages
 from service.dashboard import login, new_recipe, pages, try_it
 from service.dashboard import monitoring as monitoring_pages
 from service.dashboard.drawn import Drawn
+from service.dashboard.rendering import problem_page
 from service.db.aliases import resolver
 from service.db.schema import check
 from service.db.session import make_engine, sessions
@@ -132,6 +133,7 @@ def create_app(
     state.sampler = Sampler(settings, state.sessions, state.metrics.registry)
     state.watch = Watch(settings, state.sessions, parse_recipe)
     state.drawn = Drawn()
+    state.problem_page = problem_page
     state.exports = Exports(settings.max_exports)
     state.tracing = Tracing() if settings.tracing else None
     opener = partial(

@@ -10,9 +10,11 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
+from evaluation.engine.catalogue import controls_of, outputs_of
+from evaluation.engine.names import ScorerName
 from evaluation.judged_columns import is_registered
 from service.settings import Settings
-from trainer.artifacts import ArtifactStore, names_directory
+from trainer.artifacts import Artifact, ArtifactStore, names_directory
 from trainer.errors import AssayError, Forbidden, InvalidInput
 from trainer.outside import Place, outside
 
@@ -49,7 +51,7 @@ class Places:
                     raise Forbidden(f"{text!r} is no server the operator lists in ASSAY_ALLOWED_URLS")
             case "scorer":
                 if is_registered(text):
-                    self._registered(text.partition(":")[0])
+                    self._scorer(ScorerName.parse(text))
             case "model":
                 self._model(text)
             case "source":
@@ -73,7 +75,7 @@ class Places:
         if names_directory(text):
             if not self._within_roots(text):
                 raise self._unlisted(text)
-        elif self._is_artifact(text) or self._on_hub(text):
+        elif self._artifact(text) is not None or self._on_hub(text):
             return
         elif _HUB_ID.fullmatch(text):
             # an artifact that a job under way will publish has no slash here: if that job fails, this is a hub model
@@ -84,16 +86,21 @@ class Places:
         else:
             self._registered(text)
 
+    def _scorer(self, name: ScorerName) -> None:
+        """An output that it does not give would end the job after everything was sampled."""
+        self._registered(name.reference)
+        if (artifact := self._artifact(name.reference)) is not None:
+            name.meant(outputs_of(artifact.manifest), controls_of(artifact.manifest))
+
     def _registered(self, reference: str) -> None:
-        if not self._is_artifact(reference) and reference.partition("@")[0].partition("/")[0] not in self._expected:
+        if self._artifact(reference) is None and reference.partition("@")[0].partition("/")[0] not in self._expected:
             raise InvalidInput(f"there is no artifact {reference!r}; `assay artifacts list` shows what there is")
 
-    def _is_artifact(self, reference: str) -> bool:
+    def _artifact(self, reference: str) -> Artifact | None:
         try:
-            self._artifacts.open(reference)
+            return self._artifacts.open(reference)
         except AssayError:
-            return False
-        return True
+            return None
 
     def _on_hub(self, text: str) -> bool:
         match = _HUB_ID.fullmatch(text)

@@ -67,8 +67,8 @@ def problem_response(
     code: str,
     errors: list[FieldError] | None = None,
     headers: dict[str, str] | None = None,
-) -> JSONResponse:
-    """A problem about ``request``."""
+) -> Response:
+    """A problem about ``request``: JSON, and a page for who looks at pages."""
     request_id = str(request.scope.get("state", {}).get("request_id", ""))
     problem = Problem(
         type=f"urn:assay:problem:{code}",
@@ -80,12 +80,19 @@ def problem_response(
         errors=errors or [],
         request_id=request_id,
     )
+    headers = {"X-Request-ID": request_id, **(headers or {})}
+    page: ProblemPage | None = getattr(request.app.state, PROBLEM_PAGE, None) if "app" in request.scope else None
+    if page is not None and _for_a_reader(request):
+        return page(request, problem, headers)
     return JSONResponse(
-        problem.model_dump(exclude_none=True),
-        status_code=status,
-        media_type=MEDIA_TYPE,
-        headers={"X-Request-ID": request_id, **(headers or {})},
+        problem.model_dump(exclude_none=True), status_code=status, media_type=MEDIA_TYPE, headers=headers
     )
+
+
+ProblemPage = Callable[[Request, Problem, dict[str, str]], Response]
+"""Makes a page of a problem, with these headers."""
+PROBLEM_PAGE = "problem_page"
+"""Where an application's state has it."""
 
 
 def add_problem_handlers(app: FastAPI) -> None:
@@ -128,8 +135,9 @@ def _field_errors(error: AssayError) -> list[FieldError]:
 
 
 def _for_a_reader(request: Request) -> bool:
-    """Whether a browser asks, for somebody to look at."""
-    return request.headers.get("accept", "").startswith("text/html")
+    """Whether a browser asks for a page, for somebody to look at; what the API has is JSON for everybody."""
+    path = request.url.path.removeprefix(request.scope.get("root_path", "").rstrip("/"))
+    return request.headers.get("accept", "").startswith("text/html") and not path.startswith("/v1/")
 
 
 def _to_login(request: Request) -> Response:
@@ -138,7 +146,7 @@ def _to_login(request: Request) -> Response:
     return RedirectResponse(f"{root}/login?{urlencode({'next': wanted})}", status_code=303)
 
 
-async def _invalid_request(request: Request, error: RequestValidationError) -> JSONResponse:
+async def _invalid_request(request: Request, error: RequestValidationError) -> Response:
     if isinstance(error.body, bytes):  # only JSON is parsed
         return _unreadable_body(request, "was not sent as JSON; add the header content-type: application/json")
     found = error.errors()
@@ -166,7 +174,7 @@ def _field_error(item: dict[str, Any], body: Any) -> FieldError:  # noqa: ANN401
     return FieldError(parameter=".".join(str(part) for part in path), detail=detail)
 
 
-def _unreadable_body(request: Request, reason: str) -> JSONResponse:
+def _unreadable_body(request: Request, reason: str) -> Response:
     return problem_response(
         request,
         status=422,
@@ -245,7 +253,7 @@ def _in_its_words(request: Request, problem: Response) -> Response:
     return problem if respelt is None else respelt(problem)
 
 
-async def _unexpected(request: Request, error: Exception) -> JSONResponse:
+async def _unexpected(request: Request, error: Exception) -> Response:
     log_failure(request, error)
     return problem_response(
         request,

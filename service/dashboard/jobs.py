@@ -30,6 +30,7 @@ _LOG_BYTES = 16_384
 @router.get("/jobs")
 def jobs(
     request: Request,
+    name: str = "",
     status: str = "",
     kind: str = "",
     label: str = "",
@@ -38,8 +39,8 @@ def jobs(
     """Jobs, newest first, those that fit the filter."""
 
     def page(session: Session) -> Response:
-        found = queries.list_jobs(session, _filter(status, kind, label), cursor=cursor, limit=50)
-        chosen = {"status": status, "kind": kind, "label": label}
+        found = queries.list_jobs(session, _filter(name.strip(), status, kind, label), cursor=cursor, limit=50)
+        chosen = {"name": name, "status": status, "kind": kind, "label": label}
         under_way = any(job.status not in TERMINAL for job in found.data)
         return render(
             request,
@@ -107,14 +108,19 @@ def resume(request: Request, job_id: str) -> Response:
     return back_to(request, f"/jobs/{job_id}")
 
 
-def _filter(status: str, kind: str, label: str) -> JobFilter:
+def _filter(name: str, status: str, kind: str, label: str) -> JobFilter:
     """What the form asks for; its empty fields ask for nothing. Raises InvalidInput."""
     if kind and kind not in _KINDS:
         raise InvalidInput(f"kind {kind!r} is none of {', '.join(_KINDS)}")
     known = next((each for each in _STATUSES if each == status), None)
     if status and known is None:
         raise InvalidInput(f"status {status!r} is none of {', '.join(_STATUSES)}")
-    return JobFilter(kinds=[kind] if kind else None, status=known, labels=read_labels([label] if label else []))
+    return JobFilter(
+        kinds=[kind] if kind else None,
+        status=known,
+        labels=read_labels([label] if label else []),
+        part_of_name=name or None,
+    )
 
 
 def _address(**fields: str) -> str:

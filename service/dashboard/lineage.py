@@ -1,6 +1,7 @@
 """What an artifact was made from and what was made from it, laid out as a drawing from left to right."""
 
 import itertools
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -10,6 +11,8 @@ _WIDTH, _HEIGHT = 232, 46
 """Of a box, in the drawing's units, which are pixels."""
 _ACROSS, _DOWN = 92, 18
 """Between boxes."""
+_APART = 15
+"""Lines that end at one box, each with its role written above it."""
 _LETTERS = 28
 """Of a name that fit into a box."""
 
@@ -56,8 +59,9 @@ class Lineage:
     lines: list[Line]
     width: int
     height: int
+    box_height: int
+    """Alike for all, and room for the lines that end at any."""
     box_width: int = _WIDTH
-    box_height: int = _HEIGHT
 
 
 def lineage(artifact: Artifact, everything: Iterable[Artifact]) -> Lineage | None:
@@ -75,14 +79,16 @@ def lineage(artifact: Artifact, everything: Iterable[Artifact]) -> Lineage | Non
     for reference in sorted(family):
         _depth(reference, parents, family, depths)
     edges = [(parent, child) for child in depths for parent in parents.get(child, {}) if parent in family]
-    places = _places(depths, edges)
+    ends = Counter(child for _, child in edges)
+    tall = max(_HEIGHT, _APART * (max(ends.values()) + 1))
+    places = _places(depths, edges, tall + _DOWN)
     boxes = [
         Box(name, known[name].manifest.kind if name in known else "", *places[name], here=name == artifact.reference)
         for name in depths
     ]
-    lines = [_line(edge, edges, places, parents[edge[1]][edge[0]]) for edge in edges]
+    lines = [_line(edge, edges, places, tall, parents[edge[1]][edge[0]]) for edge in edges]
     right, low = (max(place[axis] for place in places.values()) for axis in (0, 1))
-    return Lineage(boxes, lines, right + _WIDTH, low + _HEIGHT)
+    return Lineage(boxes, lines, right + _WIDTH, low + tall, tall)
 
 
 def _parents(artifact: Artifact) -> dict[str, str]:
@@ -118,9 +124,9 @@ def _depth(reference: str, parents: Mapping[str, Mapping[str, str]], family: set
     return depths[reference]
 
 
-def _places(depths: Mapping[str, int], edges: Sequence[Edge]) -> dict[str | Passage, tuple[int, int]]:
+def _places(depths: Mapping[str, int], edges: Sequence[Edge], pitch: int) -> dict[str | Passage, tuple[int, int]]:
     """Corner of each box, and of the gap that a line passes through where it leaves out a column. A column is ordered
-    by where its parents stand, so that few lines cross."""
+    by where its parents stand, so that few lines cross; ``pitch`` is from row to row."""
     columns: dict[int, list[str | Passage]] = {}
     above: dict[str | Passage, list[str | Passage]] = {}
     for name, depth in depths.items():
@@ -140,9 +146,9 @@ def _places(depths: Mapping[str, int], edges: Sequence[Edge]) -> dict[str | Pass
             return sum(heights) / len(heights) if heights else 0.0
 
         ordered = sorted(columns[depth], key=height_of_parents)
-        top = (tallest - len(ordered)) * (_HEIGHT + _DOWN) // 2
+        top = (tallest - len(ordered)) * pitch // 2
         for row, each in enumerate(ordered):
-            places[each] = depth * (_WIDTH + _ACROSS), top + row * (_HEIGHT + _DOWN)
+            places[each] = depth * (_WIDTH + _ACROSS), top + row * pitch
     return places
 
 
@@ -150,16 +156,18 @@ def _passages(depths: Mapping[str, int], parent: str, child: str) -> list[Passag
     return [(parent, child, depth) for depth in range(depths[parent] + 1, depths[child])]
 
 
-def _line(edge: Edge, edges: Sequence[Edge], places: Mapping[str | Passage, tuple[int, int]], role: str) -> Line:
-    """From box to box, straight through the gaps between; lines to one box end below each other."""
+def _line(
+    edge: Edge, edges: Sequence[Edge], places: Mapping[str | Passage, tuple[int, int]], tall: int, role: str
+) -> Line:
+    """From box to box, ``tall`` each, straight through the gaps between; lines to one box end below each other."""
     parent, child = edge
     incoming = sorted((each for each in edges if each[1] == child), key=lambda each: places[each[0]][1])
-    x, y = places[parent][0] + _WIDTH, places[parent][1] + _HEIGHT // 2
+    x, y = places[parent][0] + _WIDTH, places[parent][1] + tall // 2
     path = f"M{x} {y}"
     gaps = sorted(name for name in places if isinstance(name, tuple) and name[:2] == edge)
-    end = places[child][1] + _HEIGHT * (incoming.index(edge) + 1) // (len(incoming) + 1)
+    end = places[child][1] + tall * (incoming.index(edge) + 1) // (len(incoming) + 1)
     for x1, y1, across in [*((*places[gap], _WIDTH) for gap in gaps), (places[child][0], end, 0)]:
-        to = y1 + _HEIGHT // 2 if across else y1
+        to = y1 + tall // 2 if across else y1
         bend = (x1 - x) // 2
         path += f"C{x + bend} {y} {x1 - bend} {to} {x1} {to}" + (f"H{x1 + across}" if across else "")
         x, y = x1 + across, to

@@ -185,11 +185,14 @@ def _facts(plan: "DryRun") -> list[tuple[str, str]]:
 def _complaints(error: AssayError, content: dict[str, Any]) -> tuple[Complaint, ...]:
     """Everything that is wrong, in the words of a form; the error has those of the API."""
     if isinstance(error.__cause__, ValidationError):
-        return tuple(
-            Complaint(pointer_by_kind(each, content), _words(each))
+        found = [
+            (each["type"], Complaint(pointer_by_kind(each, content), _words(each)))
             for each in error.__cause__.errors(include_url=False, include_input=False)
-        )
-    return (Complaint(error.pointer or "", error.detail),)
+        ]
+        # of a list whose entries are wrong pydantic also says that it is short of them
+        wrong = {each.pointer.rpartition("/")[0] for _, each in found}
+        return tuple(each for kind, each in found if kind != "too_short" or each.pointer not in wrong)
+    return (Complaint(error.pointer or "", error.detail.removeprefix(f"at {error.pointer}: ")),)
 
 
 _PLAIN = {

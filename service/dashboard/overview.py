@@ -33,6 +33,8 @@ RUNS_LOOKED_AT = 100
 """For what is trusted now; a scorer that none of them measured is told in the history."""
 
 _LATEST = 8
+_AT_ONCE = 12
+"""Scorers by one oracle; weaker ones are folded."""
 
 
 @dataclass(frozen=True)
@@ -108,6 +110,7 @@ def overview(request: Request) -> Response:
             here="overview",
             trusted=_trusted(session, request.app.state.drawn),
             looked_at=RUNS_LOOKED_AT,
+            at_once=_AT_ONCE,
             runs=runs,
             leading=leading_by_run(session, [run.id for run in runs]),
             active=active,

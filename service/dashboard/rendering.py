@@ -16,9 +16,11 @@ from markupsafe import Markup
 from sqlalchemy.orm import Session
 
 from evaluation.wording import chance, interval, label, number, unbroken
+from service.access import Caller
 from service.dashboard.texts import visible
 from service.dashboard.views import api_path
 from service.errors import outcome_of
+from service.problems import Problem
 from service.wording import ago, count, duration, exact, size
 from trainer.artifacts import code_version
 from trainer.errors import AssayError
@@ -47,7 +49,9 @@ HEADERS = {
 def render(request: Request, template: str, status: int = 200, **values: Any) -> HTMLResponse:  # noqa: ANN401
     """The page ``template`` with ``values``; ``root`` in templates is the path prefix this server is mounted at."""
     root = str(request.scope.get("root_path", "")).rstrip("/")
-    page = _environment().get_template(template).render(root=root, asset=f"{root}/static", stamp=stamp(), **values)
+    caller: Caller | None = request.scope.get("state", {}).get("caller")
+    common = {"root": root, "asset": f"{root}/static", "stamp": stamp(), "in_session": caller and caller.by_session}
+    page = _environment().get_template(template).render(common | values)
     return HTMLResponse(page, status_code=status, headers=HEADERS)
 
 
@@ -63,7 +67,19 @@ def answer(request: Request, page: Callable[[Session], Response]) -> Response:
 def failed(request: Request, error: AssayError) -> Response:
     """The page that says what went wrong."""
     outcome = outcome_of(error)
-    return render(request, "error.html", status=outcome.status, title=outcome.title, detail=error.detail)
+    return _said(request, outcome.status, outcome.title, error.detail)
+
+
+def problem_page(request: Request, problem: Problem, headers: dict[str, str]) -> Response:
+    """The same, of what went wrong before a page was reached or while it was made."""
+    page = _said(request, problem.status, problem.title, problem.detail)
+    page.headers.update(headers)
+    return page
+
+
+def _said(request: Request, status: int, title: str, detail: str) -> Response:
+    asked = request.scope.get("state", {}).get("request_id", "")
+    return render(request, "error.html", status, title=title, detail=detail, failed_with=status, request_id=asked)
 
 
 def back_to(request: Request, path: str) -> Response:
@@ -72,9 +88,10 @@ def back_to(request: Request, path: str) -> Response:
     return RedirectResponse(root + path, status_code=303)
 
 
-def static_directory() -> Path:
-    """Where the pages' own style and script are."""
-    return Path(str(files("service.dashboard") / "static"))
+def scripts_and_styles() -> list[Path]:
+    """The pages' own, and the script that lays out figures here as in a report."""
+    own = Path(str(files("service.dashboard") / "static"))
+    return [*sorted(own.iterdir()), Path(str(files("evaluation") / "templates" / "laid_out.js"))]
 
 
 @cache
@@ -136,7 +153,7 @@ def _words(name: str) -> str:
 def stamp() -> str:
     """Changes when style, script or the release do, so that browsers may keep them for ever."""
     content = hashlib.sha256(code_version().encode())
-    for file in sorted(static_directory().iterdir()):
+    for file in scripts_and_styles():
         content.update(file.read_bytes())
     content.update(plotly_script().stat().st_mtime_ns.to_bytes(8))
     return content.hexdigest()[:12]

@@ -36,6 +36,8 @@ class JobFilter:
     status: JobStatus | None = None
     labels: Mapping[str, str] | None = None
     name: str | None = None
+    part_of_name: str | None = None
+    """Any part, in capitals or not."""
     created_after: datetime | None = None
     created_before: datetime | None = None
 
@@ -179,6 +181,8 @@ def _filtered(
         query = query.where(Job.status == where.status)
     if where.name is not None:
         query = query.where(Job.name == where.name)
+    if where.part_of_name is not None:
+        query = query.where(Job.name.icontains(where.part_of_name, autoescape=True))
     for key, value in (where.labels or {}).items():
         query = query.where(Job.labels[key].as_string() == value)
     if where.created_after is not None:

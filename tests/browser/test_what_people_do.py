@@ -178,6 +178,45 @@ def test_a_form_is_drawn_again_where_a_choice_changes_it(visit: Callable[..., An
     expect(page.locator("#checked")).not_to_contain_text("the YAML was edited")
 
 
+def test_what_was_typed_is_there_on_the_way_back_and_after_a_reload(visit: Callable[..., Any], seeds: Any) -> None:
+    visited = visit()
+    visited.go(f"{seeds.url}/new/training-job")
+    page = visited.page
+    page.get_by_label("kind", exact=True).select_option("reward_model")
+    expect(page.locator("[id='field:/loss']")).to_be_visible()
+    page.locator("[id='field:/name']").fill("kept")
+    page.get_by_role("link", name="Runs").click()
+    page.wait_for_url(re.compile("/runs$"))
+    page.go_back()
+    for _ in range(2):
+        expect(page.locator("[id='field:/loss']")).to_be_visible()
+        expect(page.locator("[id='field:/name']")).to_have_value("kept")
+        page.reload()
+    visited.go(f"{seeds.url}/new/training-job")
+    expect(page.locator("[id='field:/name']")).to_have_value("")
+    assert visited.wrong == []
+
+
+def test_a_report_is_read_on_a_phone_without_scrolling_sideways(
+    visit: Callable[..., Any], seeds: Any, keep: Callable[..., None]
+) -> None:
+    visited = visit(width=390, height=844)
+    visited.go(f"{seeds.url}/v1/stress-tests/{seeds.run}/report.html")
+    page = visited.page
+    expect(page.locator(".canvas .main-svg").first).to_be_visible()
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    places = page.locator("figure, .canvas, .scroll:visible")
+    assert places.count() > 3
+    assert places.evaluate_all("(all) => all.every((each) => each.scrollWidth <= each.clientWidth + 1)")
+    # each number under its temperature, and a legend that hides a line
+    assert page.locator(".grid td").first.evaluate("(cell) => getComputedStyle(cell, '::before').content") == '"T = 0"'
+    entry = page.locator(".legend button").first
+    entry.click()
+    expect(entry).to_have_attribute("aria-pressed", "false")
+    keep(page, "report-390")
+    assert visited.wrong == []
+
+
 def test_responses_are_scored_and_ranked_by_every_chosen_scorer(
     visit: Callable[..., Any], seeds: Any, keep: Callable[..., None]
 ) -> None:

@@ -231,6 +231,37 @@ def test_a_browser_logs_in_and_a_stranger_cannot_use_its_session(client: TestCli
     assert client.get("/jobs").status_code == 401
 
 
+BROWSER = {"accept": "text/html,application/xhtml+xml"}
+
+
+def test_a_browser_is_told_on_a_page_what_is_not_there_or_not_allowed(client: TestClient, make_key: MakeKey) -> None:
+    """Also before its page is reached. What the API has, and whoever asks for no page, gets JSON as ever."""
+    reading = make_key("read")
+    key = {"authorization": f"Bearer {reading}"}
+    asked = [
+        (client.get("/no-such-page", headers=BROWSER | key), 404, "Back to the overview"),
+        (client.get("/new/nothing", headers=BROWSER | key), 422, "stress-test"),
+        (client.post("/jobs/job_x/cancel", headers=BROWSER | key), 403, "log in"),
+        (client.post("/new/training-job", headers=BROWSER, data={"name": "x"}), 401, "in another tab"),
+    ]
+    for answer, status, said in asked:
+        assert (answer.status_code, answer.headers["content-type"]) == (status, "text/html; charset=utf-8")
+        assert said in answer.text
+        assert answer.headers["x-request-id"]
+        assert "script-src 'self'" in answer.headers["content-security-policy"]
+    for path, headers in (("/no-such-page", {}), ("/v1/no-such-thing", BROWSER)):
+        answer = client.get(path, headers=headers | key)
+        assert (answer.status_code, answer.headers["content-type"]) == (404, "application/problem+json")
+
+
+def test_who_logged_in_can_log_out_from_any_page(client: TestClient, make_key: MakeKey) -> None:
+    reading = make_key("read")
+    assert "Log out" not in client.get("/jobs", headers={"authorization": f"Bearer {reading}"}).text
+    client.post("/login", data={"key": reading})
+    assert 'action="/logout"' in client.get("/jobs").text
+    assert 'action="/logout"' in client.get("/no-such-page", headers=BROWSER).text
+
+
 def test_a_copied_cookie_is_worth_nothing_after_the_logout(client: TestClient, make_key: MakeKey) -> None:
     client.post("/login", data={"key": make_key()})
     copied = {"cookie": f"{COOKIE}={client.cookies[COOKIE]}"}

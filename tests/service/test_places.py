@@ -1,6 +1,6 @@
 """A recipe from a request may name what the operator lists and what is registered, and nothing else."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
@@ -15,7 +15,7 @@ from service.db.session import writing
 from service.jobs import submit
 from service.places import Places
 from service.settings import Settings
-from trainer.artifacts import ArtifactStore
+from trainer.artifacts import Artifact, ArtifactStore
 from trainer.errors import AssayError, Forbidden, InvalidInput
 from trainer.outside import Outside, outside, place_of
 
@@ -184,6 +184,16 @@ def test_what_a_stress_test_may_name(places: Places) -> None:
     places.check(parse_recipe(stress(policy={"base_url": "http://10.0.0.5:8001/v1/", "model": "m"})))
     with pytest.raises(Forbidden, match="cache"):
         places.check(parse_recipe(stress(oracles=[{**judge, "cache": "/tmp/elsewhere"}])))
+
+
+def test_a_scorer_is_refused_for_an_output_that_its_artifact_does_not_give(
+    places: Places, tmp_path: Path, publish: Callable[..., Artifact]
+) -> None:
+    publish(ArtifactStore(tmp_path / "artifacts"), "tiny", seed=1)
+    places.check(parse_recipe(stress(scorers=["tiny", "tiny@1:score"])))
+    with pytest.raises(InvalidInput, match="at /scorers/1: tiny@1 has no output 'wrong'; it gives score") as refused:
+        places.check(parse_recipe(stress(scorers=["tiny", "tiny@1:wrong"])))
+    assert refused.value.pointer == "/scorers/1"
 
 
 def test_a_task_is_a_name_and_not_a_file_that_may_run_code(places: Places) -> None:

@@ -1,6 +1,6 @@
 // Draws the figures of a page: those that came with it, and others once they come near the screen.
 // It stands before plotly.js in the page, so that figures are on their way while that is read.
-import { narrowed } from "./narrow.js";
+import { fitted, legend } from "./laid_out.js";
 
 const ready = new Promise((done) => {
   if (document.readyState === "complete") done();
@@ -30,37 +30,11 @@ function themed(layout) {
 function draw(figure) {
   const { data, layout } = drawn.get(figure);
   const canvas = figure.querySelector(".canvas");
-  const room = layout.meta?.legend ?? 0;  // of the legend above, which goes, for it stands below
-  const wide = { ...layout, margin: { ...layout.margin, t: layout.margin.t - room } };
-  if (layout.height) wide.height = layout.height - room;
-  const width = figure.clientWidth;
-  const fitting = width < Math.max(560, layout.meta?.min_width ?? 0) ? narrowed(wide, width) : wide;
+  const fitting = fitted(layout, figure.clientWidth);
   canvas.style.height = fitting.height ? `${fitting.height}px` : "";
   Plotly.react(canvas, data, { ...themed(fitting), showlegend: false }, { displayModeBar: false, responsive: true });
   const list = figure.querySelector(".legend");
   if (layout.showlegend !== false && list.childElementCount === 0) list.append(...legend(canvas, data));
-}
-
-// The legend in HTML: it wraps, is read aloud, and each entry hides or shows its line.
-function legend(canvas, data) {
-  const named = data.filter((trace) => trace.name && trace.showlegend !== false);
-  named.sort((one, other) => (one.legendrank ?? 1000) - (other.legendrank ?? 1000));
-  return named.map((trace) => {
-    const entry = document.createElement("button");
-    const dash = { dash: "6 4", dot: "1.5 3", dashdot: "6 3 1.5 3", longdash: "10 4" }[trace.line?.dash] ?? "none";
-    entry.type = "button";
-    entry.setAttribute("aria-pressed", "true");
-    entry.innerHTML = '<svg viewBox="0 0 26 10" width="26" height="10" aria-hidden="true"><path d="M0 5H26"/></svg>';
-    entry.querySelector("path").style.cssText = `stroke: ${trace.line?.color ?? trace.marker?.color}; stroke-width: ${trace.line?.width ?? 2}; stroke-dasharray: ${dash}`;
-    entry.append(trace.name);
-    entry.addEventListener("click", () => {
-      const shown = entry.getAttribute("aria-pressed") !== "true";
-      entry.setAttribute("aria-pressed", String(shown));
-      const group = data.flatMap((other, index) => (other.legendgroup === trace.legendgroup ? [index] : []));
-      Plotly.restyle(canvas, { visible: shown }, group);
-    });
-    return entry;
-  });
 }
 
 function element(tag, className, text = "") {

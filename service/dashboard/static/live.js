@@ -2,8 +2,8 @@
 function follow(place) {
   const source = new EventSource(place.dataset.events);
   const put = (name, text) => { place.querySelector(`[data-${name}]`).textContent = text; };
-  const bar = place.querySelector("progress");
   source.addEventListener("progress", (message) => {
+    const bar = place.querySelector("progress");  // another one wherever the page was made fresh
     if (!bar) return location.reload();
     const { stage, done, total, unit, eta_seconds: left } = JSON.parse(message.data).data;
     bar.max = total;

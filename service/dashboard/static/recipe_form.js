@@ -2,9 +2,13 @@
 // Without it every such choice has a button.
 const where = () => document.querySelector("[data-recipe]");
 
-async function ask(action) {
+const filledIn = () => new URLSearchParams(new FormData(where()));
+
+// The way back, and a reload, lead to what was typed: it is kept with the page in the browser's history.
+const keep = () => history.replaceState({ draft: filledIn().toString() }, "");
+
+async function ask(action, body = filledIn()) {
   const form = where();
-  const body = new URLSearchParams(new FormData(form));
   body.set("action", action);
   // not form.action: its buttons are called so
   const answer = await fetch(form.getAttribute("action"), { method: "POST", body, headers: { accept: "text/html" } });
@@ -12,12 +16,13 @@ async function ask(action) {
   return page.querySelector("[data-recipe]") ?? Promise.reject(new Error("no form came back"));
 }
 
-async function redrawForm(action, focus) {
-  const now = await ask(action);
+async function redrawForm(action, focus, body) {
+  const now = await ask(action, body);
   const opened = [...where().querySelectorAll("details[open]")].map((each) => each.id);
   where().replaceChildren(...now.childNodes);
   opened.forEach((id) => document.getElementById(id)?.setAttribute("open", ""));
   document.getElementById(focus)?.focus();
+  keep();
 }
 
 // The fields stay as they are: somebody is filling them in.
@@ -39,7 +44,10 @@ where().addEventListener("click", (event) => {
 });
 
 where().addEventListener("change", (event) => {
+  keep();
   if (event.target.id === "yaml") return;
   if (event.target.matches("select[data-redraws]")) redrawForm("draw", event.target.id).catch(() => where().submit());
   else redrawYaml().catch(() => {});
 });
+
+if (history.state?.draft) redrawForm("draw", "", new URLSearchParams(history.state.draft)).catch(() => {});

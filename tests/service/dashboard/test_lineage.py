@@ -1,5 +1,6 @@
 """A lineage is drawn from left to right, parents before what was made of them."""
 
+from itertools import pairwise
 from pathlib import Path
 
 from service.dashboard.lineage import lineage
@@ -71,3 +72,15 @@ def test_the_end_of_a_long_name_is_what_is_shown(tmp_path: Path) -> None:
     (box,) = [box for box in drawn.boxes if box.here]
     assert box.short == "…" + "x" * 21 + "-end@1"
     assert len(box.short) == 28
+
+
+def test_lines_that_end_at_one_box_leave_room_for_their_roles(tmp_path: Path) -> None:
+    store = ArtifactStore(tmp_path)
+    roles = ["backbone", "anchor", "reference", "warm_up", "policy"]
+    parents = [publish(store, f"parent-{role}").as_parent(role) for role in roles]
+    drawn = lineage(publish(store, "child", *parents), store.all())
+    assert drawn is not None
+    heights = sorted(line.y for line in drawn.lines)
+    # six parts of a box of 90
+    assert [later - earlier for earlier, later in pairwise(heights)] == [15] * 4
+    assert drawn.box_height == 90

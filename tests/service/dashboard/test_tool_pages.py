@@ -77,6 +77,35 @@ def test_jobs_are_found_by_status_kind_and_label(served: TestClient, add_job: Ad
         assert served.get(f"/jobs?{wrong}").status_code == 422
 
 
+def test_jobs_are_found_by_any_part_of_their_name(served: TestClient, add_job: AddJob) -> None:
+    for name in ("warm-start", "cold-start", "100%"):
+        add_job("sft", name=name)
+    for part, found in (
+        ("START", {"warm-start", "cold-start"}),
+        ("%", {"100%"}),
+        ("", {"warm-start", "cold-start", "100%"}),
+    ):
+        page = served.get("/jobs", params={"name": part}).text
+        assert {name for name in ("warm-start", "cold-start", "100%") if f">{name}</a>" in page} == found
+    assert "No job fits" in text_of(served.get("/jobs?name=hot").text)
+
+
+def test_a_job_says_where_it_stopped_and_whether_its_recipe_is_at_fault(served: TestClient, add_job: AddJob) -> None:
+    progress = {"stage": "train", "done": 411, "total": 100_000, "unit": "step", "rate": 9.0, "eta_seconds": 3.0}
+    stopped = text_of(served.get(f"/jobs/{add_job('sft', 'cancelled', progress=progress)}").text)
+    assert "Stopped at train, 411 of 100,000 steps" in stopped
+    main = {
+        "invalid_input": ">Use as a draft</a>",  # resuming it as it is would fail again
+        "run_failed": ">Resume</button>",
+    }
+    for code, button in main.items():
+        job = add_job("sft", "failed", error_code=code, error_detail="set `batch.size` to 4")
+        page = served.get(f"/jobs/{job}").text
+        assert re.findall(r'class="(?:button )?primary"[^>]*(>[^<]*</\w+>)', page) == [button]
+        assert "set <code>batch.size</code> to 4" in page
+        assert "The log below" not in page, "there is none"
+
+
 def test_older_jobs_are_of_the_same_filter(served: TestClient, add_job: AddJob) -> None:
     for _ in range(51):
         add_job("sft", labels={"a": "b"})
@@ -318,6 +347,32 @@ def test_of_every_kind_of_recipe_what_is_wrong_is_said_at_its_field_and_nothing_
     places = re.findall(r'href="#field:([^"]+)"', summary)
     assert len(places) == summary.count("<li>") >= len(told)
     assert all(f'id="field:{place}"' in page.text for place in places)
+
+
+def test_a_wrong_scorer_is_said_at_its_field_once(served: TestClient, models: ArtifactStore) -> None:
+    form = {
+        "action": "check", "kind": "stress_test", "/name": "s", "/policy/path": "tiny",
+        "variant:/prompts": "product_world", "entry:/oracles/0": "",
+        "variant:/oracles/0": "product_world", "/scorers": "tiny\ntiny:wrong",
+    }  # fmt: skip
+    page = text_of(served.post("/new/stress-test", data=form).text)
+    assert "/scorers/1 tiny has no output 'wrong'; it gives score" in page
+    # a list whose only entry is wrong is not short of entries as well
+    page = text_of(served.post("/new/stress-test", data=form | {"/temperatures": "0; 1"}).text)
+    assert "1 thing to put right" in page
+    assert "/temperatures/0 has to be a number" in page
+
+
+def test_the_last_entry_that_a_list_needs_cannot_be_taken_out(served: TestClient) -> None:
+    page = served.get("/new/stress-test").text
+    assert "Remove oracles" not in page
+    two = {
+        "action": "add:/oracles",
+        "kind": "stress_test",
+        "entry:/oracles/0": "",
+        "variant:/oracles/0": "product_world",
+    }
+    assert served.post("/new/stress-test", data=two).text.count("Remove oracles") == 2
 
 
 def test_a_check_reads_the_data_and_tells_the_steps_and_queues_nothing(served: TestClient) -> None:

@@ -1,5 +1,6 @@
-// Figures on a phone: panels that stood side by side stand below each other, two in a row where they are small, and
-// names that stood left of their rows stand above them. Nothing has to be scrolled sideways.
+// How a figure is laid out where it is shown, by the pages and by the report: a legend of its own below it and, on a phone,
+// panels that stood side by side below each other, two in a row where they are small, and names that stood left of their
+// rows above them. Nothing has to be scrolled sideways.
 const [PANEL, ROW, BETWEEN, ABOVE, BELOW, LEFT, RIGHT] = [150, 46, 40, 30, 52, 36, 10];
 
 const axis = (letter, place) => `${letter}axis${place === 0 ? "" : place + 1}`;
@@ -7,7 +8,37 @@ const short = (name, most) => (name.length <= most ? name : `…${name.slice(1 -
 const twoLines = (name) => name.replace(" − ", "<br>− ");  // of a difference
 const named = (layout) => layout.yaxis?.ticktext?.some((name) => name.length > 12);
 
-export function narrowed(layout, width) {
+// The layout for a place so many pixels wide, without the room that plotly's own legend would take.
+export function fitted(layout, width) {
+  const room = layout.meta?.legend ?? 0;
+  const wide = { ...layout, margin: { ...layout.margin, t: layout.margin.t - room } };
+  if (layout.height) wide.height = layout.height - room;
+  return width < Math.max(560, layout.meta?.min_width ?? 0) ? narrowed(wide, width) : wide;
+}
+
+// The legend in HTML: it wraps, is read aloud, and each entry hides or shows its line.
+export function legend(canvas, data) {
+  const named = data.filter((trace) => trace.name && trace.showlegend !== false);
+  named.sort((one, other) => (one.legendrank ?? 1000) - (other.legendrank ?? 1000));
+  return named.map((trace) => {
+    const entry = document.createElement("button");
+    const dash = { dash: "6 4", dot: "1.5 3", dashdot: "6 3 1.5 3", longdash: "10 4" }[trace.line?.dash] ?? "none";
+    entry.type = "button";
+    entry.setAttribute("aria-pressed", "true");
+    entry.innerHTML = '<svg viewBox="0 0 26 10" width="26" height="10" aria-hidden="true"><path d="M0 5H26"/></svg>';
+    entry.querySelector("path").style.cssText = `stroke: ${trace.line?.color ?? trace.marker?.color}; stroke-width: ${trace.line?.width ?? 2}; stroke-dasharray: ${dash}`;
+    entry.append(trace.name);
+    entry.addEventListener("click", () => {
+      const shown = entry.getAttribute("aria-pressed") !== "true";
+      entry.setAttribute("aria-pressed", String(shown));
+      const group = data.flatMap((other, index) => (other.legendgroup === trace.legendgroup ? [index] : []));
+      Plotly.restyle(canvas, { visible: shown }, group);
+    });
+    return entry;
+  });
+}
+
+function narrowed(layout, width) {
   const panels = layout.meta?.panels;
   const laid = panels ? arranged(layout, panels, width) : { ...layout, margin: { ...layout.margin, l: LEFT } };
   if (named(layout)) namesAbove(laid, panels ? panels.titles.length : 1);
