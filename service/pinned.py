@@ -28,6 +28,8 @@ class Pinned:
         self._why: dict[str, str] = {}
         self._kept: dict[str, str] = {}
         """The version kept of each, ``NAME@VERSION``."""
+        self.tried = asyncio.Event()
+        """Set once each was loaded or could not be."""
 
     def missing(self) -> dict[str, str]:
         """Why each of those that are not in memory at this moment is not. Reads manifests: not for the event loop."""
@@ -65,6 +67,7 @@ class Pinned:
         while True:
             for name in self._names:
                 await self._load(name)
+            self.tried.set()
             await self._drop_deleted()
             await asyncio.sleep(self._retry_seconds)
 

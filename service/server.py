@@ -10,6 +10,7 @@ import sys
 from types import FrameType
 
 import uvicorn
+from starlette.datastructures import State
 
 from service.access import is_loopback
 from service.app import create_app
@@ -19,6 +20,10 @@ from service.db.session import sessions
 from service.logs import set_up_logging
 from service.settings import Settings
 from trainer.errors import InvalidInput
+
+_IDLE_SECONDS = 75
+"""How long a connection is kept without a request: longer than clients and proxies keep theirs (httpx 5 s, aiohttp 15,
+load balancers 60), for a request that meets the closing of its connection gets no answer."""
 
 
 def run_server(settings: Settings, *, insecure: bool = False) -> None:
@@ -66,10 +71,7 @@ def _serve(settings: Settings, listener: socket.socket) -> None:
     class Server(uvicorn.Server):
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             await super().startup(sockets)
-            if settings.job_slots > 0:
-                app.state.scoring.start().add_done_callback(lambda _: _keep_for_good())
-            else:  # the engine opens when somebody first asks for a score
-                _keep_for_good()
+            self.settling = asyncio.create_task(_settle(app.state))
 
         def handle_exit(self, sig: int, frame: FrameType | None) -> None:
             app.state.stopping.set()  # streams end by themselves; uvicorn would wait for them
@@ -86,6 +88,7 @@ def _serve(settings: Settings, listener: socket.socket) -> None:
         app,
         log_config=None,
         access_log=False,
+        timeout_keep_alive=_IDLE_SECONDS,
         timeout_graceful_shutdown=math.ceil(settings.shutdown_seconds),
         server_header=False,
     )
@@ -93,11 +96,14 @@ def _serve(settings: Settings, listener: socket.socket) -> None:
         Server(config).run(sockets=[listener])
 
 
-def _keep_for_good() -> None:
-    """Take what start-up imported out of the garbage collector's sight.
+async def _settle(state: State) -> None:
+    """Take what stays for good, imports and pinned models, out of the garbage collector's sight once it is there.
 
-    Half a million objects that live as long as the process: looking through them held all requests for 0.1 to 0.3 s
-    each time a collection was full.
+    Looking through its 600,000 objects held all requests for 0.1 to 0.3 s each time a collection was full. Models that
+    are unloaded are freed without it.
     """
+    await state.pinned.tried.wait()
+    if state.settings.job_slots > 0:
+        await asyncio.wait([asyncio.wrap_future(state.scoring.start())])
     gc.collect()
     gc.freeze()

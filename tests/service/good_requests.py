@@ -32,6 +32,7 @@ RESPONSES = ["the lamp is red .", "the lamp is blue ."]
 ITEMS = [{"id": 1, "prompt": PROMPT, "responses": RESPONSES}, {"prompt": PROMPT, "response": ""}]
 AT = datetime(2030, 1, 1, tzinfo=UTC)
 RUN = "stress_test_2"
+DISCRIMINATOR = "policy/discriminator:chosen"
 SPARE = "spare@1"
 """An artifact, and ``judge@spare`` an alias, that nothing else needs."""
 
@@ -46,16 +47,21 @@ raise SystemExit(main(["serve", "--port", "0"]))
 
 
 def publish_artifacts() -> None:
-    """``judge``, whose scores have probabilities, ``plain``, whose scores have none, and one to be deleted."""
+    """``judge``, whose scores have probabilities, ``plain``, whose scores have none, one to be deleted, and a policy
+    with its discriminator."""
     from transformers.utils import logging
 
     from tests.conftest import publish_reward_model
+    from tests.evaluation.conftest import publish_discriminator, publish_policy
+    from trainer.data.rows import Pair
 
     logging.disable_progress_bar()
     store = ArtifactStore(Path("artifacts"))
     publish_reward_model(store, "judge", seed=2, temperature=2.0)
     publish_reward_model(store, "plain", seed=1, loss="bradley_terry")
     publish_reward_model(store, SPARE.partition("@")[0], seed=3)
+    pairs = [Pair(PROMPT, response) for response in RESPONSES]
+    publish_discriminator(store, pairs, publish_policy(store, pairs, seed=0, parents=[]))
 
 
 def store_jobs(make_session: sessionmaker[Session], directory: Path, of: dict[str, Request]) -> None:
@@ -164,8 +170,8 @@ def recipes(directory: Path) -> dict[str, Request]:
 def own_requests(directory: Path) -> dict[str, Request]:
     """Of the other operations that need more than ``addressed`` gives; ``directory`` is one the operator lists."""
     return {
-        "POST /v1/scores": {"body": {"scorers": ["judge", "plain@1"], "items": ITEMS}},
-        "POST /v1/comparisons": {"body": {"scorer": "judge", "prompt": PROMPT, "responses": RESPONSES}},
+        "POST /v1/scores": {"body": {"scorers": ["judge", "plain@1", DISCRIMINATOR], "items": ITEMS}},
+        "POST /v1/comparisons": {"body": {"scorer": DISCRIMINATOR, "prompt": PROMPT, "responses": RESPONSES}},
         "POST /v1/attributions": {
             "body": {"scorer": "plain", "prompt": "lamp", "response": "the lamp is red", "constraints": ["red", "blue"]}
         },

@@ -51,10 +51,12 @@ def test_ready_means_that_pinned_scorers_are_in_memory(
         assert (early.status_code, early.headers["retry-after"]) == (503, "5")
         assert "scorer good: loading; scorer late: " in early.json()["detail"]
         assert client.get("/livez").status_code == 200
+        assert not client.app.state.pinned.tried.is_set()
 
         gate.set()
         until(lambda: "good" not in client.get("/readyz").json()["detail"])
         assert client.get("/readyz").json()["detail"].startswith("scorer late: no artifact late")
+        until(client.app.state.pinned.tried.is_set)
 
         publish(store, "late", seed=2)
         until(lambda: ready(client))

@@ -1,5 +1,6 @@
 """Errors in another server's words: what went wrong is decided once (``service.problems``), here it is only respelt."""
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -61,7 +62,10 @@ def field_of(problem: Problem) -> str | None:
 
 def sent_body(request: Request) -> Any:  # noqa: ANN401 - any JSON
     """What a request says as far as it was read; a failure may have come before."""
-    return getattr(request, "_json", None)
+    try:
+        return json.loads(getattr(request, "_body", b""))
+    except (ValueError, RecursionError):
+        return None
 
 
 def complained_of(problem: Problem, request: Request) -> Any:  # noqa: ANN401 - any JSON

@@ -155,6 +155,17 @@ def test_not_more_pairs_than_one_request_may_have(client: TestClient, address: s
     assert client.post(address, json=body).status_code == 200
 
 
+@pytest.mark.parametrize(("responses", "words"), [("texts", "error_type"), ("documents", "message")])
+def test_a_body_without_its_type_is_refused_in_the_words_of_whose_it_is(
+    client: TestClient, responses: str, words: str
+) -> None:
+    body = json.dumps({"query": "a", responses: ["b"]})
+    answer = client.post("/rerank", content=body, headers={"content-type": "text/plain"})
+
+    assert answer.status_code in {400, 422}
+    assert words in answer.json()
+
+
 def test_html_in_a_response_comes_back_as_json_only(client: TestClient) -> None:
     text = "<script>alert(1)</script>"
     answer = client.post("/rerank", json={"query": "a", "texts": [text], "return_text": True})
