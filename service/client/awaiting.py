@@ -3,10 +3,10 @@
 import uuid
 from collections.abc import AsyncIterator, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Generic, Self, TypeVar, cast
 
 import httpx
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from service.client.addresses import (
     ATTRIBUTIONS,
@@ -34,8 +34,13 @@ from service.score_schema import (
 from trainer.errors import InvalidInput, NotFound
 from trainer.json_pointer import error_pointer
 
+Row = TypeVar("Row")
 Item = ScoreItem | Mapping[str, Any]
 """`{"prompt": ..., "response": ...}` or `{"prompt": ..., "responses": [...]}`, with or without `id`."""
+
+
+class _Listed(BaseModel, Generic[Row]):
+    data: list[Row]
 
 
 class AsyncAssayClient:
@@ -104,19 +109,20 @@ class AsyncAssayClient:
     async def attribute(self, request: AttributionRequest) -> AttributionAnswer:
         """What each constraint of one prompt does to a response's score."""
         body = request.model_dump(mode="json", exclude_none=True)
-        return AttributionAnswer.model_validate(await self.post(ATTRIBUTIONS, body))
+        return self._requests.read(await self._requests.post(ATTRIBUTIONS, body), AttributionAnswer)
 
     async def scorers(self) -> list[dict[str, Any]]:
         """What can score."""
-        data: list[dict[str, Any]] = (await self.get(SCORERS))["data"]
-        return data
+        return self._requests.read(await self._requests.get(SCORERS), _Listed[dict[str, Any]]).data
 
     async def jobs(self, *, status: str | None = None, limit: int = 100) -> list[JobRecord]:
         """Jobs of every kind, newest first."""
         found = [
-            JobRecord.model_validate(row)
+            job
             for path in (TRAINING, STRESS_TESTS, *dict.fromkeys(OTHERS.values()))
-            for row in (await self.get(path, status=status, limit=limit))["data"]
+            for job in self._requests.read(
+                await self._requests.get(path, status=status, limit=limit), _Listed[JobRecord]
+            ).data
         ]
         return sorted(found, key=lambda job: job.created_at, reverse=True)[:limit]
 
@@ -126,7 +132,7 @@ class AsyncAssayClient:
         others = dict.fromkeys(OTHERS.values()) if is_run(job_id) else ()
         for each in (path, *(f"{other}/{job_id}" for other in others)):
             try:
-                return JobRecord.model_validate(await self.get(each))
+                return self._requests.read(await self._requests.get(each), JobRecord)
             except NotFound as error:
                 missing = error
         raise missing
@@ -138,15 +144,15 @@ class AsyncAssayClient:
         was of another recipe.
         """
         once_by = idempotency_key or str(uuid.uuid4())
-        return JobRecord.model_validate_json((await self._requests.post(path_for(recipe), recipe, once_by)).content)
+        return self._requests.read(await self._requests.post(path_for(recipe), recipe, once_by), JobRecord)
 
     async def cancel(self, job_id: str) -> JobRecord:
         """Ask a job to stop; its checkpoint stays. Raises Conflict if it has ended."""
-        return JobRecord.model_validate(await self.post(f"{path_of(job_id)}/cancel"))
+        return self._requests.read(await self._requests.post(f"{path_of(job_id)}/cancel"), JobRecord)
 
     async def resume(self, job_id: str) -> JobRecord:
         """Queue a stopped or failed job again. Raises Conflict if it has not ended."""
-        return JobRecord.model_validate(await self.post(f"{path_of(job_id)}/resume"))
+        return self._requests.read(await self._requests.post(f"{path_of(job_id)}/resume"), JobRecord)
 
     async def events(self, job_id: str, after: int = 0) -> AsyncIterator[EventRecord]:
         """What happened in a job so far, oldest first, from the one that follows number ``after``."""
@@ -157,8 +163,8 @@ class AsyncAssayClient:
 
     async def events_page(self, job_id: str, after: int = 0) -> list[EventRecord]:
         """The next few hundred of them."""
-        rows = (await self.get(f"{path_of(job_id)}/events", after=after, limit=500))["data"]
-        return [EventRecord.model_validate(row) for row in rows]
+        page = await self._requests.get(f"{path_of(job_id)}/events", after=after, limit=500)
+        return self._requests.read(page, _Listed[EventRecord]).data
 
     async def logs(self, job_id: str) -> str:
         """What a job's process said."""
@@ -166,15 +172,15 @@ class AsyncAssayClient:
 
     async def get(self, path: str, **query: str | int | None) -> Any:  # noqa: ANN401 - any JSON
         """The JSON at ``path``."""
-        return (await self._requests.get(path, **query)).json()
+        return self._requests.read(await self._requests.get(path, **query), cast(type[Any], Any))
 
     async def post(self, path: str, body: Any = None) -> Any:  # noqa: ANN401 - any JSON
         """Send JSON, return JSON."""
-        return (await self._requests.post(path, body)).json()
+        return self._requests.read(await self._requests.post(path, body), cast(type[Any], Any))
 
     async def _score(self, request: ScoreRequest) -> ScoreAnswer:
         answer = await self._requests.post(SCORES, request.model_dump(mode="json", exclude_defaults=True))
-        return ScoreAnswer.model_validate_json(answer.content)
+        return self._requests.read(answer, ScoreAnswer)
 
 
 def _checked(item: Item, position: int) -> ScoreItem:

@@ -146,6 +146,15 @@ class Joining:
         items = [item for one in asked for item in one.items]
         scorers, on_overlong, priority = manner
         request = ScoreRequest(scorers=list(scorers), items=items, on_overlong=on_overlong, priority=priority)
+        sending = asyncio.current_task()
+        assert sending is not None
+
+        def stop_if_nobody_waits(_: "asyncio.Future[ScoreAnswer]") -> None:
+            if all(one.answered.done() for one in asked):
+                sending.cancel()
+
+        for one in asked:
+            one.answered.add_done_callback(stop_if_nobody_waits)
         try:
             async with self._room:
                 answer = await self._send(request)

@@ -4,11 +4,15 @@ import asyncio
 import json
 import os
 import random
+import re
 import time
 from dataclasses import dataclass
-from typing import Any
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any, TypeVar
 
 import httpx
+from pydantic import TypeAdapter, ValidationError
 
 from service.client.addresses import ATTRIBUTIONS, SCORES
 from trainer.errors import AssayError, InvalidInput, RunFailed, error_of
@@ -19,6 +23,8 @@ _HARMLESS = frozenset({SCORES, ATTRIBUTIONS, "/v1/comparisons"})
 """Posts that change nothing."""
 
 _AGAIN = frozenset({429, 500, 502, 503, 504})
+_CREDENTIALS = re.compile(r"(?<=//)[^/]*@")
+Content = TypeVar("Content")
 
 
 @dataclass(frozen=True)
@@ -54,14 +60,17 @@ class Requests:
         patience: Patience,
         transport: httpx.AsyncBaseTransport | None,
     ) -> None:
-        self._url = url.rstrip("/")
+        self._url = _CREDENTIALS.sub("", url.rstrip("/"))  # as failures name it
         self._patience = patience
         key = api_key or os.environ.get(KEY_VARIABLE)
         if key is not None and not (key.isascii() and key.isprintable()):
             raise InvalidInput(f"{KEY_VARIABLE} holds no key; `assay keys create` makes one")
         headers = {"authorization": f"Bearer {key}"} if key else {}
         timeout = httpx.Timeout(timeout_seconds, connect=min(timeout_seconds, 10.0))
-        self._http = httpx.AsyncClient(base_url=self._url, timeout=timeout, transport=transport, headers=headers)
+        try:
+            self._http = httpx.AsyncClient(base_url=url, timeout=timeout, transport=transport, headers=headers)
+        except httpx.InvalidURL as error:
+            raise self._no_address() from error
 
     async def close(self) -> None:
         """Give the connections back."""
@@ -96,8 +105,8 @@ class Requests:
                 raise closed()
             try:
                 answer = await self._http.request(method, path, **arguments)
-            except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
-                raise InvalidInput(f"{self._url} is not an address; write http://HOST:PORT") from error
+            except (httpx.InvalidURL, httpx.UnsupportedProtocol, UnicodeError) as error:
+                raise self._no_address() from error
             except httpx.HTTPError as error:
                 failure, again, asked = self._no_answer(error), True, None
                 failure.__cause__ = error
@@ -111,6 +120,21 @@ class Requests:
                 raise failure
             await asyncio.sleep(pause)
         raise AssertionError("the last try returns or raises")
+
+    def read(self, answer: httpx.Response, kind: type[Content]) -> Content:
+        """What an answer says, as ``kind``. Raises RunFailed for what no server of this version would say."""
+        try:
+            return TypeAdapter(kind).validate_json(answer.content)
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            reason = ": ".join(filter(None, ("/".join(map(str, first["loc"])), first["msg"])))
+            raise RunFailed(
+                f"{self._url} answered {answer.status_code} and nothing that this client reads ({reason});"
+                " is it an Assay server of this version?"
+            ) from error
+
+    def _no_address(self) -> InvalidInput:
+        return InvalidInput(f"{self._url} is not an address; write http://HOST:PORT")
 
     def _no_answer(self, error: httpx.HTTPError) -> RunFailed:
         if isinstance(error, httpx.TimeoutException):
@@ -141,6 +165,12 @@ def failure_of(answer: httpx.Response, url: str) -> AssayError:
 
 
 def _retry_after(answer: httpx.Response) -> float | None:
-    """Seconds, in which Assay writes it; a date is left to the pauses of our own."""
+    """Seconds, in which Assay writes it; a proxy may write a date (RFC 9110, section 10.2.3)."""
     asked = answer.headers.get("retry-after", "")
-    return float(asked) if asked.isascii() and asked.isdecimal() else None
+    if asked.isascii() and asked.isdecimal():
+        return float(asked)
+    try:
+        until = parsedate_to_datetime(asked)
+        return max(0.0, (until.replace(tzinfo=UTC) - datetime.now(UTC)).total_seconds())
+    except ValueError:  # neither
+        return None

@@ -6,7 +6,6 @@
 
 import atexit
 import os
-import threading
 from dataclasses import dataclass
 from typing import cast, get_args
 
@@ -58,19 +57,19 @@ def ask(items: list[Item]) -> list[list[Score | NoScore]]:
     return [[cells[where.scorer] for cells in item.scores] for item in answer.items]
 
 
-class _Clients(dict[tuple[int, str, str | None], AssayClient]):
-    """By process, as a forked one cannot use its parent's, and by what they were opened with."""
-
-    lock = threading.Lock()
-
-
-_clients = _Clients()
+_clients: dict[tuple[int, str, str | None], AssayClient] = {}
+"""By process, as a forked one cannot use its parent's, and by what they were opened with. Without a lock, which could
+be forked while it is held."""
 
 
 def _client(where: Place) -> AssayClient:
     wanted = (os.getpid(), where.url, where.api_key)
-    with _clients.lock:
-        if wanted not in _clients:
-            _clients[wanted] = AssayClient(where.url, api_key=where.api_key, patience=_PATIENCE)
-            atexit.register(_clients[wanted].close)
-        return _clients[wanted]
+    if (found := _clients.get(wanted)) is not None:
+        return found
+    opened = AssayClient(where.url, api_key=where.api_key, patience=_PATIENCE)
+    kept = _clients.setdefault(wanted, opened)
+    if kept is opened:
+        atexit.register(opened.close)
+    else:  # another thread was first
+        opened.close()
+    return kept

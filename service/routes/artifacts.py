@@ -87,8 +87,8 @@ class ImportRequest(Model):
 
 @router.post("/artifacts", status_code=status.HTTP_201_CREATED, summary="Import a model")
 def post_artifact(body: ImportRequest, request: Request, response: Response) -> ArtifactSummary:
-    """Publish a model that was trained elsewhere, after loading it and scoring with it: 409 for pickles and for weights
-    that lack a head, 422 for a classifier of several labels."""
+    """Publish a model that was trained elsewhere, after loading it and scoring with it: 409 for pickles, adapters and
+    weights that lack a head, 422 for a classifier of several labels."""
     from service.places import Places  # these bring the statistics and torch
     from trainer.importing import import_model
 

@@ -372,6 +372,23 @@ def test_whoever_goes_away_is_not_asked_for() -> None:
     assert [[one.response for one in request.items] for request in transport.requests] == [["staying"]]
 
 
+def test_a_request_that_nobody_waits_for_any_more_ends_and_makes_room() -> None:
+    class Stuck(Lengths):
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            answer = await super().handle_async_request(request)
+            if b"stuck" in request.content:
+                await asyncio.sleep(60)
+            return answer
+
+    async def scenario() -> None:
+        async with asyncio_client(Stuck(), max_requests=1) as client:
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(client.score_items(["s"], [item("stuck")]), 0.1)
+            assert scores_of(await asyncio.wait_for(client.score_items(["s"], [item("free")]), 5)) == [4]
+
+    asyncio.run(scenario())
+
+
 def test_closing_ends_what_is_under_way() -> None:
     async def scenario() -> None:
         client = asyncio_client(Lengths())

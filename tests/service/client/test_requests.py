@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Iterable
+from email.utils import formatdate
 from typing import Any
 
 import httpx
@@ -134,6 +135,16 @@ def test_retry_after_is_waited_for() -> None:
     assert time.monotonic() - started >= 1.0
 
 
+def test_a_date_in_retry_after_is_waited_for() -> None:
+    soon = formatdate(time.time() + 2, usegmt=True)  # in whole seconds: 1 to 2 from now
+    script = Script([httpx.Response(503, headers={"retry-after": soon}), EMPTY])
+
+    begun = time.monotonic()
+    with client_of(script) as client:
+        client.scorers()
+    assert time.monotonic() - begun > 0.9
+
+
 def test_the_key_is_sent_and_comes_from_the_environment_unless_given(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ASSAY_API_KEY", "from-the-environment")
 
@@ -168,6 +179,33 @@ def test_nobody_there_and_no_address_are_told_apart() -> None:
         client.scorers()
     with AssayClient("no address") as client, pytest.raises(InvalidInput, match="write http://HOST:PORT"):
         client.scorers()
+
+
+@pytest.mark.parametrize("url", ["http://[::1", "http://xn--", "http://:x", "ftp://assay"])
+def test_what_is_no_address_is_said_when_it_is_given_or_asked(url: str) -> None:
+    with pytest.raises(InvalidInput, match="write http://HOST:PORT"), AssayClient(url) as client:
+        client.scorers()
+
+
+@pytest.mark.parametrize("path", ["http://u:secret@127.0.0.1:9", "ftp://u:secret@assay", "http://u:secret@[::1"])
+def test_a_key_within_the_address_is_in_no_failures_words(path: str) -> None:
+    with pytest.raises((RunFailed, InvalidInput)) as failure, AssayClient(path, patience=Patience(attempts=1)) as one:
+        one.scorers()
+
+    assert "secret" not in failure.value.detail
+
+
+@pytest.mark.parametrize("said", ["<html>log in</html>", "", "[]", "{}", '{"data": [3]}'])
+def test_an_answer_that_no_server_of_ours_gives_is_a_failure(said: str) -> None:
+    with client_of(Script([httpx.Response(200, text=said)])) as client:
+        for ask in (
+            client.scorers,
+            client.jobs,
+            lambda: client.job("job_1"),
+            lambda: client.score_items(["s"], [{"prompt": "p", "response": "r"}]),
+        ):
+            with pytest.raises(RunFailed, match=r"answered 200 .* an Assay server of this version"):
+                ask()
 
 
 def test_a_failure_without_a_problem_is_still_a_failure() -> None:
