@@ -82,10 +82,10 @@ def grouped(session: Session, where: HistoryFilter, grouping: Grouping) -> "tupl
     said = _not_by_index if narrowed and dialect == "sqlite" else _as_it_is
     dimensions = [said(_dimension(name, dialect)).label(GROUP + name) for name in grouping.by]
     base = select(*dimensions, *_TABLE.c).where(*restrictions(session, where)).subquery("base")
-    if grouping.agg == "latest":
-        query = _latest(base) if narrowed else _latest_of_all(base)
+    if grouping.agg == "latest" and narrowed:
+        query = _latest(base)
     elif grouping.agg in PICKED:
-        query = _extreme(base, grouping.agg)
+        query = _picked(base, grouping.agg)
     else:
         query = _summed(base, grouping, where.values.get("statistic", ()), dialect)
     return query, _order(query.selected_columns, grouping)
@@ -168,40 +168,40 @@ def _latest(base: Subquery) -> "Select[*tuple[Any, ...]]":
     return _first_of(at_last.subquery("ranked"))
 
 
-def _latest_of_all(base: Subquery) -> "Select[*tuple[Any, ...]]":
-    """The same where nothing but the statistic is given, so that a moment has many rows: of the last of each run."""
-    groups = _groups(base)
+def _picked(base: Subquery, agg: Agg) -> "Select[*tuple[Any, ...]]":
+    """The row of each group with the least or the greatest estimate, the latest of equals; or the latest of all.
+
+    Runs are compared, of which there are few; which of its rows it is is looked up in the run that was chosen.
+    """
     moment = (base.c.created_at, base.c.run)
     counts = (func.count().label("n_rows"), func.count(base.c.estimate).label("n_defined"))
-    of_runs = select(*groups, *moment, func.max(base.c.number).label("number"), *counts).group_by(*groups, *moment)
-    last = of_runs.subquery("of_runs")
-    newest = [last.c.created_at.desc(), last.c.run.desc()]
-    window: dict[str, Any] = {"partition_by": _groups(last), "order_by": newest, "rows": (None, None)}
-    return _first_of(
-        select(
-            *_groups(last),
-            *(sa.cast(func.sum(last.c[each.name]).over(**window), sa.BigInteger).label(each.name) for each in counts),
-            func.min(last.c.created_at).over(**window).label("first_at"),
-            func.max(last.c.created_at).over(**window).label("last_at"),
-            *(last.c.run, last.c.number),
-            func.row_number().over(**window).label("place"),
-        ).subquery("ranked")
-    )
-
-
-def _extreme(base: Subquery, agg: Agg) -> "Select[*tuple[Any, ...]]":
-    """The row of each group with the least or the greatest estimate; the latest of equals."""
-    groups = _groups(base)
-    by_estimate = base.c.estimate.asc() if agg == "min" else base.c.estimate.desc()
-    newest = [base.c[name].desc() for name in ("created_at", "run", "number")]
+    extremes: dict[Agg, ColumnElement[Any]] = {"min": func.min(base.c.estimate), "max": func.max(base.c.estimate)}
+    best = extremes.get(agg, sa.null())
+    runs = select(*_groups(base), *moment, best.label("best"), *counts).group_by(*_groups(base), *moment)
+    run = runs.subquery("of_runs").c
+    extreme = run.best.asc() if agg == "min" else run.best.desc()
+    newest = [run.created_at.desc(), run.run.desc()]
+    order = newest if agg == "latest" else [extreme.nulls_last(), *newest]
+    groups = [column for column in run if column.key.startswith(GROUP)]
     # one window for all of them is one sort and one pass
-    window: dict[str, Any] = {
-        **{"partition_by": groups, "order_by": [by_estimate.nulls_last(), *newest]},
-        "rows": (None, None),
-    }
-    counts = (each.element.over(**window).label(each.name) for each in _counts(base))
-    place = func.row_number().over(**window).label("place")
-    return _first_of(select(*groups, base.c.run, base.c.number, *counts, place).subquery("ranked"))
+    window: dict[str, Any] = {"partition_by": groups, "order_by": order, "rows": (None, None)}
+    ranked = select(
+        *groups,
+        *(sa.cast(func.sum(run[each.name]).over(**window), sa.BigInteger).label(each.name) for each in counts),
+        func.min(run.created_at).over(**window).label("first_at"),
+        func.max(run.created_at).over(**window).label("last_at"),
+        *(run.created_at, run.run, run.best),
+        func.row_number().over(**window).label("place"),
+    ).subquery("ranked")
+    rows = base.element.subquery("again")
+    same = zip(_groups(rows), _groups(ranked), strict=True)
+    it = [rows.c.run == ranked.c.run, rows.c.created_at == ranked.c.created_at]
+    it += [one.is_not_distinct_from(other) for one, other in same]
+    if agg != "latest":
+        it.append(rows.c.estimate.is_not_distinct_from(ranked.c.best))
+    number = select(func.max(rows.c.number)).where(*it).correlate(ranked).scalar_subquery()
+    told = (column for column in ranked.c if column.key not in ("created_at", "best"))
+    return _first_of(select(*told, number.label("number")).where(ranked.c.place == 1).subquery("picked"))
 
 
 def _counts(base: Subquery) -> list[sa.Label[Any]]:

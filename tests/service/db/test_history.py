@@ -211,6 +211,25 @@ def test_the_least_and_the_greatest_are_rows_with_their_own_intervals_and_say_th
     assert low.method == "by hand; the least of 2, its interval not widened for the choice"
 
 
+def test_of_equals_the_latest_is_chosen_and_of_undefined_ones_too(session: Session, correlate: Correlate) -> None:
+    tied = [{"estimate": 0.2, "oracle": oracle} for oracle in ("first", "last")]
+    undefined = [{"statistic": "mean", "policy": None, "oracle": name, "undefined_reason": name} for name in "ab"]
+    for day in range(2):
+        run = correlate([*tied, {"estimate": 0.3}, *undefined, *undefined[:1]], THURSDAY + day * DAY)
+    correlate([{"estimate": 0.2}, undefined[0]], THURSDAY - DAY)
+
+    for filter_ in (EVERYTHING, HistoryFilter(created_after=THURSDAY)):
+        for agg in ("min", "max"):
+            page = groups_page(session, filter_, Grouping(["statistic", "policy"], agg)).data
+            by_statistic = {group.group["statistic"]: group for group in page}
+            missing, found = by_statistic["mean"], by_statistic["pearson_within"]
+            assert (missing.estimate, missing.undefined_reason, missing.chosen_run) == (None, "a", run)
+            assert found.estimate == (0.2 if agg == "min" else 0.3)
+            assert (found.chosen_run, found.chosen_oracle) == (run, "last" if agg == "min" else "judge")
+            assert (found.n_rows, missing.n_undefined) == ((7, 7) if filter_ is EVERYTHING else (6, 6))
+            assert found.first_at == (THURSDAY - DAY if filter_ is EVERYTHING else THURSDAY)
+
+
 def test_runs_are_combined_by_the_inverse_of_their_variance(session: Session, correlate: Correlate) -> None:
     regret = {"statistic": "best_of_n_regret", "temperature": 1.0}
     correlate([{**regret, "estimate": 1.0, "standard_error": 0.1, "lower": 0.8, "upper": 1.3}])
