@@ -44,7 +44,7 @@ def agreement_with(evidence: Evidence, statistic: str, oracle: str) -> Drawing:
     paths = evidence.about(oracle, statistic)
     rows = [each for path in paths.values() for each in path]
     names = learned(paths)
-    if not rows:
+    if all(each.estimate is None for each in rows):
         figure = say_nothing(blank(), f"no {label(statistic)} with {oracle} at any temperature")
     else:
         figure = (

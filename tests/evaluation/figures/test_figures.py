@@ -412,6 +412,14 @@ def test_no_evidence_makes_no_drawing_and_a_figure_asked_for_by_name_says_so() -
     assert words.text == "no r within prompts with gold at any temperature"
 
 
+def test_a_statistic_that_is_nowhere_defined_has_no_axes_to_be_misread() -> None:
+    nowhere = [estimate("rm", t, 0.0, **GAP, undefined_reason="all equal") for t in (0.0, 1.0)]
+    drawing = only(Evidence(nowhere), "agreement-gold")
+    (words,) = drawing.figure.layout.annotations
+    assert words.text == "no r within prompts with gold at any temperature"
+    assert not drawing.figure.data
+
+
 def test_every_drawing_has_a_caption_and_a_name_of_its_own_that_is_fit_for_a_file() -> None:
     rows = [
         estimate(f"a/{number}:b", t, 0.1, oracle=oracle)

@@ -153,3 +153,15 @@ def test_of_many_running_jobs_two_are_followed_live(browser: TestClient, add_job
     page = browser.get("/").text
     assert all(f"/jobs/{job}" in page for job in running)
     assert page.count("data-events=") == 2
+
+
+def test_of_many_scorers_the_weaker_ones_are_folded_and_none_is_left_out(
+    browser: TestClient, measure: Callable[..., str]
+) -> None:
+    run = measure({f"scorer-{number:02}": {1.0: 0.9 - number / 50} for number in range(14)})
+    page = browser.get("/").text
+    table, folded = page.index('class="runs trusted"'), page.index("2 more, weaker at their worst")
+    assert table < page.index("scorer-11") < folded < page.index("scorer-12") < page.index("scorer-13")
+    found = browser.get(f"/runs/{run}").text
+    assert found[found.index("What else was found") :].count("<li>") == 12  # two are told above
+    assert "<summary>4 more</summary>" in found

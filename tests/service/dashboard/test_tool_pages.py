@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 from fastapi.testclient import TestClient
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session, sessionmaker
 
 from evaluation.quantising import Compared, quantise
@@ -17,6 +18,7 @@ from evaluation.recipes import parse_recipe
 from service.app import create_app
 from service.dashboard.artifacts import _headline
 from service.dashboard.metrics import significant
+from service.db import queries
 from service.db.keys import create_key
 from service.db.session import writing
 from service.jobs.kinds import STRESS_KINDS, TRAINING_KINDS
@@ -75,6 +77,28 @@ def test_jobs_are_found_by_status_kind_and_label(served: TestClient, add_job: Ad
     assert "No job fits" in served.get("/jobs?status=lost").text
     for wrong in ("status=asleep", "kind=magic", "label=nothing"):
         assert served.get(f"/jobs?{wrong}").status_code == 422
+
+
+@pytest.mark.parametrize(
+    ("failure", "status", "said"),
+    [
+        (RuntimeError("a secret"), 500, "under the request <code>r-1</code>"),
+        (OperationalError("SELECT secret", {}, Exception("gone")), 503, "Reload this page in a moment."),
+    ],
+)
+def test_a_page_that_cannot_be_made_says_so_to_a_browser(
+    served: TestClient, monkeypatch: pytest.MonkeyPatch, failure: Exception, status: int, said: str
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise failure
+
+    monkeypatch.setattr(queries, "list_jobs", fail)
+    browser = TestClient(served.app, raise_server_exceptions=False, base_url=served.base_url)
+    answer = browser.get("/jobs", headers={"accept": "text/html", "x-request-id": "r-1"})
+    assert (answer.status_code, answer.headers["content-type"]) == (status, "text/html; charset=utf-8")
+    assert said in answer.text
+    assert "secret" not in answer.text
+    assert answer.headers.get("retry-after") == ("1" if status == 503 else None)
 
 
 def test_jobs_are_found_by_any_part_of_their_name(served: TestClient, add_job: AddJob) -> None:
