@@ -2,6 +2,7 @@
 
 import gc
 import importlib.util
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
@@ -244,3 +245,9 @@ def pytest_collection_finish() -> None:
     """What is imported by now stays to the end: looking through it again and again took a tenth of the time."""
     gc.freeze()
     gc.set_threshold(10_000, 20, 20)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are cores: tests also wait, for processes, disks and leases."""
+    return (os.cpu_count() or 1) + 1
