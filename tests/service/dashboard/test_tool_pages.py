@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from collections.abc import Callable, Iterator
 from html import unescape
 from pathlib import Path
@@ -53,13 +54,20 @@ def served(settings: Settings) -> Iterator[TestClient]:
         yield client
 
 
-@pytest.fixture
-def models(settings: Settings, publisher: Callable[..., Artifact]) -> ArtifactStore:
-    """``tiny@1`` and, made of it and calibrated, ``tiny@2``."""
-    store = ArtifactStore(settings.artifact_dir)
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory, publisher: Callable[..., Artifact]) -> Path:
+    """What ``models`` copies."""
+    store = ArtifactStore(tmp_path_factory.mktemp("made"))
     first = publisher(store, "tiny", seed=1)
     publisher(store, "tiny", seed=2, temperature=2.0, parents=[first.as_parent("backbone")])
-    return store
+    return store.root
+
+
+@pytest.fixture
+def models(settings: Settings, made: Path) -> ArtifactStore:
+    """``tiny@1`` and, made of it and calibrated, ``tiny@2``."""
+    shutil.copytree(made, settings.artifact_dir, dirs_exist_ok=True)
+    return ArtifactStore(settings.artifact_dir)
 
 
 def test_jobs_are_found_by_status_kind_and_label(served: TestClient, add_job: AddJob) -> None:
