@@ -93,7 +93,8 @@ def test_ten_times_too_much_for_seconds(server: RealServer, expected: Expected) 
 @pytest.mark.soak
 @pytest.mark.timeout(1800)
 def test_ten_times_too_much_for_minutes(server: RealServer, expected: Expected) -> None:
-    account = check(server, expected, float(os.environ.get("ASSAY_SOAK_SECONDS", "180")))
+    # for two or three minutes the heap settles: what is in use is the same, and more and more lies free between
+    account = check(server, expected, float(os.environ.get("ASSAY_SOAK_SECONDS", "300")))
 
     assert account.growth < 3, "MB a minute: memory is not flat"
 
