@@ -1,5 +1,6 @@
 """A gate for continuous integration: are these scorers still trusted where it matters?"""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -32,6 +33,8 @@ def gate(estimates: Sequence[Estimate], where: Condition, statistic: str, min_lo
     there are any: a trivial control is no scorer to trust. An estimate without an interval does not pass. Raises
     InvalidInput where nothing is left to check, for then a gate would pass whatever happened.
     """
+    if not math.isfinite(min_lower):
+        raise InvalidInput(f"--min-lower: {min_lower} is no bound; give a number")
     of_statistic = [each for each in estimates if each.statistic == statistic and each.scorer != each.oracle]
     if not of_statistic:
         there = ", ".join(dict.fromkeys(each.statistic for each in estimates)) or "none"

@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from anyio import to_thread
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 
 from service.access import Identify
@@ -56,6 +56,7 @@ from service.routes import (
     stress_tests,
     training_jobs,
 )
+from service.routes.parameters import only_known_parameters
 from service.scoring import ScoringService, open_engine, unnamed
 from service.sending import Exports
 from service.settings import Settings
@@ -154,7 +155,8 @@ def create_app(
     add_problem_handlers(app)
     compat.speak_around_routes(app)
     for router in ROUTERS:
-        app.include_router(router)
+        strict = router.prefix.startswith("/v1")
+        app.include_router(router, dependencies=[Depends(only_known_parameters)] if strict else [])
     app.openapi = partial(describe, app)  # type: ignore[method-assign]
     return app
 

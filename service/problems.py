@@ -261,4 +261,5 @@ async def _unexpected(request: Request, error: Exception) -> Response:
         title="Internal error",
         detail="something unexpected went wrong; the server's log has it under this request id",
         code="internal",
+        headers={"Connection": "close"},  # as uvicorn does after an exception, without saying so
     )

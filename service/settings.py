@@ -33,7 +33,7 @@ Words = Annotated[tuple[_Word, ...], NoDecode, BeforeValidator(_words)]
 class Settings(BaseSettings):
     """Everything an operator decides. What a job should do is in its recipe instead."""
 
-    model_config = SettingsConfigDict(env_prefix=_PREFIX, extra="forbid", frozen=True)
+    model_config = SettingsConfigDict(env_prefix=_PREFIX, env_ignore_empty=True, extra="forbid", frozen=True)
 
     database_url: str = "sqlite:///assay.db"
     """A SQLite file, or a PostgreSQL server: ``postgresql://USER:PASSWORD@HOST:PORT/NAME``."""
@@ -100,23 +100,23 @@ class Settings(BaseSettings):
     max_attempts: int = Field(3, ge=1, le=100)
     """How often a job is started again after its process died, before it counts as lost."""
 
-    poll_seconds: float = Field(0.5, gt=0)
+    poll_seconds: float = Field(0.5, gt=0, le=1_000_000)
     """How often running jobs are looked at."""
 
-    lease_seconds: float = Field(30.0, gt=0)
+    lease_seconds: float = Field(30.0, gt=0, le=1_000_000)
     """How long a job belongs to a server that has gone silent."""
 
-    cancel_grace_seconds: float = Field(30.0, ge=0)
+    cancel_grace_seconds: float = Field(30.0, ge=0, le=1_000_000)
     """Time a cancelled job has to save its checkpoint before it is killed; a third of it before SIGTERM."""
 
     stop_jobs_at_exit: bool = False
     """Let running jobs save and stop when the server ends, for which they have ``cancel_grace_seconds``, and queue them
     again without using up an attempt: where its end is theirs, as in a container. Jobs on a cluster go on."""
 
-    keep_run_directories_days: float | None = Field(None, ge=0)
+    keep_run_directories_days: float | None = Field(None, ge=0, le=36_500)
     """Days after a job's end at which its run directory is deleted: log, checkpoints and files; for ever unless set."""
 
-    keep_jobs_days: float | None = Field(None, ge=0)
+    keep_jobs_days: float | None = Field(None, ge=0, le=36_500)
     """Days after a job's end at which its rows and its run directory are deleted, never artifacts, and after which
     measurements of drift are; for ever unless set."""
 
@@ -132,13 +132,13 @@ class Settings(BaseSettings):
     max_body_bytes: int = Field(64 * 2**20, ge=1)
     """Largest request body that is read, after decompression too."""
 
-    body_timeout_seconds: float = Field(30.0, gt=0)
+    body_timeout_seconds: float = Field(30.0, gt=0, le=1_000_000)
     """How long a request's body may take to arrive."""
 
-    request_timeout_seconds: float = Field(300.0, gt=0)
+    request_timeout_seconds: float = Field(300.0, gt=0, le=1_000_000)
     """How long a request may wait for its answer to begin."""
 
-    shutdown_seconds: float = Field(30.0, ge=0)
+    shutdown_seconds: float = Field(30.0, ge=0, le=1_000_000)
     """How long requests under way may go on after the server was told to stop."""
 
     allowed_roots: Words[Path] = ()
@@ -171,16 +171,16 @@ class Settings(BaseSettings):
     monitor_keep: Literal["text", "hash", "none"] = "hash"
     """What is kept of their prompts and responses: the texts, which audits need, only hashes, or neither."""
 
-    monitor_keep_days: float = Field(30.0, gt=0)
+    monitor_keep_days: float = Field(30.0, gt=0, le=36_500)
     """Days after which a kept score is deleted, with its texts and what audits made of them."""
 
     monitor_rows_per_hour: int = Field(10_000, ge=1)
     """Scores kept in an hour of the clock by all servers together; what comes beyond is counted and not kept."""
 
-    monitor_check_seconds: float = Field(60.0, gt=0)
+    monitor_check_seconds: float = Field(60.0, gt=0, le=1_000_000)
     """How often drift and trust are looked at."""
 
-    monitor_audit_hours: float | None = Field(None, gt=0)
+    monitor_audit_hours: float | None = Field(None, gt=0, le=876_000)
     """How often an oracle judges the sample; never unless set."""
 
     monitor_audit_recipe: Path | None = None

@@ -25,8 +25,8 @@ Row = TypeVar("Row")
 class BatchSettings(Model):
     """Rows per optimiser step, and how many of them go through the model at once."""
 
-    size: int = Field(128, ge=1)
-    micro: int | None = Field(None, ge=1)
+    size: int = Field(128, ge=1, le=1_000_000)
+    micro: int | None = Field(None, ge=1, le=1_000_000)
     """Per process. None: the whole batch at once, shared out among the processes."""
 
 

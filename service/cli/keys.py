@@ -15,7 +15,9 @@ from service.wording import ago
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
-_PerMinute = Annotated[int | None, typer.Option(min=1, help="At most so many a minute; without bound unless said.")]
+_PerMinute = Annotated[
+    int | None, typer.Option(min=1, max=10**12, help="At most so many a minute; without bound unless said.")
+]
 
 
 def make_family() -> typer.Typer:
@@ -30,7 +32,9 @@ def make_family() -> typer.Typer:
 def create(
     name: Annotated[str, typer.Option(help="Whose it is, or what for.")],
     scope: Annotated[list[str], typer.Option(help=f"{', '.join(SCOPES)}; may be given several times.")] = ["read"],  # noqa: B006 - typer copies it
-    expires_days: Annotated[float | None, typer.Option(min=0, help="Days until it ends; never unless said.")] = None,
+    expires_days: Annotated[
+        float | None, typer.Option(min=0, max=36_500, help="Days until it ends; never unless said.")
+    ] = None,
     requests_per_minute: _PerMinute = None,
     pairs_per_minute: _PerMinute = None,
     tokens_per_minute: _PerMinute = None,

@@ -65,3 +65,9 @@ def test_nothing_to_check_is_an_error_and_not_a_pass() -> None:
 def test_a_sentence_says_what_was_checked() -> None:
     [checked] = gate([estimate("rm", 0.5)], lambda _: True, "pearson_within", 0.3)
     assert checked.sentence() == "rm against judge at T = 2: r = 0.60 [0.50, 0.70]"
+
+
+@pytest.mark.parametrize("bound", [float("nan"), float("-inf"), float("inf")])
+def test_a_bound_that_is_no_number_is_refused_and_not_compared_with(bound: float) -> None:
+    with pytest.raises(InvalidInput, match="is no bound; give a number"):
+        passes([estimate("rm", 0.5)], bound)

@@ -207,6 +207,13 @@ def test_an_unexpected_exception_is_logged_once_with_its_request_and_without_key
     assert key not in str(lines)
 
 
+def test_a_connection_that_ends_with_an_unexpected_exception_is_said_to_end(serve: Callable[[Any], str]) -> None:
+    """The server below closes it: a client that did not know would send its next request into a reset."""
+    with httpx.Client(base_url=serve(make_app())) as client:
+        assert client.get("/broken").headers["connection"] == "close"
+        assert "connection" not in client.get("/invalid").headers
+
+
 def test_a_caller_may_bring_a_request_id_but_not_inject_headers(client: TestClient) -> None:
     assert client.get("/invalid", headers={"x-request-id": "trace-1"}).headers["x-request-id"] == "trace-1"
     assert client.get("/invalid", headers={"x-request-id": "a b"}).headers["x-request-id"] != "a b"

@@ -38,3 +38,32 @@ def test_a_variable_that_looks_like_a_setting_is_told(monkeypatch: pytest.Monkey
         monkeypatch.setenv(name, "1")
 
     assert misspelt() == {"ASSAY_ALLOWED_ROOT": "ASSAY_ALLOWED_ROOTS"}
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("ASSAY_POLL_SECONDS", "inf"),  # no thread can wait for so long, nor a date be so far away
+        ("ASSAY_LEASE_SECONDS", "1e12"),
+        ("ASSAY_REQUEST_TIMEOUT_SECONDS", "inf"),
+        ("ASSAY_KEEP_JOBS_DAYS", "1e12"),
+        ("ASSAY_KEEP_RUN_DIRECTORIES_DAYS", "inf"),
+        ("ASSAY_MONITOR_KEEP_DAYS", "1e12"),
+        ("ASSAY_MONITOR_AUDIT_HOURS", "inf"),
+    ],
+)
+def test_times_that_no_clock_can_hold_are_refused(variable: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(InvalidInput, match=rf"\({variable}\): Input should be less than or equal to"):
+        load_settings()
+
+
+def test_an_empty_variable_is_as_one_that_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ("PORT", "DATABASE_URL", "STORAGE_URL", "ARTIFACT_DIR", "GPUS", "KEEP_JOBS_DAYS", "ALLOWED_ROOTS")
+    for name in names:
+        monkeypatch.delenv(f"ASSAY_{name}", raising=False)
+    unset = load_settings()
+    for name in names:
+        monkeypatch.setenv(f"ASSAY_{name}", "")
+    assert load_settings() == unset
+    assert unset.storage_url is None

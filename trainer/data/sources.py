@@ -164,10 +164,10 @@ class ProductWorldData(DataSource):
     world: WorldName = "small"
     """``large``: 24 nouns, 16 properties of 16 values, up to 12 facts in a prompt, for larger policies."""
     split: Split = "train"
-    size: int = Field(6000, ge=1)
-    validation_size: int = Field(400, ge=1)
+    size: int = Field(6000, ge=1, le=10_000_000)
+    validation_size: int = Field(400, ge=1, le=10_000_000)
     seed: int = Field(0, ge=0)
-    levels: tuple[Annotated[int, Field(ge=1)], ...] = tuple(LEVELS)
+    levels: tuple[Annotated[int, Field(ge=1)], ...] = Field(tuple(LEVELS), min_length=1)
     """Kinds of task: 1 to 5, and 6 to 8 of the large world."""
     contrast: Literal["response", "prompt", "both"] = "response"
     """What a preference contrasts: two responses to one prompt, or (GAPO) two prompts for one response."""

@@ -18,7 +18,7 @@ from trainer.batches import BatchPlan
 from trainer.data.known import known_data
 from trainer.data.rows import Pair, Preference
 from trainer.data.schemas import read_pair, read_preference, read_prompt
-from trainer.data.sources import DataSource, FileData, Skipped
+from trainer.data.sources import DataSource, FileData, ProductWorldData, Skipped
 from trainer.data.tables import Row, Table
 from trainer.data.text import Prompt
 from trainer.dry_run.memory import MemoryPlan, Passes, estimate_memory
@@ -46,6 +46,9 @@ from trainer.recipes.reward_model import RewardModelRecipe
 from trainer.recipes.rounds import RoundsRecipe
 from trainer.recipes.sft import SFT
 from trainer.recipes.training import TrainingRecipe
+
+_MADE_ROWS = 20_000
+"""Rows of the product-description world that are made to be checked, some seconds' worth: a server may be asked."""
 
 
 class DataReport(Model):
@@ -203,6 +206,9 @@ def _check_data(recipe: TrainingRecipe | RoundsRecipe) -> tuple[DataReport, list
         held_out = [] if data.validation is None else [f"data: held-out rows {data.validation} of {data.path}"]
         report = DataReport(place=data.path, rows=rows, held_out_rows=None, found="known")
         return report, [*held_out, lengths], None
+    if isinstance(data, ProductWorldData) and data.size + data.validation_size > _MADE_ROWS:
+        report = DataReport(place=data.place, rows=data.size, held_out_rows=data.validation_size, found="known")
+        return report, [f"data: more than {_MADE_ROWS:,} rows are made when it runs, not here", lengths], None
     said: list[Skipped] = []
     training, held = _read(recipe, data, said, held_out=False), _read(recipe, data, said, held_out=True)
     report = DataReport(place=data.place, rows=len(training), held_out_rows=len(held), found="read")

@@ -26,7 +26,7 @@ ADAPTER = "default"
 class LoRA(Model):
     """Adapters in place of all weights."""
 
-    rank: int = Field(16, ge=1)
+    rank: int = Field(16, ge=1, le=65_536)
     alpha: float = Field(32, gt=0)
     """The adapters' output is scaled by alpha / rank."""
     dropout: float = Field(0.0, ge=0, lt=1)

@@ -18,10 +18,10 @@ class Scratch(Model):
 
     world: WorldName = "small"
     """Whose vocabulary: that of the data."""
-    hidden_size: int = Field(96, ge=8)
-    layers: int = Field(3, ge=1)
+    hidden_size: int = Field(96, ge=8, le=65_536)
+    layers: int = Field(3, ge=1, le=128)
     heads: int = Field(4, ge=1)
-    max_tokens: int = Field(128, ge=8)
+    max_tokens: int = Field(128, ge=8, le=1_048_576)
 
     @model_validator(mode="after")
     def _whole_heads(self) -> Self:

@@ -46,6 +46,9 @@ def test_a_key_is_shown_once_and_listed_without_its_secret(capsys: pytest.Captur
     [
         (["create", "--name", "x", "--scope", "root"], "no scope root; use read, score, train, admin"),
         (["create", "--name", "x", "--requests-per-minute", "0"], "requests-per-minute"),
+        (["create", "--name", "x", "--requests-per-minute", str(2**63)], "requests-per-minute"),
+        (["create", "--name", "x", "--expires-days", "1e6"], "expires-days"),
+        (["create", "--name", "x", "--expires-days", "inf"], "expires-days"),
         (["revoke", "nobody"], "no key nobody"),
     ],
 )

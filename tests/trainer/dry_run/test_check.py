@@ -183,3 +183,47 @@ def test_a_table_names_every_part_and_what_was_not_checked(tmp_path: Path, pairs
     said = console.export_text()
     for word in ("10 rows read", "weights", "optimizer", "replicated", "sharded over 2 (FSDP)", "not checked: lengths"):
         assert word in said
+
+
+def test_a_world_too_large_to_be_made_here_is_counted_at_once(tmp_path: Path) -> None:
+    report = check(tmp_path, data={"kind": "product_world", "size": 10_000_000, "validation_size": 8})
+    assert report.data is not None
+    assert (report.data.rows, report.data.held_out_rows, report.data.found) == (10_000_000, 8, "known")
+    assert report.steps == 2_500_000  # batches of 4
+    assert report.unchecked[0] == "data: more than 20,000 rows are made when it runs, not here"
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("/data/size", 10**12),
+        ("/data/validation_size", 10**12),
+        ("/data/levels", []),
+        ("/policy/scratch/layers", 10**6),  # a million modules are minutes, and memory, of whoever builds them
+        ("/policy/scratch/hidden_size", 10**9),
+        ("/policy/scratch/max_tokens", 10**9),
+        ("/batch/size", 10**15),
+        ("/batch/micro", 10**15),
+        ("/policy/lora/rank", 10**15),
+        ("/adversarial/discriminator/width", 10**15),
+        ("/adversarial/discriminator/layers", 10**6),
+        ("/adversarial/discriminator/positions", 10**15),
+    ],
+)
+def test_numbers_that_nobody_could_train_with_are_refused_before_anything_is_built(field: str, value: object) -> None:
+    content: dict[str, Any] = {
+        "kind": "ganpo",
+        "name": "mine",
+        "policy": {"scratch": dict(SHAPE), "lora": {}},
+        "data": {"kind": "product_world", "size": 8},
+        "adversarial": {"discriminator": {"kind": "transformer"}},
+        "batch": {"size": 4},
+    }
+    parse_recipe(content)
+    *parents, last = field.strip("/").split("/")
+    inner = content
+    for name in parents:
+        inner = inner[name]
+    inner[last] = value
+    with pytest.raises(InvalidInput, match=f"recipe at {field}: "):
+        parse_recipe(content)

@@ -14,7 +14,7 @@ class LastTokenDiscriminator(Model):
     """The last latent under the mask through the head of ``mlp``, so that the two differ by their pooling alone."""
 
     kind: Literal["last_token"] = "last_token"
-    width: int = Field(512, ge=1)
+    width: int = Field(512, ge=1, le=65_536)
 
     def build(self, hidden_size: int) -> Discriminator:
         """The network for hidden states of ``hidden_size`` features; seed torch before for seeded weights."""

@@ -13,7 +13,7 @@ class MLPDiscriminator(Model):
     """The mean latent through two spectral-norm layers with GELU: blind to order."""
 
     kind: Literal["mlp"] = "mlp"
-    width: int = Field(512, ge=1)
+    width: int = Field(512, ge=1, le=65_536)
 
     def build(self, hidden_size: int) -> Discriminator:
         """The network for hidden states of ``hidden_size`` features; seed torch before for seeded weights."""

@@ -15,11 +15,11 @@ class TransformerDiscriminator(Model):
     """Spectral-norm projection, learned positions, pre-norm encoder, masked mean, spectral-norm head."""
 
     kind: Literal["transformer"] = "transformer"
-    width: int = Field(512, ge=8)
-    layers: int = Field(2, ge=1)
+    width: int = Field(512, ge=8, le=65_536)
+    layers: int = Field(2, ge=1, le=128)
     """2 for Gemma-2-2B and 4 for Llama-3-8B in the paper."""
     heads: int = Field(8, ge=1)
-    positions: int = Field(2048, ge=1)
+    positions: int = Field(2048, ge=1, le=1_048_576)
     """Tokens with a place of their own; those after them share the last one."""
     dropout: float = Field(0.0, ge=0, lt=1)
     """While the discriminator trains. The paper's 0.1 costs time and blurs differences between policy and reference."""

@@ -1,0 +1,37 @@
+"""No query parameter that a route does not read: a misspelt filter would be no filter, a misspelt dry run a run."""
+
+from difflib import get_close_matches
+from typing import Any
+
+from fastapi import Request
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel
+
+from service.access import admit_before_body
+from service.middleware import matched_route
+
+
+async def only_known_parameters(request: Request) -> None:
+    """For ``dependencies=[...]`` of routes. Raises RequestValidationError naming each parameter that is not read.
+
+    A route that reads a model of parameters leaves that to the model.
+    """
+    admit_before_body(request)  # these dependencies run before the routers' own
+    read: list[Any] = matched_route(request.scope).dependant.query_params
+    if any(
+        isinstance(each.field_info.annotation, type) and issubclass(each.field_info.annotation, BaseModel)
+        for each in read
+    ):
+        return
+    known = [each.alias for each in read]
+    unknown = [name for name in dict.fromkeys(request.query_params) if name not in known]
+    if unknown:
+        raise RequestValidationError(
+            [{"type": "extra_forbidden", "loc": ("query", name), "msg": _advice(name, known)} for name in unknown]
+        )
+
+
+def _advice(name: str, known: list[str]) -> str:
+    if close := get_close_matches(name, known, 1):
+        return f"no such parameter; did you mean {close[0]}?"
+    return f"no such parameter; there is {', '.join(known) or 'none'}"

@@ -1,0 +1,48 @@
+"""A query parameter that a route does not read is refused: a misspelt filter would be no filter, a dry run a run."""
+
+from collections.abc import Callable
+
+import pytest
+from fastapi import FastAPI
+from sqlalchemy.orm import Session, sessionmaker
+from starlette.testclient import TestClient
+
+from service.db.keys import create_key
+from service.db.session import writing
+
+
+def test_a_misspelt_dry_run_queues_nothing(idle: TestClient) -> None:
+    answer = idle.post("/v1/training-jobs?dryrun=true", json={"kind": "sft", "name": "mine"})
+    assert answer.status_code == 422
+    assert answer.json()["errors"] == [
+        {"detail": "no such parameter; did you mean dry_run?", "parameter": "dryrun"},
+    ]
+    assert idle.get("/v1/training-jobs").json()["data"] == []
+
+
+@pytest.mark.parametrize(
+    ("address", "words"),
+    [
+        ("/v1/artifacts?knd=policy", "knd: no such parameter; did you mean kind?"),
+        ("/v1/scorers?frobnicate=1", "frobnicate: no such parameter; there is kind"),
+        ("/v1/monitoring?limit=1", "limit: no such parameter; there is none"),
+        ("/v1/alerts?x=1&y=2", "x: no such parameter; there is active, cursor, limit (and 1 more)"),
+        ("/v1/training-jobs?stat=queued", "stat: Extra inputs are not permitted"),  # as its model says
+    ],
+)
+def test_a_misspelt_filter_is_named(address: str, words: str, idle: TestClient) -> None:
+    answer = idle.get(address)
+    assert (answer.status_code, answer.json()["detail"]) == (422, words)
+
+
+def test_probes_and_pages_take_any(idle: TestClient) -> None:
+    assert idle.get("/livez?from=balancer").status_code == 200
+
+
+def test_whoever_may_not_ask_is_told_that_first(make_app: Callable[..., FastAPI]) -> None:
+    app = make_app()
+    make_session: sessionmaker[Session] = app.state.sessions
+    with writing(make_session) as session:
+        create_key(session, "somebody", ["read"])
+    with TestClient(app) as client:
+        assert client.get("/v1/artifacts?knd=policy").status_code == 401
