@@ -156,7 +156,7 @@ class Draws:
         """A statistic of ``evaluation.statistics.agreement``; ``prompt`` (rows,) is sorted."""
         known = np.isfinite(score) & np.isfinite(oracle)
         column = Column(prompt[known], score[known], oracle[known], self._bootstrap.n_prompts, None, 1)
-        totals = self._bootstrap.totals([column])[0] if self._weights is not None else None
+        [totals] = self._bootstrap.totals([column])
         found = measure(_STATISTICS[statistic], column.contributions(None)[0], totals)
         return None if found.value is None else Drawn(found.value, found.replicates)
 

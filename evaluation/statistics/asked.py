@@ -85,8 +85,6 @@ class Family(Protocol):
 def drawn(families: Sequence[Family], bootstrap: Bootstrap) -> Totals:
     """What every family asked for, from the same draws."""
     asked = [each for family in families for each in family.asked]
-    if bootstrap.n_prompts < 2:
-        return {id(each): None for each in asked}
     return {id(each): total for each, total in zip(asked, bootstrap.totals(asked), strict=True)}
 
 

@@ -93,8 +93,10 @@ class Bootstrap:
     draws: int
     seed: int
 
-    def totals(self, columns: Sequence[Contributions]) -> list[Floats]:
-        """For each column the sums (draws, width) of every bootstrap sample."""
+    def totals(self, columns: Sequence[Contributions]) -> Sequence[Floats | None]:
+        """For each column the sums (draws, width) of every bootstrap sample; None where one prompt alone has none."""
+        if self.n_prompts < 2:
+            return [None] * len(columns)
         if self.n_second is not None:
             return [self._crossed_totals(column, self.n_second) for column in columns]
         result: list[Floats] = []

@@ -1,15 +1,15 @@
 """Sums of means over parts of a sample, such as the average of a benchmark's sections, with clustered intervals."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluation.statistics.bootstrap import Bootstrap, Floats, Ints, summed_over_prompts
+from evaluation.statistics.bootstrap import Bootstrap, Floats, Ints, Known
 from evaluation.statistics.estimate import Estimate
-from evaluation.statistics.few_prompts import too_few_prompts
-from evaluation.statistics.interval import Interval, describe_method, percentile_interval
+from evaluation.statistics.interval import describe_draws
+from evaluation.statistics.measured import Frame, Measured
 
 
 @dataclass(frozen=True)
@@ -65,66 +65,37 @@ def estimate_composites(
 ) -> list[Estimate]:
     """Every composite with its interval over clusters (rows,), all from the same draws."""
     clusters, numbers = np.unique(cluster, return_inverse=True)
-    bootstrap = Bootstrap(len(clusters), None, draws, seed)
-    method = describe_method(draws, confidence, crossed=False)
-    means: dict[tuple[int, int], _Mean] = {}
-    for part in (part for each in composites for part in each.parts):
-        # sections and totals are made of the same subsets, which are drawn for once
-        if part.key not in means:
-            means[part.key] = _Mean(numbers, part, len(clusters))
-    totals = bootstrap.totals(list(means.values())) if len(clusters) > 1 else []
-    drawn = dict(zip(means, totals, strict=False))
+    # sections and totals are made of the same subsets, which are summed and drawn for once
+    parts = {part.key: part for each in composites for part in each.parts}
+    sums = {key: _summed(numbers, part, len(clusters)) for key, part in parts.items()}
+    totals = Bootstrap(len(clusters), None, draws, seed).totals([Known(each) for each in sums.values()])
+    drawn = dict(zip(sums, totals, strict=True))
+    whole = {key: each.sum(axis=0) for key, each in sums.items()}
     estimates = []
     for each in composites:
         rows = np.any([part.belongs & np.isfinite(part.values) for part in each.parts], axis=0)
         belong = np.any([part.belongs for part in each.parts], axis=0)
-        n_clusters = len(np.unique(numbers[rows]))
-        empty = any(means[part.key].count == 0 for part in each.parts)
-        value = None if empty else float(sum(part.coefficient * means[part.key].value for part in each.parts))
-        interval = Interval(None, None, None, "a part of it has no scored row" if empty else None)
-        if not empty and (few := too_few_prompts(n_clusters, confidence)):
-            interval = Interval(None, None, None, few)
-        elif not empty:
-            with np.errstate(invalid="ignore", divide="ignore"):
-                shares = [part.coefficient * drawn[part.key][:, 1] / drawn[part.key][:, 0] for part in each.parts]
-                replicates: Floats = np.sum(shares, axis=0)
-            interval = percentile_interval(replicates, confidence, "plain")
-        estimates.append(
-            Estimate(
-                scorer=scorer,
-                oracle=oracle,
-                statistic=each.statistic,
-                stratum=each.stratum,
-                estimate=value,
-                lower=interval.lower,
-                upper=interval.upper,
-                standard_error=interval.standard_error,
-                n_prompts=n_clusters,
-                n_responses=int(rows.sum()),
-                n_dropped=int((belong & ~rows).sum()),
-                method=method,
-                undefined_reason=interval.undefined_reason,
+        counts = len(np.unique(numbers[rows])), int(rows.sum())
+        found = Measured(None, None, *counts, "a part of it has no scored row")
+        if all(whole[part.key][0] for part in each.parts):
+            found = Measured(
+                float(_value(each, whole)), _value(each, drawn) if len(clusters) > 1 else None, *counts, None
             )
-        )
+        frame = Frame(None, each.stratum, confidence, describe_draws(draws, crossed=False))
+        estimates.append(frame.estimate(scorer, oracle, each.statistic, found, int((belong & ~rows).sum())))
     return estimates
 
 
-class _Mean:
-    """Rows and their sum in each cluster; see ``bootstrap.Contributions``."""
+def _value(composite: Composite, sums: Mapping[tuple[int, int], Floats | None]) -> Floats:
+    """From the number of rows and their sum (..., 2) of every part."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        of = ((part.coefficient, np.asarray(sums[part.key])) for part in composite.parts)
+        return np.asarray(sum(coefficient * (each[..., 1] / each[..., 0]) for coefficient, each in of))
 
-    width = 2
 
-    def __init__(self, cluster: Ints, part: Part, n_clusters: int) -> None:
-        rows = part.belongs & np.isfinite(part.values)
-        weights = (np.ones(int(rows.sum())), part.values[rows])
-        sums = [np.bincount(cluster[rows], weights=each, minlength=n_clusters) for each in weights]
-        self._sums: Floats = np.asarray(np.stack(sums, axis=-1), dtype=np.float64)
-        self.count, total = self._sums.sum(axis=0)
-        self.value = float(total / self.count) if self.count else np.nan
-
-    def contributions(self, weights: Floats | None) -> Floats:
-        assert weights is None  # prompts are the only clusters of a benchmark
-        return self._sums[None]
-
-    def crossed(self, prompt_weights: Floats, second_weights: Floats) -> Floats:
-        return summed_over_prompts(prompt_weights, self.contributions(second_weights))
+def _summed(cluster: Ints, part: Part, n_clusters: int) -> Floats:
+    """Rows and their sum in each cluster, (clusters, 2)."""
+    rows = part.belongs & np.isfinite(part.values)
+    weights = (np.ones(int(rows.sum())), part.values[rows])
+    sums = [np.bincount(cluster[rows], weights=each, minlength=n_clusters) for each in weights]
+    return np.asarray(np.stack(sums, axis=-1), dtype=np.float64)

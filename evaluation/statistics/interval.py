@@ -146,11 +146,6 @@ def describe_draws(draws: int, *, crossed: bool) -> str:
     return f"{clusters}, {draws} draws"
 
 
-def describe_method(draws: int, confidence: float, *, crossed: bool, kind: str = "percentile") -> str:
-    """How an interval was made."""
-    return f"{describe_draws(draws, crossed=crossed)}, {100 * confidence:g} % {kind} interval"
-
-
 def _undefined(draws: Floats) -> str | None:
     """Why too few of the draws (draws,) are defined, NaN being undefined, to make an interval."""
     undefined = int((~np.isfinite(draws)).sum())

@@ -88,8 +88,10 @@ class Frame:
     method: str
     """What was drawn; ``numbers`` adds which interval was made of it."""
 
-    n_total: int
-    n_truncated: int | None
+    n_total: int | None = None
+    """Rows there are, whether they have values or not; None where that says nothing."""
+
+    n_truncated: int | None = None
 
     def estimate(
         self, scorer: str, oracle: str, statistic: str, found: Measured, n_dropped: int, scale: Scale = "plain"

@@ -82,6 +82,7 @@ def win_rates(
     answered[policy, prompt] = 1
     known = np.flatnonzero(np.isfinite(judgements))
     known = known[np.argsort(prompt[known], kind="stable")]
+    n_dropped = len(judgements) - len(known)
     prompt, policy, judgements = prompt[known], policy[known], judgements[known]
     few = len(present) <= MOST_POLICIES
     rivals: list[tuple[int, int | None]] = [*permutations(present, 2)] if few else [(each, None) for each in present]
@@ -96,10 +97,10 @@ def win_rates(
     alone = Bootstrap(bootstrap.n_prompts, None, bootstrap.draws, bootstrap.seed)
     moved = Influences({pair: column.influences() for pair, column in asked.items()})
     columns: list[Contributions] = [*asked.values(), moved]
-    *totals, drawn = alone.totals(columns) if bootstrap.n_prompts > 1 else [None] * len(columns)
+    *totals, drawn = alone.totals(columns)
     found = []
     for ((one, other), column), total in zip(asked.items(), totals, strict=True):
         statistic = WIN_RATE + (OTHERS if other is None else names[other])
         share = moved.sure((one, other), column.measure(total), drawn)
-        found.append(frame.estimate(names[one], oracle, statistic, share, frame.n_total - len(known)))
+        found.append(frame.estimate(names[one], oracle, statistic, share, n_dropped))
     return found

@@ -158,8 +158,7 @@ def _paired(a: Column, b: Column, draws: int, seed: int) -> Found:
     one, other = (influences_of(_WITHIN, each) if len(each) else None for each in sums)
     moved = Influences({"difference": None if one is None or other is None else one - other})
     asked: list[Contributions] = [a, b, moved] if moved.width else [a, b]
-    n_prompts = len(sums[0])
-    totals = Bootstrap(n_prompts, None, draws, seed).totals(asked) if n_prompts > 1 else [None, None]
+    totals = Bootstrap(len(sums[0]), None, draws, seed).totals(asked)
     r_a, r_b = (measure(_WITHIN, each, total) for each, total in zip(sums, totals, strict=False))
     found = moved.sure("difference", difference(r_a, r_b), totals[2] if moved.width else None)
     return found, r_a.value, r_b.value
@@ -172,7 +171,7 @@ def _independent(a: Column, b: Column, draws: int, seed: int) -> Found:
         sums = column.contributions(None)[0]
         moved = Influences({"r": influences_of(_WITHIN, sums)} if len(sums) else {})
         asked: list[Contributions] = [column, moved] if moved.width else [column]
-        totals = Bootstrap(len(sums), None, draws, seed + place).totals(asked) if len(sums) > 1 else [None]
+        totals = Bootstrap(len(sums), None, draws, seed + place).totals(asked)
         measured.append(measure(_WITHIN, sums, totals[0]))
         errors.append(moved.sure("r", measured[-1], totals[1]).errors if moved.width else None)
     found = difference(*measured)

@@ -5,7 +5,7 @@ little as it does. docs/statistics.md defines the statistics.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from evaluation.statistics.bootstrap import Bootstrap, Floats, Ints
 from evaluation.statistics.estimate import Estimate
-from evaluation.statistics.few_prompts import equal_shares, nothing_moves, too_few_prompts
-from evaluation.statistics.interval import Interval, describe_method, percentile_interval, unanimous_interval
+from evaluation.statistics.few_prompts import equal_shares
+from evaluation.statistics.interval import describe_draws
 from evaluation.statistics.length_controlled import length_controlled
+from evaluation.statistics.measured import Frame, Measured
 
 WIN_RATE = "win_rate"
 DISCRETE = "win_rate_discrete"
@@ -164,31 +165,15 @@ class _Board:
         reason: str | None,
         stratum: str,
     ) -> Estimate:
-        n_prompts = len(np.unique(contest.instruction))
-        few = too_few_prompts(n_prompts, self._confidence)
-        interval = Interval(None, None, None, reason or few)
-        if replicates is not None and few is None:
-            interval = percentile_interval(replicates, self._confidence, "plain")
-            alike = equal_shares(np.unique(contest.instruction, return_counts=True)[1])
-            if value is not None and statistic in (WIN_RATE, DISCRETE) and alike and nothing_moves(replicates):
-                interval = unanimous_interval(value, (0.0, 1.0), n_prompts, self._confidence)
-        method = describe_method(self._bootstrap.draws, self._confidence, crossed=False, kind=interval.kind)
-        refitted = ", the length model refitted in each" if statistic.startswith(LENGTH_CONTROLLED) else ""
-        return Estimate(
-            scorer=name,
-            oracle=self._oracle,
-            statistic=statistic,
-            stratum=stratum,
-            estimate=value,
-            lower=interval.lower,
-            upper=interval.upper,
-            standard_error=interval.standard_error,
-            n_prompts=n_prompts,
-            n_responses=len(contest.preference),
-            n_dropped=n_dropped,
-            method=method + refitted,
-            undefined_reason=interval.undefined_reason,
-        )
+        counts = np.unique(contest.instruction, return_counts=True)[1]
+        found = Measured(value, replicates, len(counts), len(contest.preference), reason)
+        if statistic in (WIN_RATE, DISCRETE):
+            found = replace(found, bounds=(0.0, 1.0), exact=equal_shares(counts))
+        method = describe_draws(self._bootstrap.draws, crossed=False)
+        if statistic.startswith(LENGTH_CONTROLLED):
+            method += ", the length model refitted in each"
+        frame = Frame(None, stratum, self._confidence, method)
+        return frame.estimate(name, self._oracle, statistic, found, n_dropped)
 
 
 def _measure(statistic: str, contest: Contest) -> Measure:
