@@ -38,7 +38,14 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         (["db", "check", "--database-url", "mysql://host/db"], "write sqlite:///assay.db or postgresql://"),
     ],
 )
-def test_bad_input_is_one_line_and_exit_2(arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_bad_input_is_one_line_and_exit_2(
+    arguments: list[str],
+    words: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)  # `serve` looks for keys in the database that is there
     assert main(arguments) == 2
     said = capsys.readouterr()
     assert said.out == ""
