@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import anyio
 from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import PlainTextResponse, StreamingResponse
-from pydantic import AfterValidator, BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from sqlalchemy.orm import Session, sessionmaker
 from starlette.datastructures import State
 
@@ -57,7 +57,7 @@ class ListFilters(BaseModel):
 
     status: JobStatus | None = None
     name: str | None = None
-    label: list[str] = []
+    label: Annotated[list[str], Field(max_length=100)] = []
     """``key=value``; all of them must hold."""
     created_after: UtcTime | None = None
     created_before: UtcTime | None = None

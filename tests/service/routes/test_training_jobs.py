@@ -145,7 +145,8 @@ def test_lists_filter_and_page(idle: TestClient) -> None:
     "query",
     ["limit=0", "limit=501", "limit=x", "status=done", "kind=alchemy", "label=x", "cursor=x", "stat=failed",
      'label="=x', "created_after=soon", "created_before=9999-12-31T23:59:59-14:00",
-     f"cursor={encode_cursor(5)}", f"cursor={encode_cursor(['9999-12-31T23:59:59-14:00', 'x'])}"],
+     f"cursor={encode_cursor(5)}", f"cursor={encode_cursor(['9999-12-31T23:59:59-14:00', 'x'])}",
+     "&".join(f"label=k{number}=v" for number in range(1100))],
 )  # fmt: skip
 def test_a_query_that_means_nothing_is_refused(idle: TestClient, query: str) -> None:
     response = idle.get(f"{JOBS}?{query}")
