@@ -6,16 +6,13 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import fastapi.routing
 import pytest
 from fastapi import FastAPI
-from fastapi.routing import APIRoute
 from fastapi.testclient import TestClient
 from sqlalchemy import StaticPool, create_engine
 
@@ -104,33 +101,6 @@ def publish_decoder(store: ArtifactStore, name: str) -> Artifact:
     model = RewardModel(decoder, tokenizer, architecture="decoder", pooling="last_token")
     probes = make_probes(model, [Pair("product lamp", "It is red .")])
     return store.publish(name, Contents("reward_model", {}, "", {}, model.details(), probes, []), model.save)
-
-
-@pytest.fixture(scope="session", autouse=True)
-def routes_are_read_once() -> Iterator[None]:
-    """Each application that includes a router has FastAPI read its routes' signatures again, a tenth of a second for
-    all of ours. What it finds depends on the route and on how it is included, so here it is found once a process.
-    """
-    contexts = getattr(fastapi.routing, "_EffectiveRouteContext", None)
-    if contexts is None:  # another FastAPI, whose applications start at its own pace
-        yield
-        return
-    read = contexts.from_api_route
-    known: dict[int, list[tuple[Any, Any]]] = {}
-
-    def remembered(*, original_route: APIRoute, include_context: Any) -> Any:
-        # of the applications one would be kept for all; none of ours overrides dependencies
-        included = replace(include_context, dependency_overrides_provider=None)
-        found = known.setdefault(id(original_route), [])
-        for before, context in found:
-            if before == included:
-                return context
-        found.append((included, read(original_route=original_route, include_context=included)))
-        return found[-1][1]
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(contexts, "from_api_route", remembered)
-        yield
 
 
 @pytest.fixture(scope="session")
