@@ -122,7 +122,7 @@ def _check_own_score(directory: Path, model: RewardModel, probes: Sequence[Probe
     for probe in probes:
         inputs = model.collate([model.encode(probe.prompt, probe.response)])
         theirs, ours = float(model.model(**inputs).logits[0, 0]), probe.scores["score"]
-        if not abs(theirs - ours) <= 1e-3 * (1 + abs(theirs)):
+        if abs(theirs - ours) > 1e-3 * (1 + abs(theirs)):
             raise InvalidInput(
                 f"the model's own head scores a probe pair {theirs:.4g}, and {ours:.4g} as {model.architecture} with"
                 f" pooling {model.pooling}: give the architecture and the pooling that it was trained with"
