@@ -45,7 +45,7 @@ of the scopes in the table. `admin` may do everything. [Making keys.](operations
 
 A list answers `{{"data": [...], "next": CURSOR}}`, newest first where it is about time. `limit` is 1 to 500. Send
 `next` as `cursor` for the page after it; null is the end. A cursor names a place in the order, so what arrives
-meanwhile shifts nothing.
+meanwhile shifts nothing. A query parameter that an operation does not read is 422: a misspelt filter would be none.
 
 ```sh
 curl -s --fail-with-body 'http://127.0.0.1:8000/v1/stress-tests?limit=1'
