@@ -135,9 +135,11 @@ def _field_errors(error: AssayError) -> list[FieldError]:
 
 
 def _for_a_reader(request: Request) -> bool:
-    """Whether a browser asks for a page, for somebody to look at; what the API has is JSON for everybody."""
+    """Whether a browser asks for a page, for somebody to look at; what the API has is JSON for everybody but for its
+    reports, and what other servers' formats have is theirs."""
     path = request.url.path.removeprefix(request.scope.get("root_path", "").rstrip("/"))
-    return request.headers.get("accept", "").startswith("text/html") and not path.startswith("/v1/")
+    is_page = not path.startswith("/v1/") or path.endswith("/report.html")
+    return request.headers.get("accept", "").startswith("text/html") and is_page and not hasattr(request.state, RESPELT)
 
 
 def _to_login(request: Request) -> Response:

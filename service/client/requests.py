@@ -172,5 +172,5 @@ def _retry_after(answer: httpx.Response) -> float | None:
     try:
         until = parsedate_to_datetime(asked)
         return max(0.0, (until.replace(tzinfo=UTC) - datetime.now(UTC)).total_seconds())
-    except ValueError:  # neither
+    except (ValueError, OverflowError):  # neither
         return None

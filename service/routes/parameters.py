@@ -1,6 +1,7 @@
 """No query parameter that a route does not read: a misspelt filter would be no filter, a misspelt dry run a run."""
 
 from difflib import get_close_matches
+from itertools import zip_longest
 from typing import Any
 
 from fastapi import Request
@@ -9,6 +10,7 @@ from pydantic import BaseModel
 
 from service.access import admit_before_body
 from service.middleware import matched_route
+from service.problems import MAX_ERRORS
 
 
 async def only_known_parameters(request: Request) -> None:
@@ -26,8 +28,12 @@ async def only_known_parameters(request: Request) -> None:
     known = [each.alias for each in read]
     unknown = [name for name in dict.fromkeys(request.query_params) if name not in known]
     if unknown:
+        told = [_advice(name, known) for name in unknown[:MAX_ERRORS]]
         raise RequestValidationError(
-            [{"type": "extra_forbidden", "loc": ("query", name), "msg": _advice(name, known)} for name in unknown]
+            [
+                {"type": "extra_forbidden", "loc": ("query", name), "msg": words}
+                for name, words in zip_longest(unknown, told, fillvalue="")
+            ]
         )
 
 

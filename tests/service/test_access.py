@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from fastapi import FastAPI
@@ -252,6 +253,16 @@ def test_a_browser_is_told_on_a_page_what_is_not_there_or_not_allowed(client: Te
     for path, headers in (("/no-such-page", {}), ("/v1/no-such-thing", BROWSER)):
         answer = client.get(path, headers=headers | key)
         assert (answer.status_code, answer.headers["content-type"]) == (404, "application/problem+json")
+
+
+def test_a_report_is_a_page_too(client: TestClient, make_key: MakeKey) -> None:
+    reading = {"authorization": f"Bearer {make_key('read')}"}
+    report = "/v1/stress-tests/run_none/report.html"
+    sent = client.get(report, headers=BROWSER, follow_redirects=False)
+    assert (sent.status_code, sent.headers["location"]) == (303, f"/login?next={quote(report, safe='')}")
+    for accept, media in ((BROWSER, "text/html; charset=utf-8"), ({}, "application/problem+json")):
+        answer = client.get(report, headers=accept | reading)
+        assert (answer.status_code, answer.headers["content-type"]) == (404, media)
 
 
 def test_who_logged_in_can_log_out_from_any_page(client: TestClient, make_key: MakeKey) -> None:

@@ -8,7 +8,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from service.routes.compat import cohere, openrlhf, rerank, slime, tei, vllm
-from service.routes.compat.dialect import Respell, respelt
+from service.routes.compat.dialect import Respell, speak
 
 _SERVERS: dict[str, tuple[APIRouter, Respell]] = {
     "openrlhf": (openrlhf.router, openrlhf.respell),
@@ -38,9 +38,10 @@ def speak_around_routes(app: FastAPI) -> None:
     plain: Any = app.exception_handlers[HTTPException]
 
     async def answer(request: Request, error: HTTPException) -> Response:
-        problem: Response = await plain(request, error)
         respell = _spoken_at(request.url.path.removeprefix(str(request.scope.get("root_path", ""))))
-        return problem if respell is None else respelt(problem, request, respell)
+        in_its_words = None if respell is None else speak(request, respell)
+        problem: Response = await plain(request, error)
+        return problem if in_its_words is None else in_its_words(problem)
 
     app.add_exception_handler(HTTPException, answer)  # type: ignore[arg-type]
 

@@ -28,6 +28,16 @@ def respelt(problem: Response, request: Request, respell: Respell) -> Response:
     return JSONResponse(body, status_code=status, headers=headers)
 
 
+def speak(request: Request, respell: Respell) -> Callable[[Response], Response]:
+    """Have ``request`` answered as ``respell`` says, also what goes wrong around its route; returns what does so."""
+
+    def in_its_words(problem: Response) -> Response:
+        return respelt(problem, request, respell)
+
+    setattr(request.state, RESPELT, in_its_words)
+    return in_its_words
+
+
 def speaking(respell: Respell) -> type[APIRoute]:
     """Routes whose failures leave as ``respell`` says."""
 
@@ -36,10 +46,7 @@ def speaking(respell: Respell) -> type[APIRoute]:
             handle = super().get_route_handler()
 
             async def answer(request: Request) -> Response:
-                def in_its_words(problem: Response) -> Response:
-                    return respelt(problem, request, respell)
-
-                setattr(request.state, RESPELT, in_its_words)  # for what goes wrong around the route
+                in_its_words = speak(request, respell)
                 try:
                     return await handle(request)
                 except ClientDisconnect:

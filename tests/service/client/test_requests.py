@@ -145,6 +145,13 @@ def test_a_date_in_retry_after_is_waited_for() -> None:
     assert time.monotonic() - begun > 0.9
 
 
+def test_a_date_that_no_clock_holds_is_no_answer_of_its_own() -> None:
+    never = {"retry-after": f"Mon, 01 Jan {9**25} 00:00:00 GMT"}
+
+    with client_of(Script([httpx.Response(503, headers=never), EMPTY])) as client:
+        assert client.scorers() == []
+
+
 def test_the_key_is_sent_and_comes_from_the_environment_unless_given(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ASSAY_API_KEY", "from-the-environment")
 

@@ -9,6 +9,7 @@ from starlette.testclient import TestClient
 
 from service.db.keys import create_key
 from service.db.session import writing
+from service.routes import parameters
 
 
 def test_a_misspelt_dry_run_queues_nothing(idle: TestClient) -> None:
@@ -33,6 +34,16 @@ def test_a_misspelt_dry_run_queues_nothing(idle: TestClient) -> None:
 def test_a_misspelt_filter_is_named(address: str, words: str, idle: TestClient) -> None:
     answer = idle.get(address)
     assert (answer.status_code, answer.json()["detail"]) == (422, words)
+
+
+def test_of_thousands_only_those_that_are_told_are_compared_with_what_there_is(
+    idle: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compared: list[str] = []  # on the event loop, where 15,000 took 0.3 s
+    monkeypatch.setattr(parameters, "get_close_matches", lambda name, *_: compared.append(name) or [])
+    answer = idle.get("/v1/artifacts?" + "&".join(f"p{number}=" for number in range(5000)))
+    assert "(and 4999 more)" in answer.json()["detail"]
+    assert len(compared) == len(answer.json()["errors"]) == 100
 
 
 def test_probes_and_pages_take_any(idle: TestClient) -> None:

@@ -166,6 +166,15 @@ def test_a_body_without_its_type_is_refused_in_the_words_of_whose_it_is(
     assert words in answer.json()
 
 
+def test_who_takes_html_as_well_is_answered_as_everybody(idle: TestClient) -> None:
+    """Java's own client begins what it accepts with text/html, for which the server has pages."""
+    for address in (*SHAPES, "/compat/tei/nothing"):
+        accepted = ("*/*", "text/html, */*; q=.2")
+        usual, java = (idle.post(address, json=[3], headers={"accept": each}) for each in accepted)
+        assert java.headers["content-type"] == "application/json"
+        assert (java.status_code, java.json()) == (usual.status_code, usual.json())
+
+
 def test_html_in_a_response_comes_back_as_json_only(client: TestClient) -> None:
     text = "<script>alert(1)</script>"
     answer = client.post("/rerank", json={"query": "a", "texts": [text], "return_text": True})
