@@ -48,13 +48,9 @@ class PublishingRecipe(Recipe):
             data_counts=run.data_counts,
         )
 
-        def write_all(directory: Path) -> None:
-            write(directory)
-            if validation is not None:
-                validation.save(directory)
-
+        also = [] if validation is None else [validation.save]
         with this_process().main_process_first():
-            artifact = run.artifacts.publish(name, contents, write_all)
+            artifact = run.artifacts.publish(name, contents, write, *also)
         run.reporter.event("artifact", name=artifact.name, version=artifact.version, kind=kind)
         return artifact
 

@@ -14,7 +14,7 @@ from trainer.loop import Learner
 from trainer.models.loading import make_probes
 from trainer.models.reward_model import RewardModel
 from trainer.models.starting_point import BackboneOrigin
-from trainer.objectives.bradley_terry import bradley_terry, pointwise_bce
+from trainer.objectives.bradley_terry import bradley_terry, pointwise_bce, preference_metrics
 from trainer.recipe import DataPart, Run
 from trainer.recipes.encoding import EncodedPreference, encode_preferences, training_device
 from trainer.recipes.preferential_data import refuse_cut
@@ -104,14 +104,7 @@ class _Learner(Learner[EncodedPreference]):
             margin = chosen.new_tensor([row.margin or 0.0 for row in rows]) if self.recipe.margin else 0.0
             loss = bradley_terry(chosen, rejected, margin, centring=self.recipe.centring).mean()
         (share * loss).backward()  # type: ignore[no-untyped-call]
-        chosen, rejected = chosen.detach(), rejected.detach()
-        return {
-            "loss": loss.detach(),
-            "rewards/chosen": chosen.mean(),
-            "rewards/rejected": rejected.mean(),
-            "rewards/margins": (chosen - rejected).mean(),
-            "rewards/accuracies": (chosen > rejected).float().mean(),
-        }
+        return preference_metrics(loss, chosen, rejected)
 
 
 def measure(
