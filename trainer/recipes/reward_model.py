@@ -18,6 +18,7 @@ from trainer.objectives.bradley_terry import bradley_terry, pointwise_bce, prefe
 from trainer.recipe import DataPart, Run
 from trainer.recipes.encoding import EncodedPreference, encode_preferences, training_device
 from trainer.recipes.preferential_data import refuse_cut
+from trainer.recipes.publishing import summary
 from trainer.recipes.reading import count_disagreements, read_preferences
 from trainer.recipes.training import TrainingRecipe
 from trainer.recipes.validation import scored_sides, validation_of
@@ -77,7 +78,7 @@ class RewardModelRecipe(TrainingRecipe):
             parents=[parent.as_parent("backbone")] if parent else [],
             validation=validation_of(model, measured, {"score": scores}, self.seed),
         )
-        return self.finish(run, {"reward_model": artifact}, metrics, steps)
+        return summary({"reward_model": artifact}, metrics, steps)
 
     def _encode(
         self, model: RewardModel, rows: Sequence[Preference], run: Run, part: DataPart = "training"
