@@ -42,11 +42,6 @@ class Grid:
         return notes
 
 
-def oracles_of(estimates: Iterable[Estimate]) -> list[str]:
-    """Oracles that scorers are compared with, in the estimates' order."""
-    return list(dict.fromkeys(each.oracle for each in estimates if each.scorer != each.oracle))
-
-
 def is_graded(estimates: Iterable[Estimate]) -> bool:
     """Whether there are estimates at temperatures, as of a stress test, or only of all responses."""
     return any(each.temperature is not None for each in estimates)

@@ -1,10 +1,8 @@
 """From a reward model to a version of it that multiplies 8-bit integers, with what that changes of its scores."""
 
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -12,6 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from evaluation.engine.probability import pointwise
 from evaluation.statistics.bootstrap import BootstrapSettings, Floats, Ints
+from evaluation.statistics.calibration import sigmoid
 from evaluation.statistics.correlation import correlate
 from evaluation.statistics.pairwise_accuracy import pair_counts
 from trainer.artifacts import Artifact, ArtifactStore, Contents, Manifest
@@ -85,7 +84,8 @@ def quantise(
         data_digest=source.manifest.data_digest,
         data_counts=source.manifest.data_counts,
     )
-    return store.publish(name, contents, partial(_copy, source))
+    # the original's scores of validation data are not this version's
+    return store.publish(name, contents, partial(source.copy_files, but=VALIDATION_FILE))
 
 
 def own_pairs(manifest: Manifest) -> Compared:
@@ -115,7 +115,7 @@ def score_changes(prompts: Sequence[str], before: Floats, after: Floats, manifes
     found |= _order_changes(prompt, before, after)
     temperature = (manifest.details.get("calibration") or {}).get("temperature")
     if temperature and pointwise(manifest):
-        p, q = (1 / (1 + np.exp(-scores / temperature)) for scores in (before, after))
+        p, q = (sigmoid(scores / temperature) for scores in (before, after))
         found["probability_error/max"] = float(np.abs(p - q).max())
     return {f"quantisation/{name}": value for name, value in found.items()}
 
@@ -174,10 +174,3 @@ def _fitting(model: PairModel, pairs: Sequence[Pair]) -> tuple[list[Pair], list[
             continue
         kept.append(pair)
     return kept, rows
-
-
-def _copy(source: Artifact, staging: Path) -> None:
-    """All but the original's scores of validation data, which are not this version's."""
-    for file in source.manifest.files.keys() - {VALIDATION_FILE}:
-        (staging / file).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(source.path / file, staging / file)

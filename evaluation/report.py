@@ -17,9 +17,9 @@ from rich.table import Table
 from rich.text import Text
 
 from evaluation.figures import Evidence, agreement, correlations, draw
-from evaluation.grid import Grid, is_graded, oracles_of, scorers_by_statistic, scorers_by_temperature, smallest_leads
+from evaluation.grid import Grid, is_graded, scorers_by_statistic, scorers_by_temperature, smallest_leads
 from evaluation.statistics.asked_columns import LEAD_WITHIN
-from evaluation.statistics.estimate import Estimate
+from evaluation.statistics.estimate import Estimate, oracles_of
 from evaluation.verdict import Reading, course, reading, verdict
 from evaluation.wording import interval, label, number, unbroken
 from trainer.files import write_atomically

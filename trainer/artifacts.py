@@ -8,6 +8,7 @@ import hashlib
 import json
 import math
 import re
+import shutil
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
@@ -157,6 +158,13 @@ class Artifact:
     def as_parent(self, role: str) -> Parent:
         return Parent(role=role, name=self.name, version=self.version, digest=self.digest)
 
+    def copy_files(self, directory: Path, *, but: str | None = None) -> None:
+        """Copy its files, without the manifest and the one called ``but``, into ``directory``."""
+        path = self.path
+        for file in self.manifest.files.keys() - {but}:
+            (directory / file).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path / file, directory / file)
+
     def verify(self) -> None:
         """Check every file against the manifest; raises BrokenArtifact naming the first that differs."""
         path = self.path
@@ -199,11 +207,11 @@ class ArtifactStore:
             probe.mkdir(parents=True)
             probe.rmdir()
 
-    def publish(self, name: str, contents: Contents, write: Callable[[Path], None]) -> Artifact:
-        """Publish what ``write(directory)`` saves as the next version of ``name``.
+    def publish(self, name: str, contents: Contents, *writes: Callable[[Path], None]) -> Artifact:
+        """Publish what each of ``writes`` saves in the directory it is given as the next version of ``name``.
 
         A job that publishes the same name again, because it was killed after publishing and resumed, gets the
-        version it already made. Raises StorageFailure where the disk refuses and BrokenArtifact if ``write`` left
+        version it already made. Raises StorageFailure where the disk refuses and BrokenArtifact if one left
         pickled files or a number is not one; nothing is visible then.
         """
         check_name(name)
@@ -213,7 +221,8 @@ class ArtifactStore:
                 if existing.manifest.job == contents.job:
                     return existing
         with storage_errors(self.root), staged(self.root / STAGING_DIRECTORY) as staging:
-            _write(write, staging)
+            for write in writes:
+                _write(write, staging)
             _refuse_pickles(staging)
             files = {str(file.relative_to(staging)): sha256_of(file) for file in _files(staging)}
             size = sum(file.stat().st_size for file in _files(staging))

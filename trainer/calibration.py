@@ -25,3 +25,10 @@ def fit_temperature(margins: Sequence[float]) -> float | None:
         middle = (low + high) / 2
         low, high = (middle, high) if slope(middle) > 0 else (low, middle)
     return 2 / (low + high)
+
+
+def sigmoid(x: float) -> float:
+    """Logistic function that overflows on neither side."""
+    if x >= 0:
+        return 1.0 / (1.0 + math.exp(-x))
+    return math.exp(x) / (1.0 + math.exp(x))

@@ -136,3 +136,8 @@ def error_of(code: str, detail: str, *, pointer: str | None = None) -> AssayErro
             return kind(detail, pointer=pointer)
         kinds += kind.__subclasses__()
     return RunFailed(detail, pointer=pointer)
+
+
+def first_line(error: Exception) -> str:
+    """The first line of what a library's error says, to be quoted in a sentence; its class where it says nothing."""
+    return next((line.rstrip(".") for line in str(error).splitlines() if line.strip()), type(error).__name__)

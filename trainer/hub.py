@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from trainer.errors import NotFound
+from trainer.errors import NotFound, first_line
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+(@[0-9a-f]{40})?")
 _FILES = ["*.safetensors", "*.json", "*.model", "*.txt", "*.jinja"]
@@ -28,7 +28,7 @@ def fetch_model(reference: str, revision: str | None) -> Path:
     except Exception as error:  # the hub's client and its HTTP library share no base class
         raise NotFound(
             f"the Hugging Face hub gives no model {name}{f' at {commit or revision}' if commit or revision else ''}"
-            f" ({_first_line(error)}); check the name, the connection and, for a gated model, HF_TOKEN"
+            f" ({first_line(error)}); check the name, the connection and, for a gated model, HF_TOKEN"
         ) from error
 
 
@@ -57,7 +57,3 @@ def cached_file(reference: str, name: str, revision: str | None) -> Path | None:
     model, _, commit = reference.partition("@")
     found = try_to_load_from_cache(model, name, revision=commit or revision)
     return Path(found) if isinstance(found, str) else None
-
-
-def _first_line(error: Exception) -> str:
-    return next((line.rstrip(".") for line in str(error).splitlines() if line.strip()), type(error).__name__)

@@ -1,6 +1,5 @@
 """Publish a model that was trained elsewhere, after loading it the way it will be served."""
 
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -146,13 +145,7 @@ def _import_artifact(store: ArtifactStore, artifact: Artifact, name: str, held_o
         data_digest=manifest.data_digest,
         data_counts=manifest.data_counts,
     )
-
-    def copy(staging: Path) -> None:
-        for file in manifest.files:
-            (staging / file).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(artifact.path / file, staging / file)
-
-    return _publish(store, name, contents, copy, model, held_out)
+    return _publish(store, name, contents, artifact.copy_files, model, held_out)
 
 
 def _held_out(path: str) -> list[HeldOut]:
@@ -180,13 +173,7 @@ def _publish(
     validation = validate(model, held_out, seed=0) if held_out else None
     if held_out and validation is None:
         raise InvalidInput("validation: responses to two prompts or more are needed that the model's window holds")
-
-    def write_all(directory: Path) -> None:
-        write(directory)
-        if validation is not None:
-            validation.save(directory)
-
-    return store.publish(name, contents, write_all)
+    return store.publish(name, contents, write, *([] if validation is None else [validation.save]))
 
 
 def _load_reward_model(directory: Path, architecture: Architecture, pooling: Pooling | None) -> RewardModel:

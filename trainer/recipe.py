@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field
 
 from trainer.artifacts import ArtifactStore, check_name
 from trainer.errors import InvalidInput
@@ -28,6 +28,15 @@ class Model(BaseModel):
     """A frozen schema in which an unknown field is an error rather than a silent no-op."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
+
+
+def by_kind(default: str) -> Discriminator:
+    """Of several tagged models the one that ``kind`` names, and ``default`` where nothing does."""
+
+    def kind(content: Any) -> str:  # noqa: ANN401 - pydantic passes whatever was sent
+        return str(content.get("kind", default) if isinstance(content, dict) else getattr(content, "kind", default))
+
+    return Discriminator(kind)
 
 
 class ExecutorSettings(Model):

@@ -175,7 +175,8 @@ class Reporter:
         eta = (total - done) / rate if rate else None
         if finished or now - self._last_event >= _SECONDS_BETWEEN_PROGRESS_EVENTS:
             self._last_event = now
-            (self.directory / HEARTBEAT_FILE).touch()
+            with storage_errors(self.directory):
+                (self.directory / HEARTBEAT_FILE).touch()
             self.event("progress", stage=stage, done=done, total=total, unit=unit, rate=rate, eta_seconds=eta)
         self._show(stage, done, total, unit, note, rate, now)
         if self.pulse is not None:

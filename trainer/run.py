@@ -49,6 +49,7 @@ def run_recipe(
     recording it; Conflict if the directory belongs to another recipe. A directory whose run succeeded returns its
     stored summary without working again. Of several processes that run it together the first records what happens.
     """
+    from trainer.checkpoints import Checkpoints
     from trainer.processes import is_first, this_process
 
     with this_process().main_process_first():
@@ -98,6 +99,8 @@ def run_recipe(
             _finish(directory, "failed", None, AssayError(detail))
             raise
         _finish(directory, "succeeded", result, None)
+        if is_first():
+            Checkpoints(directory).clear()  # only now: a run that is killed before trains nothing again
         reporter.event("succeeded")
         return result
 

@@ -1,8 +1,7 @@
 """From unbounded scores to [0, 1]: of which there is a probability, and of which differences."""
 
-import math
-
 from trainer.artifacts import Contrast, Manifest
+from trainer.calibration import sigmoid
 
 
 def probability(manifest: Manifest, is_first: bool, score: float) -> float | None:
@@ -34,10 +33,3 @@ def contrasts(manifest: Manifest) -> tuple[Contrast, ...]:
 def pointwise(manifest: Manifest) -> bool:
     """Whether a score is the logit of a probability by itself: that the response satisfies its prompt."""
     return manifest.kind == "reward_model" and manifest.details.get("loss") == "bce"
-
-
-def sigmoid(x: float) -> float:
-    """Logistic function that overflows on neither side."""
-    if x >= 0:
-        return 1.0 / (1.0 + math.exp(-x))
-    return math.exp(x) / (1.0 + math.exp(x))

@@ -9,6 +9,7 @@ from evaluation.figures.evidence import Evidence, Responses, learned
 from evaluation.figures.facets import Facets
 from evaluation.figures.style import BLUE, ORANGE, TEMPERATURE, temperature_ticks, translucent
 from evaluation.statistics.bootstrap import Floats
+from evaluation.statistics.sample import temperatures_of
 
 _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
@@ -16,13 +17,13 @@ _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 def distributions(evidence: Evidence) -> Iterator[Drawing]:
     """A panel for each oracle, then one for each learned scorer."""
     found = evidence.responses
-    if found is None or not found.temperatures():
+    if found is None or not temperatures_of(found.temperature):
         return
     series = {**found.judgements, **{name: found.scores[name] for name in learned(found.scores)}}
     panels = Facets(list(series), x=TEMPERATURE, y="value", shared_y=False)
     for index, (name, values) in enumerate(series.items()):
         _fan(panels, index, found, values, ORANGE if name in found.judgements else BLUE)
-    panels.axes(x=temperature_ticks(found.temperatures()))
+    panels.axes(x=temperature_ticks(temperatures_of(found.temperature)))
     sample = f" of {len(found.temperature):,} of {found.n_total:,} responses" * (len(found.temperature) < found.n_total)
     yield Drawing(
         "distributions",
@@ -36,7 +37,7 @@ def distributions(evidence: Evidence) -> Iterator[Drawing]:
 
 def _fan(panels: Facets, index: int, found: Responses, values: Floats, colour: str) -> None:
     known = np.isfinite(values)
-    temperatures = [t for t in found.temperatures() if (known & (found.temperature == t)).any()]
+    temperatures = [t for t in temperatures_of(found.temperature) if (known & (found.temperature == t)).any()]
     fans = [np.quantile(values[known & (found.temperature == t)], _QUANTILES) for t in temperatures]
     lowest, low, middle, high, highest = ([float(f"{fan[place]:.4g}") for fan in fans] for place in range(5))
     for bottom, top, opacity in ((lowest, highest, 0.14), (low, high, 0.26)):

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from evaluation.scorers.controls import family, is_control
 from evaluation.statistics.bootstrap import Floats
-from evaluation.statistics.estimate import Comparison, CurvePoint, Estimate
+from evaluation.statistics.estimate import Comparison, CurvePoint, Estimate, oracles_of
 
 
 @dataclass(frozen=True)
@@ -25,10 +25,6 @@ class Responses:
 
     n_total: int
     """How many there are; fewer columns are a sample of them."""
-
-    def temperatures(self) -> list[float]:
-        """Those recorded, lowest first."""
-        return [float(each) for each in np.unique(self.temperature) if np.isfinite(each)]
 
 
 @dataclass(frozen=True)
@@ -55,7 +51,7 @@ class Evidence:
     @property
     def oracles(self) -> list[str]:
         """Oracles that scorers are compared with, in the run's order."""
-        return list(dict.fromkeys(each.oracle for each in self.estimates if each.scorer != each.oracle))
+        return oracles_of(self.estimates)
 
     def about(
         self, oracle: str, *statistics: str, graded: bool = True, stratum: str = "all"

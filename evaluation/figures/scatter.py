@@ -10,6 +10,7 @@ from evaluation.figures.evidence import Evidence, Responses, learned, spread_ove
 from evaluation.figures.facets import Facets
 from evaluation.figures.style import BLUE, ORANGE, short
 from evaluation.statistics.bootstrap import Floats
+from evaluation.statistics.sample import temperatures_of
 
 _PANELS = 12
 
@@ -25,7 +26,7 @@ def scatter(evidence: Evidence) -> Iterator[Drawing]:
 
 
 def _scatter(found: Responses, scorer: str, oracle: str) -> Drawing:
-    graded, places = found.temperatures(), _places(found)
+    graded, places = temperatures_of(found.temperature), _places(found)
     panels = Facets([_title(each, graded) for each in places], x="score", y=short(oracle, 22))
     drawn = 0
     for index, temperature in enumerate(places):
@@ -63,7 +64,7 @@ def _scatter(found: Responses, scorer: str, oracle: str) -> Drawing:
 
 def _places(found: Responses) -> list[float | None]:
     """A panel each: temperatures spread over all of them, and None for the responses that have none."""
-    graded = found.temperatures()
+    graded = temperatures_of(found.temperature)
     if not np.isnan(found.temperature).any():
         return spread_over(graded, _PANELS)
     return [*(spread_over(graded, _PANELS - 1) if graded else ()), None]

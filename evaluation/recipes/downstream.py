@@ -126,22 +126,26 @@ class DownstreamRecipe(Recipe):
             )
             return estimate
         name, _, variant = metric.partition(",")
-        stated = content.get(f"{name}_stderr,{variant}")  # "N/A" where the harness knows of none
-        error = float(stated) if isinstance(stated, int | float) and np.isfinite(stated) else None
-        half = None if error is None else _NORMAL_95 * error
+        known, error = _finite(value), _finite(content.get(f"{name}_stderr,{variant}"))  # "N/A" where there is none
+        lower = upper = None
+        reason: str | None = "the harness gives this number no standard error"
+        if known is None:
+            error, reason = None, f"the harness gives {value}"
+        elif error is not None:
+            lower, upper, reason = known - _NORMAL_95 * error, known + _NORMAL_95 * error, None
         return Estimate(
             scorer=policy,
             oracle=task,
             statistic=statistic,
-            estimate=float(value),
-            lower=None if half is None else float(value) - half,
-            upper=None if half is None else float(value) + half,
+            estimate=known,
+            lower=lower,
+            upper=upper,
             standard_error=error,
             n_prompts=len(own),
             n_responses=len(own),
             n_dropped=0,
             method="lm-eval's standard error, 95 % normal interval",
-            undefined_reason=None if half is not None else "the harness gives this number no standard error",
+            undefined_reason=reason,
         )
 
 
@@ -211,10 +215,13 @@ def _evaluate(recipe: DownstreamRecipe, policy: Policy, names: list[str], folder
 
 
 def _samples(answer: Mapping[str, Any]) -> "Iterator[tuple[str, str, int, float]]":
-    """``(task, metric, document, value)`` for every plain number that the harness logged of a document."""
+    """``(task, metric, document, value)`` for every finite number that the harness logged of a document."""
     for task, rows in answer.get("samples", {}).items():
         for row in rows:
             for metric in row.get("metrics", []):
-                value = row.get(metric)
-                if isinstance(value, bool | int | float):
-                    yield task, f"{metric},{row.get('filter', 'none')}", int(row["doc_id"]), float(value)
+                if (value := _finite(row.get(metric))) is not None:
+                    yield task, f"{metric},{row.get('filter', 'none')}", int(row["doc_id"]), value
+
+
+def _finite(value: object) -> float | None:
+    return float(value) if isinstance(value, int | float) and np.isfinite(value) else None

@@ -20,7 +20,7 @@ from evaluation.statistics.estimate import Comparison, CurvePoint, Estimate
 from evaluation.statistics.interval import describe_draws
 from evaluation.statistics.measured import Frame
 from evaluation.statistics.policy_wins import win_rates
-from evaluation.statistics.sample import Sample
+from evaluation.statistics.sample import Sample, temperatures_of
 from evaluation.statistics.spread import CORRECTED, TREND, range_corrected, trend
 
 UNTRUNCATED, NON_DEGENERATE = "untruncated", "non_degenerate"
@@ -65,10 +65,6 @@ class Table:
     texts: Mapping[str, Floats] = field(default_factory=dict)
     """Measures of the texts, see ``degeneration``."""
 
-    def temperatures(self) -> list[float]:
-        """Those recorded, lowest first."""
-        return [float(each) for each in np.unique(self.temperature) if np.isfinite(each)]
-
 
 @dataclass
 class Findings:
@@ -89,7 +85,7 @@ def find(
 
     Draws are of the same prompts everywhere, so temperatures can be compared draw by draw.
     """
-    temperatures = table.temperatures()
+    temperatures = temperatures_of(table.temperature)
     study = _Study(table, settings, seed)
     reference = min(temperatures, key=lambda each: (abs(each - 1), -each)) if temperatures else None
     calibrated = None if reference is None else study.fit(reference)

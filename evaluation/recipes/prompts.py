@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Field, Tag, TypeAdapter, ValidationError
+from pydantic import Field, Tag, TypeAdapter, ValidationError
 
 from evaluation.oracles.oracle import Asked
 from trainer.data.product_world import WORLDS, Split, WorldName, render_prompt, sample_tasks
@@ -13,7 +13,7 @@ from trainer.data.text import Prompt, as_messages
 from trainer.errors import InvalidInput
 from trainer.files import read_jsonl, write_atomically
 from trainer.outside import LocalPath
-from trainer.recipe import Model
+from trainer.recipe import Model, by_kind
 
 _PROMPT: TypeAdapter[Prompt] = TypeAdapter(Prompt)
 
@@ -70,12 +70,8 @@ class ProductWorldPrompts(Prompts):
         return [Asked(str(i), render_prompt(task), task.to_json()) for i, task in enumerate(tasks)]
 
 
-def _kind(content: Any) -> str:  # noqa: ANN401 - pydantic passes whatever was sent
-    return str(content.get("kind", "file") if isinstance(content, dict) else getattr(content, "kind", "file"))
-
-
 AnyPrompts = Annotated[
-    Annotated[FilePrompts, Tag("file")] | Annotated[ProductWorldPrompts, Tag("product_world")], Discriminator(_kind)
+    Annotated[FilePrompts, Tag("file")] | Annotated[ProductWorldPrompts, Tag("product_world")], by_kind("file")
 ]
 
 

@@ -100,7 +100,7 @@ def _slope(d: Floats, scale: float, b: float) -> float | None:
 
 def _derivatives(x: Floats, b: float) -> tuple[float, float]:
     """Slope sum x sigma(-b x) of the likelihood and its curvature sum x^2 sigma(-b x) sigma(b x)."""
-    p = _sigmoid(-b * x)
+    p = sigmoid(-b * x)
     slope = float(p @ x)
     p -= p * p
     p *= x
@@ -115,12 +115,12 @@ def temperature_of(slope: float | None) -> float | None:
 def calibration_numbers(pairs: Pairs, fit: Fit) -> Iterator[Binned]:
     """Gradient, curvature, two Brier scores; by bin: pairs, ordered as the oracle does, confidence plain, tempered."""
     d = pairs.difference
-    wrong = _sigmoid(-(fit.slope or 0.0) * d)
+    wrong = sigmoid(-(fit.slope or 0.0) * d)
     yield Binned(wrong * d)
     with np.errstate(under="ignore"):
         wrong -= wrong * wrong
         yield Binned(wrong * d * d)
-    plain, tempered = _sigmoid(d), _sigmoid(d / (fit.temperature or 1.0))
+    plain, tempered = sigmoid(d), sigmoid(d / (fit.temperature or 1.0))
     yield Binned((1 - plain) ** 2)
     yield Binned((1 - tempered) ** 2)
     bins = in_bins(np.abs(d), fit.edges)
@@ -216,7 +216,8 @@ def _centred(found: Measured) -> Measured:
     return replace(found, replicates=moved)
 
 
-def _sigmoid(x: Floats) -> Floats:
+def sigmoid(x: Floats) -> Floats:
+    """Logistic function of each, without a warning however far from 0 they are."""
     result = np.negative(x)
     with np.errstate(over="ignore", under="ignore"):
         np.exp(result, out=result)

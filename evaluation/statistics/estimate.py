@@ -1,5 +1,6 @@
 """One number with its interval, what it was computed from, and why it is missing where it is missing."""
 
+from collections.abc import Iterable
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
@@ -63,6 +64,11 @@ class Estimate(Estimated):
     scorer: str
     statistic: str
     """``pearson_pooled``, ``pearson_within``, ...: docs/statistics.md defines each."""
+
+
+def oracles_of(estimates: Iterable[Estimate]) -> list[str]:
+    """Oracles that scorers are compared with, in the estimates' order."""
+    return list(dict.fromkeys(each.oracle for each in estimates if each.scorer != each.oracle))
 
 
 class CurvePoint(Estimated):

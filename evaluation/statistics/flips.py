@@ -7,6 +7,7 @@ import numpy as np
 
 from evaluation.statistics.bootstrap import Ints
 from evaluation.statistics.run_comparison import RunScores
+from evaluation.statistics.sample import temperatures_of
 
 
 @dataclass(frozen=True)
@@ -78,9 +79,7 @@ def picks(run: RunScores, scorer_a: str, scorer_b: str, oracle: str) -> Picks:
 
 def swaps(a: RunScores, b: RunScores, oracle: str) -> Swaps | None:
     """Over the temperatures that both runs have, each counting the same; None where they share no prompt there."""
-    common = set(np.unique(a.temperature[np.isfinite(a.temperature)])) & set(
-        np.unique(b.temperature[np.isfinite(b.temperature)])
-    )
+    common = set(temperatures_of(a.temperature)) & set(temperatures_of(b.temperature))
     means_a, means_b = _means(a, oracle, common), _means(b, oracle, common)
     both = [Swap(prompt, means_a[prompt], means_b[prompt]) for prompt in means_a if prompt in means_b]
     if not both:

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from evaluation.statistics.bootstrap import Floats, Ints
+from evaluation.statistics.calibration import sigmoid
 
 _RIDGE = 0.01
 """A normal prior of 10 logits on every coefficient: too weak to be seen, and a model that always wins stays finite."""
@@ -38,7 +39,7 @@ def length_controlled(preference: Floats, difference: Floats, difficulty: Floats
     logits = coefficients[:, :1] * ones
     if difficulty is not None:
         logits += coefficients[:, 2:] * difficulty
-    return np.asarray((weights * _sigmoid(logits)).sum(axis=1) / weights.sum(axis=1))
+    return np.asarray((weights * sigmoid(logits)).sum(axis=1) / weights.sum(axis=1))
 
 
 def fit_logistic(features: Sequence[Floats], target: Floats, weights: Floats) -> Floats:
@@ -53,7 +54,7 @@ def fit_logistic(features: Sequence[Floats], target: Floats, weights: Floats) ->
     hessian = np.empty((len(weights), size, size))
     step: Floats = np.full_like(coefficients, np.inf)
     for _ in range(_STEPS):
-        expected = _sigmoid(np.sum([each * coefficients[:, [i]] for i, each in enumerate(features)], axis=0))
+        expected = sigmoid(np.sum([each * coefficients[:, [i]] for i, each in enumerate(features)], axis=0))
         residual, curvature = weights * (target - expected), weights * expected * (1 - expected)
         gradient = np.stack([(residual * each).sum(axis=1) for each in features], axis=1) - _RIDGE * coefficients
         for i, one in enumerate(features):
@@ -91,7 +92,7 @@ def instruction_difficulty(
     cross = np.empty((2 * len(models), n_instructions))
     corner = np.empty((2 * len(models), 2 * len(models)))
     for _ in range(_STEPS):
-        expected = _sigmoid(beta[number] + beta[len(models) + number] * length + gamma[instruction])
+        expected = sigmoid(beta[number] + beta[len(models) + number] * length + gamma[instruction])
         residual, curvature = preference - expected, expected * (1 - expected)
         # gamma's block is diagonal, so it is eliminated and a small system in beta is left
         diagonal = np.bincount(instruction, weights=curvature, minlength=n_instructions) + penalty
@@ -118,7 +119,3 @@ def _spread(difference: Floats, weights: Floats) -> Floats:
     mean = weights @ difference / total
     squares = ((difference - mean[:, None]) ** 2 * weights).sum(axis=1) / np.maximum(total - 1, 1)
     return np.where(squares > 0, np.sqrt(squares), np.inf)[:, None]
-
-
-def _sigmoid(logits: Floats) -> Floats:
-    return np.asarray(0.5 * (1 + np.tanh(0.5 * logits)))

@@ -33,6 +33,11 @@ class Rows:
     second: Ints | None
 
 
+def temperatures_of(temperature: Floats) -> list[float]:
+    """Those recorded among rows (rows,), lowest first."""
+    return [float(each) for each in np.unique(temperature) if np.isfinite(each)]
+
+
 class Sample:
     """Scores and judgements (rows,) of one temperature and stratum; what is not finite is missing."""
 

@@ -5,7 +5,6 @@ from typing import Annotated, Self
 from fastapi import APIRouter
 from pydantic import Field, model_validator
 
-from evaluation.engine.probability import sigmoid
 from service.access import needs
 from service.metered import Scoring
 from service.score_schema import (
@@ -20,6 +19,7 @@ from service.score_schema import (
     plain_prompt,
 )
 from trainer.artifacts import Contrast
+from trainer.calibration import sigmoid
 from trainer.errors import InvalidInput, error_of
 from trainer.recipe import Model
 

@@ -60,6 +60,12 @@ def test_differences_are_measured_in_scores_and_in_their_standard_deviations() -
     assert found["quantisation/probability_error/max"] == pytest.approx(0.0125, abs=1e-4)
 
 
+def test_scores_far_below_zero_have_the_probability_zero() -> None:
+    found = score_changes(["a", "a"], np.array([-2000.0, 0.0]), np.array([-2000.0, 0.0]), MANIFEST)
+
+    assert found["quantisation/probability_error/max"] == 0
+
+
 def test_orders_that_turn_are_counted_within_prompts_and_new_ties_count_half() -> None:
     before = np.array([0.0, 1.0, 0.0, 1.0, 5.0, 5.0, 2.0, 3.0])
     after = np.array([1.0, 0.0, 2.0, 2.0, 5.0, 6.0, 2.0, 3.0])  # turned, tied, equal before, kept

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from trainer.calibration import fit_temperature
+from trainer.calibration import fit_temperature, sigmoid
 
 
 def test_the_temperature_maximises_the_likelihood_of_the_order() -> None:
@@ -28,3 +28,7 @@ def test_two_margins_can_be_solved_by_hand() -> None:
 @pytest.mark.parametrize("margins", [[], [1.0, 2.0], [-1.0, -2.0], [1.0, -1.0], [0.0]])
 def test_there_is_none_where_the_likelihood_has_no_maximum(margins: list[float]) -> None:
     assert fit_temperature(margins) is None
+
+
+def test_the_logistic_function_overflows_on_neither_side() -> None:
+    assert (sigmoid(-1e9), sigmoid(0.0), sigmoid(1e9)) == (0.0, 0.5, 1.0)

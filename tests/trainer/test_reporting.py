@@ -1,5 +1,6 @@
 """What a run says can be trusted after any kind of end."""
 
+import errno
 import io
 import itertools
 import os
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from trainer.errors import Stopped
+from trainer.errors import Stopped, StorageFailure
 from trainer.reporting import STOP_FILE, Reporter, read_events
 
 
@@ -67,6 +68,16 @@ def test_progress_is_a_bar_with_loss_rate_and_time_left_on_a_terminal(
     last = stream.getvalue().rpartition("demo train")[2]
     plain = re.sub(r"\x1b\[[\d;?]*[A-Za-z]", "", last)
     assert re.search(r"3/43 loss 0.3 4.0 steps/s (\d:\d\d:\d\d|-:--:--)", plain)
+
+
+def test_a_disk_that_takes_no_heartbeat_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path) -> None:
+        raise OSError(errno.EROFS, "Read-only file system", str(path))
+
+    with Reporter(tmp_path, quiet=True) as reporter:
+        monkeypatch.setattr(Path, "touch", refuse)
+        with pytest.raises(StorageFailure, match=r"cannot write .*: Read-only file system; free space or choose"):
+            reporter.progress("train", 1, 43)
 
 
 def test_one_that_does_not_record_writes_and_says_nothing(tmp_path: Path) -> None:

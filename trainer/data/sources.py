@@ -5,9 +5,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Literal, Self, TypeVar
 
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import Field, Tag, model_validator
 
 from trainer.data.product_world import (
     LEVELS,
@@ -26,7 +26,7 @@ from trainer.data.tables import Row, Table
 from trainer.data.text import Prompt
 from trainer.errors import InvalidInput
 from trainer.outside import RowsPath, SplitOrFile
-from trainer.recipe import Model
+from trainer.recipe import Model, by_kind
 
 Content = TypeVar("Content")
 
@@ -207,12 +207,6 @@ class ProductWorldData(DataSource):
         return Preference(chosen, Pair(chosen.prompt, response), kind)
 
 
-def _source_kind(content: Any) -> str:  # noqa: ANN401 - pydantic passes whatever was sent
-    if isinstance(content, dict):
-        return str(content.get("kind", "file"))
-    return str(getattr(content, "kind", "file"))
-
-
 AnySource = Annotated[
-    Annotated[FileData, Tag("file")] | Annotated[ProductWorldData, Tag("product_world")], Discriminator(_source_kind)
+    Annotated[FileData, Tag("file")] | Annotated[ProductWorldData, Tag("product_world")], by_kind("file")
 ]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from trainer.artifacts import names_directory
-from trainer.errors import AssayError, InvalidInput, NotFound
+from trainer.errors import AssayError, InvalidInput, NotFound, first_line
 from trainer.files import parse_row, read_lines
 
 _TABLE_FORMATS = {".parquet": "parquet", ".json": "json"}
@@ -89,7 +89,7 @@ class Table:
         except AssayError:
             raise
         except Exception as error:  # whatever the many readers behind ``datasets`` raise
-            raise InvalidInput(f"{place} cannot be read: {_first_line(error)}") from error
+            raise InvalidInput(f"{place} cannot be read: {first_line(error)}") from error
 
     def _in_file(self) -> Iterable[dict[str, Any]]:
         import datasets
@@ -106,7 +106,7 @@ class Table:
         try:
             found = datasets.load_from_disk(str(Path(self.path).expanduser()))
         except (OSError, ValueError) as error:
-            raise InvalidInput(f"{self.path} is no directory written by save_to_disk: {_first_line(error)}") from error
+            raise InvalidInput(f"{self.path} is no directory written by save_to_disk: {first_line(error)}") from error
         if not isinstance(found, datasets.DatasetDict):
             if self.split != "train":
                 raise InvalidInput(f"{self.path} holds one split only; leave data.split out")
@@ -124,7 +124,7 @@ class Table:
         except Exception as error:  # the hub's client, its HTTP library and its readers share no base class
             raise NotFound(
                 f"cannot get data set {self.path}, split {self.split}, from the Hugging Face hub"
-                f" ({_first_line(error)}); check its name and the connection, or give a file or a saved directory"
+                f" ({first_line(error)}); check its name and the connection, or give a file or a saved directory"
             ) from error
         return cast(Iterable[dict[str, Any]], rows)
 
@@ -132,7 +132,3 @@ class Table:
 def _row(where: str, content: dict[str, Any]) -> Row:
     # tables fill the fields a row lacks with nulls
     return Row(where, {name: value for name, value in content.items() if value is not None})
-
-
-def _first_line(error: BaseException) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__)

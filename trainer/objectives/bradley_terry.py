@@ -16,3 +16,15 @@ def bradley_terry(chosen: Tensor, rejected: Tensor, margin: Tensor | float = 0.0
 def pointwise_bce(chosen: Tensor, rejected: Tensor) -> Tensor:
     """-[log sigmoid(s_w) + log sigmoid(-s_l)] / 2 per pair: GAPO's warm-up (arXiv 2503.20194). Shapes (pairs,)."""
     return -(logsigmoid(chosen) + logsigmoid(-rejected)) / 2
+
+
+def preference_metrics(loss: Tensor, chosen: Tensor, rejected: Tensor) -> dict[str, Tensor]:
+    """What a step of either tells, under TRL's names: means over the pairs (pairs,), and how many are in order."""
+    chosen, rejected = chosen.detach(), rejected.detach()
+    return {
+        "loss": loss.detach(),
+        "rewards/chosen": chosen.mean(),
+        "rewards/rejected": rejected.mean(),
+        "rewards/margins": (chosen - rejected).mean(),
+        "rewards/accuracies": (chosen > rejected).float().mean(),
+    }

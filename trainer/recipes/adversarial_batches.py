@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Discriminator, Field, Tag
+from pydantic import BeforeValidator, Field, Tag
 
 from trainer.batches import BatchPlan
 from trainer.data.text import Encoded
 from trainer.errors import InvalidInput
-from trainer.recipe import Model
+from trainer.recipe import Model, by_kind
 from trainer.recipes.encoding import EncodedPreference
 
 Origin = Literal["accepted", "rejected", "generated"]
@@ -36,17 +36,13 @@ class SoftLabel(Model):
     alpha: float = Field(0.1, ge=0, le=1)
 
 
-def _kind(content: Any) -> str:  # noqa: ANN401 - pydantic passes whatever was sent
-    return str(content.get("kind", "zero") if isinstance(content, dict) else getattr(content, "kind", "zero"))
-
-
 def _named(content: Any) -> Any:  # noqa: ANN401 - pydantic passes whatever was sent
     return {"kind": content} if isinstance(content, str) else content
 
 
 GeneratedLabel = Annotated[
     Annotated[ZeroLabel, Tag("zero")] | Annotated[OracleLabel, Tag("oracle")] | Annotated[SoftLabel, Tag("soft")],
-    Discriminator(_kind),
+    by_kind("zero"),
     BeforeValidator(_named),
 ]
 """``zero``, ``oracle`` and ``soft`` may stand for themselves where nothing else is to be said of them."""

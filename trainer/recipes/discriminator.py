@@ -26,6 +26,7 @@ from trainer.recipe import Run
 from trainer.recipes.discriminator_artifact import publish_discriminators
 from trainer.recipes.discriminator_learners import FrozenLatents, Player, Probe
 from trainer.recipes.encoding import EncodedPreference, encode_preferences, training_device
+from trainer.recipes.publishing import summary
 from trainer.recipes.reading import read_preferences
 from trainer.recipes.reference_artifact import publish_reference
 from trainer.recipes.training import TrainingRecipe
@@ -87,7 +88,7 @@ class DiscriminatorRecipe(TrainingRecipe):
         )
         if is_first():
             shutil.rmtree(run.directory / FEATURES, ignore_errors=True)
-        return self.finish(run, {"discriminator": artifact}, metrics, steps)
+        return summary({"discriminator": artifact}, metrics, steps)
 
     def _make(
         self, reference: Policy, rows: Sequence[Preference], run: Run

@@ -15,7 +15,7 @@ from trainer.models.latents import Latents, MaskChoice, select_latents
 from trainer.models.policy import PairBatch, Policy, collate
 from trainer.models.precomputed_reference import PrecomputedReference
 from trainer.models.reference import Reference, ReferenceView
-from trainer.objectives.bradley_terry import bradley_terry
+from trainer.objectives.bradley_terry import bradley_terry, preference_metrics
 from trainer.recipe import Run
 from trainer.recipes.encoding import EncodedPreference
 
@@ -93,14 +93,8 @@ class Probe(Learner[EncodedPreference]):
         self.trained = Probed(network).train()
         self.reference = reference
 
-    def backward(self, rows: Sequence[EncodedPreference], share: float, *, last: bool) -> dict[str, float | Tensor]:
+    def backward(self, rows: Sequence[EncodedPreference], share: float, *, last: bool) -> dict[str, Tensor]:
         chosen, rejected = self.trained(self.reference(rows), last=last).chunk(2)
         loss = bradley_terry(chosen, rejected).mean()
         (share * loss).backward()  # type: ignore[no-untyped-call]
-        return {
-            "loss": loss.detach(),
-            "rewards/chosen": chosen.detach().mean(),
-            "rewards/rejected": rejected.detach().mean(),
-            "rewards/margins": (chosen - rejected).detach().mean(),
-            "rewards/accuracies": (chosen > rejected).float().mean(),
-        }
+        return preference_metrics(loss, chosen, rejected)

@@ -7,6 +7,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, model_validator
 
 from trainer.artifacts import Artifact, ArtifactStore
+from trainer.checkpoints import Checkpoints
 from trainer.data.product_world.reading import read_prompt
 from trainer.data.rows import Preference
 from trainer.data.text import as_text
@@ -25,6 +26,7 @@ from trainer.recipes.encoding import EncodedPreference, encode_preferences, trai
 from trainer.recipes.live_reward_model import LiveRewardModel, LiveSettings
 from trainer.recipes.played_reward_models import PlayedRewardModels
 from trainer.recipes.preferential_data import Augmentation, check_contrast, contrasting, refuse_cut
+from trainer.recipes.publishing import summary
 from trainer.recipes.reading import count_disagreements, read_preferences
 from trainer.recipes.reward_model import RewardModelRecipe
 from trainer.recipes.rounds import Judges, PromptRounds, RoundsRecipe, play_rounds
@@ -158,7 +160,7 @@ class GAPO(RoundsRecipe):
             [artifacts["live_reward_model"].as_parent("reward_model"), artifacts["reward_model"].as_parent("anchor")],
             run,
         )
-        return self.finish(run, artifacts, metrics, played.rounds) | {"stopped_early": played.reason}
+        return summary(artifacts, metrics, played.rounds) | {"stopped_early": played.reason}
 
     def _warm_up(self, run: Run) -> Artifact:
         """The reward model to begin with: the published one, or one trained here, once, as ``NAME/warm_up``."""
@@ -189,6 +191,7 @@ class GAPO(RoundsRecipe):
         directory.mkdir(exist_ok=True)
         with run.reporter.part(_WARM_UP):
             made = recipe.run(replace(run, directory=directory))
+        Checkpoints(directory).clear()
         return run.artifacts.open(made["artifacts"]["reward_model"])
 
     def _load(self, warm: Artifact, store: ArtifactStore) -> RewardModel:

@@ -1,13 +1,12 @@
 """What GAPO makes of its reward model, as artifacts: the anchor, which is to be served, and the live one."""
 
 import math
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from trainer.artifacts import Artifact
+from trainer.calibration import sigmoid
 from trainer.data.rows import Preference, contrasts
 from trainer.models.loading import make_probes
 from trainer.models.reward_model import RewardModel
@@ -65,7 +64,7 @@ class PlayedRewardModels:
             self._run,
             f"{self._recipe.name}/reward_model",
             "reward_model",
-            self._copy_warm,
+            self._warm.copy_files,  # what its own training measured too
             rows=self._rows,
             metrics=measured.metrics | _on_generations(self._anchor, generations, judges),
             details={**details, "role": "anchor", "serve_by_default": True, "why": _WHY_ANCHOR, "round": 0},
@@ -116,15 +115,9 @@ class PlayedRewardModels:
         metrics, calibration = measure(self._held_out, scores, loss)
         if scores:
             right = [side == 0 for _ in self._held_out for side in (0, 1)]
-            metrics["held_out/calibration_error"] = calibration_error([_sigmoid(score) for score in scores], right)
+            metrics["held_out/calibration_error"] = calibration_error([sigmoid(score) for score in scores], right)
         details = {**model.details(), "loss": loss, "contrasts": contrasts(self._rows), "calibration": calibration}
         return _Measured(metrics, details, scores)
-
-    def _copy_warm(self, directory: Path) -> None:
-        """With what its own training measured, for its weights are the warm-up's."""
-        for file in self._warm.manifest.files:
-            (directory / file).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(self._warm.path / file, directory / file)
 
 
 def _on_generations(model: RewardModel, generations: Sequence[Rollout], judges: Judges) -> dict[str, float]:
@@ -138,19 +131,15 @@ def _on_generations(model: RewardModel, generations: Sequence[Rollout], judges: 
     for score, verdict in zip(ModelScores(model)(prompts, responses), checker(prompts, responses), strict=True):
         if score is not None:
             (right if verdict else wrong).append(score)
-    probabilities = [_sigmoid(score) for score in [*right, *wrong]]
+    probabilities = [sigmoid(score) for score in [*right, *wrong]]
     found = {
         "generations/responses": float(len(probabilities)),
         "generations/auc": area_under_curve(right, wrong),
         "generations/calibration_error": calibration_error(probabilities, [True] * len(right) + [False] * len(wrong)),
-        "generations/probability_of_right": _mean([_sigmoid(score) for score in right]),
-        "generations/probability_of_wrong": _mean([_sigmoid(score) for score in wrong]),
+        "generations/probability_of_right": _mean([sigmoid(score) for score in right]),
+        "generations/probability_of_wrong": _mean([sigmoid(score) for score in wrong]),
     }
     return {name: value for name, value in found.items() if math.isfinite(value)}
-
-
-def _sigmoid(score: float) -> float:
-    return 1 / (1 + math.exp(-score)) if score >= 0 else 1 - 1 / (1 + math.exp(score))
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -6,6 +6,7 @@ from typing import Any, Literal
 from trainer.recipe import Run
 from trainer.recipes.encoding import training_device
 from trainer.recipes.ppo_learner import PPOLearner
+from trainer.recipes.publishing import summary
 from trainer.recipes.reading import read_prompts
 from trainer.recipes.response_scores import (
     AnyReward,
@@ -45,8 +46,7 @@ class PPO(RoundsRecipe):
         published = self.publish_policy(
             learner, origin, prompts, said, rows, played.metrics, played.facts, parents, run
         )
-        summary = self.finish(run, {"policy": published}, played.metrics, played.rounds)
-        return summary | {"stopped_early": played.reason}
+        return summary({"policy": published}, played.metrics, played.rounds) | {"stopped_early": played.reason}
 
 
 class FrozenReward(Game):

@@ -14,11 +14,9 @@ from trainer.errors import RunFailed
 from trainer.models.policy import Policy, collate
 from trainer.models.value_head import ActorCritic
 from trainer.recipes.ppo_settings import PPOSettings
+from trainer.recipes.response_scores import Score, mean_of
 from trainer.rollouts import Between, PolicyPrompt, Rollout, TokenTable, keep_on, recompute, sample_rollouts
 from trainer.schedule import OptimizerSettings, learning_rate, make_adam
-
-Score = float | None
-"""None where a response cannot be scored."""
 
 
 class PPOLearner:
@@ -92,8 +90,9 @@ class PPOLearner:
                 order[i : i + self.settings.minibatch] for i in range(0, len(order), self.settings.minibatch)
             ]
             for position, chosen in enumerate(minibatches):
-                between(f"policy step {epoch * len(minibatches) + position + 1} of {self.settings.updates}")
-                update = number * self.settings.updates + epoch * len(minibatches) + position
+                done = epoch * len(minibatches) + position
+                between(f"policy step {done + 1} of {self.settings.epochs * len(minibatches)}")
+                update = number * self.settings.updates + done
                 part = self._step(rollouts, chosen, table, advantages, returns, update, critic_only)
                 for name, value in part.items():
                     sums[name] = sums.get(name, 0.0) + value / (self.settings.epochs * len(minibatches))
@@ -270,7 +269,6 @@ class PPOLearner:
         kl: Tensor,
         table: TokenTable,
     ) -> dict[str, float]:
-        scored = [score for score in scores if score is not None]
         cost = self.coefficient * float(kl.mean())
         ended = sum(rollout.ended for rollout in rollouts)
         lengths = table.mask.sum(dim=1).float()
@@ -280,8 +278,8 @@ class PPOLearner:
             "objective/non_score_reward": -cost,
             "objective/rlhf_reward": float(rewards.mean()) - cost,
             "objective/rewards": float(rewards.mean()),
-            "objective/scores": sum(scored) / len(scored) if scored else math.nan,
-            "objective/unscored": float(len(scores) - len(scored)),
+            "objective/scores": mean_of(scores),
+            "objective/unscored": float(sum(score is None for score in scores)),
             "objective/kl_coefficient": self.coefficient,
             "val/num_eos_tokens": float(ended),
             "completions/mean_length": float(lengths.mean()),

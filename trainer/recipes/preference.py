@@ -23,6 +23,7 @@ from trainer.recipe import DataPart, Run
 from trainer.recipes.discriminator_artifact import publish_discriminators
 from trainer.recipes.encoding import EncodedPreference, encode_preferences, training_device
 from trainer.recipes.preference_learner import PreferenceLearner
+from trainer.recipes.publishing import summary
 from trainer.recipes.reading import read_preferences
 from trainer.recipes.reference_artifact import publish_reference
 from trainer.recipes.training import TrainingRecipe
@@ -111,7 +112,7 @@ def _train(recipe: PreferenceTraining, adversarial: Adversarial | None, run: Run
         metrics = metrics | {f"discriminator/{name}": value for name, value in found.items()}
     if is_first():
         shutil.rmtree(run.directory / PRECOMPUTED, ignore_errors=True)
-    return recipe.finish(run, artifacts, metrics, steps)
+    return summary(artifacts, metrics, steps)
 
 
 def _encode(

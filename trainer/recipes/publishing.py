@@ -5,9 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from trainer.artifacts import Artifact, ArtifactKind, Contents, Parent, Probe
-from trainer.checkpoints import Checkpoints
 from trainer.data.rows import Pair, Preference, digest_rows
-from trainer.processes import is_first, this_process
+from trainer.processes import this_process
 from trainer.recipe import Recipe, Run
 from trainer.validation_scores import ValidationScores
 
@@ -48,22 +47,17 @@ class PublishingRecipe(Recipe):
             data_counts=run.data_counts,
         )
 
-        def write_all(directory: Path) -> None:
-            write(directory)
-            if validation is not None:
-                validation.save(directory)
-
+        also = [] if validation is None else [validation.save]
         with this_process().main_process_first():
-            artifact = run.artifacts.publish(name, contents, write_all)
+            artifact = run.artifacts.publish(name, contents, write, *also)
         run.reporter.event("artifact", name=artifact.name, version=artifact.version, kind=kind)
         return artifact
 
-    def finish(self, run: Run, artifacts: dict[str, Artifact], metrics: dict[str, float], steps: int) -> dict[str, Any]:
-        """The run's summary, once all is published and checkpoints are no longer needed."""
-        if is_first():
-            Checkpoints(run.directory).clear()
-        return {
-            "artifacts": {role: artifact.reference for role, artifact in artifacts.items()},
-            "metrics": metrics,
-            "steps": steps,
-        }
+
+def summary(artifacts: dict[str, Artifact], metrics: dict[str, float], steps: int) -> dict[str, Any]:
+    """What a run says in the end that published ``artifacts``."""
+    return {
+        "artifacts": {role: artifact.reference for role, artifact in artifacts.items()},
+        "metrics": metrics,
+        "steps": steps,
+    }

@@ -2,10 +2,10 @@
 
 import math
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal, Protocol
+from typing import Annotated, Literal, Protocol
 
 import torch
-from pydantic import Discriminator, Tag
+from pydantic import Tag
 
 from trainer.artifacts import Artifact
 from trainer.data.product_world.reading import MEASURES, Measure, read_prompt
@@ -15,10 +15,11 @@ from trainer.models.loading import load_pair_model
 from trainer.models.pair_model import PairModel, score_all
 from trainer.outside import RegisteredScorer
 from trainer.pins import settle_versions
-from trainer.recipe import Model, Run
+from trainer.recipe import Model, Run, by_kind
 from trainer.rollouts import Rollout
 
 Score = float | None
+"""None where a response cannot be scored."""
 
 
 class ResponseScores(Protocol):
@@ -44,13 +45,9 @@ class ProductWorldReward(Model):
     many of the constraints are met. All within [0, 1]."""
 
 
-def _kind(content: Any) -> str:  # noqa: ANN401 - pydantic passes whatever was sent
-    return str(content.get("kind", "artifact") if isinstance(content, dict) else getattr(content, "kind", "artifact"))
-
-
 AnyReward = Annotated[
     Annotated[ScorerReward, Tag("artifact")] | Annotated[ProductWorldReward, Tag("product_world")],
-    Discriminator(_kind),
+    by_kind("artifact"),
 ]
 
 

@@ -14,10 +14,11 @@ from trainer.loop import Learner
 from trainer.models.loading import make_probes
 from trainer.models.reward_model import RewardModel
 from trainer.models.starting_point import BackboneOrigin
-from trainer.objectives.bradley_terry import bradley_terry, pointwise_bce
+from trainer.objectives.bradley_terry import bradley_terry, pointwise_bce, preference_metrics
 from trainer.recipe import DataPart, Run
 from trainer.recipes.encoding import EncodedPreference, encode_preferences, training_device
 from trainer.recipes.preferential_data import refuse_cut
+from trainer.recipes.publishing import summary
 from trainer.recipes.reading import count_disagreements, read_preferences
 from trainer.recipes.training import TrainingRecipe
 from trainer.recipes.validation import scored_sides, validation_of
@@ -77,7 +78,7 @@ class RewardModelRecipe(TrainingRecipe):
             parents=[parent.as_parent("backbone")] if parent else [],
             validation=validation_of(model, measured, {"score": scores}, self.seed),
         )
-        return self.finish(run, {"reward_model": artifact}, metrics, steps)
+        return summary({"reward_model": artifact}, metrics, steps)
 
     def _encode(
         self, model: RewardModel, rows: Sequence[Preference], run: Run, part: DataPart = "training"
@@ -104,14 +105,7 @@ class _Learner(Learner[EncodedPreference]):
             margin = chosen.new_tensor([row.margin or 0.0 for row in rows]) if self.recipe.margin else 0.0
             loss = bradley_terry(chosen, rejected, margin, centring=self.recipe.centring).mean()
         (share * loss).backward()  # type: ignore[no-untyped-call]
-        chosen, rejected = chosen.detach(), rejected.detach()
-        return {
-            "loss": loss.detach(),
-            "rewards/chosen": chosen.mean(),
-            "rewards/rejected": rejected.mean(),
-            "rewards/margins": (chosen - rejected).mean(),
-            "rewards/accuracies": (chosen > rejected).float().mean(),
-        }
+        return preference_metrics(loss, chosen, rejected)
 
 
 def measure(

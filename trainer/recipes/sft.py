@@ -15,6 +15,7 @@ from trainer.models.starting_point import TrainedPolicy
 from trainer.models.validation import HeldOut, validate
 from trainer.recipe import Run
 from trainer.recipes.encoding import encode_pairs, training_device
+from trainer.recipes.publishing import summary
 from trainer.recipes.reading import read_pairs
 from trainer.recipes.training import TrainingRecipe
 
@@ -47,7 +48,7 @@ class SFT(TrainingRecipe):
             parents=[parent.as_parent("initial")] if parent else [],
             validation=validate(scorer, [HeldOut(pair, pair.prompt) for pair in held_out], self.seed),
         )
-        return self.finish(run, {"policy": artifact}, metrics, steps)
+        return summary({"policy": artifact}, metrics, steps)
 
 
 class _Learner(Learner[Encoded]):

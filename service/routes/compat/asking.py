@@ -9,7 +9,6 @@ from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel, ConfigDict
 from sqlalchemy.orm import Session, sessionmaker
 
-from evaluation.engine.probability import sigmoid
 from evaluation.engine.terms import INTERACTIVE, Priority, Terms
 from service.db.aliases import all_aliases
 from service.metered import MeteredScoring
@@ -24,6 +23,7 @@ from service.score_schema import (
     ScorerName,
 )
 from service.scoring import ScoringService
+from trainer.calibration import sigmoid
 from trainer.errors import InvalidInput, NotFound, error_of
 
 CHAMPION = "champion"

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from evaluation.engine.catalogue import scorer_info
-from evaluation.engine.probability import contrasts, probability, sigmoid
+from evaluation.engine.probability import contrasts, probability
 from trainer.artifacts import Artifact, ArtifactKind, Manifest, Parent
 
 
@@ -77,7 +77,3 @@ def test_what_was_made_beside_an_anchor_points_to_it(
 def test_a_live_model_on_its_way_points_to_what_the_anchor_is_a_copy_of(tmp_path: Path) -> None:
     live = manifest("reward_model", {"warm_up": "warm"}, serve_by_default=False)
     assert scorer_info(Artifact(tmp_path, live, ""), loaded=False).prefer == "warm@3"
-
-
-def test_the_logistic_function_overflows_on_neither_side() -> None:
-    assert (sigmoid(-1e9), sigmoid(0.0), sigmoid(1e9)) == (0.0, 0.5, 1.0)

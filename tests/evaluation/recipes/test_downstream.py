@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,28 @@ def test_a_task_of_ones_own_is_answered_and_its_interval_is_over_documents(
 def test_a_task_that_the_harness_does_not_know_is_named(tmp_path: Path, store: ArtifactStore) -> None:
     with pytest.raises(InvalidInput, match="the harness knows no no_such_task"):
         evaluated(tmp_path, store, tasks=["no_such_task"])
+
+
+def test_a_number_that_is_none_is_missing_with_what_the_harness_gave(
+    tmp_path: Path, store: ArtifactStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    documents = [
+        {"doc_id": i, "metrics": ["perplexity"], "perplexity": value} for i, value in enumerate([2.0, math.nan])
+    ]
+    answer = {
+        "results": {"wiki": {"perplexity,none": math.nan, "perplexity_stderr,none": 0.1, "bits,none": math.inf}},
+        "samples": {"wiki": documents},
+    }
+    monkeypatch.setattr("evaluation.recipes.downstream.require_harness", lambda: None)
+    monkeypatch.setattr("evaluation.recipes.downstream._evaluate", lambda *_: answer)
+
+    perplexity, bits = evaluated(tmp_path, store, tasks=["wiki"])["estimates"]
+
+    for row, reason in ((perplexity, "the harness gives nan"), (bits, "the harness gives inf")):
+        assert [row[name] for name in ("estimate", "lower", "upper", "standard_error")] == [None] * 4
+        assert row["undefined_reason"] == reason
+    lines = (tmp_path / "run" / SAMPLES_FILE).read_text().splitlines()
+    assert [json.loads(line)["document"] for line in lines] == [0], "NaN is no JSON"
 
 
 @pytest.mark.skipif(INSTALLED, reason="the extra downstream (lm-eval) is installed")

@@ -10,6 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+import trainer.run
 from trainer.artifacts import ArtifactStore
 from trainer.checkpoints import Checkpoints
 from trainer.errors import StorageFailure
@@ -115,3 +116,24 @@ def test_a_model_that_does_not_fit_is_published_once_it_does(
     assert same(weights(store), straight)
     steps = [event["step"] for event in read_events(directory) if event["type"] == "metrics"]
     assert steps == [1, 2, 3, 4, 5, 6]  # nothing was trained again
+
+
+def test_a_run_whose_result_does_not_fit_tells_it_once_it_does_and_trains_nothing_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, directory = ArtifactStore(tmp_path / "artifacts"), tmp_path / "run"
+    finish = trainer.run._finish
+
+    def full(*arguments: Any) -> None:
+        with files_of_at_most(10):
+            finish(*arguments)
+
+    monkeypatch.setattr(trainer.run, "_finish", full)
+    with pytest.raises(StorageFailure, match=r"cannot write .*result\.json"):
+        run_recipe(recipe(), directory, store, quiet=True)
+    monkeypatch.undo()
+    assert [artifact.reference for artifact in store.all()] == ["full@1"]
+    assert run_recipe(recipe(), directory, store, quiet=True)["artifacts"] == {"policy": "full@1"}
+    steps = [event["step"] for event in read_events(directory) if event["type"] == "metrics"]
+    assert steps == [1, 2, 3, 4, 5, 6]
+    assert not (directory / "checkpoints").exists(), "nobody continues from them any more"

@@ -84,6 +84,15 @@ def test_a_kl_that_costs_more_than_it_earns_holds_the_policy(tmp_path: Path) -> 
     assert kl[1] < 0.7 * kl[0]
 
 
+def test_a_pass_over_fewer_responses_than_asked_for_counts_the_steps_that_it_makes(tmp_path: Path) -> None:
+    made, told = learner(tmp_path), list[str]()
+    rollouts = made.sample(prompts(made, 20), 0)  # of 64; a minibatch holds 32, and there are two epochs
+
+    made.learn(rollouts, [0.0] * 20, 0, between=told.append)
+
+    assert [each for each in told if "step" in each] == ["policy step 1 of 2", "policy step 2 of 2"]
+
+
 def test_the_adaptive_coefficient_moves_with_each_pass(tmp_path: Path) -> None:
     made = learner(tmp_path, kl={"coefficient": 0.1, "target": 1.0})
     rollouts = made.sample(prompts(made), 0)
