@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -209,6 +209,20 @@ def ray_cluster() -> Iterator[RayCluster]:
     pytest.importorskip("ray", reason="Ray is not installed: make ray")
     with start_cluster(head_cpus=2) as cluster:
         yield cluster
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """``clock(module, monotonic=..., sleep=...)``: another clock for one module alone.
+
+    A server that a test of another file has started may be at work in a thread of this process: an event loop that
+    sees the clock jump back sleeps for as long as the machine is up.
+    """
+
+    def of(module: ModuleType, **functions: Callable[..., Any]) -> None:
+        monkeypatch.setattr(module, "time", SimpleNamespace(**functions))
+
+    return of
 
 
 def pytest_collection_finish() -> None:

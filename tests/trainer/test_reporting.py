@@ -6,10 +6,12 @@ import itertools
 import os
 import re
 import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from trainer import reporting
 from trainer.errors import Stopped, StorageFailure
 from trainer.reporting import STOP_FILE, Reporter, read_events
 
@@ -33,15 +35,12 @@ def test_numbers_that_are_not_finite_are_left_out(tmp_path: Path) -> None:
     assert read_events(tmp_path)[0]["values"] == {"loss": 0.5}
 
 
-def test_progress_prints_plain_lines_where_there_is_no_terminal(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    stream, clock = io.StringIO(), iter([100.0, 105.0, 120.0, 121.0])
+def test_progress_prints_plain_lines_where_there_is_no_terminal(tmp_path: Path, clock: Callable[..., None]) -> None:
+    stream, ticks = io.StringIO(), iter([100.0, 105.0, 120.0, 121.0])
     with Reporter(tmp_path, title="demo", stream=stream) as reporter:
-        monkeypatch.setattr("trainer.reporting.time.monotonic", lambda: next(clock))
+        clock(reporting, monotonic=lambda: next(ticks))
         for done in (1, 2, 5, 43):
             reporter.progress("train", done, 43, note="loss 0.1")
-        monkeypatch.undo()
     assert stream.getvalue().splitlines() == [
         "demo: train 1/43 steps, loss 0.1",
         "demo: train 5/43 steps, loss 0.1, 5.0 s/step, about 190 s left",  # none at 105 s, ten seconds have not passed
@@ -51,7 +50,7 @@ def test_progress_prints_plain_lines_where_there_is_no_terminal(
 
 
 def test_progress_is_a_bar_with_loss_rate_and_time_left_on_a_terminal(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, clock: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Terminal(io.StringIO):
         def isatty(self) -> bool:
@@ -59,12 +58,11 @@ def test_progress_is_a_bar_with_loss_rate_and_time_left_on_a_terminal(
 
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "120")
-    stream, clock = Terminal(), itertools.count(100.0, 0.25)
+    stream, ticks = Terminal(), itertools.count(100.0, 0.25)
     with Reporter(tmp_path, title="demo", stream=stream) as reporter:
-        monkeypatch.setattr("trainer.reporting.time.monotonic", lambda: next(clock))
+        clock(reporting, monotonic=lambda: next(ticks))
         for done in (1, 2, 3):
             reporter.progress("train", done, 43, note=f"loss 0.{done}")
-        monkeypatch.undo()
     last = stream.getvalue().rpartition("demo train")[2]
     plain = re.sub(r"\x1b\[[\d;?]*[A-Za-z]", "", last)
     assert re.search(r"3/43 loss 0.3 4.0 steps/s (\d:\d\d:\d\d|-:--:--)", plain)

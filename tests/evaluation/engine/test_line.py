@@ -3,6 +3,7 @@
 import math
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import Future, wait
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -10,6 +11,7 @@ from typing import Any, cast
 
 import pytest
 
+from evaluation.engine import line as waiting_line
 from evaluation.engine.line import Ask, Round, WaitingLine, Wish
 from evaluation.engine.residency import LoadedModel
 from evaluation.engine.terms import Priority
@@ -139,9 +141,9 @@ def test_only_what_is_more_urgent_interrupts() -> None:
     assert line.pairs == 0
 
 
-def test_who_was_passed_over_long_enough_goes_with_the_most_urgent_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_was_passed_over_long_enough_goes_with_the_most_urgent_once(clock: Callable[..., None]) -> None:
     now = 100.0
-    monkeypatch.setattr(time, "monotonic", lambda: now)
+    clock(waiting_line, monotonic=lambda: now)
     line = WaitingLine(99)
     join(line, urgent(Priority.OFFLINE, 1, 2))
     join(line, urgent(Priority.INTERACTIVE, 11, 12, 13, 14))
@@ -185,9 +187,9 @@ def test_a_round_holds_its_tokens_however_many_requests_wait_and_the_others_come
     assert line.pairs == 982
 
 
-def test_those_passed_over_for_long_take_turns_with_the_urgent(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_those_passed_over_for_long_take_turns_with_the_urgent(clock: Callable[..., None]) -> None:
     now = 100.0
-    monkeypatch.setattr(time, "monotonic", lambda: now)
+    clock(waiting_line, monotonic=lambda: now)
     line = WaitingLine(99)
     for number in range(20):
         join(line, urgent(Priority.TRAINER, number))
@@ -230,9 +232,9 @@ def test_a_place_that_is_held_is_granted_in_order_once_there_is_room() -> None:
     assert second.granted.done()
 
 
-def test_a_place_is_refused_when_no_room_came_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_place_is_refused_when_no_room_came_in_time(clock: Callable[..., None]) -> None:
     now = 100.0
-    monkeypatch.setattr(time, "monotonic", lambda: now)
+    clock(waiting_line, monotonic=lambda: now)
     line = WaitingLine(2)
     join(line, asks(1, 2))
     place = line.reserve(1, hold_seconds=150)

@@ -1,6 +1,6 @@
 """A batch is refilled as responses end, reads each prompt once, and gives what every row would get alone."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -16,6 +16,7 @@ from transformers import (
 
 from trainer.data.product_world import make_tokenizer
 from trainer.errors import InvalidInput
+from trainer.generation import decoding
 from trainer.generation import lines as lines_module
 from trainer.generation.decoding import Decoding, Row, decode
 from trainer.generation.prompts import can_share
@@ -171,7 +172,7 @@ def test_prompts_are_copied_where_attention_has_windows_or_caps_or_is_no_attenti
 
 
 def test_what_has_ended_is_handed_out_every_second_or_after_a_longer_step(
-    policy: Policy, monkeypatch: pytest.MonkeyPatch
+    policy: Policy, clock: Callable[..., None]
 ) -> None:
     now, steps = [0.0], [0]
     asked = [row for row in rows(6) if len(row.prompt_ids) > 2]  # reading one is told from a step by its shape
@@ -180,7 +181,7 @@ def test_what_has_ended_is_handed_out_every_second_or_after_a_longer_step(
         now[0] += seconds
         steps[0] += 1
 
-    monkeypatch.setattr("trainer.generation.decoding.time.monotonic", lambda: now[0])
+    clock(decoding, monotonic=lambda: now[0])
     for seconds, steps_between in ((0.4, 3), (1.5, 1)):
         steps[0] = 0
         hook = policy.model.register_forward_pre_hook(

@@ -2,7 +2,6 @@
 
 import json
 import threading
-import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -275,7 +274,7 @@ def test_a_copy_that_is_replaced_while_it_is_restored_is_restored_anew(
 
 @pytest.mark.parametrize(("work", "method"), [("restore", "find"), ("start", "create")])
 def test_a_store_that_does_not_answer_when_a_run_begins_is_asked_for_a_while(
-    shared: Mirror, monkeypatch: pytest.MonkeyPatch, work: str, method: str
+    shared: Mirror, monkeypatch: pytest.MonkeyPatch, clock: Callable[..., None], work: str, method: str
 ) -> None:
     now, asked = [0.0], []
     original = getattr(Bucket, method)
@@ -288,8 +287,7 @@ def test_a_store_that_does_not_answer_when_a_run_begins_is_asked_for_a_while(
 
     monkeypatch.setattr(Bucket, method, unreachable)
     monkeypatch.setattr(run_mirror, "PATIENCE_SECONDS", 20.0)
-    monkeypatch.setattr(time, "monotonic", lambda: now[0])
-    monkeypatch.setattr(time, "sleep", lambda seconds: now.__setitem__(0, now[0] + seconds))
+    clock(run_mirror, monotonic=lambda: now[0], sleep=lambda seconds: now.__setitem__(0, now[0] + seconds))
     back = 10.0
     getattr(shared("one"), work)()
     assert asked[:5] == [0, 1, 3, 7, 15]
