@@ -223,6 +223,9 @@ def load_settings(**overrides: Any) -> Settings:  # noqa: ANN401 - as wide as th
 
     Raises InvalidInput naming the variable that cannot be used.
     """
+    if overrides.get("database_url") is None and os.environ.get("ASSAY_DATABASE_URL") == "":
+        # any other empty variable is as one that is not set; a secret that was not found would be a new database
+        raise InvalidInput("ASSAY_DATABASE_URL is empty; give it a database, or unset it for sqlite:///assay.db")
     try:
         return Settings(**{name: value for name, value in overrides.items() if value is not None})
     except ValidationError as error:

@@ -15,7 +15,8 @@ _HEAD = """# Settings
 What an operator decides, as variables of the environment. This page is made by
 `{command}`, and a test compares it with the code.
 All commands read the same variables; an option of a command goes before its variable. Several values are divided by
-commas. A server says at its start which variables look like a misspelt setting.
+commas. A server says at its start which variables look like a misspelt setting. An empty variable is as one that is not
+set, except for the database, where it is refused.
 
 What follows from them: [running a server](operations.md), [memory for models](serving.md#the-scoring-engine),
 [monitoring](monitoring.md). What trainers and clients read (`ASSAY_URL`, `ASSAY_API_KEY`, `ASSAY_SCORER`,

@@ -59,7 +59,7 @@ def test_times_that_no_clock_can_hold_are_refused(variable: str, value: str, mon
 
 
 def test_an_empty_variable_is_as_one_that_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
-    names = ("PORT", "DATABASE_URL", "STORAGE_URL", "ARTIFACT_DIR", "GPUS", "KEEP_JOBS_DAYS", "ALLOWED_ROOTS")
+    names = ("PORT", "STORAGE_URL", "ARTIFACT_DIR", "GPUS", "KEEP_JOBS_DAYS", "ALLOWED_ROOTS")
     for name in names:
         monkeypatch.delenv(f"ASSAY_{name}", raising=False)
     unset = load_settings()
@@ -67,3 +67,10 @@ def test_an_empty_variable_is_as_one_that_is_not_set(monkeypatch: pytest.MonkeyP
         monkeypatch.setenv(f"ASSAY_{name}", "")
     assert load_settings() == unset
     assert unset.storage_url is None
+
+
+def test_an_empty_database_is_none_and_no_new_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ASSAY_DATABASE_URL", "")
+    with pytest.raises(InvalidInput, match="ASSAY_DATABASE_URL is empty; give it a database, or unset it"):
+        load_settings()
+    assert load_settings(database_url="sqlite:///here.db").database_url == "sqlite:///here.db"
