@@ -4,9 +4,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from starlette.datastructures import State
-from starlette.requests import Request
 
-from service.access import caller_of
+from service.access import Caller
 from service.db.queries import find_job, names_under_way
 from service.db.session import writing
 from service.jobs import cancel, resume, submit
@@ -38,8 +37,8 @@ def planned(state: State, recipe: Recipe) -> "DryRun":
     return check.dry_run(recipe, state.settings.open_artifacts())
 
 
-def queue(request: Request, recipe: Recipe, idempotency_key: str | None = None) -> str:
-    """The id of the recipe's new job, or of the one that this caller's ``idempotency_key`` made before.
+def queue(state: State, caller: Caller, recipe: Recipe, idempotency_key: str | None = None) -> str:
+    """The id of the recipe's new job, or of the one that the caller's ``idempotency_key`` made before.
 
     Raises as ``jobs.submit``, and InvalidInput for a key of the server's own: monitoring believes audits by their key,
     so that nobody who may queue jobs can write what production is trusted by.
@@ -48,13 +47,12 @@ def queue(request: Request, recipe: Recipe, idempotency_key: str | None = None) 
         raise InvalidInput(
             f"Idempotency-Key: those that begin with {SAMPLES}: are the server's own audits'; choose another"
         )
-    state, key = request.app.state, caller_of(request).key
     job_id = submit(
         state.sessions,
         recipe,
         state.settings,
         idempotency_key=idempotency_key,
-        owner=None if key is None else key.id,
+        owner=None if caller.key is None else caller.key.id,
         memory_bytes=estimate_memory(recipe, state.scoring.artifacts) if state.settings.check_memory else None,
     )
     state.dispatcher.wake()

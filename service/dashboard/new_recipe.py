@@ -12,7 +12,7 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from pydantic import TypeAdapter, ValidationError
 
-from service.access import may, needs
+from service.access import caller_of, may, needs
 from service.dashboard.form_reading import ENTRY, fields_of, places_of, read_form
 from service.dashboard.plain_yaml import read_yaml, write_yaml
 from service.dashboard.posted import posted
@@ -107,7 +107,8 @@ def _changed(request: Request, what: What, fields: dict[str, str]) -> Response:
                 raise InvalidInput("the YAML was edited: read it into the form first, or empty it")
             accepted = _accepted(request, draft)
             if verb == "submit":
-                job_id = queue(request, accepted, f"{token}-{accepted.digest()[:16]}" if token else None)
+                once = f"{token}-{accepted.digest()[:16]}" if token else None
+                job_id = queue(request.app.state, caller_of(request), accepted, once)
                 return back_to(request, f"/jobs/{job_id}")
             if verb == "check":
                 plan = planned(request.app.state, accepted) if what == "training-job" else None

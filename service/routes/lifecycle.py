@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from starlette.datastructures import State
 
 from service import submission
+from service.access import caller_of
 from service.db.pages import DEFAULT_LIMIT, MAX_LIMIT
 from service.db.queries import JobFilter, find_job, get_job, list_events, list_metrics
 from service.db.records import TERMINAL, EventRecord, JobRecord, JobStatus, MetricSeries, Page
@@ -90,7 +91,7 @@ def submit_body(
     if dry_run:
         response.status_code = 200
         return Validated(recipe=recipe.model_dump(mode="json"), recipe_digest=recipe.digest())
-    job_id = queue(request, recipe, key)
+    job_id = queue(request.app.state, caller_of(request), recipe, key)
     response.headers["Location"] = f"{request.url.path}/{job_id}"
     return job_id
 

@@ -192,6 +192,7 @@ def test_what_was_typed_is_there_on_the_way_back_and_after_a_reload(visit: Calla
         expect(page.locator("[id='field:/loss']")).to_be_visible()
         expect(page.locator("[id='field:/name']")).to_have_value("kept")
         page.reload()
+    visited.go(f"{seeds.url}/runs")  # whoever goes to the address they are at reloads the page
     visited.go(f"{seeds.url}/new/training-job")
     expect(page.locator("[id='field:/name']")).to_have_value("")
     assert visited.wrong == []

@@ -39,6 +39,8 @@ def test_jobs_end_once_while_the_clocks_of_two_servers_jump(
     world = make_world(servers=2, seed=seed_of_this_run(), slots=2, clocks=LIBRARY, lease_seconds=5.0)
     world.set_clock(0, 5)
     world.set_clock(1, -7)
+    for index in (0, 1):
+        get(world, index, "/livez")  # one that starts late would find no job left
     recipes, followers = {}, {}
     for number in range(4):
         content = recipe(number, steps=160)

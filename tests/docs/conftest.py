@@ -94,6 +94,8 @@ def reader(
         if "createdb" in script:
             postgres = request.getfixturevalue("postgres")
             environment |= {**postgres, "PATH": f"{postgres['PATH']}{os.pathsep}{environment['PATH']}"}
+            forget = [f"{postgres['PATH']}/dropdb", "--if-exists", "--force", "assay"]  # what another page has made
+            subprocess.run(forget, env=environment, check=True)
         return directory, environment
 
     return make

@@ -52,14 +52,22 @@ def test_a_request_its_stages_and_its_batch_reach_the_collector(
     body = {"scorers": ["mine"], "items": [{"prompt": "product lamp", "response": "It is blue ."}]}
     headers = {"traceparent": f"00-{TRACE}-{PARENT}-01", "x-request-id": "asked-7"}
     with TestClient(app, base_url="http://localhost") as client:
-        assert client.post("/v1/scores?secret=hunter2", json=body, headers=headers).status_code == 200
+        assert client.post("/v1/scores", json=body, headers=headers).status_code == 200
+        assert client.get("/v1/artifacts?secret=hunter2").status_code == 422
         client.get("/livez")
 
     requests = [trace_service.ExportTraceServiceRequest.FromString(each) for each in received]
     resources = [resource for request in requests for resource in request.resource_spans]
     assert {a.key: a.value.string_value for a in resources[0].resource.attributes}["service.name"] == "assay"
     spans = {span.name: span for each in resources for scope in each.scope_spans for span in scope.spans}
-    assert set(spans) == {"POST /v1/scores", "assay.room", "assay.encode", "assay.score", "assay.batch"}
+    assert set(spans) == {
+        "GET /v1/artifacts",
+        "POST /v1/scores",
+        "assay.room",
+        "assay.encode",
+        "assay.score",
+        "assay.batch",
+    }
     request, batch = spans["POST /v1/scores"], spans["assay.batch"]
     assert (request.trace_id.hex(), request.parent_span_id.hex()) == (TRACE, PARENT)
     for name in ("assay.room", "assay.encode", "assay.score"):

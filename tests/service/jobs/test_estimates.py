@@ -9,6 +9,7 @@ import transformers
 from sqlalchemy.orm import Session, sessionmaker
 from starlette.datastructures import State
 
+from service.access import NOBODY
 from service.db.session import writing
 from service.db.tables import Job
 from service.db.workers import register
@@ -38,15 +39,15 @@ def test_the_estimate_of_a_recipe_is_its_jobs(
 ) -> None:
     recipe = parse_any_recipe(RECIPE)
     with make_session() as session:
-        needed = session.get_one(Job, queue(state, recipe)).memory_bytes
+        needed = session.get_one(Job, queue(state, NOBODY, recipe)).memory_bytes
     assert needed is not None
     assert needed > 16 * 4 * 256 * 12 * 256  # weights, gradients and two moments of 4 layers of 12 h^2, in float32
     with writing(make_session) as session:
         register(session, "small", Machine(places=1, gpus=(), memory_bytes=needed - 1))
     with pytest.raises(InvalidInput, match=r"no server can carry this out: it needs about .* of memory"):
-        queue(state, recipe)
+        queue(state, NOBODY, recipe)
     state.settings = settings.model_copy(update={"check_memory": False})
-    queue(state, recipe)
+    queue(state, NOBODY, recipe)
 
 
 @pytest.mark.parametrize("databases", ["sqlite"], indirect=True)
@@ -55,7 +56,7 @@ def test_what_a_pass_would_keep_at_most_refuses_nothing(state: State, make_sessi
     with writing(make_session) as session:
         register(session, "one", Machine(places=1, gpus=(), memory_bytes=4 * 2**30))
     # 8 layers of 12 x 1024^2 weights, 16 bytes each, are 1.6 GB; the activations of 128 rows would be hundreds
-    assert queue(state, parse_any_recipe({**RECIPE, "policy": large}))
+    assert queue(state, NOBODY, parse_any_recipe({**RECIPE, "policy": large}))
 
 
 SMALL = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "vocab_size": 64, "intermediate_size": 32}
@@ -80,6 +81,6 @@ def test_a_job_of_any_architecture_is_accepted(
     known: bool,
 ) -> None:
     transformers.AutoConfig.for_model(architecture, **fields).save_pretrained(tmp_path / "model")
-    job_id = queue(state, parse_any_recipe({**RECIPE, "policy": {"path": str(tmp_path / "model")}}))
+    job_id = queue(state, NOBODY, parse_any_recipe({**RECIPE, "policy": {"path": str(tmp_path / "model")}}))
     with make_session() as session:
         assert (session.get_one(Job, job_id).memory_bytes is not None) == known
