@@ -48,6 +48,7 @@ cat > served.sh <<'@@END'
 set -e
 {commands}
 @@END
+: > served.txt  # of the server before
 set -m
 bash served.sh > served.txt 2>&1 &
 served=$!
