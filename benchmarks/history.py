@@ -28,6 +28,9 @@ from benchmarks.history_requests import FILES, FIRST_BYTE, Ask, asked
 
 GOAL_MS = 100.0
 
+_UNTIL_GIVEN_UP_SECONDS = 1.0
+"""Who hangs up after the first byte leaves the server with a part of the file under way, and it sends four at once."""
+
 KINDS = ("SQLite", "PostgreSQL")
 
 
@@ -103,6 +106,8 @@ def measure(
         if number == 0:
             before = processor_seconds(processes)
         path = ask(made)
+        if not whole:
+            time.sleep(_UNTIL_GIVEN_UP_SECONDS)
         began = time.perf_counter()
         with client.stream("GET", path) as answer:
             if whole or answer.status_code != 200:
