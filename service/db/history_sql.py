@@ -79,13 +79,16 @@ def grouped(session: Session, where: HistoryFilter, grouping: Grouping) -> "tupl
         assert isinstance(driver, sqlite3.Connection)
         driver.create_function("atanh", 1, math.atanh, deterministic=True)
     narrowed = not where.only("statistic")
-    said = _not_by_index if narrowed and dialect == "sqlite" else _as_it_is
-    dimensions = [said(_dimension(name, dialect)).label(GROUP + name) for name in grouping.by]
-    base = select(*dimensions, *_TABLE.c).where(*restrictions(session, where)).subquery("base")
+    asked = restrictions(session, where)
+    dimensions = [_dimension(name, dialect).label(GROUP + name) for name in grouping.by]
+    rows = select(*dimensions, *_TABLE.c).where(*asked)
+    if narrowed and dialect == "sqlite":
+        dimensions = [_not_by_index(each.element).label(each.name) for each in dimensions]
+    base = select(*dimensions, *_TABLE.c).where(*asked).subquery("base")
     if grouping.agg == "latest" and narrowed:
         query = _latest(base)
     elif grouping.agg in PICKED:
-        query = _picked(base, grouping.agg)
+        query = _picked(base, rows.subquery("again"), grouping.agg)
     else:
         query = _summed(base, grouping, where.values.get("statistic", ()), dialect)
     return query, _order(query.selected_columns, grouping)
@@ -141,10 +144,6 @@ def _dimension(name: Dimension, dialect: str) -> ColumnElement[Any]:
     return sa.type_coerce(func.to_char(day, "YYYY-MM-DD"), sa.Text)
 
 
-def _as_it_is(column: ColumnElement[Any]) -> ColumnElement[Any]:
-    return column
-
-
 def _not_by_index(column: ColumnElement[Any]) -> ColumnElement[Any]:
     """The same, but by no index: SQLite would read many rows in their groups' order rather than sort a few."""
     return UnaryExpression(column, operator=custom_op("+"), type_=column.type)
@@ -168,10 +167,11 @@ def _latest(base: Subquery) -> "Select[*tuple[Any, ...]]":
     return _first_of(at_last.subquery("ranked"))
 
 
-def _picked(base: Subquery, agg: Agg) -> "Select[*tuple[Any, ...]]":
+def _picked(base: Subquery, rows: Subquery, agg: Agg) -> "Select[*tuple[Any, ...]]":
     """The row of each group with the least or the greatest estimate, the latest of equals; or the latest of all.
 
-    Runs are compared, of which there are few; which of its rows it is is looked up in the run that was chosen.
+    Runs are compared, of which there are few; which of its ``rows`` it is is looked up in the run that was chosen, by
+    whatever index has its groups.
     """
     moment = (base.c.created_at, base.c.run)
     counts = (func.count().label("n_rows"), func.count(base.c.estimate).label("n_defined"))
@@ -193,7 +193,6 @@ def _picked(base: Subquery, agg: Agg) -> "Select[*tuple[Any, ...]]":
         *(run.created_at, run.run, run.best),
         func.row_number().over(**window).label("place"),
     ).subquery("ranked")
-    rows = base.element.subquery("again")
     same = zip(_groups(rows), _groups(ranked), strict=True)
     it = [rows.c.run == ranked.c.run, rows.c.created_at == ranked.c.created_at]
     it += [one.is_not_distinct_from(other) for one, other in same]

@@ -52,6 +52,10 @@ ASKED: dict[str, tuple[Ask, dict[str, str]]] = {
         groups(Grouping(["scorer"], "min"), statistic=["pearson_within"]),
         {"correlations": "latest_of_scorer pk"},
     ),
+    "the least of each week and scorer where it is hot": (
+        groups(Grouping(["week", "scorer"], "min"), **ABOUT, temperature_min=1.5),
+        {"correlations": "asked latest_of_scorer pk"},
+    ),
     "the latest of each scorer of one thing": (
         groups(Grouping(["scorer"]), **ABOUT, temperature=[1.0]),
         {"correlations": "asked pk"},
