@@ -77,8 +77,12 @@ LISTEN = """() => {
         window.before = at;
         if (at === document.body) return { onwards, told: "the browser's own", faults: [] };
         const style = getComputedStyle(at);
-        const { left, right, top, bottom } = at.getClientRects()[0] ?? at.getBoundingClientRect();
-        const seen = document.elementFromPoint(middle(left, right, innerWidth), middle(top, bottom, innerHeight));
+        const shown = () => {
+            const { left, right, top, bottom } = at.getClientRects()[0] ?? at.getBoundingClientRect();
+            return document.elementFromPoint(middle(left, right, innerWidth), middle(top, bottom, innerHeight));
+        };
+        // a figure that came above it since may have moved it out of the window
+        const seen = shown() ?? (at.scrollIntoView({ block: "nearest" }), shown());
         const faults = [];
         if (style.outlineStyle === "none" || parseFloat(style.outlineWidth) === 0) faults.push("no outline");
         if (!at.contains(seen)) faults.push(`hidden behind ${seen?.outerHTML.slice(0, 80)}`);

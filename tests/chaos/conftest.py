@@ -1,6 +1,7 @@
 """An installation to be hurt: servers, a database and jobs, of which anything may be killed at any moment."""
 
 import contextlib
+import json
 import os
 import random
 import signal
@@ -102,6 +103,10 @@ class Follower(threading.Thread):
         if self.seen:
             headers["last-event-id"] = self.seen[-1]
         with httpx.stream("GET", url + self._path, headers=headers, timeout=LIMITS) as answer:
+            if answer.status_code == 204:  # the job ended while nobody was connected, and all of it has been seen
+                job = httpx.get(url + self._path.removesuffix("/events"), timeout=LIMITS)
+                if job.status_code == 200:
+                    self.status = json.dumps({"status": job.json()["status"]})
             if answer.status_code != 200:
                 return
             id_ = ""

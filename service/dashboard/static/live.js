@@ -13,6 +13,11 @@ function follow(place) {
     put("eta", left ? `, about ${span(left)} left` : "");
   });
   source.addEventListener("end", () => { source.close(); location.reload(); });
+  // a browser leaves a stream for good that is answered by anything but a stream: by a server that restarts, or by 204
+  // where the job ended while nobody was connected; one begun anew tells how it stands
+  source.addEventListener("error", () => {
+    if (source.readyState === EventSource.CLOSED) setTimeout(() => follow(place), 3000);
+  });
 }
 
 function span(seconds) {
