@@ -12,7 +12,6 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
-
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from sqlalchemy import StaticPool, create_engine
@@ -30,8 +29,6 @@ from service.routes import aliases, artifacts, attributions, comparisons, scorer
 from service.scoring import ScoringService, open_engine
 from service.settings import Settings
 from trainer.artifacts import Artifact, ArtifactStore, Contents, Parent
-
-pytest.register_assert_rewrite("tests")  # so that what tests share says as well what it saw instead
 
 
 def publish_reward_model(

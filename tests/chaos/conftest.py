@@ -23,6 +23,8 @@ from service.db.session import make_engine
 from service.settings import Settings
 from trainer.files import write_atomically
 
+pytest.register_assert_rewrite("tests.chaos.undisturbed")  # so that it tells as well what it saw instead
+
 ROOT = Path(__file__).parents[2]
 SERVER = Path(__file__).with_name("chaos_server.py")
 PATIENCE_SECONDS = 300.0
