@@ -29,12 +29,13 @@ from trainer.models.validation import HeldOut, validate
 from trainer.processes import this_process
 from trainer.recipe import Model, Run
 from trainer.recipes.encoding import training_device
-from trainer.recipes.ppo_learner import PPOLearner, put_weights, trained_weights
+from trainer.recipes.ppo_learner import PPOLearner
 from trainer.recipes.ppo_settings import PPOSettings
 from trainer.recipes.publishing import PublishingRecipe
 from trainer.recipes.reference_artifact import publish_reference
 from trainer.recipes.response_scores import CheckerScores, ResponseScores, mean_of
 from trainer.recipes.reward_hacking import EarlyStop, HackingDetector
+from trainer.resuming import put_weights, trained_weights
 from trainer.rollouts import Between, PolicyPrompt, Rollout, encode_prompts, sample_rollouts
 from trainer.schedule import OptimizerSettings
 
