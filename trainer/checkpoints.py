@@ -11,6 +11,8 @@ from trainer.staging import CHECKPOINT_STAGING
 
 STATE_FILE = "state.pt"
 KEPT = 2
+REFERENCE, FEATURES = "reference", "features"
+"""Folders of a run directory with what was computed once, before the first step."""
 
 
 class Checkpoints:
@@ -50,8 +52,9 @@ class Checkpoints:
         return state
 
     def clear(self) -> None:
-        """Drop all checkpoints of a run that has published what it made."""
-        shutil.rmtree(self.directory, ignore_errors=True)
+        """Drop all checkpoints of a run that has published what it made, and what it computed beforehand."""
+        for name in (self.directory.name, REFERENCE, FEATURES):
+            shutil.rmtree(self.directory.parent / name, ignore_errors=True)
 
     def _saved(self) -> list[Path]:
         """State files, oldest first; a directory without one is what a kill left of a removal."""
