@@ -16,8 +16,8 @@ from evaluation.engine.meter import BatchReading, EngineMeter
 from evaluation.engine.terms import Priority
 from service.metrics import route_of
 from service.middleware import Finished
-from trainer.artifacts import code_version
 from trainer.errors import InvalidInput
+from trainer.manifest import code_version
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace.export import SpanExporter

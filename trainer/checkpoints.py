@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from trainer.files import storage_errors, sync_directory, sync_tree
+from trainer.files import storage_errors, sync, sync_tree
 from trainer.staging import CHECKPOINT_STAGING
 
 STATE_FILE = "state.pt"
@@ -37,7 +37,7 @@ class Checkpoints:
                 target = self.directory / f"step-{step:08d}"
                 shutil.rmtree(target, ignore_errors=True)
                 staging.rename(target)
-                sync_directory(self.directory)
+                sync(self.directory)
             finally:
                 shutil.rmtree(staging, ignore_errors=True)
             for old in self._saved()[:-KEPT]:

@@ -20,9 +20,10 @@ from evaluation.engine.owner import DeviceOwner
 from evaluation.engine.pairs import Pair, Scored, ScorerInfo
 from evaluation.engine.residency import LoadedModel, Residency
 from evaluation.engine.terms import OFFLINE, Terms
-from trainer.artifacts import Artifact, ArtifactStore
+from trainer.artifacts import ArtifactStore
 from trainer.data.text import Encoded, OnOverlong
 from trainer.errors import AssayError, Overloaded
+from trainer.manifest import Artifact
 
 __all__ = ["Pair", "Scored", "ScorerInfo", "ScoringEngine"]
 

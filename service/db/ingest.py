@@ -24,9 +24,9 @@ from service.db.ids import new_id
 from service.db.prompt_sets import add_prompts
 from service.db.tables import Comparison, Correlation, Curve, Job, Prompt, Response, Score, StressTest, Table
 from service.db.trust import store_weakest
-from trainer.artifacts import code_version
 from trainer.errors import NotFound, RunFailed
 from trainer.files import read_jsonl
+from trainer.manifest import code_version
 from trainer.run import RESULT_FILE, read_result
 
 PROMPTS_FILE = "prompts.jsonl"

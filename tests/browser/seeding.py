@@ -22,7 +22,8 @@ from service.db.tables import Job, JobMetric
 from service.jobs.kinds import id_prefix
 from service.monitoring.state import Drift, ScorerState
 from tests.correlation_lines import estimate
-from trainer.artifacts import Artifact, ArtifactStore
+from trainer.artifacts import ArtifactStore
+from trainer.manifest import Artifact
 
 LONG = "a-name-as-long-as-people-make-them-when-a-sweep-writes-its-settings-into-it"
 EVIL = "<script>document.title = 'taken'</script><img src=x onerror=\"document.title='taken'\">"

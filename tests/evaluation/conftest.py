@@ -15,9 +15,10 @@ import pytest
 import torch
 from torch import nn
 
-from trainer.artifacts import Artifact, ArtifactKind, ArtifactStore, Contents, Parent
+from trainer.artifacts import ArtifactStore, Contents
 from trainer.data.product_world import render_prompt, sample_examples
 from trainer.data.rows import Pair
+from trainer.manifest import Artifact, ArtifactKind, Parent
 from trainer.models.discriminator_pair import DiscriminatorPair
 from trainer.models.discriminators import TransformerDiscriminator
 from trainer.models.loading import make_probes

@@ -8,10 +8,10 @@ from pydantic import Field, model_validator
 
 from trainer.adversarial.discriminators import Discriminators
 from trainer.adversarial.settings import Game
-from trainer.artifacts import Artifact
 from trainer.checkpoints import FEATURES
 from trainer.data.rows import Preference
 from trainer.errors import InvalidInput
+from trainer.manifest import Artifact
 from trainer.models.discriminators import (
     Discriminator,
     DiscriminatorConfig,

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from trainer.artifacts import Artifact
 from trainer.calibration import sigmoid
 from trainer.data.rows import Preference, contrasts
+from trainer.manifest import Artifact
 from trainer.models.loading import make_probes
 from trainer.models.reward_model import RewardModel
 from trainer.recipe import Run

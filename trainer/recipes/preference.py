@@ -6,9 +6,9 @@ from typing import Any, Literal
 from trainer.adversarial.construction import build_regulariser
 from trainer.adversarial.settings import Adversarial
 from trainer.adversarial.state import AdversarialState
-from trainer.artifacts import Artifact
 from trainer.checkpoints import REFERENCE
 from trainer.data.rows import Preference
+from trainer.manifest import Artifact
 from trainer.models.latents import MaskChoice
 from trainer.models.loading import make_probes
 from trainer.models.policy import Policy

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from trainer.artifacts import Artifact
 from trainer.data.rows import Pair, Preference
+from trainer.manifest import Artifact
 from trainer.models.loading import make_probes
 from trainer.models.policy import Policy
 from trainer.models.policy_scorer import PolicyScorer

@@ -12,7 +12,6 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from trainer.artifacts import Artifact, Parent
 from trainer.batches import BatchPlan
 from trainer.checkpoints import Checkpoints
 from trainer.data.product_world.reading import Measure
@@ -20,6 +19,7 @@ from trainer.data.rows import Pair, Preference
 from trainer.data.sources import AnySource, ProductWorldData
 from trainer.data.text import Prompt
 from trainer.errors import InvalidInput, Stopped
+from trainer.manifest import Artifact, Parent
 from trainer.models.loading import make_probes
 from trainer.models.policy import Policy
 from trainer.models.policy_scorer import PolicyScorer

@@ -17,9 +17,9 @@ from evaluation.engine.owner import DeviceOwner
 from evaluation.engine.pairs import Scored
 from evaluation.engine.residency import LoadedModel
 from evaluation.engine.terms import Priority
-from trainer.artifacts import Manifest
 from trainer.data.text import Encoded, OnOverlong, Prompt
 from trainer.errors import AssayError, DeadlineExceeded, Overloaded, Unscorable
+from trainer.manifest import Manifest
 from trainer.models.readings import Readings
 
 MANIFEST = Manifest(
