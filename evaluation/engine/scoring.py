@@ -11,9 +11,10 @@ from typing import Self
 
 import torch
 
+from evaluation.engine.asks import Ask, Wish
 from evaluation.engine.batching import identity, kin
 from evaluation.engine.catalogue import scorer_info
-from evaluation.engine.line import Ask, Place, WaitingLine, Wish
+from evaluation.engine.line import Place, WaitingLine
 from evaluation.engine.meter import Counts, EngineMeter, Waiting
 from evaluation.engine.names import ScorerName
 from evaluation.engine.owner import DeviceOwner

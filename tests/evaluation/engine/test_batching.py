@@ -8,8 +8,8 @@ from typing import Any, cast
 from hypothesis import given
 from hypothesis import strategies as st
 
+from evaluation.engine.asks import Ask, Wish
 from evaluation.engine.batching import Batch, batches, kin
-from evaluation.engine.line import Ask, Wish
 from evaluation.engine.residency import LoadedModel
 from trainer.data.text import Encoded
 from trainer.manifest import Manifest

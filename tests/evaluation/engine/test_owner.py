@@ -11,7 +11,8 @@ from typing import Any, cast
 import pytest
 import torch
 
-from evaluation.engine.line import Ask, WaitingLine, Wish
+from evaluation.engine.asks import Ask, Wish
+from evaluation.engine.line import WaitingLine
 from evaluation.engine.meter import BatchReading, Counts
 from evaluation.engine.owner import DeviceOwner
 from evaluation.engine.pairs import Scored
