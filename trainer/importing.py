@@ -60,7 +60,7 @@ def import_model(
         with _read(source):
             policy = Policy.load(directory)
             _check_tokenizer(policy.model, policy.tokenizer)
-            details = {"max_tokens": policy.max_tokens, "template_hash": policy.format.template_hash}
+            details = policy.details()
             scorer = PolicyScorer(policy)
             contents = _contents(kind, source, details, scorer)
         return _publish(store, name, contents, policy.save, scorer, held_out)

@@ -51,7 +51,7 @@ def publish_policy(store: ArtifactStore, pairs: list[Pair], seed: int, parents: 
     policy.model.eval()
     reference, _ = PolicyOrigin(scratch=SHAPE).open(store, 0)
     scorer = PolicyScorer(policy, reference if parents else None)
-    details = {"max_tokens": policy.max_tokens, "template_hash": policy.format.template_hash, "beta": 0.1}
+    details = {**policy.details(), "beta": 0.1}
     return publish(store, "policy", "policy", policy.save, scorer, pairs, details, parents)
 
 

@@ -174,7 +174,7 @@ def _publish_policy(
 ) -> Artifact:
     """Publish with the implicit reward where the objective has it: SimPO and ORPO reward log-probability per token,
     which every policy scores, and their policies name what they were made from without being compared with it."""
-    details: dict[str, Any] = {"max_tokens": policy.max_tokens, "template_hash": policy.format.template_hash}
+    details = policy.details()
     scorer, role = PolicyScorer(policy), "initial"
     if recipe.objective.needs_reference_logps:
         details["beta"] = recipe.objective.beta

@@ -22,7 +22,7 @@ def publish_reference(
         policy.save,
         rows=rows,
         metrics={},
-        details={"max_tokens": policy.max_tokens, "template_hash": policy.format.template_hash},
+        details=policy.details(),
         probes=make_probes(PolicyScorer(policy), [row if isinstance(row, Pair) else row.sides[0] for row in rows]),
         parents=[],
     )

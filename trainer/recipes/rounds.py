@@ -140,12 +140,7 @@ class RoundsRecipe(PublishingRecipe):
             policy.save,
             rows=rows,
             metrics=metrics,
-            details={
-                "max_tokens": policy.max_tokens,
-                "template_hash": policy.format.template_hash,
-                "beta": beta,
-                **details,
-            },
+            details={**policy.details(), "beta": beta, **details},
             probes=probes,
             parents=[origin.as_parent("reference"), *parents],
             validation=validate(scorer, [HeldOut(Pair(*each), each[0]) for each in answered], self.seed),
