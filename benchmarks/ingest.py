@@ -1,6 +1,6 @@
 """How fast a finished run's files become rows: `python -m benchmarks.ingest [--responses N] [--database PostgreSQL]`.
 
-Each round stores the same run twice on each kind of database: with `ingest_run`, and, as the peer, its largest table
+Each round stores the same run twice on each kind of database: with `Ingestion`, and, as the peer, its largest table
 with SQLAlchemy's own bulk insert of the same rows. PostgreSQL is a real server with its usual settings, fsync included.
 Rates are a second on the wall and, where other work keeps the machine busy, a second of processors: this process and
 the server's together, as if they had taken turns on one core.
@@ -23,7 +23,7 @@ from sqlalchemy import Engine, insert, text
 from sqlalchemy.orm import Session
 
 from service.db.bulk import insert_rows
-from service.db.ingest import ingest_run
+from service.db.ingest import Ingestion
 from service.db.schema import upgrade
 from service.db.session import make_engine, sessions, writing
 from service.db.tables import Job, Score, Table
@@ -115,7 +115,10 @@ def ingest(engine: Engine, directory: Path, server: int | None) -> tuple[float, 
         session.add(a_job())
     stopwatch = Stopwatch(server)
     with writing(sessions(engine)) as session:
-        ingest_run(session, "run_1", directory)
+        ingestion = Ingestion("run_1", directory)
+        for batch in ingestion.batches():
+            ingestion.insert(session, batch)
+        ingestion.conclude(session, "stress_test")
     return stopwatch.read()
 
 

@@ -7,7 +7,6 @@ import json
 import os
 import random
 import time
-from collections.abc import Callable
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -48,18 +47,10 @@ class ChatServer:
     asked after that fails at once.
     """
 
-    def __init__(
-        self,
-        base_url: str,
-        *,
-        timeout_seconds: float,
-        attempts: int,
-        sleep: Callable[[float], object] = time.sleep,
-    ) -> None:
+    def __init__(self, base_url: str, *, timeout_seconds: float, attempts: int) -> None:
         """``base_url`` ends before ``/chat/completions``."""
         self.base_url = check_base_url(base_url)
         self._attempts = attempts
-        self._sleep = sleep
         self._timeout = httpx.Timeout(timeout_seconds, connect=min(timeout_seconds, 10.0))
         self._http: httpx.Client | None = None
         self._silences = 0
@@ -98,7 +89,7 @@ class ChatServer:
         wait, said = 0.0, ""
         for attempt in range(self._attempts):
             if attempt:
-                self._sleep(wait)
+                time.sleep(wait)
             # full jitter: those who were turned away together must not come back together
             wait = random.uniform(0, min(_LONGEST_WAIT_SECONDS, 2.0**attempt))
             try:

@@ -13,11 +13,12 @@ from evaluation.statistics.bootstrap import BootstrapSettings, Floats, Ints
 from evaluation.statistics.calibration import sigmoid
 from evaluation.statistics.correlation import correlate
 from evaluation.statistics.pairwise_accuracy import pair_counts
-from trainer.artifacts import Artifact, ArtifactStore, Contents, Manifest
+from trainer.artifacts import ArtifactStore, Contents
 from trainer.data.rows import Pair
 from trainer.data.sources import AnySource, DataSource
 from trainer.data.text import Encoded, as_text
 from trainer.errors import AssayError, Conflict, InvalidInput, OverlongInput
+from trainer.manifest import Artifact, Manifest
 from trainer.models.int8_linear import check_device
 from trainer.models.loading import load_pair_model, make_probes
 from trainer.models.pair_model import PairModel, score_all

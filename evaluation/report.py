@@ -16,12 +16,13 @@ from plotly.offline import get_plotlyjs
 from rich.table import Table
 from rich.text import Text
 
+from evaluation.course import course
 from evaluation.figures import Evidence, agreement, correlations, draw
 from evaluation.grid import Grid, is_graded, scorers_by_statistic, scorers_by_temperature, smallest_leads
 from evaluation.statistics.asked_columns import LEAD_WITHIN
 from evaluation.statistics.estimate import Estimate, oracles_of
-from evaluation.verdict import Reading, course, reading, verdict
-from evaluation.wording import interval, label, number, unbroken
+from evaluation.verdict import verdict
+from evaluation.wording import Reading, interval, label, number, reading, unbroken
 from trainer.files import write_atomically
 
 

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from evaluation.statistics.estimate import Estimate
-from evaluation.verdict import Reading, listed, reading, rival_of, temperatures_told
+from evaluation.verdict import rival_of
+from evaluation.wording import Reading, listed, reading, temperatures_told
 
 Tone = Literal["good", "part", "bad", "unknown"]
 

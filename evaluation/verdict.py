@@ -6,44 +6,14 @@ A learned scorer is besides compared with the trivial controls on the same respo
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
-from typing import Protocol
 
 from evaluation.scorers.controls import is_control, untrained_like
 from evaluation.statistics.asked_columns import LEAD_WITHIN
 from evaluation.statistics.estimate import Estimate
-from evaluation.statistics.policy_wins import WIN_RATE as POLICY_WINS
-from evaluation.wording import chance, number, told
-
-_TELLING = {
-    "loss": "loss",
-    "rewards/accuracies": "accuracy",
-    "rewards/margins": "the margin",
-    "objective/scores": "scores",
-    "discriminator/chosen/loss": "the chosen discriminator's loss",
-}
-"""Of a training run's metrics."""
+from evaluation.winners import contests_told
+from evaluation.wording import Reading, listed, reading, temperatures_told, told
 
 _WITHIN, _POOLED, _BETWEEN = "pearson_within", "pearson_pooled", "pearson_between"
-
-
-class Reading(StrEnum):
-    """Where an interval lies."""
-
-    ABOVE = "above chance"
-    BELOW = "below chance"
-    UNRESOLVED = "not resolved"
-    UNDEFINED = "undefined"
-
-
-class Course(Protocol):
-    """One metric of a training run over its steps."""
-
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def points(self) -> Sequence[tuple[int, float]]: ...
 
 
 @dataclass(frozen=True)
@@ -53,16 +23,6 @@ class Verdict:
     headline: str
     findings: list[str]
     """A sentence or two for each further scorer, and what is odd about the whole."""
-
-
-def reading(estimate: Estimate) -> Reading:
-    """Where the interval lies against chance."""
-    level = chance(estimate.statistic)
-    if estimate.lower is None or estimate.upper is None:
-        return Reading.UNDEFINED
-    if estimate.lower > level:
-        return Reading.ABOVE
-    return Reading.BELOW if estimate.upper < level else Reading.UNRESOLVED
 
 
 def verdict(estimates: Sequence[Estimate], oracle: str | None = None) -> Verdict:
@@ -75,8 +35,8 @@ def verdict(estimates: Sequence[Estimate], oracle: str | None = None) -> Verdict
     oracle = oracle or next((each.oracle for each in everything), None)
     statistic, path = _paths(each for each in everything if each.oracle == oracle)
     if oracle is None or not path:
-        if contests := _contests(everything):
-            return contests
+        if contests := contests_told(everything):
+            return Verdict(contests[0], contests[1:])
         nothing = "Nothing was estimated." if not estimates else "No agreement was estimated; the numbers stand below."
         return Verdict(nothing, [])
     learned = [scorer for scorer in path if not is_control(scorer)]
@@ -102,51 +62,6 @@ def _of_single_responses(estimate: Estimate) -> bool:
     """At T = 0 a prompt has one response: that nothing is ordered there is no finding."""
     within = estimate.statistic == _WITHIN or estimate.statistic.startswith(LEAD_WITHIN)
     return within and estimate.temperature == 0 and estimate.estimate is None
-
-
-def course(metrics: Sequence[Course]) -> Verdict:
-    """Of a training run, where its telling metrics began and ended."""
-    told = []
-    for name, words in _TELLING.items():
-        points = next((each.points for each in metrics if each.name == name and len(each.points) > 1), None)
-        if points:
-            told.append(f"{words} went from {number(points[0][1])} to {number(points[-1][1])}")
-    steps = max((step for each in metrics for step, _ in each.points), default=0)
-    if not told:
-        return Verdict(f"Trained for {steps:,} steps.", [])
-    return Verdict(f"In {steps:,} steps {listed(told)}.", [])
-
-
-def _contests(estimates: Sequence[Estimate]) -> Verdict | None:
-    """Of two policies compared over temperature, where one wins by each oracle; None where none were."""
-    paths: dict[tuple[str, str, str], list[Estimate]] = {}
-    for each in estimates:
-        rival = each.statistic.removeprefix(POLICY_WINS)
-        if rival != each.statistic and each.temperature is not None and (each.oracle, rival, each.scorer) not in paths:
-            paths.setdefault((each.oracle, each.scorer, rival), []).append(each)
-    sentences = [_contest(oracle, winner, rival, path) for (oracle, winner, rival), path in paths.items()]
-    return Verdict(sentences[0], sentences[1:]) if sentences else None
-
-
-def _contest(oracle: str, one: str, other: str, path: Sequence[Estimate]) -> str:
-    path = sorted(path, key=lambda each: each.temperature or 0.0)
-    grid = [each.temperature for each in path]
-    parts: list[str] = []
-    for kind, words in (
-        (Reading.ABOVE, f"{one} is judged better than {other}"),
-        (Reading.BELOW, f"{one} is judged worse than {other}"),
-        (Reading.UNRESOLVED, f"which of {one} and {other} is better is not resolved"),
-    ):
-        found = [each for each in path if reading(each) is kind]
-        if found:
-            furthest = max(found, key=lambda each: abs((each.estimate or 0.5) - 0.5))
-            share, low, high = (100 * (value or 0.0) for value in (furthest.estimate, furthest.lower, furthest.upper))
-            number_told = f"{number(share, 0)} % [{number(low, 0)}, {number(high, 0)}] of pairs"
-            most = f" at T = {furthest.temperature:g}" if len(found) > 1 else ""
-            parts.append(
-                f"{words}{temperatures_told([each.temperature for each in found], grid)} ({number_told}{most})"
-            )
-    return f"By {oracle}, {'; '.join(parts)}." if parts else f"By {oracle}, {one} and {other} cannot be compared."
 
 
 def _paths(estimates: Iterable[Estimate]) -> tuple[str, dict[str, list[Estimate]]]:
@@ -282,19 +197,6 @@ def _grid(rows: Iterable[Estimate]) -> list[float | None]:
     return sorted({each.temperature for each in rows}, key=lambda temperature: temperature or 0.0)
 
 
-def temperatures_told(chosen: Sequence[float | None], grid: Sequence[float | None]) -> str:
-    """`` at T = 0.3 to 0.7 and 2``: neighbours in the grid told as a range."""
-    if None in chosen:
-        return ""
-    runs: list[list[float | None]] = []
-    for temperature in chosen:
-        if runs and grid.index(temperature) == grid.index(runs[-1][-1]) + 1:
-            runs[-1].append(temperature)
-        else:
-            runs.append([temperature])
-    return f" at T = {listed([f'{run[0]:g} to {run[-1]:g}' if len(run) > 1 else f'{run[0]:g}' for run in runs])}"
-
-
 def _beside_untrained(path: Mapping[str, Sequence[Estimate]]) -> list[str]:
     """Where discriminators agree better than every untrained one does, and where training cannot be told from chance.
 
@@ -348,8 +250,3 @@ def _dissent(estimates: Iterable[Estimate], statistic: str) -> list[str]:
     same = sum(len(set(by_oracle.values())) == 1 for by_oracle in shared)
     oracles = list(dict.fromkeys(oracle for by_oracle in shared for oracle in by_oracle))
     return [f"The oracles {listed(oracles)} lead to the same reading in {same} of {len(shared)} comparisons."]
-
-
-def listed(words: Sequence[str]) -> str:
-    """``a, b and c``"""
-    return ", ".join(words[:-1]) + (" and " if len(words) > 1 else "") + words[-1]

@@ -1,6 +1,8 @@
 """Statistics and numbers as people read them: one spelling for reports, tables, figures and pages."""
 
 import re
+from collections.abc import Sequence
+from enum import StrEnum
 
 from evaluation.statistics.above_floor import MEAN_ABOVE_FLOOR
 from evaluation.statistics.asked_columns import LEAD_WITHIN
@@ -53,6 +55,15 @@ CORRELATIONS = ("pearson_within", "pearson_pooled", "pearson_between", "spearman
 """What is asked of a scorer and an oracle, the most telling first."""
 
 
+class Reading(StrEnum):
+    """Where an interval lies."""
+
+    ABOVE = "above chance"
+    BELOW = "below chance"
+    UNRESOLVED = "not resolved"
+    UNDEFINED = "undefined"
+
+
 def label(statistic: str) -> str:
     """``r within prompts`` for ``pearson_within``, ``lead over length`` for a lead; an unknown name as it is."""
     if statistic.startswith(LEAD_WITHIN):
@@ -66,6 +77,16 @@ def label(statistic: str) -> str:
 def chance(statistic: str) -> float:
     """What the statistic is for a scorer that knows nothing."""
     return 0.5 if statistic in _HALF_BY_CHANCE or statistic.startswith(POLICY_WINS) else 0.0
+
+
+def reading(estimate: Estimate) -> Reading:
+    """Where the interval lies against chance."""
+    level = chance(estimate.statistic)
+    if estimate.lower is None or estimate.upper is None:
+        return Reading.UNDEFINED
+    if estimate.lower > level:
+        return Reading.ABOVE
+    return Reading.BELOW if estimate.upper < level else Reading.UNRESOLVED
 
 
 def number(value: float, decimals: int = 2) -> str:
@@ -102,6 +123,24 @@ def told(estimate: Estimate) -> str:
     if estimate.lower is None or estimate.upper is None:
         return f"{symbol} = {number(estimate.estimate)}, no interval: {estimate.undefined_reason}"
     return f"{symbol} = {number(estimate.estimate)} {interval(estimate.lower, estimate.upper)}"
+
+
+def temperatures_told(chosen: Sequence[float | None], grid: Sequence[float | None]) -> str:
+    """`` at T = 0.3 to 0.7 and 2``: neighbours in the grid told as a range."""
+    if None in chosen:
+        return ""
+    runs: list[list[float | None]] = []
+    for temperature in chosen:
+        if runs and grid.index(temperature) == grid.index(runs[-1][-1]) + 1:
+            runs[-1].append(temperature)
+        else:
+            runs.append([temperature])
+    return f" at T = {listed([f'{run[0]:g} to {run[-1]:g}' if len(run) > 1 else f'{run[0]:g}' for run in runs])}"
+
+
+def listed(words: Sequence[str]) -> str:
+    """``a, b and c``"""
+    return ", ".join(words[:-1]) + (" and " if len(words) > 1 else "") + words[-1]
 
 
 def unbroken(text: str) -> str:

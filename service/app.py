@@ -61,7 +61,8 @@ from service.scoring import ScoringService, open_engine, unnamed
 from service.sending import Exports
 from service.settings import Settings
 from service.tracing import Tracing
-from trainer.artifacts import ArtifactStore, code_version
+from trainer.artifacts import ArtifactStore
+from trainer.manifest import code_version
 
 if TYPE_CHECKING:
     from evaluation.engine.scoring import ScoringEngine

@@ -15,7 +15,6 @@ from evaluation.statistics.estimate import Comparison, CurvePoint
 from service.database import open_database
 from service.db import queries
 from service.db.curves import curve_points, run_comparisons
-from service.db.records import CorrelationRecord
 from service.db.samples import Thinned, thinned_scores
 from service.db.session import sessions
 from service.estimates import Shape, as_estimates, estimates_in, from_row
@@ -47,10 +46,9 @@ def stored_evidence(session: Session, run_id: str) -> tuple[dict[str, Any], Evid
     return {"name": job.name, "kind": job.kind, **(job.result or {})}, evidence
 
 
-def evidence_of(session: Session, run_id: str, found: Sequence[CorrelationRecord] | None = None) -> Evidence:
-    """Everything that an evaluation found; ``found`` are its correlations where they were read already."""
-    if found is None:
-        found = queries.correlations(session, queries.CorrelationFilter(runs=[run_id]))
+def evidence_of(session: Session, run_id: str) -> Evidence:
+    """Everything that an evaluation found."""
+    found = queries.correlations(session, queries.CorrelationFilter(runs=[run_id]))
     return Evidence(
         estimates=as_estimates(found),
         points=points_of(session, run_id),
@@ -74,9 +72,9 @@ def sampled_responses(session: Session, run_id: str) -> Responses | None:
     return responses_of(thinned_scores(session, run_id, RESPONSES_PER_TEMPERATURE))
 
 
-def training_of(session: Session, run_id: str, most_points: int = MOST_POINTS) -> Evidence:
+def training_of(session: Session, run_id: str) -> Evidence:
     """The metrics of a training run."""
-    found = queries.list_metrics(session, run_id, max_points=most_points)
+    found = queries.list_metrics(session, run_id, max_points=MOST_POINTS)
     return Evidence(metrics=[Series(each.stage, each.name, each.points) for each in found])
 
 

@@ -32,10 +32,9 @@ _Remembered = dict[str, tuple[float, Answer | None]]
 class Keyring:
     """Finds keys for the event loop without holding it up, and counts what they use."""
 
-    def __init__(self, make_session: sessionmaker[Session], clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, make_session: sessionmaker[Session]) -> None:
         self.quotas = Quotas()
         self._make_session = make_session
-        self._clock = clock
         self._needed: tuple[float, bool] | None = None
         self._found: _Remembered[Key] = {}
         self._sessions: _Remembered[str] = {}
@@ -47,7 +46,7 @@ class Keyring:
 
     async def needed(self) -> bool:
         """Whether a key is needed: once one was made, always."""
-        known, now = self._needed, self._clock()
+        known, now = self._needed, time.monotonic()
         if known is None or (not known[1] and now - known[0] >= CACHE_SECONDS):
             known = self._needed = (now, await to_thread.run_sync(self._ask, any_key))
         return known[1]
@@ -81,7 +80,7 @@ class Keyring:
     async def _look(
         self, memory: _Remembered[Answer], name: str, question: Callable[[Session, str], Answer | None]
     ) -> Answer | None:
-        known, now = memory.get(name), self._clock()
+        known, now = memory.get(name), time.monotonic()
         if known is None or now - known[0] >= CACHE_SECONDS:
             answer = await to_thread.run_sync(self._ask, lambda session: question(session, name))
             if len(memory) >= _MOST_REMEMBERED:

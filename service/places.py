@@ -14,8 +14,9 @@ from evaluation.engine.catalogue import controls_of, outputs_of
 from evaluation.engine.names import ScorerName
 from evaluation.judged_columns import is_registered
 from service.settings import Settings
-from trainer.artifacts import Artifact, ArtifactStore, names_directory
+from trainer.artifacts import ArtifactStore, names_directory
 from trainer.errors import AssayError, Forbidden, InvalidInput
+from trainer.manifest import Artifact
 from trainer.outside import Place, outside
 
 _HUB_ID = re.compile(r"([\w.-]+/[\w.-]+)(@[0-9a-f]+)?")

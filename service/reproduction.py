@@ -19,8 +19,8 @@ from evaluation.reproduction.schedule import carry_out, end_with_parent
 from evaluation.reproduction.world import World
 from service.jobs.chain import Recorded
 from service.settings import Settings
-from trainer.artifacts import code_version
 from trainer.errors import RunFailed
+from trainer.manifest import code_version
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Discriminator, Field, StringConstraints, Tag, model_validator
 
-from trainer.artifacts import Contrast
 from trainer.errors import AssayError, InvalidInput
+from trainer.manifest import Contrast
 from trainer.recipe import Model
 
 MAX_SCORERS = 16

@@ -16,11 +16,11 @@ from evaluation.engine.meter import BatchReading, EngineMeter
 from evaluation.engine.terms import Priority
 from service.metrics import route_of
 from service.middleware import Finished
-from trainer.artifacts import code_version
 from trainer.errors import InvalidInput
+from trainer.manifest import code_version
 
 if TYPE_CHECKING:
-    from opentelemetry.sdk.trace.export import SpanExporter
+    pass
 
 
 _UNTRACED = ("/livez", "/readyz", "/metrics", "/static/")
@@ -30,8 +30,8 @@ _SPAN = "span"
 class Tracing:
     """Spans of one server."""
 
-    def __init__(self, exporter: "SpanExporter | None" = None) -> None:
-        """Sends by OTLP over HTTP unless ``exporter`` is given. Raises InvalidInput where the extra is missing."""
+    def __init__(self) -> None:
+        """Sends by OTLP over HTTP. Raises InvalidInput where the extra is missing."""
         try:
             from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
             from opentelemetry.sdk.resources import Resource
@@ -43,7 +43,7 @@ class Tracing:
         self.provider: TracerProvider = TracerProvider(
             resource=Resource.create({"service.version": code_version(), **named})
         )
-        self.provider.add_span_processor(BatchSpanProcessor(exporter or OTLPSpanExporter()))
+        self.provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
         self._tracer = self.provider.get_tracer("assay")
 
     def stage(self, name: str) -> AbstractContextManager[object]:

@@ -28,7 +28,8 @@ from service.problems import add_problem_handlers
 from service.routes import aliases, artifacts, attributions, comparisons, scorers, scores
 from service.scoring import ScoringService, open_engine
 from service.settings import Settings
-from trainer.artifacts import Artifact, ArtifactStore, Contents, Parent
+from trainer.artifacts import ArtifactStore, Contents
+from trainer.manifest import Artifact, Parent
 
 
 def publish_reward_model(

@@ -6,11 +6,13 @@ from typing import Any
 
 import torch
 
-from trainer.files import storage_errors, sync_directory, sync_tree
+from trainer.files import storage_errors, sync, sync_tree
 from trainer.staging import CHECKPOINT_STAGING
 
 STATE_FILE = "state.pt"
 KEPT = 2
+REFERENCE, FEATURES = "reference", "features"
+"""Folders of a run directory with what was computed once, before the first step."""
 
 
 class Checkpoints:
@@ -35,7 +37,7 @@ class Checkpoints:
                 target = self.directory / f"step-{step:08d}"
                 shutil.rmtree(target, ignore_errors=True)
                 staging.rename(target)
-                sync_directory(self.directory)
+                sync(self.directory)
             finally:
                 shutil.rmtree(staging, ignore_errors=True)
             for old in self._saved()[:-KEPT]:
@@ -50,8 +52,9 @@ class Checkpoints:
         return state
 
     def clear(self) -> None:
-        """Drop all checkpoints of a run that has published what it made."""
-        shutil.rmtree(self.directory, ignore_errors=True)
+        """Drop all checkpoints of a run that has published what it made, and what it computed beforehand."""
+        for name in (self.directory.name, REFERENCE, FEATURES):
+            shutil.rmtree(self.directory.parent / name, ignore_errors=True)
 
     def _saved(self) -> list[Path]:
         """State files, oldest first; a directory without one is what a kill left of a removal."""

@@ -1,6 +1,7 @@
 """Files that are either complete or absent, and rows that name the line they were wrong on."""
 
 import gzip
+import hashlib
 import json
 import os
 import threading
@@ -23,8 +24,8 @@ def storage_errors(path: Path) -> Iterator[None]:
         raise StorageFailure(f"cannot write {path}: {reason}; free space or choose another directory") from error
 
 
-def sync_directory(path: Path) -> None:
-    """Make renames inside ``path`` survive a power cut."""
+def sync(path: Path) -> None:
+    """Make what a file holds, or renames inside a directory, survive a power cut."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -33,14 +34,9 @@ def sync_directory(path: Path) -> None:
 
 
 def sync_tree(path: Path) -> None:
-    """Flush every file and directory below ``path`` to the disk."""
-    for file in sorted(path.rglob("*")):
-        descriptor = os.open(file, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-    sync_directory(path)
+    """The same for every file and directory of a tree."""
+    for each in (*path.rglob("*"), path):
+        sync(each)
 
 
 def write_atomically(path: Path, text: str) -> None:
@@ -59,7 +55,13 @@ def write_atomically(path: Path, text: str) -> None:
             staging.replace(path)
         finally:
             staging.unlink(missing_ok=True)
-        sync_directory(path.parent)
+        sync(path.parent)
+
+
+def sha256_of(file: Path) -> str:
+    """Of a file's content, in hexadecimal digits."""
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
 
 
 def drop_torn_line(path: Path) -> bytes:

@@ -8,22 +8,13 @@ from typing import Any
 import torch
 from transformers import AutoConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-from trainer.artifacts import (
-    MANIFEST_FILE,
-    Artifact,
-    ArtifactKind,
-    ArtifactStore,
-    Contents,
-    Probe,
-    check_weight_files,
-    names_directory,
-    read_artifact,
-)
+from trainer.artifacts import ArtifactStore, Contents, check_weight_files, names_directory
 from trainer.data.rows import Pair
 from trainer.data.schemas import read_sides
 from trainer.data.tables import Table
 from trainer.errors import AssayError, BrokenArtifact, InvalidInput
 from trainer.hub import fetch_model, names_hub_model, pin_model
+from trainer.manifest import MANIFEST_FILE, Artifact, ArtifactKind, Probe, read_artifact
 from trainer.models.loading import load_pair_model, make_probes
 from trainer.models.pair_model import PairModel
 from trainer.models.policy import Policy
@@ -69,7 +60,7 @@ def import_model(
         with _read(source):
             policy = Policy.load(directory)
             _check_tokenizer(policy.model, policy.tokenizer)
-            details = {"max_tokens": policy.max_tokens, "template_hash": policy.format.template_hash}
+            details = policy.details()
             scorer = PolicyScorer(policy)
             contents = _contents(kind, source, details, scorer)
         return _publish(store, name, contents, policy.save, scorer, held_out)

@@ -13,11 +13,11 @@ from torch import Tensor, nn
 
 from trainer.batches import BatchPlan
 from trainer.checkpoints import Checkpoints
-from trainer.errors import InvalidInput, RunFailed, Stopped
+from trainer.errors import InvalidInput, Stopped
 from trainer.processes import Placed, StepMetrics, clip_gradients, deal, make_accelerator, sum_gradients
 from trainer.recipe import Model, Run
 from trainer.resuming import restore, seed_everything, snapshot
-from trainer.schedule import OptimizerSettings, learning_rate, make_adam
+from trainer.schedule import OptimizerSettings, check_finite, learning_rate, make_adam, take_step
 
 Row = TypeVar("Row")
 
@@ -131,16 +131,12 @@ def optimise(
         metrics, stop = sums.gather(run.reporter.stop_requested())
         metrics["grad_norm"] = float(norm)
         metrics["learning_rate"] = learning_rate(step, total, optimizer)
-        for name, what in (("loss", "loss"), ("grad_norm", "gradient's norm")):
-            if not math.isfinite(metrics[name]):
-                raise RunFailed(
-                    f"the {what} is {metrics[name]} at step {step + 1}; lower optimizer.learning_rate"
-                    f" (the checkpoint of step {saved} is intact)"
-                )
-        for group in adam.param_groups:
-            group["lr"] = metrics["learning_rate"]
-        adam.step()
-        adam.zero_grad(set_to_none=True)
+        check_finite(
+            {"loss": metrics["loss"], "gradient's norm": metrics["grad_norm"]},
+            f"step {step + 1}",
+            f"optimizer.learning_rate (the checkpoint of step {saved} is intact)",
+        )
+        take_step(adam, metrics["learning_rate"])
         step += 1
         metrics["step_seconds"] = time.monotonic() - started
         run.reporter.metrics("train", step, metrics)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from trainer.errors import BrokenArtifact, InvalidInput, StorageFailure
-from trainer.files import sync_directory
+from trainer.files import sha256_of, sync
 
 _SCHEMES = ("s3", "gs", "file")
 _PARTIAL = ".partial-"
@@ -196,13 +196,14 @@ class Bucket:
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_name(f"{_PARTIAL}{uuid.uuid4().hex}")
         try:
-            _write_through(partial, lambda file: file.write_bytes(content))
+            partial.write_bytes(content)
+            sync(partial)
             os.link(partial, path)  # unlike a rename it does not replace what is there
         except FileExistsError:
             return False
         finally:
             partial.unlink(missing_ok=True)
-        sync_directory(path.parent)
+        sync(path.parent)
         return True
 
     @staticmethod
@@ -210,11 +211,12 @@ class Bucket:
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_name(f"{_PARTIAL}{uuid.uuid4().hex}")
         try:
-            _write_through(partial, write)
+            write(partial)
+            sync(partial)
             partial.replace(path)
         finally:
             partial.unlink(missing_ok=True)
-        sync_directory(path.parent)
+        sync(path.parent)
 
 
 def upload_files(bucket: Bucket, prefix: str, root: Path, files: Mapping[str, str], *, newer_than: datetime) -> None:
@@ -232,9 +234,7 @@ def upload_files(bucket: Bucket, prefix: str, root: Path, files: Mapping[str, st
             bucket.upload(root / relative, f"{key}/{uuid.uuid4().hex}")
 
 
-def download_files(
-    bucket: Bucket, prefix: str, files: Mapping[str, str], into: Path, sha256_of: Callable[[Path], str]
-) -> None:
+def download_files(bucket: Bucket, prefix: str, files: Mapping[str, str], into: Path) -> None:
     """Bring files to ``into``, each of ``prefix/sha256`` or the newest copy below it; those there already with the
     right content stay.
 
@@ -255,15 +255,6 @@ def download_files(
                 break
             if attempt == _ATTEMPTS - 1:
                 raise BrokenArtifact(f"{bucket.url}/{key}, which holds {relative}, is not what its digest says")
-
-
-def _write_through(file: Path, write: Callable[[Path], object]) -> None:
-    write(file)
-    descriptor = os.open(file, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _met_another(error: OSError) -> bool:

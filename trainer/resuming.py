@@ -6,7 +6,7 @@ from typing import Any
 import numpy
 import torch
 from accelerate.utils import gather_object
-from torch import nn
+from torch import Tensor, nn
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_state_dict, set_state_dict
 
 _WHOLE = StateDictOptions(full_state_dict=True, cpu_offload=True, ignore_frozen_params=True, strict=False)
@@ -46,6 +46,23 @@ def restore(state: dict[str, Any], network: nn.Module, optimizer: torch.optim.Op
     if rank < len(state["random"]):  # a process that was not there before goes on from the seed
         _set_random_state(state["random"][rank])
     return int(state["step"])
+
+
+def trained_weights(network: nn.Module) -> dict[str, Tensor]:
+    """Copies of the parameters that training moves."""
+    return {
+        name: parameter.detach().cpu().clone()
+        for name, parameter in network.named_parameters()
+        if parameter.requires_grad
+    }
+
+
+@torch.no_grad()
+def put_weights(network: nn.Module, weights: dict[str, Tensor]) -> None:
+    """Inverse of ``trained_weights``."""
+    for name, parameter in network.named_parameters():
+        if parameter.requires_grad:
+            parameter.copy_(weights[name])
 
 
 def _random_state() -> dict[str, Any]:

@@ -18,9 +18,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from trainer.artifacts import ArtifactStore, sha256_of
+from trainer.artifacts import ArtifactStore
 from trainer.errors import BrokenArtifact, StorageFailure
-from trainer.files import storage_errors, write_atomically
+from trainer.files import sha256_of, storage_errors, write_atomically
 from trainer.object_storage import Bucket, download_files
 from trainer.reporting import EVENTS_FILE, HEARTBEAT_FILE, STOP_FILE, last_sequence
 from trainer.shared_artifacts import SharedArtifactStore
@@ -116,7 +116,7 @@ class RunMirror:
             try:
                 with storage_errors(self._directory), staged_as(self._directory / STAGING, place) as staging:
                     files = json.loads(index)["files"]
-                    download_files(self._bucket, f"{self._prefix}/{number}/files", files, staging, sha256_of)
+                    download_files(self._bucket, f"{self._prefix}/{number}/files", files, staging)
                     self._put_in_place(staging, with_log=here == 0)
             except BrokenArtifact:
                 if self._stored() == stored:

@@ -1,12 +1,14 @@
-"""AdamW and how its learning rate changes over a run."""
+"""AdamW, how its learning rate changes over a run, and a step of it."""
 
 import math
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 import torch
 from pydantic import Field
 from torch import nn
 
+from trainer.errors import RunFailed
 from trainer.recipe import Model
 
 
@@ -49,3 +51,18 @@ def make_adam(network: nn.Module, settings: OptimizerSettings) -> torch.optim.Ad
         weight_decay=settings.weight_decay,
         fused=True,
     )
+
+
+def check_finite(values: Mapping[str, float], when: str, advice: str) -> None:
+    """Raises RunFailed naming the first that is not finite: before a step, so that it never reaches the weights."""
+    for what, value in values.items():
+        if not math.isfinite(value):
+            raise RunFailed(f"the {what} is {value} at {when}; lower {advice}")
+
+
+def take_step(adam: torch.optim.Optimizer, rate: float) -> None:
+    """Move the weights at ``rate`` and forget the gradients."""
+    for group in adam.param_groups:
+        group["lr"] = rate
+    adam.step()
+    adam.zero_grad(set_to_none=True)

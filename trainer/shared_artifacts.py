@@ -19,18 +19,10 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
-from trainer.artifacts import (
-    MANIFEST_FILE,
-    PARENTS_READ,
-    STAGING_DIRECTORY,
-    Artifact,
-    ArtifactStore,
-    Manifest,
-    read_artifact,
-    sha256_of,
-)
+from trainer.artifacts import STAGING_DIRECTORY, ArtifactStore
 from trainer.errors import BrokenArtifact, Conflict, InvalidInput, NotFound
 from trainer.files import storage_errors, sync_tree, write_atomically
+from trainer.manifest import MANIFEST_FILE, PARENTS_READ, Artifact, Manifest, read_artifact
 from trainer.object_storage import Bucket, Stored, download_files, upload_files
 from trainer.staging import staged, staged_as
 
@@ -235,7 +227,7 @@ class SharedArtifactStore(ArtifactStore):
         """Download one file beside the manifest, for somebody who needs no more."""
         if (sha256 := found.manifest.files.get(relative)) is not None:
             with storage_errors(self.root), staged(self.root / STAGING_DIRECTORY) as staging:
-                download_files(self.bucket, _FILES, {relative: sha256}, staging, sha256_of)
+                download_files(self.bucket, _FILES, {relative: sha256}, staging)
                 (found.directory / relative).parent.mkdir(parents=True, exist_ok=True)
                 (staging / relative).replace(found.directory / relative)
         return found.directory
@@ -251,7 +243,7 @@ class SharedArtifactStore(ArtifactStore):
                 shutil.rmtree(staging)
                 return
             try:
-                download_files(self.bucket, _FILES, manifest.files, staging, sha256_of)
+                download_files(self.bucket, _FILES, manifest.files, staging)
             except BrokenArtifact as error:
                 raise BrokenArtifact(f"{found.reference}: {error.detail}; publish it again") from error
             shutil.copyfile(found.directory / MANIFEST_FILE, staging / MANIFEST_FILE)

@@ -6,8 +6,8 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
-from trainer.artifacts import Artifact
 from trainer.errors import BrokenArtifact
+from trainer.manifest import Artifact
 
 VALIDATION_FILE = "validation_scores.json"
 

@@ -3,8 +3,23 @@
 from collections.abc import Iterator
 
 from evaluation.reproduction.schedule import Step
-from evaluation.reproduction.toy_world import ARMS, JUDGED, LEARNED, POLICIES, REFERENCE_LOGPROB, Size, ToyWorld
+from evaluation.reproduction.toy_world import (
+    ARMS,
+    DECODER,
+    DISCRIMINATOR,
+    ENCODER,
+    IMPLICIT_REWARD,
+    JUDGED,
+    PROBE,
+    REFERENCE_LOGPROB,
+    START,
+    Size,
+    ToyWorld,
+)
 
+POLICIES = (START, *ARMS)
+LEARNED = (DISCRIMINATOR, f"{JUDGED}/discriminator:difference", PROBE, ENCODER, DECODER, IMPLICIT_REWARD)
+"""Scorers that were trained on the preferences."""
 TEMPERATURES = (0.0, 0.5, 0.7, 1.0, 1.25, 1.5, 2.0)
 
 SIZES = {

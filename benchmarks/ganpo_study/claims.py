@@ -1,5 +1,6 @@
 """What the study asks: the paper's claims, and what this project saw before."""
 
+from benchmarks.ganpo_study.arms import LEARNED
 from benchmarks.ganpo_study.measurements import (
     GOLD,
     LARGEST,
@@ -21,7 +22,6 @@ from evaluation.reproduction.toy_world import (
     GANPO,
     GANPO_SIMPO,
     IMPLICIT_REWARD,
-    LEARNED,
     PROBE,
     REFERENCE_LOGPROB,
     START,

@@ -5,11 +5,11 @@ from pathlib import Path
 from statistics import stdev
 from typing import Any
 
-from benchmarks.ganpo_study.arms import prefix, stress
+from benchmarks.ganpo_study.arms import POLICIES, prefix, stress
+from benchmarks.study.directory import ARTIFACTS, RUNS
 from evaluation.recipes.correlations import CORRELATIONS_FILE
 from evaluation.reproduction.measurements import Measurements
-from evaluation.reproduction.schedule import ARTIFACTS, RUNS
-from evaluation.reproduction.toy_world import ARMS, DECODER, DISCRIMINATOR, ENCODER, JUDGED, POLICIES, PROBE
+from evaluation.reproduction.toy_world import ARMS, DECODER, DISCRIMINATOR, ENCODER, JUDGED, PROBE
 from evaluation.statistics.averages import MEAN
 from trainer.artifacts import ArtifactStore
 from trainer.files import read_jsonl

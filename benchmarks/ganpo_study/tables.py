@@ -1,9 +1,10 @@
 """The study's tables."""
 
-from benchmarks.ganpo_study.arms import TEMPERATURES
+from benchmarks.ganpo_study.arms import POLICIES, TEMPERATURES
 from benchmarks.ganpo_study.measurements import ACCURACY, GOLD, LARGEST, MARGIN, SATISFIED, SPREAD, UNTRAINED, WITHIN
+from benchmarks.study.claims_table import claims_table, short
 from evaluation.reproduction.findings import Study
-from evaluation.reproduction.tables import Table, claims_table, short, told
+from evaluation.reproduction.tables import Table, told
 from evaluation.reproduction.toy_world import (
     ARMS,
     DECODER,
@@ -11,7 +12,6 @@ from evaluation.reproduction.toy_world import (
     ENCODER,
     IMPLICIT_REWARD,
     JUDGED,
-    POLICIES,
     PROBE,
     REFERENCE_LOGPROB,
     START,

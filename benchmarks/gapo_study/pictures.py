@@ -1,5 +1,7 @@
 """The study's figures."""
 
+from collections.abc import Sequence
+
 import plotly.graph_objects as go
 
 from benchmarks.gapo_study.arms import (
@@ -22,7 +24,8 @@ from benchmarks.gapo_study.arms import (
 from benchmarks.gapo_study.measurements import ANCHOR, PAID, SATISFIED, WATCHED
 from benchmarks.gapo_study.tables import NAMES
 from evaluation.reproduction.findings import Study
-from evaluation.reproduction.pictures import BLUE, GREY, ORANGE, bars, panels, path
+from evaluation.reproduction.intervals import Interval
+from evaluation.reproduction.pictures import BLUE, GREY, ORANGE, WIDTH, panels, path
 
 _WATCHED_ARMS = (PPO, GAPO, PPO_DECODER, GAPO_DECODER, DATA_ONLY, ORACLE_LABELS, MATCHED, ORACLE)
 
@@ -49,8 +52,35 @@ def reward_hacking(study: Study) -> go.Figure:
 def final_judgement(study: Study) -> go.Figure:
     """A bar for each arm: greedy responses that meet every constraint."""
     arms = [START, *PREFERENCE_ARMS, *(arm for arm in NAMES if arm in REINFORCED)]
-    figure = bars([NAMES[arm] for arm in arms], [study.interval(arm, SATISFIED, 0.0) for arm in arms])
+    figure = _bars([NAMES[arm] for arm in arms], [study.interval(arm, SATISFIED, 0.0) for arm in arms])
     figure.update_layout(title="Prompts whose constraints are all met at T = 0, by the checker; 95 %, t over seeds")
+    return figure
+
+
+def _bars(names: Sequence[str], intervals: Sequence[Interval | None]) -> go.Figure:
+    """A horizontal bar for each name's share, the first on top, with the interval on it."""
+    known = [(name, each) for name, each in zip(names, intervals, strict=True) if each is not None]
+    error = {
+        "array": [each.upper - each.estimate for _, each in known],
+        "arrayminus": [each.estimate - each.lower for _, each in known],
+        "color": GREY,
+    }
+    figure = go.Figure()
+    figure.add_bar(
+        x=[each.estimate for _, each in known],
+        y=[name for name, _ in known],
+        orientation="h",
+        error_x=error,
+        marker={"color": BLUE},
+    )
+    figure.update_layout(
+        template="plotly_white",
+        width=WIDTH,
+        height=120 + 26 * len(known),
+        margin={"l": 10, "r": 10, "t": 60, "b": 40},
+        xaxis={"range": [0, 1]},
+        yaxis={"autorange": "reversed", "automargin": True},
+    )
     return figure
 
 

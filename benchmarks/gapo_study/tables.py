@@ -39,8 +39,9 @@ from benchmarks.gapo_study.measurements import (
     model_of,
     of_kind,
 )
+from benchmarks.study.claims_table import claims_table, short
 from evaluation.reproduction.findings import Study
-from evaluation.reproduction.tables import Table, claims_table, short
+from evaluation.reproduction.tables import Table
 
 NAMES: dict[str, str] = {
     START: "SFT",

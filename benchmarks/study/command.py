@@ -13,10 +13,11 @@ from pathlib import Path
 
 from rich.console import Console
 
+from benchmarks.study.directory import Directory
 from benchmarks.study.document import fill, generated
 from benchmarks.study.plan import Plan
 from evaluation.reproduction.findings import Study, conclude
-from evaluation.reproduction.schedule import Directory, carry_out, end_with_parent, say
+from evaluation.reproduction.schedule import carry_out, end_with_parent, say
 from service.reproduction import facts
 from trainer.errors import AssayError, Stopped
 

@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from evaluation.engine.line import Ask
+from evaluation.engine.asks import Ask
 from evaluation.engine.residency import LoadedModel
 from trainer.data.text import Encoded
 from trainer.models.shared_prefix import TOGETHER_ON_CPU, SharedPrompt

@@ -2,7 +2,7 @@
 
 from evaluation.engine.pairs import ScorerInfo
 from evaluation.engine.probability import contrasts, pointwise
-from trainer.artifacts import Artifact, Manifest
+from trainer.manifest import Artifact, Manifest
 from trainer.models.outputs import COMPARED_OUTPUTS, POLICY_OUTPUTS, RANDOM, UNTRAINED, networks_of, outputs_on
 
 

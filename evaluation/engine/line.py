@@ -4,56 +4,16 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
-from evaluation.engine.pairs import Scored
-from evaluation.engine.residency import LoadedModel
-from evaluation.engine.terms import Priority
-from trainer.data.text import Encoded
+from evaluation.engine.asks import Ask
+from evaluation.engine.turns import Request, Round, next_round
 from trainer.errors import Overloaded
 
-_AGING_SECONDS = 2.0
-"""A request that nothing was taken from for so long is as urgent as the next class, so that it is served sometimes."""
 _PRUNING_SECONDS = 0.25
 """How often a full line looks whether those who wait in it still want their scores."""
-
-
-@dataclass(frozen=True)
-class Wish:
-    """One score that somebody waits for."""
-
-    model: LoadedModel
-    output: str
-    future: Future[Scored]
-
-    @property
-    def name(self) -> str:
-        """``NAME@VERSION:OUTPUT``."""
-        return f"{self.model.manifest.name}@{self.model.manifest.version}:{self.output}"
-
-
-@dataclass(frozen=True)
-class Ask:
-    """One pair waiting to be scored, by every model that reads it as these very tokens."""
-
-    encoded: Encoded
-    wishes: tuple[Wish, ...]
-    kin: int | None = None
-    """The same for pairs whose prompt can be read once for all of them; None where there is no such thing."""
-    priority: Priority = Priority.OFFLINE
-    since: float = 0.0
-    deadline: float = math.inf
-    """When it was asked and until when it is of use, in seconds of ``time.monotonic``."""
-
-    def cancelled(self) -> bool:
-        """Whether nobody waits for it any more; whoever waits for cancelled futures is then told."""
-        if not all(wish.future.cancelled() for wish in self.wishes):
-            return False
-        for wish in self.wishes:
-            wish.future.set_running_or_notify_cancel()
-        return True
 
 
 @dataclass(eq=False)
@@ -72,26 +32,6 @@ class Place:
         self.line.leave(self)
 
 
-@dataclass(eq=False)
-class _Request:
-    asks: deque[Ask]
-    priority: Priority
-    deadline: float
-    served: float
-    """When something was last taken from it."""
-
-    def urgency(self, now: float) -> int:
-        return max(0, self.priority - int((now - self.served) / _AGING_SECONDS))
-
-
-@dataclass(frozen=True)
-class Round:
-    """What is scored together, and how urgent it is (0 is most)."""
-
-    asks: list[Ask]
-    urgency: int
-
-
 class WaitingLine:
     """Requests wait here in parallel rather than one behind the other, so a long one cannot block a short one.
 
@@ -101,7 +41,7 @@ class WaitingLine:
 
     def __init__(self, max_pairs: int) -> None:
         self._max_pairs = max_pairs
-        self._requests: list[_Request] = []
+        self._requests: list[Request] = []
         self._held: deque[Place] = deque()
         self._pairs = 0
         self._arriving = 0
@@ -139,7 +79,7 @@ class WaitingLine:
             if not self._closed and asks:
                 self._pairs += len(asks)
                 deadline = min(ask.deadline for ask in asks)
-                self._requests.append(_Request(deque(asks), asks[0].priority, deadline, time.monotonic()))
+                self._requests.append(Request(deque(asks), asks[0].priority, deadline, time.monotonic()))
             self._admit_held()  # fewer may have come than there was room for
             self._changed.notify_all()
             return not self._closed
@@ -229,29 +169,10 @@ class WaitingLine:
             return max((time.monotonic() - request.asks[0].since for request in self._requests), default=0.0)
 
     def _round(self, tokens: int, than: float) -> Round:
-        now = time.monotonic()
-        taken = self._expired(now)
-        urgency = min((request.urgency(now) for request in self._requests), default=0)
-        if urgency < than:
-            chosen = [request for request in self._requests if request.urgency(now) == urgency]
-            waiting = [len(request.asks) for request in chosen]
-            taken += _one_of_each_in_turn(chosen, urgency, tokens)
-            taken += _kin(chosen, {ask.kin for ask in taken if ask.kin is not None}, tokens)
-            for request, before in zip(chosen, waiting, strict=True):
-                if len(request.asks) < before:
-                    request.served = now
+        found = next_round(self._requests, tokens, than, time.monotonic())
         self._requests = [request for request in self._requests if request.asks]
         self._admit_held()
-        return Round(taken, urgency)
-
-    def _expired(self, now: float) -> list[Ask]:
-        expired: list[Ask] = []
-        for request in self._requests:
-            if request.deadline <= now:
-                expired += request.asks
-                request.asks.clear()
-        self._requests = [request for request in self._requests if request.asks]
-        return expired
+        return found
 
     def _admit_held(self) -> None:
         now = time.monotonic()
@@ -299,43 +220,3 @@ def _refuse(place: Place, words: str) -> None:
     place.left = True
     if place.granted.set_running_or_notify_cancel():
         place.granted.set_exception(Overloaded(words))
-
-
-def _one_of_each_in_turn(requests: Sequence[_Request], urgency: int, tokens: int) -> list[Ask]:
-    """About ``tokens`` tokens, a prompt that is read once counted once.
-
-    Who was not served for longest comes first. Those that are as urgent by themselves and those that were passed over
-    for so long take turns, so that neither waits for all of the others.
-    """
-    taken: list[Ask] = []
-    met: set[int] = set()
-    oldest_first = sorted(requests, key=lambda request: request.served)
-    themselves = deque(request for request in oldest_first if request.priority == urgency)
-    passed_over = deque(request for request in oldest_first if request.priority != urgency)
-    while tokens > 0 and (themselves or passed_over):
-        for waiting in (themselves, passed_over):
-            if not waiting or tokens <= 0:
-                continue
-            request = waiting.popleft()
-            ask = request.asks.popleft()
-            taken.append(ask)
-            tokens -= ask.encoded.tokens - (ask.encoded.response_start if ask.kin in met else 0)
-            if ask.kin is not None:
-                met.add(ask.kin)
-            if request.asks:
-                waiting.append(request)
-    return taken
-
-
-def _kin(requests: Sequence[_Request], wanted: set[int], tokens: int) -> Iterator[Ask]:
-    """Whoever waits with a prompt that is being read anyway, up to ``tokens`` tokens more: trainers send one response
-    a request."""
-    for request in requests if wanted else ():
-        stay: deque[Ask] = deque()
-        for ask in request.asks:
-            if tokens > 0 and ask.kin in wanted:
-                tokens -= ask.encoded.tokens - ask.encoded.response_start
-                yield ask
-            else:
-                stay.append(ask)
-        request.asks = stay

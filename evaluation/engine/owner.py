@@ -12,13 +12,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 
+from evaluation.engine.asks import Ask, Wish
 from evaluation.engine.batching import Batch, Group, batches
-from evaluation.engine.line import Ask, Round, WaitingLine, Wish
+from evaluation.engine.line import WaitingLine
 from evaluation.engine.meter import BatchReading, Counts, EngineMeter
 from evaluation.engine.pairs import Scored
 from evaluation.engine.probability import probability
 from evaluation.engine.residency import LoadedModel
 from evaluation.engine.shortage import is_out_of_memory
+from evaluation.engine.turns import Round
 from trainer.errors import AssayError, BrokenArtifact, DeadlineExceeded, OutOfMemory, Overloaded, RunFailed, Unscorable
 
 if TYPE_CHECKING:

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from trainer.artifacts import ArtifactKind, Contrast, Parent
 from trainer.data.rows import Pair
+from trainer.manifest import ArtifactKind, Contrast, Parent
 
 __all__ = ["Pair", "Scored", "ScorerInfo"]
 

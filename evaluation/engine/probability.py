@@ -1,7 +1,7 @@
 """From unbounded scores to [0, 1]: of which there is a probability, and of which differences."""
 
-from trainer.artifacts import Contrast, Manifest
 from trainer.calibration import sigmoid
+from trainer.manifest import Contrast, Manifest
 
 
 def probability(manifest: Manifest, is_first: bool, score: float) -> float | None:

@@ -13,8 +13,9 @@ import torch
 from torch import nn
 
 from evaluation.engine.shortage import is_out_of_memory
-from trainer.artifacts import Artifact, ArtifactStore, Manifest
+from trainer.artifacts import ArtifactStore
 from trainer.errors import AssayError, BrokenArtifact, NotFound, OutOfMemory, RunFailed, StorageFailure
+from trainer.manifest import Artifact, Manifest
 from trainer.models.outputs import ON_POLICY
 from trainer.models.pair_model import PairModel, place
 from trainer.models.quantised import is_quantised

@@ -11,24 +11,28 @@ from typing import Self
 
 import torch
 
+from evaluation.engine.asks import Ask, Wish
 from evaluation.engine.batching import identity, kin
 from evaluation.engine.catalogue import scorer_info
-from evaluation.engine.line import Ask, Place, WaitingLine, Wish
+from evaluation.engine.line import Place, WaitingLine
 from evaluation.engine.meter import Counts, EngineMeter, Waiting
 from evaluation.engine.names import ScorerName
 from evaluation.engine.owner import DeviceOwner
 from evaluation.engine.pairs import Pair, Scored, ScorerInfo
 from evaluation.engine.residency import LoadedModel, Residency
 from evaluation.engine.terms import OFFLINE, Terms
-from trainer.artifacts import Artifact, ArtifactStore
+from trainer.artifacts import ArtifactStore
 from trainer.data.text import Encoded, OnOverlong
 from trainer.errors import AssayError, Overloaded
+from trainer.manifest import Artifact
 
 __all__ = ["Pair", "Scored", "ScorerInfo", "ScoringEngine"]
 
 _CPU_TOKENS = 1024
 """Tokens of a batch, and of its padding if it has any, on a CPU, where larger ones leave the cache."""
 _GPU_TOKENS = 65536
+_WINDOW_SECONDS = 0.003
+"""How long the first that waits does so for others that are being tokenised."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +59,6 @@ class ScoringEngine:
         resolve_alias: Callable[[str], str | None] | None = None,
         token_budget: int | None = None,
         max_waiting_pairs: int = 8192,
-        window_seconds: float = 0.003,
         max_bytes: int | None = None,
         deterministic: bool = False,
         meter: EngineMeter | None = None,
@@ -63,9 +66,9 @@ class ScoringEngine:
         """``resolve_alias`` maps an alias (all before the ``:``) to ``NAME@VERSION``, and anything else to None.
 
         ``token_budget`` is the size of a batch in tokens; ``max_waiting_pairs`` bounds the queue;
-        ``window_seconds`` is how long the first waits for others being tokenised; ``max_bytes`` is the memory for
-        weights, beyond which the longest unused models are unloaded. ``deterministic`` reads every pair alone, so that
-        its score is the same bits whatever else is asked, at the price of speed. ``meter`` hears what happens.
+        ``max_bytes`` is the memory for weights, beyond which the longest unused models are unloaded.
+        ``deterministic`` reads every pair alone, so that its score is the same bits whatever else is asked, at the
+        price of speed. ``meter`` hears what happens.
         """
         device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
         budget = token_budget or (_CPU_TOKENS if device.type == "cpu" else _GPU_TOKENS)
@@ -73,7 +76,7 @@ class ScoringEngine:
         self._resolve_alias = resolve_alias or (lambda _: None)
         self._line = WaitingLine(max_waiting_pairs)
         self.meter = meter or Counts()
-        self._owner = DeviceOwner(self._line, budget, window_seconds, deterministic=deterministic, meter=self.meter)
+        self._owner = DeviceOwner(self._line, budget, _WINDOW_SECONDS, deterministic=deterministic, meter=self.meter)
         self._models = Residency(store, device, self._owner.call, max_bytes)
 
     def __enter__(self) -> Self:

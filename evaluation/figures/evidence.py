@@ -53,13 +53,11 @@ class Evidence:
         """Oracles that scorers are compared with, in the run's order."""
         return oracles_of(self.estimates)
 
-    def about(
-        self, oracle: str, *statistics: str, graded: bool = True, stratum: str = "all"
-    ) -> dict[str, list[Estimate]]:
+    def about(self, oracle: str, *statistics: str, graded: bool = True) -> dict[str, list[Estimate]]:
         """By scorer its estimates of ``statistics`` in order of temperature; ``graded`` leaves the pooled ones out."""
         found: dict[str, list[Estimate]] = {}
         for each in self.estimates:
-            fits = each.oracle == oracle != each.scorer and each.stratum == stratum and each.statistic in statistics
+            fits = each.oracle == oracle != each.scorer and each.stratum == "all" and each.statistic in statistics
             if fits and (each.temperature is not None) == graded:
                 found.setdefault(each.scorer, []).append(each)
         return {name: sorted(rows, key=lambda each: each.temperature or 0.0) for name, rows in found.items()}

@@ -31,22 +31,20 @@ class Interval:
     upper: float
 
 
-def over_seeds(values: Sequence[float], confidence: float = CONFIDENCE) -> Interval:
+def over_seeds(values: Sequence[float]) -> Interval:
     """mean -+ t_{n-1} s / sqrt(n) (Student 1908) of one value a seed; n is at least 2."""
     centre = mean(values)
-    half = float(t.ppf((1 + confidence) / 2, len(values) - 1)) * stdev(values) / len(values) ** 0.5
+    half = float(t.ppf((1 + CONFIDENCE) / 2, len(values) - 1)) * stdev(values) / len(values) ** 0.5
     return Interval(centre, centre - half, centre + half)
 
 
-def over_prompts(
-    values: Sequence[float], replicates: Sequence[Floats], confidence: float = CONFIDENCE
-) -> Interval | None:
+def over_prompts(values: Sequence[float], replicates: Sequence[Floats]) -> Interval | None:
     """Percentile interval of the mean over seeds of one value each and of its ``replicates`` (draws,) each.
 
     Prompts of different seeds are drawn apart, so that draws of one seed know nothing of another's. None where too
     many draws are undefined, and where no draw differs.
     """
-    found = percentile_interval(np.mean(replicates, axis=0), confidence, "plain")
+    found = percentile_interval(np.mean(replicates, axis=0), CONFIDENCE, "plain")
     if found.lower is None or found.upper is None:
         return None
     return Interval(mean(values), found.lower, found.upper)

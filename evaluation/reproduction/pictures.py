@@ -50,33 +50,6 @@ def path(
     figure.add_scatter(x=x, y=[each.estimate for _, each in known], **line, **where)
 
 
-def bars(names: Sequence[str], intervals: Sequence[Interval | None]) -> go.Figure:
-    """A horizontal bar for each name's share, the first on top, with the interval on it."""
-    known = [(name, each) for name, each in zip(names, intervals, strict=True) if each is not None]
-    error = {
-        "array": [each.upper - each.estimate for _, each in known],
-        "arrayminus": [each.estimate - each.lower for _, each in known],
-        "color": GREY,
-    }
-    figure = go.Figure()
-    figure.add_bar(
-        x=[each.estimate for _, each in known],
-        y=[name for name, _ in known],
-        orientation="h",
-        error_x=error,
-        marker={"color": BLUE},
-    )
-    figure.update_layout(
-        template="plotly_white",
-        width=WIDTH,
-        height=120 + 26 * len(known),
-        margin={"l": 10, "r": 10, "t": 60, "b": 40},
-        xaxis={"range": [0, 1]},
-        yaxis={"autorange": "reversed", "automargin": True},
-    )
-    return figure
-
-
 def interval_bars(intervals: Mapping[str, Interval | None], title: str) -> go.Figure:
     """A dot with its interval for every name, the first on top."""
     known = {name: each for name, each in intervals.items() if each is not None}

@@ -8,14 +8,9 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Protocol
 
-from trainer.artifacts import ArtifactStore
 from trainer.errors import AssayError
-from trainer.run import read_result, run_recipe
-
-RUNS, ARTIFACTS = "runs", "artifacts"
 
 
 @dataclass(frozen=True)
@@ -61,27 +56,6 @@ def carry_out(
             seconds = future.result()
             done.add(step.name)
             tell(f"{len(done)} of {len(steps)}: {step.name}, {seconds:.0f} s")
-
-
-@dataclass(frozen=True)
-class Directory:
-    """A directory of its own for runs and artifacts, in which a run is named after its step."""
-
-    root: Path
-
-    def done(self, step: Step) -> str | None:
-        """Raises Conflict where a step was done by another recipe, as by an older version of a study."""
-        result = read_result(self.root / RUNS / step.name)
-        if result is None or result["status"] != "succeeded":
-            return None
-        self.perform(step)  # which does no work again, but makes sure that it was this work
-        return ""
-
-    def perform(self, step: Step) -> None:
-        from evaluation.recipes import parse_recipe
-
-        recipe = parse_recipe(step.recipe)
-        run_recipe(recipe, self.root / RUNS / step.name, ArtifactStore(self.root / ARTIFACTS), quiet=True)
 
 
 def say(text: str) -> None:

@@ -37,15 +37,6 @@ class Table:
         return f"**{self.title}**\n\n" + "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
 
 
-def claims_table(title: str, findings: Iterable[Finding], names: Mapping[str, str]) -> Table:
-    """Every claim with its interval and its word; ``names`` are of rivals as readers meet them."""
-    rows = []
-    for finding in findings:
-        against = f", against {names.get(finding.rival, finding.rival)}" if len(finding.claim.contrasts) > 1 else ""
-        rows.append([finding.claim.text, finding.claim.place, _estimate(finding) + against, finding.word])
-    return Table(title, ["claim", "where", "estimate", "here"], rows)
-
-
 def claims_beside_paper(title: str, findings: Iterable[Finding]) -> Table:
     """Every claim with the paper's number, the interval over seeds, that over prompts alone, and the word."""
     rows = []
@@ -53,7 +44,7 @@ def claims_beside_paper(title: str, findings: Iterable[Finding]) -> Table:
         claim = finding.claim
         against = f", at or against {finding.rival}" if len(claim.contrasts) > 1 else ""
         prompts = _told(finding.prompts, claim.unit)
-        rows.append([claim.text, claim.place, claim.paper, _estimate(finding) + against, prompts, finding.word])
+        rows.append([claim.text, claim.place, claim.paper, estimated(finding) + against, prompts, finding.word])
     return Table(title, ["claim", "where", "paper", "here", "these models, over prompts", "word"], rows)
 
 
@@ -82,7 +73,8 @@ def _measured(found: Measured | None) -> str:
     return told(found.interval, 3) if found.bare is None else number(found.bare, 3)
 
 
-def _estimate(finding: Finding) -> str:
+def estimated(finding: Finding) -> str:
+    """The estimate and its interval in the claim's unit, or why it has none."""
     if finding.undefined_reason is None:
         return _told(finding.interval, finding.claim.unit)
     bare = Measured(finding.per_seed, finding.interval).bare
@@ -104,10 +96,3 @@ def told(interval: Interval | None, decimals: int) -> str:
         return ""
     lower, upper = (number(end, decimals) for end in (interval.lower, interval.upper))
     return f"{number(interval.estimate, decimals)} [{lower}, {upper}]"
-
-
-def short(interval: Interval | None, decimals: int = 3) -> str:
-    """The estimate and half the interval's width."""
-    if interval is None:
-        return ""
-    return f"{number(interval.estimate, decimals)} ± {number(interval.upper - interval.estimate, decimals)}"

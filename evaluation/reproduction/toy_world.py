@@ -28,7 +28,6 @@ DISCRIMINATORS: dict[str, dict[str, Any]] = {
 GANPO = {kind: f"ganpo-{kind}" for kind in DISCRIMINATORS}
 GANPO_SIMPO = "ganpo-simpo"
 ARMS = ("dpo", *GANPO.values(), "simpo", GANPO_SIMPO)
-POLICIES = (START, *ARMS)
 
 JUDGED = GANPO["transformer"]
 """The policy whose responses all scorers judge."""
@@ -38,8 +37,6 @@ PROBE = "probe:chosen"
 ENCODER, DECODER = "encoder", "decoder"
 IMPLICIT_REWARD = f"{JUDGED}:implicit_reward"
 REFERENCE_LOGPROB = f"{START}:mean_logprob"
-LEARNED = (DISCRIMINATOR, f"{JUDGED}/discriminator:difference", PROBE, ENCODER, DECODER, IMPLICIT_REWARD)
-"""Scorers that were trained on the preferences."""
 
 
 @dataclass(frozen=True)

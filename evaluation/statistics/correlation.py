@@ -52,10 +52,9 @@ def agree(
     scorers: Sequence[str],
     oracles: Sequence[str],
     temperatures: Temperatures | None,
-    controls: Collection[str] = tuple(CONTROLS),
 ) -> Agreement:
     """Everything at one temperature. ``temperatures`` calibrate, by scorer and oracle; None fits them here."""
-    trivial, learned = _divided(scorers, controls)
+    trivial, learned = _divided(scorers, CONTROLS)
     single = [sample.key(oracle, scorer) for oracle in oracles for scorer in scorers]
     leads, rivals = pairs_of(sample, oracles, learned, trivial), rivals_of(sample, oracles, learned)
     families: list[Family] = [

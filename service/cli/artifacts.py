@@ -11,8 +11,9 @@ from service.cli.printing import note, print_json, print_table, say
 from service.score_schema import ScoreItem, plain_prompt
 from service.settings import load_settings
 from service.wording import ago, size
-from trainer.artifacts import Artifact, ArtifactKind, ArtifactStore, Manifest, check_name
+from trainer.artifacts import ArtifactStore, check_name
 from trainer.errors import BrokenArtifact, InvalidInput
+from trainer.manifest import Artifact, ArtifactKind, Manifest
 from trainer.shared_artifacts import share
 
 if TYPE_CHECKING:

@@ -83,7 +83,7 @@ def make_program() -> typer.Typer:
 
 def _version(asked: bool) -> None:
     if asked:
-        from trainer.artifacts import code_version
+        from trainer.manifest import code_version
 
         say(f"assay {code_version()}")
         raise typer.Exit

@@ -161,7 +161,7 @@ def _characters(estimate: "Estimate") -> str:
 
 
 def _word(estimate: "Estimate | None") -> str:
-    from evaluation.verdict import Reading, reading
+    from evaluation.wording import Reading, reading
 
     words = {Reading.ABOVE: "better", Reading.BELOW: "worse", Reading.UNRESOLVED: "not resolved"}
     return "" if estimate is None else words.get(reading(estimate), "")

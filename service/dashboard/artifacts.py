@@ -18,8 +18,9 @@ from service.db import aliases
 from service.db.queries import find_job
 from service.metered import Scoring
 from service.scoring import ScoringService
-from trainer.artifacts import Artifact, ArtifactStore, Manifest
+from trainer.artifacts import ArtifactStore
 from trainer.errors import AssayError, InvalidInput, NotFound
+from trainer.manifest import Artifact, Manifest
 from trainer.models.quantised import is_quantised, original_of
 
 router = APIRouter(include_in_schema=False, dependencies=[needs("read", changes="admin")])

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from trainer.artifacts import Artifact
+from trainer.manifest import Artifact
 
 _WIDTH, _HEIGHT = 232, 46
 """Of a box, in the drawing's units, which are pixels."""

@@ -7,8 +7,8 @@ from pydantic import ValidationError
 
 from service.metered import MeteredScoring
 from service.score_schema import MAX_SCORERS, Message, Score, ScoreItem, ScoreRequest
-from trainer.artifacts import Artifact, Probe
 from trainer.errors import BrokenArtifact
+from trainer.manifest import Artifact, Probe
 
 
 @dataclass(frozen=True)

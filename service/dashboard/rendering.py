@@ -22,8 +22,8 @@ from service.dashboard.views import api_path
 from service.errors import outcome_of
 from service.problems import Problem
 from service.wording import ago, count, duration, exact, size
-from trainer.artifacts import code_version
 from trainer.errors import AssayError
+from trainer.manifest import code_version
 
 CONTENT_SECURITY_POLICY = "; ".join(
     (

@@ -10,8 +10,9 @@ from sqlalchemy.orm import Session, sessionmaker
 from service.db.artifacts import record_artifact
 from service.db.session import writing
 from service.db.tables import Alias
-from trainer.artifacts import Artifact, ArtifactStore
+from trainer.artifacts import ArtifactStore
 from trainer.errors import Conflict, InvalidInput, NotFound
+from trainer.manifest import Artifact
 from trainer.recipe import Model
 
 _ALIASED = re.compile(r"([^@]+)@([A-Za-z][A-Za-z0-9._-]{0,63})")

@@ -3,7 +3,7 @@
 from sqlalchemy.orm import Session
 
 from service.db.tables import ArtifactRow, Job
-from trainer.artifacts import Artifact
+from trainer.manifest import Artifact
 
 
 def record_artifact(session: Session, artifact: Artifact) -> None:

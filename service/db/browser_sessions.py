@@ -22,12 +22,12 @@ def open_session(session: Session, key: Key, now: datetime | None = None) -> str
     return cookie
 
 
-def prefix_of_session(session: Session, cookie: str, now: datetime | None = None) -> str | None:
+def prefix_of_session(session: Session, cookie: str) -> str | None:
     """The prefix of the key that ``cookie`` was made for; None where it was not made here, has expired or is closed."""
     found = (
         select(ApiKey.prefix)
         .join(BrowserSession, BrowserSession.key_id == ApiKey.id)
-        .where(BrowserSession.digest == digest_of(cookie), BrowserSession.expires_at > (now or clock.now(session)))
+        .where(BrowserSession.digest == digest_of(cookie), BrowserSession.expires_at > clock.now(session))
     )
     return session.scalar(found)
 

@@ -12,7 +12,6 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import exists, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -22,11 +21,11 @@ from service.db.bulk import insert_rows
 from service.db.deleting import ROWS_AT_ONCE
 from service.db.ids import new_id
 from service.db.prompt_sets import add_prompts
-from service.db.tables import Comparison, Correlation, Curve, Job, Prompt, Response, Score, StressTest, Table
+from service.db.tables import Comparison, Correlation, Curve, Prompt, Response, Score, StressTest, Table
 from service.db.trust import store_weakest
-from trainer.artifacts import code_version
-from trainer.errors import NotFound, RunFailed
+from trainer.errors import RunFailed
 from trainer.files import read_jsonl
+from trainer.manifest import code_version
 from trainer.run import RESULT_FILE, read_result
 
 PROMPTS_FILE = "prompts.jsonl"
@@ -43,23 +42,6 @@ _NUMBERS = ("temperature", "estimate", "lower", "upper", "standard_error")
 
 Row = dict[str, Any]
 Batch = list[tuple[type[Table], list[Row]]]
-
-
-def ingest_run(session: Session, run: str, directory: Path) -> None:
-    """Store the files of a finished stress test or audit; does nothing for a run that is stored already.
-
-    Call inside a transaction, so that all of it is stored or none. Raises NotFound without such a job and RunFailed
-    for files that contradict each other.
-    """
-    job = session.get(Job, run)
-    if job is None:
-        raise NotFound(f"no job {run}")
-    if session.scalar(select(exists().where(Correlation.run == run))):
-        return
-    ingestion = Ingestion(run, directory)
-    for batch in ingestion.batches():
-        ingestion.insert(session, batch)
-    ingestion.conclude(session, job.kind)
 
 
 class Ingestion:

@@ -156,12 +156,10 @@ def notices_of(session: Session, run: str) -> list[str]:
     return [str(each) for each in found or []]
 
 
-def names_measured(session: Session, most_runs: int = 200) -> dict[str, list[str]]:
+def names_measured(session: Session) -> dict[str, list[str]]:
     """Policies, scorers and oracles of the latest stress tests, to choose from."""
     rows = session.execute(
-        select(StressTest.policy, StressTest.scorers, StressTest.oracles)
-        .order_by(StressTest.id.desc())
-        .limit(most_runs)
+        select(StressTest.policy, StressTest.scorers, StressTest.oracles).order_by(StressTest.id.desc()).limit(200)
     ).all()
     return {
         "policy": sorted({policy for policy, _, _ in rows}),

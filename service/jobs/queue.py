@@ -24,9 +24,9 @@ from service.db.waiting import Waiting
 from service.jobs.kinds import SEVERAL_PROCESSES, id_prefix
 from service.settings import Settings
 from service.slots import Need
-from trainer.artifacts import code_version
 from trainer.errors import Conflict, InvalidInput, Overloaded
 from trainer.files import write_atomically
+from trainer.manifest import code_version
 from trainer.recipe import Recipe
 from trainer.run import RECIPE_FILE
 

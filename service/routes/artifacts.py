@@ -18,8 +18,9 @@ from service.db.aliases import delete_version, resolve
 from service.db.pages import DEFAULT_LIMIT, MAX_LIMIT, decode_cursor, page_of
 from service.db.records import Page
 from service.scoring import ScoringService
-from trainer.artifacts import Artifact, ArtifactKind, ArtifactStore, Manifest, Parent
+from trainer.artifacts import ArtifactStore
 from trainer.errors import InvalidInput, StorageFailure
+from trainer.manifest import Artifact, ArtifactKind, Manifest, Parent
 from trainer.outside import ModelSource, RowsPath
 from trainer.recipe import ArtifactName, Model
 

@@ -35,11 +35,7 @@ def post_audit(
     content = {"kind": AUDIT_KINDS[0], **content}
     if "rows" in content:
         content = _with_rows_kept(content, request.app.state.settings, dry_run)
-    answer = submit_body(request, response, content, AUDIT_KINDS, idempotency_key, dry_run)
-    if isinstance(answer, Validated):
-        return answer
-    with request.app.state.sessions() as session:
-        return get_job(session, answer)
+    return submit_body(request, response, content, AUDIT_KINDS, idempotency_key, dry_run, get_job)
 
 
 @router.get("")

@@ -18,9 +18,9 @@ from service.score_schema import (
     check_text,
     plain_prompt,
 )
-from trainer.artifacts import Contrast
 from trainer.calibration import sigmoid
 from trainer.errors import InvalidInput, error_of
+from trainer.manifest import Contrast
 from trainer.recipe import Model
 
 router = APIRouter(prefix="/v1", tags=["scoring"], dependencies=[needs("score")])

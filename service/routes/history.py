@@ -22,8 +22,8 @@ from service.exports import MEDIA_TYPES, Columns, Format, Row, columns_of, write
 from service.jobs.queue import check_label
 from service.routes.lifecycle import Limit, UtcTime
 from service.sending import Exports, TakenResponse
-from trainer.artifacts import code_version
 from trainer.errors import InvalidInput
+from trainer.manifest import code_version
 
 router = APIRouter(prefix="/v1/history", tags=["history"], dependencies=[needs("read")])
 

@@ -1,8 +1,8 @@
 """What every kind of job answers: submission, events, metrics, logs, cancel and resume."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import anyio
 from fastapi import APIRouter, Header, Query, Request, Response
@@ -25,6 +25,8 @@ from trainer.errors import InvalidInput
 _KEEP_ALIVE_SECONDS = 15.0
 _STREAMED = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 """The second keeps nginx from holding events back."""
+
+Shown = TypeVar("Shown", bound=JobRecord)
 
 Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT)]
 Cursor = Annotated[str | None, Query(description="`next` of the page before")]
@@ -85,15 +87,17 @@ def submit_body(
     kinds: tuple[str, ...],
     key: str | None,
     dry_run: bool,
-) -> str | Validated:
-    """Validate a recipe and, unless it is a dry run, queue it: the id of its job, with status 202 and Location."""
+    show: Callable[[Session, str], Shown],
+) -> Shown | Validated:
+    """Validate a recipe and, unless it is a dry run, queue it: what ``show`` tells of its job, and its Location."""
     recipe = accept(request.app.state, content, kinds)
     if dry_run:
         response.status_code = 200
         return Validated(recipe=recipe.model_dump(mode="json"), recipe_digest=recipe.digest())
     job_id = queue(request.app.state, caller_of(request), recipe, key)
     response.headers["Location"] = f"{request.url.path}/{job_id}"
-    return job_id
+    with request.app.state.sessions() as session:
+        return show(session, job_id)
 
 
 def lifecycle_router(kinds: tuple[str, ...]) -> APIRouter:

@@ -27,11 +27,7 @@ def _resource(name: str, one: str, kinds: tuple[str, ...]) -> APIRouter:
         dry_run: DryRun = False,
     ) -> JobRecord | Validated:
         """The recipe is the body; files it names are the server's."""
-        answer = submit_body(request, response, {**usual, **content}, kinds, idempotency_key, dry_run)
-        if isinstance(answer, Validated):
-            return answer
-        with request.app.state.sessions() as session:
-            return get_job(session, answer)
+        return submit_body(request, response, {**usual, **content}, kinds, idempotency_key, dry_run, get_job)
 
     @router.get("", summary=f"List {many}")
     def get_all(request: Request, filters: Annotated[ListFilters, Query()]) -> Page[JobRecord]:

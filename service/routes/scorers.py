@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from service.access import needs
 from service.db.aliases import all_aliases
 from service.scoring import ScoringService
-from trainer.artifacts import ArtifactKind, Contrast, Parent
+from trainer.manifest import ArtifactKind, Contrast, Parent
 from trainer.recipe import Model
 
 router = APIRouter(prefix="/v1", tags=["scoring"], dependencies=[needs("read", "score")])

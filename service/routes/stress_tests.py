@@ -55,11 +55,7 @@ def post_stress_test(
     dry_run: DryRun = False,
 ) -> StressTestRecord | Validated:
     """Queue a stress test."""
-    answer = submit_body(request, response, content, STRESS_KINDS, idempotency_key, dry_run)
-    if isinstance(answer, Validated):
-        return answer
-    with request.app.state.sessions() as session:
-        return get_stress_test(session, answer)
+    return submit_body(request, response, content, STRESS_KINDS, idempotency_key, dry_run, get_stress_test)
 
 
 class StressTestFilters(ListFilters):

@@ -30,12 +30,11 @@ def post_training_job(
     dry_run: DryRun = False,
 ) -> JobRecord | Planned:
     """Queue a training recipe. A dry run reads its files and says how many steps and how much memory it needs."""
-    answer = submit_body(request, response, content, TRAINING_KINDS, idempotency_key, dry_run)
+    answer = submit_body(request, response, content, TRAINING_KINDS, idempotency_key, dry_run, get_job)
     if isinstance(answer, Validated):
         report = planned(request.app.state, request.app.state.parse_recipe(content))
         return Planned(**answer.model_dump(), report=report.model_dump(mode="json"))
-    with request.app.state.sessions() as session:
-        return get_job(session, answer)
+    return answer
 
 
 class TrainingJobFilters(ListFilters):

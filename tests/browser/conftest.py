@@ -24,7 +24,7 @@ from service.db.schema import upgrade
 from service.db.session import make_engine
 from service.settings import Settings
 from tests.browser.seeding import Stored, fill
-from trainer.artifacts import Artifact
+from trainer.manifest import Artifact
 
 ROOT = Path(__file__).parents[2]
 PREFIX = "/assay"

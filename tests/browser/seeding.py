@@ -14,7 +14,6 @@ from evaluation.statistics.drift import Clustered, moved, share, share_moved
 from service.db.aliases import point
 from service.db.artifacts import record_artifact
 from service.db.ids import new_id
-from service.db.ingest import ingest_run
 from service.db.monitored import keep_state
 from service.db.schema import upgrade
 from service.db.session import make_engine, sessions, writing
@@ -22,7 +21,9 @@ from service.db.tables import Job, JobMetric
 from service.jobs.kinds import id_prefix
 from service.monitoring.state import Drift, ScorerState
 from tests.correlation_lines import estimate
-from trainer.artifacts import Artifact, ArtifactStore
+from tests.stored_runs import ingest_run
+from trainer.artifacts import ArtifactStore
+from trainer.manifest import Artifact
 
 LONG = "a-name-as-long-as-people-make-them-when-a-sweep-writes-its-settings-into-it"
 EVIL = "<script>document.title = 'taken'</script><img src=x onerror=\"document.title='taken'\">"

@@ -15,9 +15,10 @@ import pytest
 import torch
 from torch import nn
 
-from trainer.artifacts import Artifact, ArtifactKind, ArtifactStore, Contents, Parent
+from trainer.artifacts import ArtifactStore, Contents
 from trainer.data.product_world import render_prompt, sample_examples
 from trainer.data.rows import Pair
+from trainer.manifest import Artifact, ArtifactKind, Parent
 from trainer.models.discriminator_pair import DiscriminatorPair
 from trainer.models.discriminators import TransformerDiscriminator
 from trainer.models.loading import make_probes
@@ -50,7 +51,7 @@ def publish_policy(store: ArtifactStore, pairs: list[Pair], seed: int, parents: 
     policy.model.eval()
     reference, _ = PolicyOrigin(scratch=SHAPE).open(store, 0)
     scorer = PolicyScorer(policy, reference if parents else None)
-    details = {"max_tokens": policy.max_tokens, "template_hash": policy.format.template_hash, "beta": 0.1}
+    details = {**policy.details(), "beta": 0.1}
     return publish(store, "policy", "policy", policy.save, scorer, pairs, details, parents)
 
 

@@ -11,8 +11,9 @@ from transformers import AutoModelForSequenceClassification
 
 from evaluation.engine.scoring import Pair, Scored, ScoringEngine
 from evaluation.quantising import Compared, own_pairs, quantise, score_changes
-from trainer.artifacts import Artifact, ArtifactStore, Contents, Manifest, Probe
+from trainer.artifacts import ArtifactStore, Contents
 from trainer.errors import BrokenArtifact, Conflict, InvalidInput
+from trainer.manifest import Artifact, Manifest, Probe
 from trainer.models.int8_linear import Int8Linear
 from trainer.models.loading import check_probes, load_pair_model
 from trainer.models.policy import model_bytes

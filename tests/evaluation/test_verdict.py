@@ -3,7 +3,8 @@
 from typing import Any
 
 from evaluation.statistics.estimate import Estimate
-from evaluation.verdict import Reading, reading, verdict
+from evaluation.verdict import verdict
+from evaluation.wording import Reading, reading
 
 GAP: dict[str, Any] = dict.fromkeys(["estimate", "lower", "upper", "standard_error"])
 

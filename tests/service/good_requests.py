@@ -7,10 +7,10 @@ from typing import Any
 
 from sqlalchemy.orm import Session, sessionmaker
 
-from service.db.ingest import ingest_run
 from service.db.session import writing
 from service.db.tables import Alert, Job
 from tests.correlation_lines import estimate
+from tests.stored_runs import ingest_run
 from trainer.artifacts import ArtifactStore
 
 Request = dict[str, Any]

@@ -19,7 +19,8 @@ from service.db.tables import Job
 from service.metrics import Metrics
 from service.score_schema import AnsweringScorer, NoScore, Reason, Score, ScoreAnswer, ScoredItem, UnusableScorer
 from service.settings import Settings
-from trainer.artifacts import Artifact, ArtifactStore
+from trainer.artifacts import ArtifactStore
+from trainer.manifest import Artifact
 
 NOW = datetime(2030, 1, 1, 12, 0, tzinfo=UTC)
 Values = dict[tuple[str, ...], float]

@@ -13,7 +13,8 @@ from evaluation.engine.scoring import ScorerInfo, ScoringEngine
 from service.app import create_app
 from service.pinned import Pinned
 from service.settings import Settings
-from trainer.artifacts import Artifact, ArtifactStore
+from trainer.artifacts import ArtifactStore
+from trainer.manifest import Artifact
 
 
 def until(condition: Callable[[], Any]) -> None:

@@ -15,8 +15,9 @@ from service.db.session import writing
 from service.jobs import submit
 from service.places import Places
 from service.settings import Settings
-from trainer.artifacts import Artifact, ArtifactStore
+from trainer.artifacts import ArtifactStore
 from trainer.errors import AssayError, Forbidden, InvalidInput
+from trainer.manifest import Artifact
 from trainer.outside import Outside, outside, place_of
 
 HARMLESS = {

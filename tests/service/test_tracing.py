@@ -11,8 +11,9 @@ from starlette.testclient import TestClient
 from service.app import create_app
 from service.settings import Settings
 from service.tracing import Tracing
-from trainer.artifacts import Artifact, ArtifactStore
+from trainer.artifacts import ArtifactStore
 from trainer.errors import InvalidInput
+from trainer.manifest import Artifact
 
 trace_service = pytest.importorskip("opentelemetry.proto.collector.trace.v1.trace_service_pb2")
 

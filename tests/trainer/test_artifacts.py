@@ -10,8 +10,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from trainer.artifacts import ArtifactStore, Contents, Probe, check_name
+from trainer.artifacts import ArtifactStore, Contents, check_name
 from trainer.errors import BrokenArtifact, Conflict, InvalidInput, NotFound, StorageFailure
+from trainer.manifest import Probe
 
 
 @pytest.fixture

@@ -23,10 +23,12 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from trainer.artifacts import Artifact, ArtifactStore, sha256_of
+from trainer.artifacts import ArtifactStore
 from trainer.data.product_world import make_tokenizer
 from trainer.errors import BrokenArtifact, InvalidInput
+from trainer.files import sha256_of
 from trainer.importing import import_model
+from trainer.manifest import Artifact
 
 SMALL = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
 

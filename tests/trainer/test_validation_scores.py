@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from trainer.artifacts import Artifact, ArtifactStore, Contents
+from trainer.artifacts import ArtifactStore, Contents
 from trainer.errors import BrokenArtifact
+from trainer.manifest import Artifact
 from trainer.validation_scores import VALIDATION_FILE, ValidationScores, read_validation_scores
 
 SCORES = ValidationScores(prompt=[0, 0, 1], characters=[3, 4, 5], cut=[False, True, False], scores={"score": [1, 2, 3]})

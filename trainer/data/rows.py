@@ -5,8 +5,8 @@ import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 
-from trainer.artifacts import Contrast
 from trainer.data.text import Prompt
+from trainer.manifest import Contrast
 
 
 @dataclass(frozen=True)

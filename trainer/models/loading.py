@@ -5,9 +5,10 @@ from weakref import WeakValueDictionary
 
 import torch
 
-from trainer.artifacts import PARENTS_READ, Artifact, ArtifactStore, Manifest, Probe
+from trainer.artifacts import ArtifactStore
 from trainer.data.rows import Pair
 from trainer.errors import BrokenArtifact, NotFound, OverlongInput
+from trainer.manifest import PARENTS_READ, Artifact, Manifest, Probe
 from trainer.models.discriminator_pair import DiscriminatorPair
 from trainer.models.int8_linear import check_device
 from trainer.models.pair_model import PairModel, place

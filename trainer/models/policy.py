@@ -82,6 +82,10 @@ class Policy:
         self.model.save_pretrained(path, state_dict=weights, safe_serialization=True)
         self.tokenizer.save_pretrained(path)
 
+    def details(self) -> dict[str, Any]:
+        """What its manifest says of it."""
+        return {"max_tokens": self.max_tokens, "template_hash": self.format.template_hash}
+
     @property
     def max_tokens(self) -> int:
         return int(self.model.config.max_position_embeddings)

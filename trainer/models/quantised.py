@@ -1,6 +1,6 @@
 """How a manifest says that a model's weights are quantised as it is loaded. Imports no torch."""
 
-from trainer.artifacts import Manifest
+from trainer.manifest import Manifest
 
 QUANTISATION = "quantisation"
 """In a manifest's details, how; absent where floats are multiplied."""

@@ -39,15 +39,11 @@ class Reference(ABC):
         """
 
 
-class FrozenCopy(Reference):
-    """A second set of the policy's weights, in ``dtype``."""
+class FrozenPolicy(Reference):
+    """A policy that nobody trains, itself and not a copy."""
 
-    def __init__(self, policy: Policy, dtype: torch.dtype = torch.float32) -> None:
-        model = copy.deepcopy(policy.model).eval().requires_grad_(False)
-        for parameter in model.parameters():
-            # not model.to(dtype): rotary frequencies are buffers, and rounded ones turn distant tokens by whole radians
-            parameter.data = parameter.data.to(dtype)
-        self.policy = Policy(model, policy.tokenizer)
+    def __init__(self, policy: Policy) -> None:
+        self.policy = policy
 
     @torch.no_grad()
     def __call__(
@@ -58,6 +54,17 @@ class FrozenCopy(Reference):
             self.policy.logps(batch, hidden_states).sum(dim=1) if logps else None,
             select_latents(hidden_states, batch, latents) if latents else None,
         )
+
+
+class FrozenCopy(FrozenPolicy):
+    """A second set of the policy's weights, in ``dtype``."""
+
+    def __init__(self, policy: Policy, dtype: torch.dtype = torch.float32) -> None:
+        model = copy.deepcopy(policy.model).eval().requires_grad_(False)
+        for parameter in model.parameters():
+            # not model.to(dtype): rotary frequencies are buffers, and rounded ones turn distant tokens by whole radians
+            parameter.data = parameter.data.to(dtype)
+        super().__init__(Policy(model, policy.tokenizer))
 
 
 class AdaptersOff(Reference):

@@ -14,11 +14,12 @@ from transformers import (
     PreTrainedModel,
 )
 
-from trainer.artifacts import Artifact, ArtifactStore, check_weight_files, names_directory
+from trainer.artifacts import ArtifactStore, check_weight_files, names_directory
 from trainer.data.product_world import make_tokenizer
 from trainer.data.text import ChatFormat
 from trainer.errors import BrokenArtifact, InvalidInput, NotFound
 from trainer.hub import cached_file, fetch_model, names_hub_model, pin_model
+from trainer.manifest import Artifact
 from trainer.models.known import known_config
 from trainer.models.lora import LoRA, add_adapters
 from trainer.models.policy import Policy

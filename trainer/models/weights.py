@@ -42,10 +42,10 @@ def read_network(
     return network
 
 
-def weight_bytes(path: Path, dtype: torch.dtype = torch.float32) -> int:
-    """Memory that the weights in ``path`` take once they are read as ``dtype``, from the heads of their files."""
+def weight_bytes(path: Path) -> int:
+    """Memory that the weights in ``path`` take once they are read as float32, from the heads of their files."""
     numbers = 0
     for file in path.glob("*.safetensors"):
         with safe_open(file, framework="pt") as weights:
             numbers += sum(math.prod(weights.get_slice(name).get_shape()) for name in weights.keys())  # noqa: SIM118
-    return numbers * dtype.itemsize
+    return numbers * torch.float32.itemsize

@@ -1,6 +1,5 @@
 """Discriminators alone: against an existing policy, as a Bradley-Terry probe, or random as controls."""
 
-import shutil
 from collections.abc import Sequence
 from typing import Any, Literal, Self
 
@@ -9,9 +8,10 @@ from pydantic import Field, model_validator
 
 from trainer.adversarial.discriminators import Discriminators
 from trainer.adversarial.settings import Game
-from trainer.artifacts import Artifact
+from trainer.checkpoints import FEATURES
 from trainer.data.rows import Preference
 from trainer.errors import InvalidInput
+from trainer.manifest import Artifact
 from trainer.models.discriminators import (
     Discriminator,
     DiscriminatorConfig,
@@ -21,7 +21,6 @@ from trainer.models.discriminators import (
 from trainer.models.outputs import RANDOM
 from trainer.models.policy import Policy
 from trainer.models.starting_point import PolicyOrigin
-from trainer.processes import is_first
 from trainer.recipe import Run
 from trainer.recipes.discriminator_artifact import publish_discriminators
 from trainer.recipes.discriminator_learners import FrozenLatents, Player, Probe
@@ -31,9 +30,6 @@ from trainer.recipes.reading import read_preferences
 from trainer.recipes.reference_artifact import publish_reference
 from trainer.recipes.training import TrainingRecipe
 from trainer.schedule import OptimizerSettings
-
-FEATURES = "features"
-"""The folder of a run directory that holds latents, until the run has succeeded."""
 
 
 class DiscriminatorRecipe(TrainingRecipe):
@@ -86,8 +82,6 @@ class DiscriminatorRecipe(TrainingRecipe):
             held_out=held_out,
             run=run,
         )
-        if is_first():
-            shutil.rmtree(run.directory / FEATURES, ignore_errors=True)
         return summary({"discriminator": artifact}, metrics, steps)
 
     def _make(

@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from trainer.artifacts import Artifact
 from trainer.data.rows import Preference
 from trainer.data.text import Encoded
+from trainer.manifest import Artifact
 from trainer.models.discriminator_pair import DiscriminatorPair
 from trainer.models.discriminators import Discriminator, DiscriminatorConfig, RandomDiscriminator
 from trainer.models.latents import MaskChoice

@@ -8,31 +8,15 @@ from torch import Tensor, nn
 
 from trainer.adversarial.discriminators import Discriminators
 from trainer.adversarial.latent_sets import LatentSets
-from trainer.data.text import Encoded
 from trainer.loop import Learner
 from trainer.models.discriminators import Discriminator
-from trainer.models.latents import Latents, MaskChoice, select_latents
-from trainer.models.policy import PairBatch, Policy, collate
+from trainer.models.latents import Latents, MaskChoice
+from trainer.models.policy import Policy, collate
 from trainer.models.precomputed_reference import PrecomputedReference
-from trainer.models.reference import Reference, ReferenceView
+from trainer.models.reference import FrozenPolicy
 from trainer.objectives.bradley_terry import bradley_terry, preference_metrics
 from trainer.recipe import Run
 from trainer.recipes.encoding import EncodedPreference
-
-
-class _StandsStill(Reference):
-    """A policy that nobody trains, itself and not a copy."""
-
-    def __init__(self, policy: Policy) -> None:
-        self.policy = policy
-
-    @torch.no_grad()
-    def __call__(
-        self, rows: Sequence[Encoded], batch: PairBatch, *, logps: bool, latents: MaskChoice | None
-    ) -> ReferenceView:
-        assert not logps
-        assert latents is not None
-        return ReferenceView(None, select_latents(self.policy.hidden_states(batch), batch, latents))
 
 
 class FrozenLatents:
@@ -43,7 +27,7 @@ class FrozenLatents:
     ) -> None:
         sides = [side for row in rows for side in row.sides]
         self.stored = PrecomputedReference(directory, policy, [], sides, mask, torch.float32)
-        self.stored.fill(_StandsStill(policy), run)
+        self.stored.fill(FrozenPolicy(policy), run)
         self.pad_id, self.mask = policy.pad_id, mask
 
     def __call__(self, rows: Sequence[EncodedPreference]) -> Latents:

@@ -6,13 +6,14 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from trainer.artifacts import Artifact, ArtifactStore
+from trainer.artifacts import ArtifactStore
 from trainer.checkpoints import Checkpoints
 from trainer.data.product_world.reading import read_prompt
 from trainer.data.rows import Preference
 from trainer.data.text import as_text
 from trainer.errors import InvalidInput
 from trainer.loop import BatchSettings, CheckpointSettings
+from trainer.manifest import Artifact
 from trainer.models.loading import load_pair_model
 from trainer.models.quantised import is_quantised, original_of
 from trainer.models.reward_model import RewardModel

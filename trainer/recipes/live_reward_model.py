@@ -1,22 +1,21 @@
 """A reward model that goes on learning while a policy is trained against it."""
 
-import math
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from trainer.errors import RunFailed
 from trainer.loop import BatchSettings
 from trainer.models.reward_model import RewardModel
+from trainer.processes import clip_gradients
 from trainer.recipe import Model
 from trainer.recipes.adversarial_batches import Labelled
-from trainer.recipes.ppo_learner import put_weights, trained_weights
-from trainer.schedule import OptimizerSettings, learning_rate, make_adam
+from trainer.resuming import put_weights, trained_weights
+from trainer.schedule import OptimizerSettings, check_finite, learning_rate, make_adam, take_step
 
 
 class LiveSettings(Model):
@@ -58,17 +57,13 @@ class LiveRewardModel:
             losses.append(float(loss.detach()))
             scores += found.detach().tolist()
         settings = self._settings.optimizer
-        norm = float(nn.utils.clip_grad_norm_(self.model.network.parameters(), settings.max_grad_norm))
-        for what, value in (("loss", sum(losses)), ("gradient's norm", norm)):
-            if not math.isfinite(value):
-                raise RunFailed(
-                    f"the reward model's {what} is {value} at its step {number + 1}; lower"
-                    " reward_model.optimizer.learning_rate (the last checkpoint is intact)"
-                )
-        for group in self._adam.param_groups:
-            group["lr"] = learning_rate(number, self._steps, settings)
-        self._adam.step()
-        self._adam.zero_grad(set_to_none=True)
+        norm = float(clip_gradients(self.model.network, settings.max_grad_norm))
+        check_finite(
+            {"reward model's loss": sum(losses), "reward model's gradient's norm": norm},
+            f"its step {number + 1}",
+            "reward_model.optimizer.learning_rate (the last checkpoint is intact)",
+        )
+        take_step(self._adam, learning_rate(number, self._steps, settings))
         self.model.network.eval()
         return {"reward_model/loss": sum(losses), "reward_model/grad_norm": norm, **_describe(ordered, scores)}
 

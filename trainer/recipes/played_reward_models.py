@@ -5,15 +5,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from trainer.artifacts import Artifact
 from trainer.calibration import sigmoid
 from trainer.data.rows import Preference, contrasts
+from trainer.manifest import Artifact
 from trainer.models.loading import make_probes
 from trainer.models.reward_model import RewardModel
 from trainer.recipe import Run
 from trainer.recipes.classification import area_under_curve, calibration_error
 from trainer.recipes.encoding import EncodedPreference
-from trainer.recipes.response_scores import ModelScores
+from trainer.recipes.response_scores import ModelScores, mean_of
 from trainer.recipes.reward_model import Loss, measure
 from trainer.recipes.rounds import Judges, Played, RoundsRecipe
 from trainer.recipes.validation import scored_sides, validation_of
@@ -136,11 +136,7 @@ def _on_generations(model: RewardModel, generations: Sequence[Rollout], judges: 
         "generations/responses": float(len(probabilities)),
         "generations/auc": area_under_curve(right, wrong),
         "generations/calibration_error": calibration_error(probabilities, [True] * len(right) + [False] * len(wrong)),
-        "generations/probability_of_right": _mean([sigmoid(score) for score in right]),
-        "generations/probability_of_wrong": _mean([sigmoid(score) for score in wrong]),
+        "generations/probability_of_right": mean_of([sigmoid(score) for score in right]),
+        "generations/probability_of_wrong": mean_of([sigmoid(score) for score in wrong]),
     }
     return {name: value for name, value in found.items() if math.isfinite(value)}
-
-
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values) if values else math.nan

@@ -2,7 +2,7 @@
 
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -13,10 +13,12 @@ from trainer import policy_gradient as pg
 from trainer.errors import RunFailed
 from trainer.models.policy import Policy, collate
 from trainer.models.value_head import ActorCritic
+from trainer.processes import clip_gradients
 from trainer.recipes.ppo_settings import PPOSettings
 from trainer.recipes.response_scores import Score, mean_of
+from trainer.resuming import put_weights, trained_weights
 from trainer.rollouts import Between, PolicyPrompt, Rollout, TokenTable, keep_on, recompute, sample_rollouts
-from trainer.schedule import OptimizerSettings, learning_rate, make_adam
+from trainer.schedule import OptimizerSettings, check_finite, learning_rate, make_adam, take_step
 
 
 class PPOLearner:
@@ -187,8 +189,7 @@ class PPOLearner:
             part = self._backward(rollouts, some, table, advantages, returns, tokens, critic_only)
             for name, value in part.items():
                 sums[name] = sums.get(name, 0.0) + value / tokens
-        for name in ("loss/policy_avg", "loss/value_avg"):
-            self._check_finite(sums[name], name, update)
+        _check_finite({name: sums[name] for name in ("loss/policy_avg", "loss/value_avg")}, update)
         sums["lr"] = self._move(self.adam, self.policy.network, self.optimizer, update, idle=critic_only)
         sums["lr/value"] = self._move(
             self.critic_adam, self.actor_critic.critic(), self.critic_settings, update, idle=not self.critical
@@ -236,22 +237,14 @@ class PPOLearner:
         self, adam: torch.optim.Optimizer, network: nn.Module, settings: OptimizerSettings, update: int, *, idle: bool
     ) -> float:
         """Clip, step and clear; returns the rate. ``idle``: only clear."""
-        rate = 0.0 if idle else learning_rate(update, self.updates, settings)
-        if not idle:
-            norm = float(nn.utils.clip_grad_norm_(network.parameters(), settings.max_grad_norm))
-            self._check_finite(norm, "gradient's norm", update)
-            for group in adam.param_groups:
-                group["lr"] = rate
-            adam.step()
-        adam.zero_grad(set_to_none=True)
+        if idle:
+            adam.zero_grad(set_to_none=True)
+            return 0.0
+        norm = clip_gradients(network, settings.max_grad_norm)
+        _check_finite({"gradient's norm": float(norm)}, update)
+        rate = learning_rate(update, self.updates, settings)
+        take_step(adam, rate)
         return rate
-
-    def _check_finite(self, value: float, what: str, update: int) -> None:
-        if not math.isfinite(value):
-            raise RunFailed(
-                f"the {what} is {value} at update {update + 1}; lower optimizer.learning_rate or"
-                " ppo.value.learning_rate (the last checkpoint is intact)"
-            )
 
     def _check_kl(self, kl: float) -> None:
         limit = self.settings.kl.limit
@@ -287,18 +280,6 @@ class PPOLearner:
         }
 
 
-def trained_weights(network: nn.Module) -> dict[str, Tensor]:
-    """Copies of the parameters that training moves."""
-    return {
-        name: parameter.detach().cpu().clone()
-        for name, parameter in network.named_parameters()
-        if parameter.requires_grad
-    }
-
-
-@torch.no_grad()
-def put_weights(network: nn.Module, weights: dict[str, Tensor]) -> None:
-    """Inverse of ``trained_weights``."""
-    for name, parameter in network.named_parameters():
-        if parameter.requires_grad:
-            parameter.copy_(weights[name])
+def _check_finite(values: Mapping[str, float], update: int) -> None:
+    advice = "optimizer.learning_rate or ppo.value.learning_rate (the last checkpoint is intact)"
+    check_finite(values, f"update {update + 1}", advice)

@@ -1,14 +1,14 @@
 """Offline preference optimisation, and GANPO: the same with a latent-space adversarial regulariser."""
 
-import shutil
 from collections.abc import Sequence
 from typing import Any, Literal
 
 from trainer.adversarial.construction import build_regulariser
 from trainer.adversarial.settings import Adversarial
 from trainer.adversarial.state import AdversarialState
-from trainer.artifacts import Artifact
+from trainer.checkpoints import REFERENCE
 from trainer.data.rows import Preference
+from trainer.manifest import Artifact
 from trainer.models.latents import MaskChoice
 from trainer.models.loading import make_probes
 from trainer.models.policy import Policy
@@ -18,7 +18,6 @@ from trainer.models.reference import AdaptersOff, AdaptersOffPolicy, FrozenCopy,
 from trainer.models.shared_prompts import check_sharing
 from trainer.models.starting_point import TrainedPolicy
 from trainer.objectives import DPO, PreferenceObjective
-from trainer.processes import is_first
 from trainer.recipe import DataPart, Run
 from trainer.recipes.discriminator_artifact import publish_discriminators
 from trainer.recipes.encoding import EncodedPreference, encode_preferences, training_device
@@ -28,9 +27,6 @@ from trainer.recipes.reading import read_preferences
 from trainer.recipes.reference_artifact import publish_reference
 from trainer.recipes.training import TrainingRecipe
 from trainer.recipes.validation import validation_of
-
-PRECOMPUTED = "reference"
-"""The folder of a run directory where ``reference: precomputed`` keeps its files until the run has succeeded."""
 
 
 class PreferenceTraining(TrainingRecipe):
@@ -110,8 +106,6 @@ def _train(recipe: PreferenceTraining, adversarial: Adversarial | None, run: Run
             run=run,
         )
         metrics = metrics | {f"discriminator/{name}": value for name, value in found.items()}
-    if is_first():
-        shutil.rmtree(run.directory / PRECOMPUTED, ignore_errors=True)
     return summary(artifacts, metrics, steps)
 
 
@@ -147,7 +141,7 @@ def make_reference(
     others = [side for row in held_out for side in row.sides]
     others += [row.mismatched for row in [*encoded, *held_out] if row.mismatched is not None]
     stored = PrecomputedReference(
-        run.directory / PRECOMPUTED,
+        run.directory / REFERENCE,
         policy,
         logps_of=[*sides, *others] if recipe.objective.needs_reference_logps else [],
         latents_of=sides if mask else [],
@@ -180,7 +174,7 @@ def _publish_policy(
 ) -> Artifact:
     """Publish with the implicit reward where the objective has it: SimPO and ORPO reward log-probability per token,
     which every policy scores, and their policies name what they were made from without being compared with it."""
-    details: dict[str, Any] = {"max_tokens": policy.max_tokens, "template_hash": policy.format.template_hash}
+    details = policy.details()
     scorer, role = PolicyScorer(policy), "initial"
     if recipe.objective.needs_reference_logps:
         details["beta"] = recipe.objective.beta

@@ -4,8 +4,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from trainer.artifacts import Artifact, ArtifactKind, Contents, Parent, Probe
+from trainer.artifacts import Contents
 from trainer.data.rows import Pair, Preference, digest_rows
+from trainer.manifest import Artifact, ArtifactKind, Parent, Probe
 from trainer.processes import this_process
 from trainer.recipe import Recipe, Run
 from trainer.validation_scores import ValidationScores

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from trainer.artifacts import Artifact
 from trainer.data.rows import Pair, Preference
+from trainer.manifest import Artifact
 from trainer.models.loading import make_probes
 from trainer.models.policy import Policy
 from trainer.models.policy_scorer import PolicyScorer
@@ -22,7 +22,7 @@ def publish_reference(
         policy.save,
         rows=rows,
         metrics={},
-        details={"max_tokens": policy.max_tokens, "template_hash": policy.format.template_hash},
+        details=policy.details(),
         probes=make_probes(PolicyScorer(policy), [row if isinstance(row, Pair) else row.sides[0] for row in rows]),
         parents=[],
     )

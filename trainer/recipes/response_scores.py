@@ -7,10 +7,10 @@ from typing import Annotated, Literal, Protocol
 import torch
 from pydantic import Tag
 
-from trainer.artifacts import Artifact
 from trainer.data.product_world.reading import MEASURES, Measure, read_prompt
 from trainer.data.text import Prompt, as_text
 from trainer.errors import InvalidInput, OverlongInput, RunFailed
+from trainer.manifest import Artifact
 from trainer.models.loading import load_pair_model
 from trainer.models.pair_model import PairModel, score_all
 from trainer.outside import RegisteredScorer

@@ -12,7 +12,6 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from trainer.artifacts import Artifact, Parent
 from trainer.batches import BatchPlan
 from trainer.checkpoints import Checkpoints
 from trainer.data.product_world.reading import Measure
@@ -20,6 +19,7 @@ from trainer.data.rows import Pair, Preference
 from trainer.data.sources import AnySource, ProductWorldData
 from trainer.data.text import Prompt
 from trainer.errors import InvalidInput, Stopped
+from trainer.manifest import Artifact, Parent
 from trainer.models.loading import make_probes
 from trainer.models.policy import Policy
 from trainer.models.policy_scorer import PolicyScorer
@@ -29,12 +29,13 @@ from trainer.models.validation import HeldOut, validate
 from trainer.processes import this_process
 from trainer.recipe import Model, Run
 from trainer.recipes.encoding import training_device
-from trainer.recipes.ppo_learner import PPOLearner, put_weights, trained_weights
+from trainer.recipes.ppo_learner import PPOLearner
 from trainer.recipes.ppo_settings import PPOSettings
 from trainer.recipes.publishing import PublishingRecipe
 from trainer.recipes.reference_artifact import publish_reference
 from trainer.recipes.response_scores import CheckerScores, ResponseScores, mean_of
 from trainer.recipes.reward_hacking import EarlyStop, HackingDetector
+from trainer.resuming import put_weights, trained_weights
 from trainer.rollouts import Between, PolicyPrompt, Rollout, encode_prompts, sample_rollouts
 from trainer.schedule import OptimizerSettings
 
@@ -139,12 +140,7 @@ class RoundsRecipe(PublishingRecipe):
             policy.save,
             rows=rows,
             metrics=metrics,
-            details={
-                "max_tokens": policy.max_tokens,
-                "template_hash": policy.format.template_hash,
-                "beta": beta,
-                **details,
-            },
+            details={**policy.details(), "beta": beta, **details},
             probes=probes,
             parents=[origin.as_parent("reference"), *parents],
             validation=validate(scorer, [HeldOut(Pair(*each), each[0]) for each in answered], self.seed),

@@ -43,7 +43,7 @@ class SFT(TrainingRecipe):
             policy.save,
             rows=rows,
             metrics=metrics,
-            details={"max_tokens": policy.max_tokens, "template_hash": policy.format.template_hash},
+            details=policy.details(),
             probes=make_probes(scorer, held_out or rows),
             parents=[parent.as_parent("initial")] if parent else [],
             validation=validate(scorer, [HeldOut(pair, pair.prompt) for pair in held_out], self.seed),

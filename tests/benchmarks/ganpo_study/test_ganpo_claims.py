@@ -2,12 +2,11 @@
 
 import pytest
 
-from benchmarks.ganpo_study.arms import SIZES, TEMPERATURES, prefix, steps_of_seed
+from benchmarks.ganpo_study.arms import POLICIES, SIZES, TEMPERATURES, prefix, steps_of_seed
 from benchmarks.ganpo_study.claims import OURS, PAPER
 from benchmarks.ganpo_study.measurements import UNTRAINED
 from evaluation.reproduction.claims import examine
 from evaluation.reproduction.measurements import Measurements
-from evaluation.reproduction.toy_world import POLICIES
 
 
 def test_a_widening_gap_is_the_change_of_one_minus_the_change_of_the_other() -> None:

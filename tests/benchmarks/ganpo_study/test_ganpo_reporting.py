@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from benchmarks.ganpo_study.arms import SIZES, TEMPERATURES
+from benchmarks.ganpo_study.arms import POLICIES, SIZES, TEMPERATURES
 from benchmarks.ganpo_study.claims import OURS, PAPER
 from benchmarks.ganpo_study.measurements import untrained
 from benchmarks.ganpo_study.pictures import gold_by_temperature, lead_over_dpo
@@ -12,7 +12,7 @@ from benchmarks.ganpo_study.tables import tables
 from benchmarks.study.document import generated
 from evaluation.reproduction.findings import Study, conclude
 from evaluation.reproduction.measurements import Measurements
-from evaluation.reproduction.toy_world import ARMS, POLICIES
+from evaluation.reproduction.toy_world import ARMS
 
 
 @pytest.fixture

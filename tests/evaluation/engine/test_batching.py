@@ -8,11 +8,11 @@ from typing import Any, cast
 from hypothesis import given
 from hypothesis import strategies as st
 
+from evaluation.engine.asks import Ask, Wish
 from evaluation.engine.batching import Batch, batches, kin
-from evaluation.engine.line import Ask, Wish
 from evaluation.engine.residency import LoadedModel
-from trainer.artifacts import Manifest
 from trainer.data.text import Encoded
+from trainer.manifest import Manifest
 
 MANIFEST = Manifest(
     kind="reward_model", name="m", version=1, created_at=datetime(2026, 1, 1, tzinfo=UTC), job=None, recipe={},

@@ -12,12 +12,14 @@ from typing import Any, cast
 import pytest
 
 from evaluation.engine import line as waiting_line
-from evaluation.engine.line import Ask, Round, WaitingLine, Wish
+from evaluation.engine.asks import Ask, Wish
+from evaluation.engine.line import WaitingLine
 from evaluation.engine.residency import LoadedModel
 from evaluation.engine.terms import Priority
-from trainer.artifacts import Manifest
+from evaluation.engine.turns import Round
 from trainer.data.text import Encoded
 from trainer.errors import Overloaded
+from trainer.manifest import Manifest
 
 MANIFEST = Manifest(
     kind="reward_model", name="m", version=1, created_at=datetime(2026, 1, 1, tzinfo=UTC), job=None, recipe={},

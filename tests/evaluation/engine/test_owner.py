@@ -11,15 +11,16 @@ from typing import Any, cast
 import pytest
 import torch
 
-from evaluation.engine.line import Ask, WaitingLine, Wish
+from evaluation.engine.asks import Ask, Wish
+from evaluation.engine.line import WaitingLine
 from evaluation.engine.meter import BatchReading, Counts
 from evaluation.engine.owner import DeviceOwner
 from evaluation.engine.pairs import Scored
 from evaluation.engine.residency import LoadedModel
 from evaluation.engine.terms import Priority
-from trainer.artifacts import Manifest
 from trainer.data.text import Encoded, OnOverlong, Prompt
 from trainer.errors import AssayError, DeadlineExceeded, Overloaded, Unscorable
+from trainer.manifest import Manifest
 from trainer.models.readings import Readings
 
 MANIFEST = Manifest(

@@ -8,7 +8,7 @@ import pytest
 
 from evaluation.engine.catalogue import scorer_info
 from evaluation.engine.probability import contrasts, probability
-from trainer.artifacts import Artifact, ArtifactKind, Manifest, Parent
+from trainer.manifest import Artifact, ArtifactKind, Manifest, Parent
 
 
 def manifest(kind: ArtifactKind, parents: dict[str, str] | None = None, **details: Any) -> Manifest:

@@ -16,9 +16,10 @@ import torch
 from evaluation.engine import residency
 from evaluation.engine.scoring import Pair, Scored, ScoringEngine
 from evaluation.engine.terms import OFFLINE
-from trainer import artifacts
-from trainer.artifacts import Artifact, ArtifactStore, Contents
+from trainer import manifest
+from trainer.artifacts import ArtifactStore, Contents
 from trainer.errors import AssayError, BrokenArtifact, NotFound, OutOfMemory, RunFailed, StorageFailure
+from trainer.manifest import Artifact
 from trainer.models import loading, policy, weights
 from trainer.models.pair_model import PairModel
 from trainer.models.policy import Policy, model_bytes
@@ -67,7 +68,7 @@ def slow(monkeypatch: pytest.MonkeyPatch, module: Any, name: str) -> Iterator[th
 
 @pytest.mark.parametrize(
     ("module", "function"),
-    [(artifacts, "sha256_of"), (policy, "read_network")],
+    [(manifest, "sha256_of"), (policy, "read_network")],
     ids=["while its files are hashed", "while its weights are read"],
 )
 def test_scoring_goes_on_while_another_model_is_loaded(
@@ -100,7 +101,7 @@ def test_the_owner_reads_no_file_and_makes_no_network(
 
         monkeypatch.setattr(module, name, noted)
 
-    noting(artifacts, "sha256_of")
+    noting(manifest, "sha256_of")
     noting(policy, "read_network")
     noting(torch, "manual_seed")  # which controls are drawn with
     noting(loading, "check_probes")

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from evaluation.engine.scoring import Pair, Scored, ScoringEngine
-from trainer.artifacts import Artifact, ArtifactStore
+from trainer.artifacts import ArtifactStore
 from trainer.data.sources import ProductWorldData
+from trainer.manifest import Artifact
 from trainer.recipes import parse_recipe
 from trainer.run import run_recipe
 from trainer.validation_scores import ValidationScores, read_validation_scores

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from service.cli import main
-from trainer.artifacts import Artifact, ArtifactStore
+from trainer.artifacts import ArtifactStore
+from trainer.manifest import Artifact
 from trainer.validation_scores import read_validation_scores
 
 Publish = Callable[..., Artifact]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from service.cli import main
-from trainer.artifacts import code_version
+from trainer.manifest import code_version
 
 REPOSITORY = Path(__file__).parents[3]
 

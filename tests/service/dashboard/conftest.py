@@ -17,7 +17,6 @@ from service.access import Identify
 from service.dashboard import artifacts, jobs, new_recipe, pages, try_it
 from service.dashboard.drawn import Drawn
 from service.db.ids import new_id
-from service.db.ingest import ingest_run
 from service.db.session import writing
 from service.db.tables import Job
 from service.jobs.kinds import id_prefix
@@ -28,6 +27,7 @@ from service.scoring import ScoringService
 from service.sending import Exports
 from service.settings import Settings
 from tests.correlation_lines import estimate
+from tests.stored_runs import ingest_run
 from trainer.artifacts import ArtifactStore
 
 AddJob = Callable[..., str]

@@ -12,7 +12,7 @@ from fastapi.testclient import TestClient
 from service.app import create_app
 from service.jobs.kinds import EVALUATION_KINDS, TRAINING_KINDS
 from service.settings import Settings
-from trainer.artifacts import Artifact
+from trainer.manifest import Artifact
 
 KINDS = (*EVALUATION_KINDS, *TRAINING_KINDS)
 ALWAYS = (

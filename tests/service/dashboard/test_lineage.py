@@ -4,7 +4,8 @@ from itertools import pairwise
 from pathlib import Path
 
 from service.dashboard.lineage import lineage
-from trainer.artifacts import Artifact, ArtifactStore, Contents, Parent
+from trainer.artifacts import ArtifactStore, Contents
+from trainer.manifest import Artifact, Parent
 
 
 def publish(store: ArtifactStore, name: str, *parents: Parent) -> Artifact:

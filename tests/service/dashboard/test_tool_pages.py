@@ -24,8 +24,9 @@ from service.db.keys import create_key
 from service.db.session import writing
 from service.jobs.kinds import STRESS_KINDS, TRAINING_KINDS
 from service.settings import Settings
-from trainer.artifacts import Artifact, ArtifactStore, Manifest
+from trainer.artifacts import ArtifactStore
 from trainer.data.rows import Pair
+from trainer.manifest import Artifact, Manifest
 
 AddJob = Callable[..., str]
 EVIL = "<script>alert(1)</script>"

@@ -18,11 +18,11 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from service.app import create_app
 from service.db.artifacts import record_artifact
-from service.db.ingest import ingest_run
 from service.db.schema import check
 from service.db.session import make_engine, sessions, writing
 from service.db.tables import Job, JobEvent
 from service.settings import Settings
+from tests.stored_runs import ingest_run
 from trainer.artifacts import Contents
 
 AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)

@@ -13,7 +13,6 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from service.cli import main
 from service.db.browser_sessions import open_session
-from service.db.ingest import ingest_run
 from service.db.keys import create_key
 from service.db.parquet import MARKER_FILE, export_database, import_database
 from service.db.session import make_engine, writing
@@ -32,6 +31,7 @@ from service.db.tables import (
 )
 from service.db.workers import register
 from service.slots import Machine
+from tests.stored_runs import ingest_run
 from trainer.errors import BrokenArtifact, Conflict, InvalidInput
 
 AT = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)

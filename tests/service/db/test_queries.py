@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 from sqlalchemy.orm import Session, sessionmaker
 
-from service.db.ingest import ingest_run
 from service.db.queries import (
     CorrelationFilter,
     JobFilter,
@@ -25,6 +24,7 @@ from service.db.runs import get_run
 from service.db.samples import response_page, score_page
 from service.db.session import writing
 from service.db.tables import JobEvent, JobMetric
+from tests.stored_runs import ingest_run
 from trainer.errors import InvalidInput, NotFound
 
 AddJob = Callable[..., str]

@@ -5,10 +5,10 @@ from pathlib import Path
 
 from sqlalchemy.orm import Session, sessionmaker
 
-from service.db.ingest import ingest_run
 from service.db.samples import thinned_scores
 from service.db.session import writing
 from service.evidence import responses_of
+from tests.stored_runs import ingest_run
 
 
 def test_of_many_responses_those_are_taken_whose_multiple_of_the_golden_ratio_is_small(

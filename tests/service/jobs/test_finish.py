@@ -25,8 +25,9 @@ from service.jobs.leases import Lease, Sign, claim, release, renew, signs, take_
 from service.jobs.queue import cancel, submit
 from service.jobs.watch import Watch
 from service.settings import Settings
-from trainer.artifacts import Artifact, ArtifactStore
+from trainer.artifacts import ArtifactStore
 from trainer.errors import RunFailed, StorageFailure
+from trainer.manifest import Artifact
 from trainer.recipe import Recipe
 from trainer.run import run_recipe
 

@@ -8,7 +8,6 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session, sessionmaker
 
 from service.db.ids import new_id
-from service.db.ingest import ingest_run
 from service.db.monitored import states
 from service.db.served import sampled_pairs
 from service.db.session import writing
@@ -18,6 +17,7 @@ from service.jobs.retention import forget
 from service.monitoring.state import ScorerState
 from service.monitoring.watch import Watch
 from service.settings import Settings
+from tests.stored_runs import ingest_run
 from trainer.artifacts import ArtifactStore
 from trainer.run import run_recipe
 

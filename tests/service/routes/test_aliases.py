@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from trainer.artifacts import Artifact, ArtifactStore, read_artifact
+from trainer.artifacts import ArtifactStore
+from trainer.manifest import Artifact, read_artifact
 
 ClientOf = Callable[[ArtifactStore], TestClient]
 Publish = Callable[..., Artifact]

@@ -7,8 +7,9 @@ import pytest
 from fastapi.testclient import TestClient
 
 from evaluation.engine.scoring import ScoringEngine
-from trainer.artifacts import Artifact, ArtifactStore
+from trainer.artifacts import ArtifactStore
 from trainer.errors import StorageFailure
+from trainer.manifest import Artifact
 
 ClientOf = Callable[[ArtifactStore], TestClient]
 Publish = Callable[..., Artifact]

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from trainer.artifacts import Artifact, ArtifactStore
+from trainer.artifacts import ArtifactStore
+from trainer.manifest import Artifact
 
 PROMPT = "product mug | color red ; size tiny | tone calm | start size"
 RESPONSE = "size is tiny . the color is red ."

@@ -10,7 +10,8 @@ from fastapi.testclient import TestClient
 
 from service.app import create_app
 from service.settings import Settings
-from trainer.artifacts import Artifact, ArtifactStore
+from trainer.artifacts import ArtifactStore
+from trainer.manifest import Artifact
 
 Publish = Callable[..., Artifact]
 

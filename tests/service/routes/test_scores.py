@@ -13,8 +13,9 @@ from fastapi.testclient import TestClient
 
 from evaluation.engine.scoring import ScoringEngine
 from evaluation.engine.terms import INTERACTIVE, OFFLINE, TRAINER, Terms
-from trainer.artifacts import Artifact, ArtifactStore
+from trainer.artifacts import ArtifactStore
 from trainer.errors import Conflict
+from trainer.manifest import Artifact
 from trainer.models import loading
 
 ClientOf = Callable[[ArtifactStore], TestClient]

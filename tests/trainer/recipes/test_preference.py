@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -208,6 +209,19 @@ def test_a_run_stopped_while_precomputing_and_while_training_ends_as_if_it_had_n
         ours, theirs = weights(store, resumed[role]), weights(store, straight[role])
         assert ours.keys() == theirs.keys()
         assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def test_a_run_killed_before_its_result_is_written_precomputes_nothing_again(
+    store: ArtifactStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = recipe("killed", reference="precomputed")
+    with monkeypatch.context() as patch:
+        patch.setattr("trainer.run._finish", Mock(side_effect=KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            run_recipe(made, tmp_path, store, quiet=True)
+    assert set((tmp_path / "reference" / "done").read_bytes()) == {1}
+    run_recipe(made, tmp_path, store, quiet=True)
+    assert not (tmp_path / "reference").exists()
 
 
 @pytest.mark.parametrize("micro", [16, 4, 1])

@@ -10,7 +10,8 @@ from fastapi.testclient import TestClient
 from service.routes import compat
 from service.scoring import ScoringService
 from service.settings import Settings
-from trainer.artifacts import Artifact, ArtifactStore
+from trainer.artifacts import ArtifactStore
+from trainer.manifest import Artifact
 
 MakeApp = Callable[[ArtifactStore], FastAPI]
 

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from evaluation.reproduction.schedule import RUNS, Directory, Step, carry_out
+from benchmarks.study.directory import RUNS, Directory
+from evaluation.reproduction.schedule import Step, carry_out
 from trainer.errors import Conflict, NotFound
 from trainer.reporting import read_events
 
