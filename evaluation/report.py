@@ -3,13 +3,11 @@
 import base64
 import csv
 import io
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import plotly.graph_objects as go
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
@@ -18,6 +16,7 @@ from rich.text import Text
 
 from evaluation.course import course
 from evaluation.figures import Evidence, agreement, correlations, draw
+from evaluation.figures.figure import Figure
 from evaluation.grid import Grid, is_graded, scorers_by_statistic, scorers_by_temperature, smallest_leads
 from evaluation.statistics.asked_columns import LEAD_WITHIN
 from evaluation.statistics.estimate import Estimate, oracles_of
@@ -180,6 +179,6 @@ def _csv(estimates: Sequence[Estimate]) -> str:
     return text.getvalue()
 
 
-def _json(figure: go.Figure) -> Markup:
+def _json(figure: Figure) -> Markup:
     """A figure as JSON inside a script element, which no text in it can close."""
-    return Markup(json.dumps(json.loads(figure.to_json())).replace("<", "\\u003c"))  # noqa: S704
+    return Markup(figure.to_json().replace("<", "\\u003c"))  # noqa: S704

@@ -2,11 +2,10 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
-import plotly.graph_objects as go
-
 from evaluation.figures.drawing import Drawing, file_stem
 from evaluation.figures.evidence import Evidence, learned
 from evaluation.figures.facets import Facets
+from evaluation.figures.figure import Figure
 from evaluation.figures.paths import add_path
 from evaluation.figures.style import (
     BAND,
@@ -17,10 +16,7 @@ from evaluation.figures.style import (
     GREY,
     SYMBOLS,
     TEMPERATURE,
-    blank,
     correlation_range,
-    room_for_legend,
-    say_nothing,
     short,
     temperature_ticks,
 )
@@ -45,17 +41,15 @@ def agreement_with(evidence: Evidence, statistic: str, oracle: str) -> Drawing:
     rows = [each for path in paths.values() for each in path]
     names = learned(paths)
     if all(each.estimate is None for each in rows):
-        figure = say_nothing(blank(), f"no {label(statistic)} with {oracle} at any temperature")
+        figure = Figure()
+        figure.say_nothing(f"no {label(statistic)} with {oracle} at any temperature")
     else:
-        figure = (
-            room_for_legend(_together(paths, names)) if len(names) <= _TOGETHER else _apart(paths, names, statistic)
+        figure = (_together if len(names) <= _TOGETHER else _apart)(paths, names, statistic)
+        figure.level(chance(statistic))
+        figure.axes(
+            x=temperature_ticks(each.temperature for each in rows),
+            y={"range": correlation_range(rows, chance(statistic))},
         )
-        figure.add_hline(y=chance(statistic), line={"color": GREY, "width": 1})
-        figure.update_xaxes(**temperature_ticks(each.temperature for each in rows))
-        figure.update_yaxes(range=correlation_range(rows, chance(statistic)))
-        if len(names) <= _TOGETHER:
-            figure.update_xaxes(title_text=TEMPERATURE)
-            figure.update_yaxes(title_text=label(statistic))
     return Drawing(
         file_stem("agreement", oracle, *([] if statistic == "pearson_within" else [statistic])),
         f"Agreement with {oracle}: {label(statistic)}",
@@ -68,8 +62,8 @@ def agreement_with(evidence: Evidence, statistic: str, oracle: str) -> Drawing:
     )
 
 
-def _together(paths: Mapping[str, Sequence[Estimate]], names: Sequence[str]) -> go.Figure:
-    figure = blank()
+def _together(paths: Mapping[str, Sequence[Estimate]], names: Sequence[str], statistic: str) -> Figure:
+    figure = Figure()
     for scorer in (scorer for scorer in paths if is_control(scorer)):  # first, so that they lie beneath
         style = {"color": GREY, "dash": CONTROL_DASHES.get(scorer, "longdash"), "width": 1.5}
         add_path(figure, scorer, paths[scorer], style, "circle", band=0.06, legendrank=2000)
@@ -78,10 +72,12 @@ def _together(paths: Mapping[str, Sequence[Estimate]], names: Sequence[str]) -> 
         dash = DASHES[index // len(COLOURS) % len(DASHES)]
         style = {"color": COLOURS[index % len(COLOURS)], "dash": dash, "width": 2.5}
         add_path(figure, scorer, paths[scorer], style, SYMBOLS[index % len(SYMBOLS)], band=BAND, legendrank=1000)
-    return room_for_legend(figure)
+    figure.axes(x={"title": TEMPERATURE}, y={"title": label(statistic)})
+    figure.room_for_legend()
+    return figure
 
 
-def _apart(paths: Mapping[str, Sequence[Estimate]], names: Sequence[str], statistic: str) -> go.Figure:
+def _apart(paths: Mapping[str, Sequence[Estimate]], names: Sequence[str], statistic: str) -> Figure:
     panels = Facets(names, x=TEMPERATURE, y=label(statistic))
     for index, scorer in enumerate(names):
         for control in (name for name in paths if name in CONTROL_DASHES):
@@ -89,21 +85,18 @@ def _apart(paths: Mapping[str, Sequence[Estimate]], names: Sequence[str], statis
             panels.add(index, **_plain(control, paths[control], style))
         if twins := paths.get(untrained_like(scorer)):
             style = {"color": GREY, "width": 1.2, "dash": "longdash"}
-            shown = panels.in_legend({"name": UNTRAINED, "legendrank": 2000})
-            add_path(
-                panels.figure, place=panels.place(index), path=twins, line=style, symbol="circle", band=0.2, **shown
-            )
+            add_path(panels, UNTRAINED, twins, style, "circle", band=0.2, place=index, legendrank=2000)
         add_path(
-            panels.figure,
+            panels,
             scorer,
             paths[scorer],
             {"color": BLUE, "width": 2.5},
             "circle",
             band=BAND,
-            place=panels.place(index),
+            place=index,
             showlegend=False,
         )
-    return panels.figure
+    return panels
 
 
 def _plain(name: str, path: Sequence[Estimate], line: dict[str, object]) -> dict[str, object]:

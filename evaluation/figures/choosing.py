@@ -59,7 +59,7 @@ def _curves(points: Sequence[CurvePoint], names: Sequence[str], curve: str, whos
         file_stem("best-of-n", "oracle" if by_oracle else "proxy", oracle),
         f"Best of N by each scorer, as {whose} values it",
         f"Over log N − (N − 1)/N, the most that choosing the best of N moves away from the policy: {told}",
-        panels.figure,
+        panels,
         oracle,
     )
 

@@ -2,12 +2,11 @@
 
 from collections.abc import Iterator
 
-import plotly.graph_objects as go
-
 from evaluation.figures.drawing import Drawing, file_stem
 from evaluation.figures.evidence import Evidence
+from evaluation.figures.figure import Figure
 from evaluation.figures.paths import arms, hover
-from evaluation.figures.style import BLUE, GREEN, GREY, ORANGE, blank, correlation_range, room_for_legend, short
+from evaluation.figures.style import BLUE, GREEN, ORANGE, correlation_range, short
 from evaluation.statistics.estimate import Estimate
 from evaluation.wording import label
 
@@ -35,13 +34,13 @@ def correlations(evidence: Evidence) -> Iterator[Drawing]:
             )
 
 
-def _forest(paths: dict[str, list[Estimate]], oracle: str) -> go.Figure:
+def _forest(paths: dict[str, list[Estimate]], oracle: str) -> Figure:
     scorers = list(paths)
     rows = [each for path in paths.values() for each in path]
-    figure = blank()
+    figure = Figure()
     for index, (statistic, (symbol, colour)) in enumerate(_WAYS.items()):
         shown = [each for each in rows if each.statistic == statistic and each.estimate is not None]
-        figure.add_scatter(
+        figure.add(
             name=label(statistic),
             x=[each.estimate for each in shown],
             # one line for each statistic below the scorer's own, so that intervals do not cover each other
@@ -52,13 +51,15 @@ def _forest(paths: dict[str, list[Estimate]], oracle: str) -> go.Figure:
             hovertemplate="%{text}<extra></extra>",
             text=[f"{each.scorer}, {label(statistic)}: {hover(each)}" for each in shown],
         )
-    figure.add_vline(x=0, line={"color": GREY, "width": 1})
-    figure.update_xaxes(title_text=f"correlation with {oracle}", range=correlation_range(rows, 0.0))
-    figure.update_yaxes(
+    figure.level(0, upright=True)
+    figure.axis("x", title=f"correlation with {oracle}", range=correlation_range(rows, 0.0))
+    figure.axis(
+        "y",
         tickvals=list(range(len(scorers))),
         ticktext=[short(each) for each in scorers],
         range=[len(scorers) - 0.5, -0.5],
         showgrid=False,
     )
-    figure.update_layout(height=130 + 60 * len(scorers))
-    return room_for_legend(figure)
+    figure.layout["height"] = 130 + 60 * len(scorers)
+    figure.room_for_legend()
+    return figure

@@ -2,12 +2,11 @@
 
 from collections.abc import Iterator, Sequence
 
-import plotly.graph_objects as go
-
 from evaluation.figures.drawing import Drawing, file_stem
 from evaluation.figures.evidence import Evidence
+from evaluation.figures.figure import Figure
 from evaluation.figures.paths import arms, hover
-from evaluation.figures.style import BLUE, GREY, ORANGE, blank, room_for_legend, short
+from evaluation.figures.style import BLUE, GREY, ORANGE, short
 from evaluation.statistics.estimate import Comparison
 
 _READINGS = {"better": (BLUE, "circle"), "worse": (ORANGE, "square"), "not resolved": (GREY, "circle-open")}
@@ -80,13 +79,13 @@ def _forwards(row: Comparison) -> Comparison:
     return row.model_copy(update=turned)
 
 
-def _forest(rows: Sequence[Comparison], names: Sequence[str]) -> go.Figure:
-    figure = blank()
+def _forest(rows: Sequence[Comparison], names: Sequence[str]) -> Figure:
+    figure = Figure()
     for verdict, (colour, symbol) in _READINGS.items():
         shown = [(place, each) for place, each in enumerate(rows) if each.verdict == verdict]
         if shown:
             own = [each for _, each in shown]
-            figure.add_scatter(
+            figure.add(
                 name=verdict,
                 x=[each.estimate for each in own],
                 y=[place for place, _ in shown],
@@ -96,9 +95,10 @@ def _forest(rows: Sequence[Comparison], names: Sequence[str]) -> go.Figure:
                 text=[f"{each.scorer_a} − {each.scorer_b}: {hover(each)}" for each in own],
                 hovertemplate="%{text}<extra></extra>",
             )
-    figure.add_vline(x=0, line={"color": GREY, "width": 1})
-    figure.update_xaxes(title_text="difference of atanh r within prompts")
-    figure.update_yaxes(
+    figure.level(0, upright=True)
+    figure.axis("x", title="difference of atanh r within prompts")
+    figure.axis(
+        "y",
         tickvals=list(range(len(rows))),
         ticktext=list(names),
         range=[len(rows) - 0.5, -0.5],
@@ -106,5 +106,6 @@ def _forest(rows: Sequence[Comparison], names: Sequence[str]) -> go.Figure:
         tickfont={"size": 11},
     )
     long = any(len(name) > _NARROW for name in names)
-    figure.update_layout(height=120 + 22 * len(rows), meta={"min_width": 620} if long else {})
-    return room_for_legend(figure)
+    figure.layout |= {"height": 120 + 22 * len(rows), "meta": {"min_width": 620} if long else {}}
+    figure.room_for_legend()
+    return figure

@@ -31,7 +31,7 @@ def distributions(evidence: Evidence) -> Iterator[Drawing]:
         "The line is the median, the darker band holds the middle half, the paler one 90 % of the values"
         f"{sample}; orange for oracles, blue for scorers. A correlation falls by itself where a band closes. Scores "
         "that stay where they were while judgements fall have not noticed.",
-        panels.figure,
+        panels,
     )
 
 

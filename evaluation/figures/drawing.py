@@ -3,9 +3,8 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-import plotly.graph_objects as go
-
 from evaluation.figures.evidence import Evidence
+from evaluation.figures.figure import Figure
 
 
 @dataclass(frozen=True)
@@ -19,7 +18,7 @@ class Drawing:
     caption: str
     """What to read off it."""
 
-    figure: go.Figure
+    figure: Figure
     oracle: str | None = None
     """By whose judgement, where it is about one oracle."""
 

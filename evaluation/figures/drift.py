@@ -21,9 +21,8 @@ def drift(scorer: str, reference: str, score: Moved, length: Moved, cut: Sequenc
     panels = Facets(["Score", "Length", "Truncation"], x="", y="at most so much, %", shared_y=False, panel_height=220)
     for index, (moved, unit) in enumerate(((score, "score"), (length, "characters"))):
         _distributions(panels, index, moved, reference)
-        row, column = panels.place(index)
-        panels.figure.update_xaxes(title_text=unit, range=_range(moved), row=row, col=column)
-        panels.figure.update_yaxes(range=[-3, 103], dtick=25, row=row, col=column)
+        panels.axis("x", index, title=unit, range=_range(moved))
+        panels.axis("y", index, range=[-3, 103], dtick=25)
     _shares(panels, 2, cut, reference)
     return Drawing(
         file_stem("drift", scorer),
@@ -31,7 +30,7 @@ def drift(scorer: str, reference: str, score: Moved, length: Moved, cut: Sequenc
         "Which share of the responses has at most this score, or this length. If nothing had moved the two lines would "
         "lie upon each other; the orange line stands where they are furthest apart, and its length is the share that "
         "moved. On the right the share of prompts that had to be cut, with intervals.",
-        panels.figure,
+        panels,
     )
 
 
@@ -78,7 +77,6 @@ def _range(moved: Moved) -> list[float]:
 
 
 def _shares(panels: Facets, index: int, cut: Sequence[Bounded], reference: str) -> None:
-    row, column = panels.place(index)
     for place, (name, each, colour) in enumerate(zip((_NOW, reference), cut, (BLUE, GREY), strict=True)):
         if each.estimate is None or each.lower is None or each.upper is None:
             continue
@@ -100,8 +98,6 @@ def _shares(panels: Facets, index: int, cut: Sequence[Bounded], reference: str) 
         )
     known = [percent(each.upper) for each in cut if each.upper is not None]
     ticks = {"tickvals": [0, 1], "ticktext": ["now", "reference"], "range": [-0.6, 1.6], "showgrid": False}
-    panels.figure.update_xaxes(**ticks, row=row, col=column)
+    panels.axis("x", index, **ticks)
     highest = max([10.0, *known])
-    panels.figure.update_yaxes(
-        title_text="prompts cut, %", range=[-0.03 * highest, 1.06 * highest], row=row, col=column
-    )
+    panels.axis("y", index, title="prompts cut, %", range=[-0.03 * highest, 1.06 * highest])

@@ -30,22 +30,13 @@ def drift_over_time(scorer: str, moves: Mapping[str, Moves], most: float | None)
     margin = max((max(times) - min(times)) * 0.03, timedelta(hours=1))
     for index, measure in enumerate(_PANELS):
         course = _broken(moves.get(measure, ()))
-        row, column = panels.place(index)
-        add_bands(
-            panels.figure,
-            measure,
-            [at for at, _ in course],
-            [each for _, each in course],
-            BLUE,
-            band=BAND,
-            row=row,
-            col=column,
-        )
+        when, rows = [at for at, _ in course], [each for _, each in course]
+        add_bands(panels, measure, when, rows, BLUE, band=BAND, place=index)
         panels.add(
             index,
             name=measure,
-            x=[at for at, _ in course],
-            y=[each.estimate for _, each in course],
+            x=when,
+            y=[each.estimate for each in rows],
             mode="lines+markers" if len(course) < 50 else "lines",
             line={"color": BLUE, "width": 2},
             marker={"size": 5},
@@ -55,16 +46,16 @@ def drift_over_time(scorer: str, moves: Mapping[str, Moves], most: float | None)
         )
         levels = [] if most is None else [most, *([-most] if measure == "truncated" else [])]
         for level in levels:
-            panels.figure.add_hline(y=level, line={"color": RED, "width": 1.5, "dash": "dash"}, row=row, col=column)
-        panels.figure.update_yaxes(range=_range(course, levels), row=row, col=column)
-    panels.figure.update_xaxes(type="date", range=[min(times) - margin, max(times) + margin], nticks=4)
+            panels.level(level, {"color": RED, "width": 1.5, "dash": "dash"}, index)
+        panels.axis("y", index, range=_range(course, levels))
+    panels.axes(x={"type": "date", "range": [min(times) - margin, max(times) + margin], "nticks": 4})
     told = "" if most is None else f" An alert is raised where a band lies beyond the dashed line, {number(most)}."
     return Drawing(
         file_stem("drift-over-time", scorer),
         f"Drift of {scorer} over time",
         "Which share of the scores, and of the lengths, had moved from the reference, and by how much the share of "
         f"prompts cut was greater, hour by hour, in bands of their intervals: one that reaches 0 shows no drift.{told}",
-        panels.figure,
+        panels,
     )
 
 

@@ -9,6 +9,7 @@ import plotly.graph_objects as go
 import plotly.io
 
 from evaluation.figures.drawing import Drawing
+from evaluation.figures.figure import Figure
 from trainer.errors import InvalidInput
 from trainer.files import storage_errors
 
@@ -50,12 +51,13 @@ def write_images(drawings: Sequence[Drawing], directory: Path, form: ImageFormat
     return paths
 
 
-def on_paper(figure: go.Figure, title: str) -> go.Figure:
+def on_paper(figure: Figure, title: str) -> go.Figure:
     """The figure in print's colours under its title, which a page would set as a heading."""
-    paper = go.Figure(figure)
-    margin = figure.layout.margin.to_plotly_json()
-    height = (figure.layout.height or _HEIGHT) + _TITLE
+    paper = go.Figure(figure.data, figure.layout)
+    margin = figure.layout["margin"]
+    height = figure.layout.get("height", _HEIGHT) + _TITLE
     paper.update_layout(
+        template="none",
         height=height,
         margin={**margin, "t": margin["t"] + _TITLE, "b": margin["b"] + 8, "r": 24},
         paper_bgcolor="white",

@@ -4,11 +4,10 @@ from collections.abc import Container, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-import plotly.graph_objects as go
-
 from evaluation.figures.drawing import Drawing, file_stem
+from evaluation.figures.figure import Figure
 from evaluation.figures.paths import arms, hover
-from evaluation.figures.style import AXIS, COLOURS, DASHES, GREY, LAYOUT, SYMBOLS, correlation_range, room_for_legend
+from evaluation.figures.style import COLOURS, DASHES, GREY, SYMBOLS, correlation_range
 from evaluation.statistics.combining import CORRELATIONS
 from evaluation.statistics.estimate import Estimated
 from evaluation.wording import chance, label
@@ -20,38 +19,29 @@ Course = Sequence[tuple[datetime, Estimated]]
 def history(courses: Mapping[str, Course], statistic: str, oracle: str, controls: Container[str] = ()) -> Drawing:
     """A line for each name, every number with its interval, broken where there is none; those of ``controls`` grey."""
     learned = [name for name in courses if name not in controls]
-    lines = [
-        _line(name, courses[name], learned.index(name) if name in learned else None)
-        for name in [*learned, *(name for name in courses if name in controls)]
-    ]
+    figure = Figure()
+    for place, name in enumerate(learned):
+        figure.add(**_line(name, courses[name], place))
+    for name in (name for name in courses if name in controls):
+        figure.add(**_line(name, courses[name], None))
     level = chance(statistic)
     times = [at for course in courses.values() for at, _ in course]
     # a single run would be told to the microsecond
     margin = max((max(times) - min(times)) * 0.03, timedelta(hours=12))
     rows = [each for course in courses.values() for _, each in course]
     graded = statistic in CORRELATIONS or level
-    upright = {"range": correlation_range(rows, level)} if graded else {}
-    # all at once: plotly checks each change of a figure by itself, which took four times as long
-    figure = go.Figure(
-        lines,
-        {
-            **LAYOUT,
-            "xaxis": {**AXIS, "type": "date", "range": [min(times) - margin, max(times) + margin]},
-            "yaxis": {**AXIS, "title": {**AXIS["title"], "text": label(statistic)}, **upright},
-            "shapes": [
-                {
-                    **{"type": "line", "xref": "x domain", "x0": 0, "x1": 1, "yref": "y", "y0": level, "y1": level},
-                    "line": {"color": GREY, "width": 1},
-                }
-            ],
-        },
-    )
+    figure.axis("x", type="date", range=[min(times) - margin, max(times) + margin])
+    figure.axis("y", title=label(statistic))
+    if graded:
+        figure.axis("y", range=correlation_range(rows, level))
+    figure.level(level)
+    figure.room_for_legend()
     return Drawing(
         file_stem("history", oracle, statistic),
         f"{label(statistic)} with {oracle} over time",
         "Each number with its interval, at the time it was measured. Two whose intervals overlap much are not shown to "
         f"differ; an interval that reaches {level:g}, what chance gives, shows no agreement.",
-        room_for_legend(figure),
+        figure,
         oracle,
     )
 
@@ -62,7 +52,6 @@ def _line(name: str, course: Course, place: int | None) -> dict[str, Any]:
     dash = "dot" if place is None else DASHES[place // len(COLOURS) % len(DASHES)]
     rows = [each for _, each in course]
     return {
-        "type": "scatter",
         "name": name,
         "x": [at.isoformat() for at, _ in course],
         "y": [each.estimate for each in rows],

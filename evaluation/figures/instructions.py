@@ -39,17 +39,7 @@ def instructions(evidence: Evidence) -> Iterator[Drawing]:
                 line = {"color": GREY, "width": 1.2, "dash": "dot" if rule == "loose" else "dash"}
                 panels.add(index, name=f"floor, {rule}", x=span, y=[percent(floor)] * 2, mode="lines", line=line)
             style = {"color": colour, "width": 2.5, "dash": dash}
-            shown = panels.in_legend({"name": rule})
-            add_path(
-                panels.figure,
-                path=path,
-                line=style,
-                symbol=symbol,
-                band=BAND,
-                scale=percent,
-                place=panels.place(index),
-                **shown,
-            )
+            add_path(panels, rule, path, style, symbol, band=BAND, scale=percent, place=index)
     panels.axes(x=temperature_ticks(each.temperature for path in paths.values() for each in path))
     yield Drawing(
         "ifeval",
@@ -57,7 +47,7 @@ def instructions(evidence: Evidence) -> Iterator[Drawing]:
         "Left, responses that follow every instruction; right, the mean share of a response's instructions that it "
         "follows. Loose forgives asterisks and a first or last line. The checker passes part of any garbage, the "
         "dashed floor; the lower panels have (accuracy − floor) / (1 − floor), 0 where garbage would do as well.",
-        panels.figure,
+        panels,
     )
 
 

@@ -2,12 +2,11 @@
 
 from collections.abc import Iterator
 
-import plotly.graph_objects as go
-
 from evaluation.figures.drawing import Drawing, file_stem
 from evaluation.figures.evidence import Evidence
+from evaluation.figures.figure import Figure
 from evaluation.figures.paths import add_path
-from evaluation.figures.style import BAND, COLOURS, SYMBOLS, TEMPERATURE, blank, room_for_legend, temperature_ticks
+from evaluation.figures.style import BAND, COLOURS, SYMBOLS, TEMPERATURE, temperature_ticks
 from evaluation.statistics.averages import MEAN
 from evaluation.statistics.estimate import Estimate
 
@@ -28,16 +27,16 @@ def judgement(evidence: Evidence) -> Iterator[Drawing]:
             )
 
 
-def _figure(paths: dict[str, list[Estimate]], oracle: str) -> go.Figure:
-    figure = blank()
+def _figure(paths: dict[str, list[Estimate]], oracle: str) -> Figure:
+    figure = Figure()
     for index, (name, path) in enumerate(paths.items()):
         style = {"color": COLOURS[index % len(COLOURS)], "width": 2.5}
         add_path(figure, name, path, style, SYMBOLS[index % len(SYMBOLS)], band=BAND)
-    figure.update_layout(showlegend=len(paths) > 1, height=320)
+    figure.layout |= {"showlegend": len(paths) > 1, "height": 320}
     if len(paths) > 1:
-        room_for_legend(figure)
-    figure.update_xaxes(
-        title_text=TEMPERATURE, **temperature_ticks(each.temperature for path in paths.values() for each in path)
+        figure.room_for_legend()
+    figure.axis(
+        "x", title=TEMPERATURE, **temperature_ticks(each.temperature for path in paths.values() for each in path)
     )
-    figure.update_yaxes(title_text="mean judgement")
+    figure.axis("y", title="mean judgement")
     return figure

@@ -36,8 +36,10 @@ def missing(evidence: Evidence) -> Iterator[Drawing]:
     worst = [_worst(evidence, name) for name in names]
     equal = [_share(each.n_constant_prompts or 0, each.n_prompts) if each else 0.0 for each in worst]
     told = [_told(each) for each in worst]
-    for column, (x, text) in enumerate(((shares, texts), (equal, told)), start=1):
-        panels.figure.add_bar(
+    for place, (x, text) in enumerate(((shares, texts), (equal, told))):
+        panels.add(
+            place,
+            type="bar",
             x=x,
             y=list(range(len(names))),
             orientation="h",
@@ -49,8 +51,6 @@ def missing(evidence: Evidence) -> Iterator[Drawing]:
             width=0.55,
             hoverinfo="skip",
             showlegend=False,
-            row=1,
-            col=column,
         )
     # room for the words behind the longest bar
     panels.axes(
@@ -68,7 +68,7 @@ def missing(evidence: Evidence) -> Iterator[Drawing]:
         "Left, responses that a scorer or oracle gave no value to; they are left out of its numbers and never "
         "replaced. Right, prompts to which all responses have one score or one judgement, at the temperature where "
         "they are most: they say nothing about order within prompts.",
-        panels.figure,
+        panels,
     )
 
 

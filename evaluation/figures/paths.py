@@ -3,8 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-import plotly.graph_objects as go
-
+from evaluation.figures.figure import Figure
 from evaluation.figures.style import translucent
 from evaluation.statistics.estimate import Estimate, Estimated
 from evaluation.wording import interval, number
@@ -33,7 +32,7 @@ def percent(share: float) -> float:
 
 
 def add_path(
-    figure: go.Figure,
+    figure: Figure,
     name: str,
     path: Sequence[Estimate],
     line: dict[str, Any],
@@ -41,12 +40,13 @@ def add_path(
     *,
     band: float,
     scale: Scale = as_it_is,
-    place: tuple[int, int] | None = None,
+    place: int = 0,
     **trace: Any,  # noqa: ANN401 - whatever else a plotly scatter takes
 ) -> None:
-    """Draw ``path`` over temperature in ``figure``, or in the panel ``place`` of it."""
-    where = {} if place is None else {"row": place[0], "col": place[1]}
-    add_bands(figure, name, [each.temperature for each in path], path, line["color"], band=band, scale=scale, **where)
+    """Draw ``path`` over temperature in a panel of ``figure``."""
+    add_bands(
+        figure, name, [each.temperature for each in path], path, line["color"], band=band, scale=scale, place=place
+    )
     symbols = [f"{symbol}-open" if each.estimate is not None and each.lower is None else symbol for each in path]
     drawn = {
         "mode": "lines+markers",
@@ -57,17 +57,17 @@ def add_path(
         "text": [f"{name}, T = {each.temperature:g}<br>{hover(each, scale)}" for each in path],
         "hovertemplate": "%{text}<extra></extra>",
     }
-    figure.add_scatter(
+    figure.add(
+        place,
         name=name,
         x=[each.temperature for each in path],
         y=[None if each.estimate is None else scale(each.estimate) for each in path],
         **{**drawn, **trace},
-        **where,
     )
 
 
 def add_bands(
-    figure: go.Figure,
+    figure: Figure,
     name: str,
     x: Sequence[Any],
     rows: Sequence[Ended],
@@ -75,12 +75,13 @@ def add_bands(
     *,
     band: float,
     scale: Scale = as_it_is,
-    **where: int,
+    place: int = 0,
 ) -> None:
     """Fill the intervals of ``rows`` over ``x``, in stretches without a missing one."""
     for run in _runs(x, rows):
-        at = [place for place, _, _ in run]
-        figure.add_scatter(
+        at = [each for each, _, _ in run]
+        figure.add(
+            place,
             x=[*at, *reversed(at)],
             y=[*(scale(upper) for _, _, upper in run), *reversed([scale(lower) for _, lower, _ in run])],
             fill="toself",
@@ -91,7 +92,6 @@ def add_bands(
             hoverinfo="skip",
             showlegend=False,
             legendgroup=name,
-            **where,
         )
 
 

@@ -57,6 +57,6 @@ def reliability(evidence: Evidence) -> Iterator[Drawing]:
             "Pairs of responses to one prompt, in ten groups of equal size by how sure the scorer is after one "
             "temperature was fitted at T = 1: how many are ordered as the oracle does. On the grey line a probability "
             "means what it says; below it the scorer is too sure of itself.",
-            panels.figure,
+            panels,
             oracle,
         )

@@ -1,9 +1,9 @@
 """Score against judgement, response by response, a panel for each temperature."""
 
+from base64 import b64encode
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from evaluation.figures.drawing import Drawing, file_stem
 from evaluation.figures.evidence import Evidence, Responses, learned, spread_over
@@ -57,7 +57,7 @@ def _scatter(found: Responses, scorer: str, oracle: str) -> Drawing:
         "Each point is one response. A cloud that leans to the right is agreement; one that loses its lean as T rises "
         "has left the scorer's ground. Orange crosses are no text any more: where they alone make the slope, the "
         "scorer only tells text from noise." + (sample if drawn < found.n_total else ""),
-        panels.figure,
+        panels,
         oracle,
     )
 
@@ -76,6 +76,6 @@ def _title(temperature: float | None, graded: Sequence[float]) -> str:
     return "no temperature" if graded else "all responses"
 
 
-def _told(values: Floats) -> NDArray[np.float32]:
-    """Single precision, which is more than a point shows and half of what travels."""
-    return values.astype(np.float32)
+def _told(values: Floats) -> dict[str, str]:
+    """Single precision, which is more than a point shows, packed: a third of what numbers in words would take."""
+    return {"dtype": "f4", "bdata": b64encode(values.astype("<f4").tobytes()).decode()}

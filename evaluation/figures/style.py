@@ -7,8 +7,6 @@ apart by colour-blind eyes and have contrast on paper and on ink alike.
 from collections.abc import Iterable
 from typing import Any
 
-import plotly.graph_objects as go
-
 from evaluation.statistics.estimate import Estimated
 
 BLUE, ORANGE, GREEN, PURPLE = "#3b82d0", "#d9730d", "#16997a", "#b45fbf"
@@ -22,33 +20,9 @@ SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "star", "penta
 DASHES = ("solid", "dash", "dot", "dashdot")
 CONTROL_DASHES = {"length": "solid", "zlib_ratio": "dot", "mean_logprob": "dashdot", "truncated": "dash"}
 BAND = 0.18
-AXIS: dict[str, Any] = {"zeroline": False, "automargin": True, "title": {"font": {"size": 13}}}
 TEMPERATURE = "sampling temperature T"
 
 _COLD, _WARM, _HOT = (47, 127, 208), (150, 98, 184), (217, 84, 30)
-
-
-LAYOUT: dict[str, Any] = {
-    "template": "none",  # without it plotly adds seven kilobytes of its own style to every figure
-    "margin": {"l": 64, "r": 12, "t": 12, "b": 52},
-    "hovermode": "closest",
-    "legend": {"orientation": "h", "x": 0, "xanchor": "left", "y": 1.02, "yanchor": "bottom"},
-    "xaxis": AXIS,
-    "yaxis": AXIS,
-}
-"""Of an empty figure with the legend above it."""
-
-
-def blank() -> go.Figure:
-    """An empty figure with the legend above it."""
-    return go.Figure(layout=LAYOUT)
-
-
-def room_for_legend(figure: go.Figure) -> go.Figure:
-    """The figure with a line above it for its legend, which ``meta.legend`` says how high: pages may set their own."""
-    meta = figure.layout.meta or {}
-    figure.update_layout(margin={"t": 44}, meta={**meta, "legend": 32})
-    return figure
 
 
 def heat(temperature: float) -> str:
@@ -80,12 +54,3 @@ def correlation_range(rows: Iterable[Estimated], level: float) -> list[float]:
 def short(name: str, most: int = 30) -> str:
     """A name that fits above a panel; its end tells scorers apart."""
     return name if len(name) <= most else f"…{name[1 - most :]}"
-
-
-def say_nothing(figure: go.Figure, words: str) -> go.Figure:
-    """Words in place of what there is not."""
-    figure.add_annotation(text=words, x=0.5, y=0.5, xref="paper", yref="paper", showarrow=False)
-    figure.update_layout(height=140, showlegend=False)
-    figure.update_xaxes(visible=False)
-    figure.update_yaxes(visible=False)
-    return figure

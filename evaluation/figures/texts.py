@@ -43,7 +43,7 @@ def texts(evidence: Evidence) -> Iterator[Drawing]:
         colour = BLUE if name == "length" else ORANGE
         style = {"color": colour, "width": 2}
         title, scale = _MEASURES[name]
-        add_path(panels.figure, title, path, style, "circle", band=BAND, scale=scale, place=panels.place(index))
+        add_path(panels, title, path, style, "circle", band=BAND, scale=scale, place=index)
     panels.axes(
         x=temperature_ticks(each.temperature for path in paths.values() for each in path),
         y={"rangemode": "tozero", "nticks": 5},
@@ -53,5 +53,5 @@ def texts(evidence: Evidence) -> Iterator[Drawing]:
         "Length and degeneration",
         "The typical length (geometric mean), and how much of the text is no longer text. Where these move, a scorer "
         "may agree with an oracle by reading nothing else: see agreement with length held fixed.",
-        panels.figure,
+        panels,
     )

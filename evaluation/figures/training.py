@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from evaluation.figures.drawing import Drawing, file_stem
 from evaluation.figures.evidence import Evidence, Series
 from evaluation.figures.facets import Facets
-from evaluation.figures.style import BLUE, GREEN, GREY, ORANGE, PURPLE
+from evaluation.figures.style import BLUE, GREEN, ORANGE, PURPLE
 
 _PANELS: dict[str, dict[str, str]] = {
     "loss": {"loss": ""},
@@ -69,13 +69,11 @@ def training(evidence: Evidence) -> Iterator[Drawing]:
         for index, (title, rows) in enumerate(shown.items()):
             for word, each in rows.items():
                 _course(panels, index, each, word)
-            row, column = panels.place(index)
             highest = max(value for each in rows.values() for _, value in each.points)
             if title == "learning rate" and highest > 0:  # a constant one would be drawn as if it were 0
-                panels.figure.update_yaxes(range=[0, 1.1 * highest], row=row, col=column)
+                panels.axis("y", index, range=[0, 1.1 * highest])
             if title in _BY_CHANCE or title.startswith("AUC"):
-                level = _BY_CHANCE.get(title, 0.5)
-                panels.figure.add_hline(y=level, line={"color": GREY, "width": 1}, row=row, col=column)
+                panels.level(_BY_CHANCE.get(title, 0.5), place=index)
         panels.axes(y={"nticks": 5, "exponentformat": "e"})
         yield Drawing(
             file_stem("training", stage),
@@ -83,7 +81,7 @@ def training(evidence: Evidence) -> Iterator[Drawing]:
             "The raw course is pale, its running mean drawn over it. Margins and accuracies should rise and then hold; "
             "of a discriminator, an AUC that goes to 1 means that it has won and its gradient says little more; "
             "grey lines are what chance gives.",
-            panels.figure,
+            panels,
         )
 
 
@@ -93,7 +91,7 @@ def _course(panels: Facets, index: int, series: Series, word: str) -> None:
     colour = _COLOURS[word]
     line = {"x": steps, "mode": "lines" if len(steps) > 1 else "markers", "hovertemplate": "step %{x}: %{y:.4g}"}
     if smooth:
-        pale = {"line": {"color": colour, "width": 1}, "opacity": 0.3, "hoverinfo": "skip", "hovertemplate": None}
+        pale = {"line": {"color": colour, "width": 1}, "opacity": 0.3, "hoverinfo": "skip", "hovertemplate": ""}
         panels.add(index, **{**line, **pale}, y=values, name=word, showlegend=False)
     panels.add(
         index,

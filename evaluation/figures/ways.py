@@ -38,10 +38,7 @@ def ways(evidence: Evidence) -> Iterator[Drawing]:
                 path = paths[statistic].get(scorer, [])
                 shown += path
                 style = {"color": colour, "width": 2, "dash": dash}
-                named = panels.in_legend({"name": label(statistic)})
-                add_path(
-                    panels.figure, path=path, line=style, symbol=symbol, band=0.1, place=panels.place(index), **named
-                )
+                add_path(panels, label(statistic), path, style, symbol, band=0.1, place=index)
         panels.level(0)
         panels.axes(x=temperature_ticks(each.temperature for each in shown), y={"range": correlation_range(shown, 0.0)})
         yield Drawing(
@@ -50,6 +47,6 @@ def ways(evidence: Evidence) -> Iterator[Drawing]:
             "Pooled r mixes how a scorer orders responses to one prompt with how it ranks prompts; within prompts only "
             "the first is left; holding length fixed takes out what length alone explains. Lines that part say which "
             "of these a printed r is made of.",
-            panels.figure,
+            panels,
             oracle,
         )

@@ -27,9 +27,7 @@ def wins(evidence: Evidence) -> Iterator[Drawing]:
     for index, path in enumerate(paths.values()):
         path.sort(key=lambda each: each.temperature or 0.0)
         style = {"color": BLUE, "width": 2.5}
-        add_path(
-            panels.figure, titles[index], path, style, "circle", band=BAND, scale=percent, place=panels.place(index)
-        )
+        add_path(panels, titles[index], path, style, "circle", band=BAND, scale=percent, place=index)
     panels.level(50)
     panels.axes(
         x=temperature_ticks(each.temperature for path in paths.values() for each in path),
@@ -42,7 +40,7 @@ def wins(evidence: Evidence) -> Iterator[Drawing]:
         "Of pairs of responses to the same prompt at the same temperature, the share in which the first policy's is "
         "judged better, a tie counting half; a panel for each oracle. A band above 50 % is a win, a band on the line "
         "is not resolved.",
-        panels.figure,
+        panels,
     )
 
 

@@ -6,6 +6,7 @@ from urllib.parse import urlencode
 from fastapi import APIRouter, Request, Response
 from sqlalchemy.orm import Session
 
+from evaluation.figures import differences_between
 from evaluation.statistics.run_comparison import RunComparison
 from evaluation.wording import interval, number
 from service.dashboard.comparing import Asked, Compared, compared
@@ -13,7 +14,6 @@ from service.dashboard.figures import as_json
 from service.dashboard.rendering import answer, render
 from service.db.records import RunRecord
 from service.db.runs import RunFilter, get_run, list_runs
-from service.imports import heavy_imports
 from service.jobs.kinds import EVALUATION_KINDS, STRESS_KINDS
 from service.run_comparisons import scorers_of
 from trainer.errors import AssayError, NotFound
@@ -69,8 +69,6 @@ def figure(request: Request, a: str, b: str, oracle: str, scorer_a: str = "", sc
     rows = [each for each in found.rows if each.oracle == oracle]
     if not rows:
         raise NotFound(f"no comparison by {oracle}")
-    with heavy_imports():
-        from evaluation.figures import differences_between
     content = as_json([differences_between(rows, *_names(asked, runs))])
     return Response(content, media_type="application/json", headers={"Cache-Control": "no-cache"})
 

@@ -6,12 +6,13 @@ import io
 import json
 import math
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Request, Response
 from sqlalchemy.orm import Session
 
+from evaluation.figures import FIGURES, Drawing, Evidence, agreement_with
 from evaluation.wording import CORRELATIONS
 from service.dashboard.drawn import Drawn
 from service.dashboard.families import FAMILIES, Family
@@ -27,9 +28,6 @@ from service.estimates import as_estimates
 from service.imports import heavy_imports
 from service.jobs.kinds import EVALUATION_KINDS
 from trainer.errors import NotFound
-
-if TYPE_CHECKING:
-    from evaluation.figures import Drawing, Evidence
 
 router = APIRouter()
 
@@ -57,7 +55,7 @@ def numbers(request: Request, run_id: str, name: str, statistic: str = WITHIN, o
     return _answer(request, run_id, (name, statistic, oracle, "csv"), told, "text/csv")
 
 
-def as_json(drawings: "Sequence[Drawing]") -> bytes:
+def as_json(drawings: Sequence[Drawing]) -> bytes:
     """``drawings`` as the pages' script takes them."""
     found = []
     for each in drawings:
@@ -109,9 +107,7 @@ def _etag(run: RunRecord, asked: Sequence[str | None]) -> str:
     return f'"{hashlib.sha256(key.encode()).hexdigest()[:32]}"'
 
 
-def _drawings(session: Session, run: str, family: Family, statistic: str, oracle: str) -> "list[Drawing]":
-    with heavy_imports():  # plotly takes a second
-        from evaluation.figures import FIGURES, agreement_with
+def _drawings(session: Session, run: str, family: Family, statistic: str, oracle: str) -> list[Drawing]:
     evidence = _evidence(session, run, family, statistic, oracle)
     if family.name == "agreement":
         return [agreement_with(evidence, statistic, oracle)]
@@ -119,10 +115,9 @@ def _drawings(session: Session, run: str, family: Family, statistic: str, oracle
     return [each for each in build(evidence) if each.oracle in {None, oracle}]
 
 
-def _evidence(session: Session, run: str, family: Family, statistic: str, oracle: str) -> "Evidence":
+def _evidence(session: Session, run: str, family: Family, statistic: str, oracle: str) -> Evidence:
     """What the family reads, and nothing else."""
     with heavy_imports():
-        from evaluation.figures import Evidence
         from service.evidence import comparisons_of, points_of, sampled_responses
 
     statistics = (statistic,) if family.name == "agreement" else family.statistics
@@ -141,7 +136,7 @@ def _evidence(session: Session, run: str, family: Family, statistic: str, oracle
     )
 
 
-def _rows(evidence: "Evidence", family: Family, oracle: str) -> list[dict[str, Any]]:
+def _rows(evidence: Evidence, family: Family, oracle: str) -> list[dict[str, Any]]:
     """What a figure is drawn from, as a table."""
     if family.responses:
         return _response_rows(evidence)
@@ -152,7 +147,7 @@ def _rows(evidence: "Evidence", family: Family, oracle: str) -> list[dict[str, A
     return [each.model_dump() for each in evidence.estimates]
 
 
-def _response_rows(evidence: "Evidence") -> list[dict[str, Any]]:
+def _response_rows(evidence: Evidence) -> list[dict[str, Any]]:
     """A row for each response shown; what is missing is empty."""
     found = evidence.responses
     if found is None:

@@ -6,13 +6,13 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlencode
 
-from jinja2.utils import htmlsafe_json_dumps
 from sqlalchemy.orm import Session
 
+from evaluation.figures.history import history
 from evaluation.scorers.controls import is_control
 from evaluation.statistics.estimate import Estimated
 from evaluation.wording import CORRELATIONS, label
-from service.dashboard.views import Shown
+from service.dashboard.views import Shown, shown
 from service.db.history import rows_page
 from service.db.history_choices import names_of, scorers_of, values_of
 from service.db.history_filter import HistoryFilter, Plain
@@ -20,7 +20,6 @@ from service.db.history_groups import HistoryGroup, groups_page
 from service.db.history_sql import Dimension, Grouping
 from service.db.pages import MAX_LIMIT
 from service.db.records import CorrelationRecord
-from service.imports import heavy_imports
 from service.wording import exact
 
 _MOST_LINES = 6
@@ -261,13 +260,8 @@ def _api_query(asked: Asked, period: Dimension | None) -> str:
 def _figure(points: Sequence[Point], asked: Asked) -> Shown | None:
     if not any(point.estimate.estimate is not None for point in points):
         return None
-    with heavy_imports():  # plotly takes a second
-        from evaluation.figures.history import history
-
     courses: dict[str, list[tuple[datetime, Estimated]]] = {}
     for point in sorted(points, key=lambda point: (point.course, point.at)):
         courses.setdefault(point.course, []).append((point.at, point.estimate))
     controls = {point.course for point in points if point.control} if asked.by != "policy" else set()
-    drawing = history(courses, str(asked.statistic), str(asked.oracle), controls)
-    content = htmlsafe_json_dumps(drawing.figure, dumps=lambda figure: figure.to_json())
-    return Shown("history", drawing.title, drawing.caption, content)
+    return shown(history(courses, str(asked.statistic), str(asked.oracle), controls), "history")

@@ -1,12 +1,16 @@
 """/monitoring/figures: what is drawn of a monitored scorer, and the numbers behind it, as of the latest look."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Request, Response
 from sqlalchemy.orm import Session
 
+from evaluation.figures import Drawing
+from evaluation.figures.drift import drift
+from evaluation.figures.drift_over_time import drift_over_time
+from evaluation.figures.trust import trust
 from evaluation.statistics.drift import Counted
 from evaluation.statistics.estimate import Estimated
 from service.dashboard.figures import as_csv, as_json
@@ -15,14 +19,10 @@ from service.db.drifts import DriftFilter, list_drifts
 from service.db.monitored import audits_of, states
 from service.db.records import DriftRecord
 from service.db.tables import Correlation
-from service.imports import heavy_imports
 from service.jobs.samples import SAMPLES
 from service.monitoring.state import Drift, ScorerState
 from service.settings import Settings
 from trainer.errors import NotFound
-
-if TYPE_CHECKING:
-    from evaluation.figures import Drawing
 
 router = APIRouter()
 
@@ -83,10 +83,7 @@ def _answer(
     return Response(content, media_type=media_type, headers={"Cache-Control": "no-store"})
 
 
-def _draw_trust(request: Request, session: Session, state: ScorerState) -> "Drawing":
-    with heavy_imports():  # plotly takes a second
-        from evaluation.figures.trust import trust
-
+def _draw_trust(request: Request, session: Session, state: ScorerState) -> Drawing:
     settings: Settings = request.app.state.settings
     courses: dict[str, list[Any]] = {}
     for row in _audits(settings, session, state):
@@ -108,10 +105,7 @@ def _audits(settings: Settings, session: Session, state: ScorerState) -> list[Co
     return rows[::-1]
 
 
-def _draw_drift(request: Request, session: Session, state: ScorerState) -> "Drawing":
-    with heavy_imports():
-        from evaluation.figures.drift import drift
-
+def _draw_drift(request: Request, session: Session, state: ScorerState) -> Drawing:
     found = _drift(state)
     cut = [each for each in (found.cut_now, found.cut_reference) if each is not None]
     return drift(state.scorer, state.reference_name, found.score, found.length, cut)
@@ -135,10 +129,7 @@ def _drift(state: ScorerState) -> Drift:
     return state.drift
 
 
-def _draw_course(request: Request, session: Session, state: ScorerState) -> "Drawing":
-    with heavy_imports():
-        from evaluation.figures.drift_over_time import drift_over_time
-
+def _draw_course(request: Request, session: Session, state: ScorerState) -> Drawing:
     settings: Settings = request.app.state.settings
     moves: dict[str, list[Any]] = {}
     for row in _course(session, state):

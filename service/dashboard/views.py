@@ -1,24 +1,21 @@
 """What the pages show, prepared so that the templates only lay it out."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 
 from jinja2.utils import htmlsafe_json_dumps
 from markupsafe import Markup
 from sqlalchemy.orm import Session
 
+from evaluation.figures import Drawing, draw
+from evaluation.figures.figure import Figure
 from evaluation.verdict import verdict
 from service.client.addresses import path_for
 from service.db import queries
 from service.db.records import CorrelationRecord, JobRecord, RunRecord
 from service.estimates import as_estimates
 from service.imports import heavy_imports
-
-if TYPE_CHECKING:
-    from evaluation.figures import Drawing
 
 
 @dataclass(frozen=True)
@@ -53,15 +50,14 @@ class Shown:
 def training_figures(session: Session, job_id: str) -> list[Shown]:
     """The course of a training run, a figure for each stage."""
     with heavy_imports():
-        from evaluation.figures import draw
         from service.evidence import training_of
 
-    return [_shown(each, each.name) for each in draw(training_of(session, job_id))]
+    return [shown(each, each.name) for each in draw(training_of(session, job_id))]
 
 
-def _shown(drawing: "Drawing", name: str) -> Shown:
-    """With the figure as JSON that nothing in it can break out of a script element with."""
-    return Shown(name, drawing.title, drawing.caption, htmlsafe_json_dumps(json.loads(drawing.figure.to_json())))
+def shown(drawing: Drawing, name: str) -> Shown:
+    """Under ``name`` on its page, the figure as JSON that nothing in it can break out of a script element with."""
+    return Shown(name, drawing.title, drawing.caption, htmlsafe_json_dumps(drawing.figure, dumps=Figure.to_json))
 
 
 def api_path(job: JobRecord | RunRecord) -> str:

@@ -8,7 +8,7 @@ import pytest
 
 from evaluation.figures import Drawing, export
 from evaluation.figures.export import on_paper, write_images
-from evaluation.figures.style import blank
+from evaluation.figures.figure import Figure
 from trainer.errors import InvalidInput
 
 HAS_KALEIDO = find_spec("kaleido") is not None
@@ -16,8 +16,8 @@ HAS_CHROMIUM = any(shutil.which(name) for name in ("chromium", "chromium-browser
 
 
 def drawing(name: str = "curve") -> Drawing:
-    figure = blank()
-    figure.add_scatter(x=[0, 1], y=[0, 1])
+    figure = Figure()
+    figure.add(x=[0, 1], y=[0, 1])
     return Drawing(name, "A curve", "It rises.", figure)
 
 
@@ -25,8 +25,8 @@ def test_on_paper_a_figure_is_white_and_has_its_title_in_room_of_its_own() -> No
     figure = drawing().figure
     paper = on_paper(figure, "A curve")
     assert (paper.layout.paper_bgcolor, paper.layout.title.text) == ("white", "A curve")
-    assert paper.layout.margin.t - figure.layout.margin.t == 44
-    assert figure.layout.paper_bgcolor is None  # pages go on to bring their own
+    assert paper.layout.margin.t - figure.layout["margin"]["t"] == 44
+    assert "paper_bgcolor" not in figure.layout  # pages go on to bring their own
 
 
 def test_without_kaleido_it_is_said_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 import numpy as np
+import plotly.graph_objects as go
 import pytest
 
 from evaluation.figures import FIGURES, Drawing, Evidence, agreement_with, draw
@@ -51,7 +52,8 @@ def comparison(a: str, b: str, value: float, verdict: str, temperature: float | 
 
 
 def content(drawing: Drawing) -> dict[str, Any]:
-    """The figure as it travels to a browser; numbers as lists, as a browser unpacks them."""
+    """The figure as it travels to a browser, which plotly checks; numbers as lists, as a browser unpacks them."""
+    go.Figure(json.loads(drawing.figure.to_json()))
     found = json.loads(drawing.figure.to_json(), object_hook=unpacked)
     assert isinstance(found, dict)
     return found
@@ -137,10 +139,10 @@ def test_an_estimate_without_interval_is_an_open_marker() -> None:
 
 def test_the_axis_holds_every_interval_and_the_level_of_chance() -> None:
     drawing = agreement(estimate("rm", 1.0, 0.8, statistic="pairwise_accuracy"), statistic="pairwise_accuracy")
-    low, high = drawing.figure.layout.yaxis.range
+    low, high = drawing.figure.layout["yaxis"]["range"]
     assert low <= 0.5
     assert high >= 0.9
-    assert drawing.figure.layout.shapes[0].y0 == 0.5
+    assert drawing.figure.layout["shapes"][0]["y0"] == 0.5
     assert "the line at 0.5" in drawing.caption
 
 
@@ -310,7 +312,7 @@ def test_two_policies_meet_once_with_the_line_of_a_draw() -> None:
     assert drawing.title == "new over old"
     assert panels(drawing) == ["gold"]
     assert traces(drawing)["gold"]["y"] == [70]
-    assert drawing.figure.layout.shapes[0].y0 == 50
+    assert drawing.figure.layout["shapes"][0]["y0"] == 50
 
 
 def test_ifeval_is_shown_raw_with_its_floor_and_corrected() -> None:
@@ -336,7 +338,7 @@ def test_differences_name_the_better_first_and_keep_their_arms() -> None:
     assert found["better"]["x"] == [0.5]
     assert found["better"]["error_x"]["array"] == pytest.approx([0.4])
     assert found["better"]["error_x"]["arrayminus"] == pytest.approx([0.1])
-    assert list(drawing.figure.layout.yaxis.ticktext) == ["b − a", "a − c"]
+    assert drawing.figure.layout["yaxis"]["ticktext"] == ["b − a", "a − c"]
     assert set(found) == {"better", "not resolved"}
 
 
@@ -408,15 +410,15 @@ def test_a_single_temperature_is_drawn_as_points() -> None:
 def test_no_evidence_makes_no_drawing_and_a_figure_asked_for_by_name_says_so() -> None:
     assert len(FIGURES) == 14
     assert draw(Evidence()) == []
-    [words] = agreement().figure.layout.annotations
-    assert words.text == "no r within prompts with gold at any temperature"
+    [words] = agreement().figure.layout["annotations"]
+    assert words["text"] == "no r within prompts with gold at any temperature"
 
 
 def test_a_statistic_that_is_nowhere_defined_has_no_axes_to_be_misread() -> None:
     nowhere = [estimate("rm", t, 0.0, **GAP, undefined_reason="all equal") for t in (0.0, 1.0)]
     drawing = only(Evidence(nowhere), "agreement-gold")
-    (words,) = drawing.figure.layout.annotations
-    assert words.text == "no r within prompts with gold at any temperature"
+    (words,) = drawing.figure.layout["annotations"]
+    assert words["text"] == "no r within prompts with gold at any temperature"
     assert not drawing.figure.data
 
 

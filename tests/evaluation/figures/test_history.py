@@ -1,7 +1,11 @@
 """A statistic over time: a line for each name, broken where undefined, controls grey and last."""
 
+import json
 from datetime import UTC, datetime, timedelta
 
+import plotly.graph_objects as go
+
+from evaluation.figures import Drawing
 from evaluation.figures.history import history
 from evaluation.figures.style import GREY
 from evaluation.statistics.estimate import Estimated
@@ -25,6 +29,11 @@ def estimated(value: float | None) -> Estimated:
     )
 
 
+def checked(drawing: Drawing) -> go.Figure:
+    """As plotly takes it, which refuses what it does not know."""
+    return go.Figure(json.loads(drawing.figure.to_json()))
+
+
 def course(*values: float | None) -> list[tuple[datetime, Estimated]]:
     return [(FIRST + timedelta(days=day), estimated(value)) for day, value in enumerate(values)]
 
@@ -32,7 +41,7 @@ def course(*values: float | None) -> list[tuple[datetime, Estimated]]:
 def test_each_name_is_a_line_with_whiskers_and_gaps() -> None:
     drawing = history({"length": course(0.1), "rm": course(0.5, None, 0.7)}, "pearson_within", "judge", {"length"})
 
-    rm, length = drawing.figure.data
+    rm, length = checked(drawing).data
     assert (rm.name, length.name) == ("rm", "length")
     assert list(rm.y) == [0.5, None, 0.7]
     assert rm.connectgaps is False
@@ -44,17 +53,17 @@ def test_each_name_is_a_line_with_whiskers_and_gaps() -> None:
 
 
 def test_correlations_share_their_range_and_other_statistics_find_their_own() -> None:
-    assert history({"rm": course(0.5)}, "pearson_within", "judge").figure.layout.yaxis.range is not None
-    assert history({"rm": course(40.0)}, "best_of_n_regret", "judge").figure.layout.yaxis.range is None
+    assert checked(history({"rm": course(0.5)}, "pearson_within", "judge")).layout.yaxis.range is not None
+    assert checked(history({"rm": course(40.0)}, "best_of_n_regret", "judge")).layout.yaxis.range is None
 
 
 def test_a_single_run_stands_in_its_day() -> None:
-    first, last = history({"rm": course(0.5)}, "pearson_within", "judge").figure.layout.xaxis.range
+    first, last = history({"rm": course(0.5)}, "pearson_within", "judge").figure.layout["xaxis"]["range"]
 
     assert (first, last) == (FIRST - timedelta(hours=12), FIRST + timedelta(hours=12))
 
 
 def test_many_names_are_told_apart() -> None:
-    figure = history({f"policy-{n}": course(0.5) for n in range(12)}, "pearson_within", "judge").figure
+    figure = checked(history({f"policy-{n}": course(0.5) for n in range(12)}, "pearson_within", "judge"))
 
     assert len({(line.line.color, line.line.dash, line.marker.symbol) for line in figure.data}) == 12

@@ -12,8 +12,8 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
-import evaluation.figures
 from evaluation.figures import FIGURES
+from service.dashboard import figures
 from service.dashboard.drawn import Drawn
 from service.dashboard.families import FAMILIES
 from trainer.errors import InvalidInput
@@ -78,7 +78,7 @@ def test_a_finished_run_s_figure_is_drawn_once_and_known_by_its_etag(
     def fail(*_: object) -> None:
         raise AssertionError("drawn twice")
 
-    monkeypatch.setattr(evaluation.figures, "agreement_with", fail)
+    monkeypatch.setattr(figures, "agreement_with", fail)
     assert browser.get(address).content == first.content
     # a proxy that compresses makes the tag a weak one
     for tag in (first.headers["etag"], f'"other", W/{first.headers["etag"]}', "*"):
