@@ -389,6 +389,22 @@ def test_a_lock_tells_whether_somebody_works_in_a_directory(tmp_path: Path) -> N
 
 
 @on_sqlite
+def test_a_process_that_was_killed_has_ended_though_nobody_can_see_what_it_works_for_any_more(
+    settings: Settings,
+    counting_executor: LocalExecutor,
+    submit_counting: Submit,
+    monkeypatch: pytest.MonkeyPatch,
+    held: Path,
+) -> None:
+    """As while the system takes a large one's memory back: its environment is gone, and its end is still to come."""
+    process = counting_executor.start(settings.runs_dir / submit_counting(held_by=str(held)), {})
+    assert process.exit_status() is None
+    monkeypatch.setattr(LocalProcess, "_all", lambda _: [])
+    process.kill()
+    assert process.exit_status() == -signal.SIGKILL
+
+
+@on_sqlite
 def test_jobs_wait_where_nothing_can_be_started_and_then_run_as_if_nothing_had_been(
     make_session: Sessions,
     counting_executor: LocalExecutor,
