@@ -145,7 +145,6 @@ class Watch:
         if self._ending is not None or not (self._process.is_running() or self._cancelled is not None):
             return
         self._process.kill()
-        self._process.exit_status()  # which also lets the system forget it
         if read_result(self._directory) is not None:
             return  # it had ended, and whoever takes it over records how
         with writing(self._make_session) as session:

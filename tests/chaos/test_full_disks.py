@@ -127,7 +127,7 @@ def test_an_artifact_that_finds_no_room_is_not_published_at_all(installation: In
     assert (artifacts / "count/1/weights").stat().st_size == 100_000
 
 
-def test_a_database_without_room_keeps_its_jobs_until_there_is_some(installation: Installation) -> None:
+def test_a_database_without_room_keeps_its_jobs_until_there_is_some(installation: Installation, tmp_path: Path) -> None:
     pages = {"largest": 10}  # fewer than there are: nothing can be added
 
     @event.listens_for(installation.engine, "checkout")
@@ -135,9 +135,12 @@ def test_a_database_without_room_keeps_its_jobs_until_there_is_some(installation
         connection.execute(f"PRAGMA max_page_count = {pages['largest']}").close()
 
     pages["largest"] = 2**30
-    run = installation.submit(kind="stress_test", steps=400, seconds_per_step=0.002)
+    held = tmp_path / "held"
+    held.touch()
+    run = installation.submit(kind="stress_test", steps=400, held_by=str(held))
     installation.wait(run, lambda job: job.status == "running")
     pages["largest"] = 10
+    held.unlink()
     deadline = time.monotonic() + 60
     while not (installation.settings.runs_dir / run / "result.json").exists():
         assert time.monotonic() < deadline

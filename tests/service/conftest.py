@@ -293,6 +293,14 @@ def counting(counting_module: ModuleType) -> Callable[..., Recipe]:
 
 
 @pytest.fixture
+def held(tmp_path: Path) -> Path:
+    """A file by which counting recipes are held before their last step, and so at work until it is unlinked."""
+    path = tmp_path / "held"
+    path.touch()
+    return path
+
+
+@pytest.fixture
 def counting_executor(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> LocalExecutor:
     """Runs counting recipes in child processes."""
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))

@@ -33,6 +33,8 @@ class Counting(Recipe):
     kind: Literal["sft", "stress_test"]
     steps: int = 3
     seconds_per_step: float = 0.0
+    held_by: str | None = None
+    """A file: while it is there the run waits before its last step, or to be asked to stop."""
     die_at: int | None = None
     """Kill the process with SIGKILL at this step, in the first attempt."""
     fail_at: int | None = None
@@ -52,6 +54,10 @@ class Counting(Recipe):
         start = int(checkpoint.read_text()) if checkpoint.exists() else 0
         self.add_ballast(run, start)
         for step in range(start + 1, self.steps + 1):
+            while step == self.steps and self.held_by and Path(self.held_by).exists():
+                if run.reporter.stop_requested():
+                    break
+                time.sleep(0.01)
             if self.deaf:
                 signal.signal(signal.SIGTERM, signal.SIG_IGN)
             elif run.reporter.stop_requested():
@@ -61,8 +67,8 @@ class Counting(Recipe):
             if step == self.fail_at:
                 raise RunFailed("the loss is not finite at step 2; lower the learning rate")
             run.reporter.metrics("count", step, {"loss": 1.0 / step})
-            run.reporter.progress("count", step, self.steps)
             checkpoint.write_text(str(step))
+            run.reporter.progress("count", step, self.steps)  # last: who reads of it may kill the process at once
             time.sleep(self.seconds_per_step)
         if self.kind == "sft":
             self._publish(run)

@@ -66,9 +66,19 @@ class LocalProcess:
                 with contextlib.suppress(psutil.NoSuchProcess):
                     process.kill()
             if time.monotonic() > deadline:
-                pids = ", ".join(str(process.pid) for process in found)
-                raise RunFailed(f"processes {pids} of {self._directory} were killed and are still there")
+                raise self._still_there(*(process.pid for process in found))
             time.sleep(0.01)
+        if self._child is not None:
+            # while the system takes a large process's memory back, that has no environment any more and has not ended
+            self._child.kill()
+            try:
+                self._child.wait(max(0.0, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                raise self._still_there(self._child.pid) from None
+
+    def _still_there(self, *pids: int) -> RunFailed:
+        which = ", ".join(map(str, pids))
+        return RunFailed(f"processes {which} of {self._directory} were killed and are still there")
 
     def record(self) -> dict[str, Any]:
         gpus = {} if not self._gpus() else {"gpus": self._gpus()}

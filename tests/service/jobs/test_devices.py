@@ -169,7 +169,8 @@ def test_a_server_that_stands_still_while_it_chooses_a_gpu_holds_up_no_other_wor
     wait_for: WaitFor,
 ) -> None:
     with Choice() as another:
-        assert another.is_ours()
+        while not another.is_ours():  # other tests of this machine choose too
+            time.sleep(0.01)
         on_a_gpu, plain = submit_counting(steps=1, launch=on(1)), submit_counting(steps=1)
         start_dispatcher(**FOUR)
         assert wait_for(plain).status == "succeeded"

@@ -38,9 +38,9 @@ def begun(job: JobRecord) -> bool:
 
 
 def test_jobs_save_and_wait_for_another_server_without_using_up_an_attempt(
-    submit_counting: Submit, start_dispatcher: Start, wait_for: WaitFor
+    submit_counting: Submit, start_dispatcher: Start, wait_for: WaitFor, held: Path
 ) -> None:
-    job_id = submit_counting(steps=30, seconds_per_step=0.1)
+    job_id = submit_counting(held_by=str(held))
     for _ in range(4):  # more often than attempts are allowed
         dispatcher = start_dispatcher(stop_jobs_at_exit=True)
         wait_for(job_id, "running", until=begun)
@@ -48,12 +48,13 @@ def test_jobs_save_and_wait_for_another_server_without_using_up_an_attempt(
         job = wait_for(job_id, "queued")
         assert (job.attempts, job.error) == (0, None)
 
+    held.unlink()
     start_dispatcher()
     job = wait_for(job_id)
 
     assert (job.status, job.attempts) == ("succeeded", 1)
     assert job.result is not None
-    assert job.result["started_from"] > 0
+    assert job.result["started_from"] == 2
 
 
 @pytest.mark.parametrize("databases", ["sqlite"], indirect=True)
@@ -94,8 +95,9 @@ def test_the_end_of_a_container_is_no_attempt_that_failed(
     start_dispatcher: Start,
     settings: Settings,
     counting_executor: LocalExecutor,
+    held: Path,
 ) -> None:
-    job_id = submit_counting(steps=40, seconds_per_step=0.1)
+    job_id = submit_counting(held_by=str(held))
     own = settings.model_copy(update={"stop_jobs_at_exit": True})
     program = Path(__file__).with_name("dispatcher_process.py")
     command = [sys.executable, str(program), own.model_dump_json(), json.dumps(counting_executor.command)]
@@ -111,9 +113,10 @@ def test_the_end_of_a_container_is_no_attempt_that_failed(
         while LocalExecutor(settings.artifact_dir).at_work(settings.runs_dir):
             assert time.monotonic() < deadline, "the namespace ended, and its processes did not"
 
+    held.unlink()
     start_dispatcher()
     job = wait_for(job_id)
 
     assert (job.status, job.attempts) == ("succeeded", 1)
     assert job.result is not None
-    assert job.result["started_from"] > 0
+    assert job.result["started_from"] == 2

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 
 from sqlalchemy import func, select
@@ -12,7 +13,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from service.db.queries import list_events
 from service.db.records import JobRecord
-from service.db.tables import Job, JobEvent, StressTest
+from service.db.tables import Job, JobEvent, StressTest, Worker
 from service.settings import Settings
 
 Sessions = sessionmaker[Session]
@@ -37,32 +38,37 @@ def jobs_of(make_session: Sessions, process: subprocess.Popen[bytes]) -> dict[st
         }
 
 
-def wait_until(condition: Callable[[], object], seconds: float = 30.0) -> None:
-    deadline = time.monotonic() + seconds
+def last_seen(make_session: Sessions, process: subprocess.Popen[bytes]) -> datetime | None:
+    """When this dispatcher registered last, which it does now and then after it looked at its jobs."""
+    with make_session() as session:
+        return session.scalar(select(Worker.seen_at).where(Worker.owner.contains(f":{process.pid}:")))
+
+
+def wait_until(condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.02)
 
 
 def test_three_dispatchers_share_the_jobs_and_start_each_once(
-    make_session: Sessions, settings: Settings, submit_counting: Submit, start_process: StartProcess, wait_for: WaitFor
+    make_session: Sessions,
+    settings: Settings,
+    submit_counting: Submit,
+    start_process: StartProcess,
+    wait_for: WaitFor,
+    held: Path,
 ) -> None:
-    jobs = [submit_counting(kind=kind, name=f"n{n}") for n, kind in enumerate(("stress_test", "sft") * 6)]
+    kinds = ("stress_test", "sft") * 6
+    jobs = [submit_counting(kind=kind, name=f"n{n}", held_by=str(held)) for n, kind in enumerate(kinds)]
     processes = [start_process(job_slots=2) for _ in range(3)]
-    owners: set[str] = set()
-
-    def all_done() -> bool:
-        with make_session() as session:
-            owners.update(filter(None, session.scalars(select(Job.lease_owner).where(Job.status == "running"))))
-            return session.scalar(select(func.count()).select_from(Job).where(Job.status == "succeeded")) == len(jobs)
-
-    wait_until(all_done, 60.0)
+    wait_until(lambda: all(jobs_of(make_session, process) for process in processes))
+    held.unlink()
 
     for job_id in jobs:
         job = wait_for(job_id)
         assert (job.status, job.attempts) == ("succeeded", 1)
         assert starts(settings.runs_dir / job_id) == 1
-    assert len({owner.split(":")[1] for owner in owners}) == len(processes)
     assert sorted(path.name for path in settings.artifact_dir.glob("n*/*")) == ["1"] * 6
     with make_session() as session:
         assert session.scalar(select(func.count()).select_from(StressTest)) == 6
@@ -71,21 +77,28 @@ def test_three_dispatchers_share_the_jobs_and_start_each_once(
 
 
 def test_jobs_of_a_killed_dispatcher_are_taken_over_while_they_run(
-    make_session: Sessions, settings: Settings, submit_counting: Submit, start_process: StartProcess, wait_for: WaitFor
+    make_session: Sessions,
+    settings: Settings,
+    submit_counting: Submit,
+    start_process: StartProcess,
+    wait_for: WaitFor,
+    held: Path,
 ) -> None:
-    jobs = [submit_counting(steps=60, seconds_per_step=0.1) for _ in range(4)]
-    first, second = (start_process(job_slots=2, lease_seconds=1.5) for _ in range(2))
-    wait_until(lambda: len(jobs_of(make_session, first)) == len(jobs_of(make_session, second)) == 2)
-    held = jobs_of(make_session, first)
-    survivor, victim = held
-    wait_until(lambda: all(starts(settings.runs_dir / job_id) for job_id in held))
+    jobs = [submit_counting(held_by=str(held)) for _ in range(4)]
+    first = start_process(job_slots=2)
+    wait_until(lambda: len(jobs_of(make_session, first)) == 2)
+    ours = jobs_of(make_session, first)
+    survivor, victim = ours
+    wait_until(lambda: all(starts(settings.runs_dir / job_id) for job_id in ours))
 
     first.kill()
     first.wait()
-    os.kill(held[victim], signal.SIGKILL)
+    os.kill(ours[victim], signal.SIGKILL)
+    second = start_process(job_slots=2, lease_seconds=1.5)
 
     wait_until(lambda: survivor in jobs_of(make_session, second))
-    assert jobs_of(make_session, second)[survivor] == held[survivor]  # the very process goes on
+    assert jobs_of(make_session, second)[survivor] == ours[survivor]  # the very process goes on
+    held.unlink()
     for job_id in jobs:
         job = wait_for(job_id)
         assert (job.status, job.attempts) == ("succeeded", 2 if job_id == victim else 1)
@@ -94,9 +107,14 @@ def test_jobs_of_a_killed_dispatcher_are_taken_over_while_they_run(
 
 
 def test_a_dispatcher_that_was_away_too_long_leaves_its_jobs_to_the_other(
-    make_session: Sessions, settings: Settings, submit_counting: Submit, start_process: StartProcess, wait_for: WaitFor
+    make_session: Sessions,
+    settings: Settings,
+    submit_counting: Submit,
+    start_process: StartProcess,
+    wait_for: WaitFor,
+    held: Path,
 ) -> None:
-    job_id = submit_counting(steps=60, seconds_per_step=0.1)
+    job_id = submit_counting(held_by=str(held))
     first = start_process(lease_seconds=1.0)
     wait_until(lambda: job_id in jobs_of(make_session, first))
     second = start_process(lease_seconds=1.0)
@@ -104,6 +122,10 @@ def test_a_dispatcher_that_was_away_too_long_leaves_its_jobs_to_the_other(
     wait_until(lambda: job_id in jobs_of(make_session, second))
 
     first.send_signal(signal.SIGCONT)
+    for _ in range(2):  # between the two it has looked at its job
+        seen = last_seen(make_session, first)
+        wait_until(lambda seen=seen: last_seen(make_session, first) != seen)
+    held.unlink()
 
     job = wait_for(job_id)
     assert (job.status, job.attempts) == ("succeeded", 1)
