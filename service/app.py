@@ -29,7 +29,7 @@ from service.jobs.kinds import ParseRecipe, parse_any_recipe
 from service.keyring import Keyring
 from service.logs import log_request
 from service.metrics import EngineMetrics, Metrics
-from service.middleware import Deadline, Prefix, RequestContext, UnderWay
+from service.middleware import Deadline, Head, Prefix, RequestContext, UnderWay
 from service.model_memory import room_for_models
 from service.monitoring.sampling import Sampler
 from service.monitoring.watch import Watch
@@ -203,7 +203,7 @@ def _add_middleware(app: FastAPI, settings: Settings) -> None:
         app.add_middleware(
             CORSMiddleware,
             allow_origins=list(settings.cors_origins),
-            allow_methods=["GET", "POST", "PUT", "DELETE"],
+            allow_methods=["GET", "HEAD", "POST", "PUT", "DELETE"],
             allow_headers=[
                 "authorization",
                 "x-api-key",
@@ -216,6 +216,7 @@ def _add_middleware(app: FastAPI, settings: Settings) -> None:
         )
     tracing: Tracing | None = app.state.tracing
     named = (tracing.request,) if tracing else ()
+    app.add_middleware(Head)
     app.add_middleware(RequestContext, finished=(app.state.metrics.requests.observe, log_request, *named))
     if tracing:
         app.add_middleware(tracing.around)

@@ -6,7 +6,7 @@ import re
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -83,6 +83,31 @@ class RequestContext:
             over = Finished(scope["method"], scope["path"], status, seconds, request_id, client, scope)
             for tell in self._finished:
                 tell(over)
+
+
+class Head:
+    """Answers HEAD wherever GET is: what that would say before its body, which is not even begun (RFC 9110, 9.3.2)."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] != "HEAD":
+            await self._app(scope, receive, send)
+            return
+
+        async def send_head(message: Message) -> None:
+            await send(message)
+            await send({"type": "http.response.body"})
+            raise ClientDisconnect  # whatever would follow, a file or a stream, ends here as if nobody took it
+
+        headers = [(name, value) for name, value in scope["headers"] if name != b"range"]  # a part is asked by GET only
+        inner = {**scope, "method": "GET", "headers": headers}
+        try:
+            with suppress(ClientDisconnect):
+                await self._app(inner, receive, send_head)
+        finally:
+            scope.update({name: inner[name] for name in inner.keys() - scope.keys()})  # such as the route it is for
 
 
 class UnderWay:

@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, RedirectResponse, Response
+from fastapi.routing import iter_route_contexts
 from pydantic import BaseModel
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -137,14 +138,19 @@ def _field_errors(error: AssayError) -> list[FieldError]:
 def _for_a_reader(request: Request) -> bool:
     """Whether a browser asks for a page, for somebody to look at; what the API has is JSON for everybody but for its
     reports, and what other servers' formats have is theirs."""
-    path = request.url.path.removeprefix(request.scope.get("root_path", "").rstrip("/"))
+    path = _path(request)
     is_page = not path.startswith("/v1/") or path.endswith("/report.html")
     return request.headers.get("accept", "").startswith("text/html") and is_page and not hasattr(request.state, RESPELT)
 
 
+def _path(request: Request) -> str:
+    """Without the prefix that the server is at."""
+    return request.url.path.removeprefix(str(request.scope.get("root_path", "")).rstrip("/"))
+
+
 def _to_login(request: Request) -> Response:
     root = str(request.scope.get("root_path", "")).rstrip("/")
-    wanted = request.url.path.removeprefix(root) + (f"?{request.url.query}" if request.url.query else "")
+    wanted = _path(request) + (f"?{request.url.query}" if request.url.query else "")
     return RedirectResponse(f"{root}/login?{urlencode({'next': wanted})}", status_code=303)
 
 
@@ -201,6 +207,9 @@ async def _http_exception(request: Request, error: HTTPException) -> Response:
         return _unreadable_body(request, _why_unreadable(error.__cause__))
     if isinstance(error.__cause__, AssayError):  # raised while FastAPI read the body
         return await _assay_error(request, error.__cause__)
+    headers = dict(error.headers or {})
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        headers["Allow"] = _allowed(request)
     title = HTTPStatus(error.status_code).phrase
     detail = str(error.detail)
     if detail == title:
@@ -211,8 +220,16 @@ async def _http_exception(request: Request, error: HTTPException) -> Response:
         title=title,
         detail=detail,
         code=title.lower().replace(" ", "_").replace("-", "_"),
-        headers=dict(error.headers) if error.headers else None,
+        headers=headers,
     )
+
+
+def _allowed(request: Request) -> str:
+    """Every method of an address (RFC 9110, section 10.2.1): the router names those of one of its routes alone."""
+    path = _path(request)
+    routes = (route for route in iter_route_contexts(request.app.routes) if route.path_regex.match(path))
+    methods = {method for route in routes for method in route.methods or ()}
+    return ", ".join(sorted(methods | ({"HEAD"} if "GET" in methods else set())))
 
 
 async def _database_error(request: Request, error: DBAPIError) -> Response:

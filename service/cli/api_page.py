@@ -34,7 +34,8 @@ _HEAD = """# The API
 
 Every operation, from the server's own description: `/openapi.json`, with parameters and bodies, which `/docs` shows.
 This page is made by `{command}`, and a test compares it with the code.
-A body of a job is a [recipe](training.md).
+A body of a job is a [recipe](training.md). Where there is GET there is HEAD, which answers with the same headers (of a
+file or stream that is sent as it is made there is no `Content-Length`) and makes nothing of the body that it can spare.
 
 ## Keys
 

@@ -24,14 +24,12 @@ class Ready(BaseModel):
     """What was looked at, and what was found."""
 
 
-@router.head("/livez", include_in_schema=False)
 @router.get("/livez")
 async def livez() -> Alive:
     """The process answers."""
     return Alive()
 
 
-@router.head("/readyz", response_model=Ready, include_in_schema=False)
 @router.get("/readyz", response_model=Ready)
 def readyz(request: Request) -> Ready | Response:
     """The database answers at this version's migration, the dispatcher works, and pinned scorers are in memory."""

@@ -165,7 +165,7 @@ def test_a_rule_of_our_own_speaks_without_pydantics_preface(client: TestClient) 
 def test_unknown_paths_and_methods(client: TestClient) -> None:
     assert problem(client, "GET", "/nowhere", 404)["code"] == "not_found"
     assert problem(client, "DELETE", "/invalid", 405)["code"] == "method_not_allowed"
-    assert client.delete("/invalid").headers["allow"] == "GET"
+    assert client.delete("/invalid").headers["allow"] == "GET, HEAD"
 
 
 def test_an_unexpected_exception_is_not_shown(client: TestClient, caplog: pytest.LogCaptureFixture) -> None:
