@@ -144,14 +144,13 @@ class ScoringService:
         return answer(queued)
 
     async def _queue(self, engine: "ScoringEngine", request: ScoreRequest, terms: Terms, place: "Place") -> Queued:
-        loop = asyncio.get_running_loop()
         large = sum(item.characters() for item in request.items) > _MANY_CHARACTERS
         queue = partial(queue_request, engine, request, terms, place)
         try:
             readers = self._bulk_readers if large else self._readers
-            return await loop.run_in_executor(readers, partial(queue, may_load=False))
+            return await _queued_by(readers, partial(queue, may_load=False))
         except Cold:
-            return await loop.run_in_executor(self._loaders, queue)
+            return await _queued_by(self._loaders, queue)
 
     async def score_with(self, scorer: str, items: list[ScoreItem], on_overlong: OnOverlong = "error") -> ScoreAnswer:
         """As ``score`` with one scorer, at which errors about it point."""
@@ -169,6 +168,22 @@ class ScoringService:
 
 def _failed(opening: "Future[ScoringEngine]") -> bool:
     return opening.done() and not opening.cancelled() and opening.exception() is not None
+
+
+async def _queued_by(pool: ThreadPoolExecutor, queue: Callable[[], Queued]) -> Queued:
+    """What a thread queues; where its waiter leaves meanwhile, it is dropped as soon as it stands in the line."""
+    queuing = pool.submit(queue)
+    try:
+        return await asyncio.wrap_future(queuing)
+    except asyncio.CancelledError:
+        queuing.add_done_callback(_drop)
+        raise
+
+
+def _drop(queuing: "Future[Queued]") -> None:
+    if not queuing.cancelled() and queuing.exception() is None:
+        for future in queuing.result().futures():
+            future.cancel()
 
 
 async def _settled(futures: "list[Future[Scored]]") -> None:

@@ -2,8 +2,9 @@
 
 import asyncio
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
+from contextlib import contextmanager
 from typing import Any, cast
 
 import pytest
@@ -119,36 +120,55 @@ def test_a_held_request_waits_for_room_where_others_are_refused_at_once(publishe
     service.close()
 
 
-def test_the_work_of_who_went_away_is_dropped(published: ArtifactStore) -> None:
-    begun, go_on = threading.Event(), threading.Event()
+@pytest.mark.parametrize("leaves", ["while it is queued", "while it is scored"])
+def test_the_work_of_who_went_away_is_dropped(published: ArtifactStore, leaves: str) -> None:
+    begun, go_on, told = threading.Event(), threading.Event(), threading.Event()
+    stages: list[str] = []
+    queued: list[Future[Scored]] = []
 
     class Slow(Counts):
         def batch(self, reading: BatchReading) -> None:
             begun.set()
-            go_on.wait(30)  # the device with it
+            go_on.wait(60)  # the device with it
             super().batch(reading)
+
+    class Engine(ScoringEngine):
+        def submit_opened(self, *what: Any) -> list[list[Future[Scored]]]:
+            found = super().submit_opened(*what)
+            if begun.is_set():
+                queued.extend(found[0])
+                told.wait(60)  # and stand in the line before anybody hears of it
+            return found
+
+    @contextmanager
+    def stage(name: str) -> Iterator[None]:
+        stages.append(name)
+        yield
 
     meter = Slow()
 
     async def scenario() -> None:
-        engine = await service.engine()
         first = asyncio.create_task(service.score(REQUEST))
-        await asyncio.to_thread(begun.wait, 30)
+        await asyncio.to_thread(begun.wait, 60)
         leaving = asyncio.create_task(service.score(REQUEST))
-        for _ in range(1000):
-            await asyncio.sleep(0.01)
-            if engine.waiting.pairs == 2:
-                break
-        await asyncio.sleep(0.05)  # for the event loop to wait for the scores
+        if leaves == "while it is scored":
+            told.set()
+            while stages.count("assay.score") < 2:  # noqa: ASYNC110 - appended to by the event loop itself
+                await asyncio.sleep(0.001)
+        while not queued:  # noqa: ASYNC110 - by a thread
+            await asyncio.sleep(0.001)
         leaving.cancel()
         with pytest.raises(asyncio.CancelledError):
             await leaving
+        told.set()
+        while not all(future.cancelled() for future in queued):  # noqa: ASYNC110 - by a thread
+            await asyncio.sleep(0.001)
         go_on.set()
         await first
         await service.score(REQUEST)
 
-    service = ScoringService(published, lambda store: ScoringEngine(store, meter=meter))
-    asyncio.run(scenario())
+    service = ScoringService(published, lambda store: Engine(store, meter=meter), stage)
+    asyncio.run(asyncio.wait_for(scenario(), 60))
     service.close()
     assert meter.rows == 4  # of the first request and the last
 

@@ -89,11 +89,8 @@ def test_reserved_places_count_before_the_pairs_are_tokenised() -> None:
 def test_a_single_request_waits_for_nobody() -> None:
     line = WaitingLine(9)
     join(line, asks(1))
-    started = time.monotonic()
 
-    line.take(9, window_seconds=5.0)
-
-    assert time.monotonic() - started < 1.0
+    assert ids(line.take(9, window_seconds=3600.0)) == [1]
 
 
 def test_two_requests_share_a_round_when_the_second_was_being_tokenised() -> None:
@@ -102,7 +99,7 @@ def test_two_requests_share_a_round_when_the_second_was_being_tokenised() -> Non
     join(line, asks(1))
     late.start()
 
-    assert ids(line.take(9, window_seconds=5.0)) == [1, 2]
+    assert ids(line.take(9, window_seconds=3600.0)) == [1, 2]
     late.join()
 
 

@@ -4,7 +4,7 @@ import threading
 import time
 import weakref
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any, cast
 
@@ -158,10 +158,13 @@ def test_a_call_waits_for_a_batch_and_not_for_a_round(line: WaitingLine) -> None
     futures = submit(line, model, [1, 2, 3, 4, 5, 6])
     while line.oldest_seconds:  # until the round has begun, of which all is taken
         time.sleep(0.001)
-    threading.Timer(0.05, model.gate.set).start()
-    scored = owner.call(lambda: len(model.batches))
+    with ThreadPoolExecutor(1) as caller:
+        scored = caller.submit(owner.call, lambda: len(model.batches))
+        while not owner._calls:
+            time.sleep(0.001)
+        model.gate.set()
+        assert scored.result() == 1
 
-    assert scored == 1
     assert outcomes(futures) == [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]
     owner.close()
 

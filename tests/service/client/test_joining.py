@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -113,12 +114,18 @@ def test_threads_join_as_well() -> None:
     transport = Lengths()
 
     with (
-        AssayClient("http://assay", transport=transport, window_seconds=0.2) as client,
+        AssayClient("http://assay", transport=transport, window_seconds=3600.0) as client,
         ThreadPoolExecutor(16) as threads,
     ):
-        answers = list(threads.map(lambda n: client.score_items(["s"], [item("x" * n)]), range(1, 17)))
+        waiting = [threads.submit(client.score_items, ["s"], [item("x" * n)]) for n in range(1, 17)]
+        joining = client._client._joining
+        while sum(len(gathering.asked) for gathering in [*joining._open.values()]) < 16:
+            time.sleep(0.001)
+        ((manner, gathering),) = joining._open.items()
+        client._loop.call_soon_threadsafe(joining._leave, manner, gathering)  # as once the window is over
+        answers = [each.result() for each in waiting]
     assert [scores_of(answer) for answer in answers] == [[n] for n in range(1, 17)]
-    assert len(transport.requests) <= 2
+    assert len(transport.requests) == 1
 
 
 def test_only_those_who_ask_the_same_of_the_same_travel_together() -> None:
@@ -364,7 +371,7 @@ def test_whoever_goes_away_is_not_asked_for() -> None:
         async with asyncio_client(transport, window_seconds=0.05) as client:
             leaving = asyncio.create_task(client.score_items(["s"], [item("leaving")]))
             staying = asyncio.create_task(client.score_items(["s"], [item("staying")]))
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(0)  # both have asked, and no window is over before the loop turns again
             leaving.cancel()
             assert scores_of(await staying) == [7]
 
@@ -377,26 +384,45 @@ def test_a_request_that_nobody_waits_for_any_more_ends_and_makes_room() -> None:
         async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
             answer = await super().handle_async_request(request)
             if b"stuck" in request.content:
-                await asyncio.sleep(60)
+                stuck.set()
+                await asyncio.sleep(3600)
             return answer
 
     async def scenario() -> None:
         async with asyncio_client(Stuck(), max_requests=1) as client:
-            with pytest.raises(TimeoutError):
-                await asyncio.wait_for(client.score_items(["s"], [item("stuck")]), 0.1)
-            assert scores_of(await asyncio.wait_for(client.score_items(["s"], [item("free")]), 5)) == [4]
+            waiting = asyncio.create_task(client.score_items(["s"], [item("stuck")]))
+            await stuck.wait()
+            waiting.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await waiting
+            assert scores_of(await asyncio.wait_for(client.score_items(["s"], [item("free")]), 60)) == [4]
+
+    stuck = asyncio.Event()
 
     asyncio.run(scenario())
 
 
+class Silent(httpx.AsyncBaseTransport):
+    """Never answers, and tells that it was asked."""
+
+    def __init__(self) -> None:
+        self.asked = asyncio.Event()
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        self.asked.set()
+        await asyncio.sleep(3600)
+        raise AssertionError("nobody waits this long")
+
+
 def test_closing_ends_what_is_under_way() -> None:
     async def scenario() -> None:
-        client = asyncio_client(Lengths())
+        server = Silent()
+        client = AsyncAssayClient("http://assay", transport=server)
         waiting = asyncio.create_task(client.score_items(["s"], [item("x")]))
-        await asyncio.sleep(0.008)
+        await server.asked.wait()
         await client.close()
         with pytest.raises(RunFailed, match="this client was closed"):
-            await asyncio.wait_for(waiting, 5)
+            await asyncio.wait_for(waiting, 60)
 
     asyncio.run(scenario())
 

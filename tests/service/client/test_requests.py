@@ -1,15 +1,16 @@
 """What failed for a moment is asked again, what did harm or never will succeed is not."""
 
 import asyncio
-import time
 from collections.abc import Callable, Iterable
-from email.utils import formatdate
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
 import pytest
 
-from service.client import AssayClient, AsyncAssayClient
+from service.client import AssayClient, AsyncAssayClient, requests
 from service.client.requests import Patience, failure_of
 from trainer.errors import Conflict, InvalidInput, NotFound, Overloaded, QuotaExceeded, RunFailed
 
@@ -37,6 +38,19 @@ def client_of(script: Script, patience: Patience = QUICK, **settings: Any) -> As
     return AssayClient("http://assay", transport=script, patience=patience, **settings)
 
 
+@pytest.fixture
+def pauses(monkeypatch: pytest.MonkeyPatch, clock: Callable[..., None]) -> list[float]:
+    """Between two tries, in seconds of a clock that nothing else moves."""
+    made: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        made.append(seconds)
+
+    clock(requests, monotonic=lambda: sum(made))
+    monkeypatch.setattr(requests, "asyncio", SimpleNamespace(sleep=sleep))
+    return made
+
+
 @pytest.mark.parametrize(
     "failure", [FULL, httpx.Response(502, text="<html>"), httpx.ConnectError("refused"), httpx.ReadTimeout("slow")]
 )
@@ -59,17 +73,17 @@ def test_tries_come_to_an_end_and_the_last_failure_is_told() -> None:
     assert len(script.seen) == 4
 
 
-def test_no_try_begins_after_the_time_is_up() -> None:
+def test_no_try_begins_after_the_time_is_up(pauses: list[float]) -> None:
     script = Script([FULL])
-    started = time.monotonic()
 
     with (
         client_of(script, Patience(attempts=100, pause_seconds=0.1, retry_seconds=0.5)) as client,
         pytest.raises(Overloaded),
     ):
         client.scorers()
-    assert time.monotonic() - started < 3
-    assert 2 <= len(script.seen) < 10
+    # of 0.1, 0.2, 0.4 s and so on, each longer or shorter by up to a half, two or three fit into half a second
+    assert sum(pauses) <= 0.5
+    assert len(pauses) + 1 == len(script.seen) in {3, 4}
 
 
 @pytest.mark.parametrize("status", [400, 401, 404, 409, 413, 422])
@@ -114,35 +128,33 @@ def test_pauses_double_and_differ_and_are_no_shorter_than_the_server_asks() -> N
     assert all(3600 <= patience.pause(1, 3600.0) <= 3605 for _ in range(200))  # as quotas ask
 
 
-def test_who_is_asked_to_come_back_too_late_is_told_at_once() -> None:
+def test_who_is_asked_to_come_back_too_late_is_told_at_once(pauses: list[float]) -> None:
     used_up = httpx.Response(429, json={"code": "quota_exceeded", "detail": "used up"}, headers={"retry-after": "181"})
     script = Script([used_up, EMPTY])
-    started = time.monotonic()
 
     with client_of(script, patience=Patience(retry_seconds=180.0)) as client, pytest.raises(QuotaExceeded):
         client.scorers()
-    assert time.monotonic() - started < 5
-    assert len(script.seen) == 1
+    assert (len(script.seen), pauses) == (1, [])
 
 
-def test_retry_after_is_waited_for() -> None:
+def test_retry_after_is_waited_for(pauses: list[float]) -> None:
     full = httpx.Response(503, json={"code": "overloaded", "detail": "full"}, headers={"retry-after": "1"})
-    script = Script([full, EMPTY])
-    started = time.monotonic()
 
-    with client_of(script) as client:
+    with client_of(Script([full, EMPTY])) as client:
         client.scorers()
-    assert time.monotonic() - started >= 1.0
+    (pause,) = pauses
+    assert 1.0 <= pause <= 1.25
 
 
-def test_a_date_in_retry_after_is_waited_for() -> None:
-    soon = formatdate(time.time() + 2, usegmt=True)  # in whole seconds: 1 to 2 from now
-    script = Script([httpx.Response(503, headers={"retry-after": soon}), EMPTY])
+def test_a_date_in_retry_after_is_waited_for(pauses: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
+    now = datetime(2026, 11, 26, 12, tzinfo=UTC)
+    monkeypatch.setattr(requests, "datetime", SimpleNamespace(now=now.astimezone))
+    soon = format_datetime(now + timedelta(seconds=100), usegmt=True)
 
-    begun = time.monotonic()
-    with client_of(script) as client:
+    with client_of(Script([httpx.Response(503, headers={"retry-after": soon}), EMPTY])) as client:
         client.scorers()
-    assert time.monotonic() - begun > 0.9
+    (pause,) = pauses
+    assert 100.0 <= pause <= 105.0
 
 
 def test_a_date_that_no_clock_holds_is_no_answer_of_its_own() -> None:

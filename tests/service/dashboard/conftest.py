@@ -2,7 +2,9 @@
 
 import json
 import re
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from datetime import UTC, datetime, timedelta
 from html import unescape
 from pathlib import Path
@@ -14,7 +16,7 @@ from fastapi.testclient import TestClient
 from sqlalchemy.orm import Session, sessionmaker
 
 from service.access import Identify
-from service.dashboard import artifacts, jobs, new_recipe, pages, try_it
+from service.dashboard import artifacts, drawn, jobs, new_recipe, pages, try_it
 from service.dashboard.drawn import Drawn
 from service.db.ids import new_id
 from service.db.session import writing
@@ -32,6 +34,20 @@ from trainer.artifacts import ArtifactStore
 
 AddJob = Callable[..., str]
 Measure = Callable[..., str]
+
+
+@pytest.fixture
+def waiting(monkeypatch: pytest.MonkeyPatch) -> threading.Semaphore:
+    """Released by each who waits for what somebody else draws."""
+    count = threading.Semaphore(0)
+
+    class Heard(Future[bytes]):
+        def result(self, timeout: float | None = None) -> bytes:
+            count.release()
+            return super().result(timeout)
+
+    monkeypatch.setattr(drawn, "Future", Heard)
+    return count
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import re
 import threading
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -119,21 +118,25 @@ def test_more_scores_than_a_page_can_take_are_left_to_the_command_line(
 
 
 def test_no_connection_is_held_while_a_comparison_is_computed_or_waited_for(
-    browser: TestClient, app: FastAPI, sample: Sample, monkeypatch: pytest.MonkeyPatch
+    browser: TestClient,
+    app: FastAPI,
+    sample: Sample,
+    monkeypatch: pytest.MonkeyPatch,
+    waiting: threading.Semaphore,
 ) -> None:
     one, two = (sample(rows({"rm": [JUDGED] * 2})) for _ in range(2))
     begun, may_end = threading.Event(), threading.Event()
 
     def slow(*arguments: Any, **settings: Any) -> Any:
         begun.set()
-        assert may_end.wait(10)
+        assert may_end.wait(60)
         return compared_scores(*arguments, **settings)
 
     monkeypatch.setattr(comparing, "compared_scores", slow)
     with ThreadPoolExecutor(2) as pool:
         found = [pool.submit(browser.get, f"/compare?a={one}&b={two}") for _ in range(2)]
-        assert begun.wait(10)
-        time.sleep(0.3)  # for the second to ask
+        assert begun.wait(60)
+        assert waiting.acquire(timeout=60)
         held = app.state.sessions.kw["bind"].pool.checkedout()
         may_end.set()
         assert [each.result().status_code for each in found] == [200, 200]

@@ -3,7 +3,6 @@
 import csv
 import io
 import threading
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -121,13 +120,13 @@ def test_what_is_kept_is_bounded_and_the_least_wanted_goes_first() -> None:
     assert kept.held_bytes == 0
 
 
-def test_several_that_ask_for_the_same_at_once_wait_for_one_drawing() -> None:
+def test_several_that_ask_for_the_same_at_once_wait_for_one_drawing(waiting: threading.Semaphore) -> None:
     kept, asked, begun, may_end = Drawn(), [], threading.Event(), threading.Event()
 
     def draw() -> bytes:
         asked.append(1)
         begun.set()
-        may_end.wait(10)
+        may_end.wait(60)
         if len(asked) == 1:
             raise InvalidInput("not now")
         return b"drawn"
@@ -137,10 +136,11 @@ def test_several_that_ask_for_the_same_at_once_wait_for_one_drawing() -> None:
         may_end.clear()
         with ThreadPoolExecutor(3) as pool:
             first = pool.submit(kept.get, "a", draw)
-            assert begun.wait(10)
+            assert begun.wait(60)
             others = [pool.submit(kept.get, "a", draw) for _ in range(2)]
             assert kept.get("b", lambda: b"other") == b"other"  # nobody waits for another key
-            time.sleep(0.1)  # for the others to ask
+            for _ in others:
+                assert waiting.acquire(timeout=60)
             may_end.set()
             for each in (first, *others):
                 error = each.exception()

@@ -3,13 +3,16 @@
 import io
 import tarfile
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
 
+from service.app import create_app
+from service.settings import Settings
 from trainer.artifacts import ArtifactStore
 from trainer.manifest import Artifact, read_artifact
 
@@ -106,7 +109,17 @@ def test_a_version_whose_files_were_changed_does_not_become_champion(client: Tes
     assert score(client, "mine@champion")["scorers"][0]["version"] == 1
 
 
-def test_no_request_is_lost_while_an_alias_moves_under_load(client: TestClient) -> None:
+@pytest.fixture
+def shared(store: ArtifactStore, settings: Settings) -> Iterator[TestClient]:
+    """The whole application: threads that ask at once need a connection each."""
+    app = create_app(settings.model_copy(update={"job_slots": 0, "artifact_dir": store.root}))
+    with TestClient(app, base_url="http://localhost") as client:
+        yield client
+
+
+@pytest.mark.parametrize("databases", ["sqlite"], indirect=True)
+def test_no_request_is_lost_while_an_alias_moves_under_load(shared: TestClient) -> None:
+    client = shared
     client.put("/v1/aliases/mine@champion", json={"version": 1})
     expected = {version: self_score(score(client, f"mine@{version}")) for version in (1, 2)}
     answers: list[Any] = []
@@ -119,16 +132,20 @@ def test_no_request_is_lost_while_an_alias_moves_under_load(client: TestClient) 
     askers = [threading.Thread(target=ask) for _ in range(4)]
     for asker in askers:
         asker.start()
-    for turn in range(20):
-        version = 1 + turn % 2
-        assert client.put("/v1/aliases/mine@champion", json={"version": version}).status_code == 200
-        client.post(f"/v1/artifacts/mine@{3 - version}/unload")
-    stop.set()
-    for asker in askers:
-        asker.join()
+    try:
+        for turn in range(20):
+            version, before = 1 + turn % 2, len(answers)
+            assert client.put("/v1/aliases/mine@champion", json={"version": version}).status_code == 200
+            client.post(f"/v1/artifacts/mine@{3 - version}/unload")
+            while version not in {answer["scorers"][0]["version"] for answer in answers[before:]}:
+                assert all(asker.is_alive() for asker in askers)
+                time.sleep(0.001)
+    finally:
+        stop.set()
+        for asker in askers:
+            asker.join()
 
-    seen = {answer["scorers"][0]["version"] for answer in answers}
-    assert seen == {1, 2}
+    assert {answer["scorers"][0]["version"] for answer in answers} == {1, 2}
     for answer in answers:  # the version that is named is the one that scored
         assert self_score(answer) == pytest.approx(expected[answer["scorers"][0]["version"]], abs=1e-4)
 
