@@ -28,7 +28,7 @@ CORRELATIONS = (
 
 
 class Spread(NamedTuple):
-    """The greatest variance of sum w_i e_i, e_i being the errors, as ``shared_prompts.error_variances`` has it."""
+    """The greatest variance of sum w_i e_i, e_i being the errors, as ``shared_prompts.joint_errors`` has it."""
 
     error: float
     below: float

@@ -14,7 +14,7 @@ the same prompts week after week are one.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -23,8 +23,7 @@ Marks = npt.NDArray[np.uint64]
 """One number for each prompt of a set, all different; equal prompts have equal numbers."""
 
 
-@dataclass(frozen=True)
-class Standing:
+class Standing(NamedTuple):
     """All rows of a group that stand on one set of prompts."""
 
     errors: Sequence[float]
@@ -34,46 +33,83 @@ class Standing:
     """(prompts,); None where nobody knows them: they may be any other run's."""
 
 
-def error_variances(standings: Sequence[Standing], *, of_parts: bool = False) -> list[float]:
-    """By measure, the greatest variance that sum of w_i e_i can have, given which prompts are shared.
+class Joint(NamedTuple):
+    """What the rows of a group come to."""
+
+    variances: list[float]
+    """By measure, the greatest variance that sum of w_i e_i can have, given which prompts are shared."""
+
+    n_prompts: int
+    """Different ones, of those that are known."""
+
+
+def joint_errors(groups: Sequence[Sequence[Standing]], of_parts: Sequence[bool]) -> list[Joint]:
+    """Of each group; many small ones are added up at once.
 
     With u_a an error of set a, the bounds above add up to a sum over prompts, of (sum over sets a that have the
     prompt of u_a / sqrt |P_a|)^2: sum of u_a^2 for sets with nothing in common, (sum of u_a)^2 for equal ones. What
     stands on unknown prompts moves with everything, by the triangle inequality.
 
-    Estimates ``of_parts`` stand on some of their set's prompts, nobody knows which, and the common ones may be all of
-    these: then sets that overlap at all move together wholly.
+    Estimates ``of_parts``, as each group says, stand on some of their set's prompts, nobody knows which, and the common
+    ones may be all of these: then sets that overlap at all move together wholly.
     """
-    known = [(each.errors, each.prompts) for each in standings if each.prompts is not None]
-    if len(known) < 2:  # all move together
-        return [sum(of_sets) ** 2 for of_sets in zip(*(each.errors for each in standings), strict=True)]
-    sets = [prompts for _, prompts in known]
-    moved = np.array([errors for errors, _ in known])
-    if of_parts:
-        place = _joined(sets)
-    else:
-        sizes = [len(prompts) for prompts in sets]
-        moved = np.repeat(moved / np.sqrt(sizes)[:, None], sizes, axis=0)
-        _, place = np.unique(np.concatenate(sets), return_inverse=True)
-    together = np.zeros((place.max() + 1, moved.shape[1]))
-    np.add.at(together, place, moved)
-    unknown = sum((np.array(each.errors) for each in standings if each.prompts is None), np.zeros(()))
-    variances: list[float] = ((np.sqrt((together**2).sum(axis=0)) + unknown) ** 2).tolist()
-    return variances
+    found = [_of_one(group) for group in groups]
+    for parts in (False, True):
+        several = [place for place, group in enumerate(groups) if of_parts[place] == parts and len(_sets(group)) > 1]
+        if several:
+            for place, joint in zip(several, _of_several([groups[place] for place in several], parts), strict=True):
+                found[place] = joint
+    return found
 
 
-def _joined(sets: Sequence[Marks]) -> npt.NDArray[np.intp]:
-    """Of each set which group it is of, groups being joined by common prompts, directly or through others (sets,)."""
+def _sets(group: Sequence[Standing]) -> list[Marks]:
+    return [each.prompts for each in group if each.prompts is not None]
+
+
+def _of_one(group: Sequence[Standing]) -> Joint:
+    """All move together."""
+    errors = zip(*(each.errors for each in group), strict=True)
+    return Joint([sum(of_sets) ** 2 for of_sets in errors], sum(map(len, _sets(group))))
+
+
+def _of_several(groups: Sequence[Sequence[Standing]], of_parts: bool) -> list[Joint]:
     from scipy.sparse import csr_array  # type: ignore[import-untyped]  # commands that list jobs come by here
+
+    known = [(row, each) for row, group in enumerate(groups) for each in group if each.prompts is not None]
+    sets = {id(marks): marks for group in groups for marks in _sets(group)}
+    sizes = np.array([len(marks) for marks in sets.values()])
+    _, prompt = np.unique(np.concatenate(list(sets.values())), return_inverse=True)
+    has = csr_array((np.repeat(1 / np.sqrt(sizes), sizes), prompt, np.r_[0, sizes.cumsum()]))
+    numbered = {marks: number for number, marks in enumerate(sets)}
+    where = [row for row, _ in known], [numbered[id(each.prompts)] for _, each in known]
+
+    def over_prompts(of_sets: npt.ArrayLike) -> Any:  # noqa: ANN401 - scipy has no types
+        """The sums over a group's sets, by group and prompt."""
+        return csr_array((of_sets, where), (len(groups), len(sets))) @ has
+
+    n_prompts = np.diff(over_prompts(np.ones(len(known))).indptr).tolist()
+    if of_parts:
+        roots = np.array([_root_of_parts(group) for group in groups])
+    else:
+        measures = zip(*(each.errors for _, each in known), strict=True)
+        roots = np.sqrt([over_prompts(errors).power(2).sum(axis=1) for errors in measures]).T
+    unknown = [[each.errors for each in group if each.prompts is None] for group in groups]
+    roots += [np.sum(errors, axis=0) if errors else np.zeros(roots.shape[1]) for errors in unknown]
+    return [Joint(variances, n) for variances, n in zip((roots**2).tolist(), n_prompts, strict=True)]
+
+
+def _root_of_parts(group: Sequence[Standing]) -> npt.NDArray[np.float64]:
+    """Groups of sets are joined by common prompts, directly or through others."""
+    from scipy.sparse import csr_array
     from scipy.sparse.csgraph import connected_components  # type: ignore[import-untyped]
 
-    owner = np.repeat(np.arange(len(sets)), [len(prompts) for prompts in sets])
-    _, place = np.unique(np.concatenate(sets), return_inverse=True)
-    has = csr_array((np.ones(len(owner)), (owner, place)))
-    _, group = connected_components(has @ has.T, directed=False)
-    return np.asarray(group, dtype=np.intp)
-
-
-def distinct_prompts(sets: Sequence[Marks]) -> int:
-    """How many different prompts there are."""
-    return len(np.unique(np.concatenate(sets))) if len(sets) > 1 else sum(map(len, sets))
+    sets = _sets(group)
+    owner = np.repeat(np.arange(len(sets)), [len(marks) for marks in sets])
+    _, prompt = np.unique(np.concatenate(sets), return_inverse=True)
+    has = csr_array((np.ones(len(owner)), (owner, prompt)))
+    n_joined, joined = connected_components(has @ has.T, directed=False)
+    moved = np.array([each.errors for each in group if each.prompts is not None])
+    together = np.zeros((n_joined, moved.shape[1]))
+    np.add.at(together, joined, moved)
+    root: npt.NDArray[np.float64] = np.sqrt((together**2).sum(axis=0))
+    return root

@@ -3,9 +3,10 @@
 ``history_sql`` sums or picks, and ``evaluation.statistics.combining`` says what the sums mean.
 """
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from datetime import datetime
+from itertools import islice
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
@@ -16,7 +17,7 @@ from service.db.history import read_page, stream
 from service.db.history_filter import HistoryFilter
 from service.db.history_sql import COUNTS, GROUP, PICKED, Agg, Dimension, Grouping, grouped
 from service.db.pages import DEFAULT_LIMIT
-from service.db.prompt_sets import Moved, PromptSets, Together, together
+from service.db.prompt_sets import PromptSets, Together, together
 from service.db.records import Page
 
 Row = dict[str, Any]
@@ -83,8 +84,7 @@ def groups_page(
 
     found = read_page(session, query, order, spelling, lambda row: row._mapping, cursor=cursor, limit=limit)
     sets = PromptSets(session)
-    sets.read(digest for row in found.data for digest, *_ in _standings(row))  # at once
-    return Page(data=[HistoryGroup(**_finished(row, grouping, where, sets)) for row in found.data], next=found.next)
+    return Page(data=[HistoryGroup(**row) for row in _finished(found.data, grouping, where, sets)], next=found.next)
 
 
 def stream_groups(session: Session, where: HistoryFilter, grouping: Grouping) -> Generator[Row]:
@@ -92,39 +92,42 @@ def stream_groups(session: Session, where: HistoryFilter, grouping: Grouping) ->
     query, order = grouped(session, where, grouping)
     sets = PromptSets(session)
     with closing(stream(session, query.order_by(*(part for by in order for part in by.order())))) as rows:
-        for row in rows:
-            yield _finished(row, grouping, where, sets)
+        while some := list(islice(rows, _AT_ONCE)):
+            yield from _finished(some, grouping, where, sets)
 
 
 _CHOSEN = ("run", "scorer", "scorer_version", "oracle", "temperature", "stratum")
+_NOTHING_CHOSEN = dict.fromkeys(f"chosen_{name}" for name in _CHOSEN)
+_AT_ONCE = 100
 
 
-def _standings(row: Mapping[str, Any]) -> list[Moved]:
-    return row.get("standings") or []
-
-
-def _finished(row: Mapping[str, Any], grouping: Grouping, where: HistoryFilter, sets: PromptSets) -> Row:
-    """A group as it is told: the fields of HistoryGroup."""
-    group = {name: row[GROUP + name] for name in grouping.by}
-    shared = {
-        "group": group,
-        "agg": grouping.agg,
-        "n_rows": row["n_rows"],
-        "n_undefined": row["n_rows"] - row["n_defined"],
-        **{name: row[name] for name in COUNTS},
-        **{name: row[name] for name in ("first_at", "last_at")},
-    }
+def _finished(
+    rows: Sequence[Mapping[str, Any]], grouping: Grouping, where: HistoryFilter, sets: PromptSets
+) -> Iterator[Row]:
+    """Groups as they are told: the fields of HistoryGroup."""
+    groups = [{name: row[GROUP + name] for name in grouping.by} for row in rows]
+    shared = [
+        {
+            "group": group,
+            "agg": grouping.agg,
+            "n_rows": row["n_rows"],
+            "n_undefined": row["n_rows"] - row["n_defined"],
+            **{name: row[name] for name in (*COUNTS, "first_at", "last_at")},
+        }
+        for group, row in zip(groups, rows, strict=True)
+    ]
     if grouping.agg in PICKED:
-        return {**shared, **_of_one_row(row, grouping.agg)}
-    statistic = group.get("statistic", next(iter(where.values.get("statistic", ())), None))
-    numbers = {name: row[name] for name in ("n_used", "n_runs")}
-    counted = grouping.agg == "count"
-    parts = _of_parts(group, where)
-    uncounted = Together(Spread(0.0, 0.0, 0.0), None, None)
-    found = uncounted if counted else together(_standings(row), sets, of_parts=parts)
-    nothing = {f"chosen_{name}": None for name in _CHOSEN}
-    told = {**nothing, "n_distinct_prompts": found.distinct, "shared_prompts": found.shared}
-    return {**shared, **numbers, **told, **_of_sums(row, grouping.agg, statistic in CORRELATIONS, found)}
+        yield from ({**each, **_of_one_row(row, grouping.agg)} for each, row in zip(shared, rows, strict=True))
+        return
+    if grouping.agg == "count":
+        found = [Together(Spread(0.0, 0.0, 0.0), None, None)] * len(rows)
+    else:
+        found = together([row["standings"] or [] for row in rows], sets, [_of_parts(group, where) for group in groups])
+    for each, row, moved in zip(shared, rows, found, strict=True):
+        statistic = each["group"].get("statistic", next(iter(where.values.get("statistic", ())), None))
+        told = {"n_distinct_prompts": moved.distinct, "shared_prompts": moved.shared, **_NOTHING_CHOSEN}
+        numbers = {name: row[name] for name in ("n_used", "n_runs")}
+        yield {**each, **numbers, **told, **_of_sums(row, grouping.agg, statistic in CORRELATIONS, moved)}
 
 
 def _of_parts(group: Mapping[Dimension, Any], where: HistoryFilter) -> bool:

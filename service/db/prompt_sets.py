@@ -1,17 +1,16 @@
 """The sets of prompts that runs stand on: equal ones have one digest, and what is in them is read where sets differ."""
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from evaluation.statistics.combining import Spread
-from evaluation.statistics.shared_prompts import Marks, Standing, distinct_prompts, error_variances
+from evaluation.statistics.shared_prompts import Joint, Marks, Standing, joint_errors
 from service.db.tables import RunPrompts
 
 Moved = tuple[str, float | None, float | None, float | None]
@@ -67,8 +66,7 @@ def _parts(names: Iterable[str]) -> Iterator[Sequence[str]]:
         yield part
 
 
-@dataclass(frozen=True)
-class Together:
+class Together(NamedTuple):
     """What a group's runs stand on, taken together."""
 
     spread: Spread
@@ -78,22 +76,31 @@ class Together:
     """Whether two runs have a prompt in common; None where nobody knows."""
 
 
-def together(listed: Sequence[Moved], sets: PromptSets, *, of_parts: bool = False) -> Together:
-    """Of runs, each with its prompts and its sums of w times what ``combining.Spread`` is of; ``of_parts`` as in
-    ``error_variances``."""
-    sets.read(digest for digest, *_ in listed)
-    errors: dict[str | None, list[list[float]]] = {}
-    for digest, *moved in listed:
-        errors.setdefault(digest, []).append([each or 0.0 for each in moved])
+def together(groups: Sequence[Sequence[Moved]], sets: PromptSets, of_parts: Sequence[bool]) -> list[Together]:
+    """Of groups of runs; ``of_parts`` as in ``joint_errors``."""
+    sets.read(digest for group in groups for digest, *_ in group)
+    by_set = [_by_set(group) for group in groups]
     standings = [
-        Standing([sum(each) for each in zip(*moved, strict=True)], sets.marks(digest))
-        for digest, moved in errors.items()
+        [Standing(errors, sets.marks(digest)) for digest, (_, *errors) in standing.items()] for standing in by_set
     ]
-    spread = error_variances(standings, of_parts=of_parts) or (0.0, 0.0, 0.0)
-    known = {digest: marks for digest in errors if (marks := sets.marks(digest)) is not None}
-    distinct = distinct_prompts(list(known.values()))
-    shared: bool | None = sum(len(errors[digest]) * len(marks) for digest, marks in known.items()) > distinct
-    complete = len(known) == len(errors)
-    if not shared and not complete and len(listed) > 1:
+    return [_told(*each, sets) for each in zip(by_set, joint_errors(standings, of_parts), strict=True)]
+
+
+def _by_set(group: Sequence[Moved]) -> dict[str | None, list[float]]:
+    """By digest how many runs stand on a set of prompts, and the sums of what moves with it."""
+    found: dict[str | None, list[float]] = {}
+    for digest, *moved in group:
+        sums = found.setdefault(digest, [0, 0.0, 0.0, 0.0])
+        sums[0] += 1
+        for place, each in enumerate(moved, start=1):
+            sums[place] += each or 0.0
+    return found
+
+
+def _told(by_set: Mapping[str | None, Sequence[float]], joint: Joint, sets: PromptSets) -> Together:
+    known = {digest: len(marks) for digest in by_set if (marks := sets.marks(digest)) is not None}
+    shared: bool | None = sum(by_set[digest][0] * n_prompts for digest, n_prompts in known.items()) > joint.n_prompts
+    complete = len(known) == len(by_set)
+    if not shared and not complete and sum(n_runs for n_runs, *_ in by_set.values()) > 1:
         shared = None
-    return Together(Spread(*spread), distinct if complete else None, shared)
+    return Together(Spread(*(joint.variances or (0.0, 0.0, 0.0))), joint.n_prompts if complete else None, shared)

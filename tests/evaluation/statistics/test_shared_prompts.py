@@ -8,7 +8,7 @@ import pytest
 
 from evaluation.statistics.combining import Spread, Sums, inverse_variance
 from evaluation.statistics.correlation import correlate
-from evaluation.statistics.shared_prompts import Marks, Standing, distinct_prompts, error_variances
+from evaluation.statistics.shared_prompts import Marks, Standing, joint_errors
 
 
 def prompts(*marks: int) -> Marks:
@@ -22,8 +22,13 @@ def standing(error: float, prompts: Marks | None) -> Standing:
 
 def error_variance(standings: Sequence[Standing], *, of_parts: bool = False) -> float:
     """Of the only measure."""
-    [found] = error_variances(standings, of_parts=of_parts)
+    [[[found], _]] = joint_errors([standings], [of_parts])
     return found
+
+
+def distinct(*sets: Marks) -> int:
+    [[_, n_prompts]] = joint_errors([[standing(1.0, each) for each in sets]], [False])
+    return n_prompts
 
 
 def test_errors_on_different_prompts_are_independent_and_on_the_same_ones_they_are_added() -> None:
@@ -31,8 +36,8 @@ def test_errors_on_different_prompts_are_independent_and_on_the_same_ones_they_a
     assert error_variance(apart) == pytest.approx(0.25)
     same = [standing(0.3, prompts(1, 2)), standing(0.4, prompts(2, 1))]
     assert error_variance(same) == pytest.approx(0.49)
-    assert distinct_prompts([prompts(1, 2), prompts(2, 3)]) == 3
-    assert (error_variances([]), distinct_prompts([])) == ([], 0)
+    assert (distinct(prompts(1, 2), prompts(2, 3)), distinct(prompts(1, 2)), distinct()) == (3, 2, 0)
+    assert joint_errors([], []) == []
 
 
 def test_in_between_they_are_correlated_by_the_share_of_common_prompts() -> None:
@@ -61,8 +66,25 @@ def test_estimates_of_parts_move_together_wholly_where_their_sets_meet_at_all() 
 def test_each_measure_of_error_is_by_itself() -> None:
     sets = [prompts(1, 2), prompts(2, 3), None]
     errors = [[1.0, 0.0], [1.0, 2.0], [0.5, 0.25]]
-    found = error_variances([Standing(*each) for each in zip(errors, sets, strict=True)])
+    [[found, _]] = joint_errors([[Standing(*each) for each in zip(errors, sets, strict=True)]], [False])
     assert found == pytest.approx([(math.sqrt(3) + 0.5) ** 2, 2.25**2])
+
+
+def test_groups_that_are_added_up_at_once_keep_what_is_theirs() -> None:
+    one, other, alone = prompts(1, 2), prompts(2, 3), prompts(7)
+    groups = [
+        [standing(1.0, one), standing(1.0, other)],
+        [],
+        [standing(2.0, alone)],
+        [standing(1.0, one), standing(2.0, other), standing(0.5, None)],
+        [standing(1.0, other), standing(1.0, one)],
+    ]
+    # 1 + 1 + 2/2, then 4, then sqrt(1 + 4 + 4/2) + 0.5, and of parts (1 + 1)^2
+    found = joint_errors(groups, [False, False, False, False, True])
+    assert [each.variances for each in found] == [
+        pytest.approx(each) for each in ([3], [], [4], [(math.sqrt(7) + 0.5) ** 2], [4])
+    ]
+    assert [each.n_prompts for each in found] == [3, 0, 1, 3, 3]
 
 
 def test_it_is_the_sum_of_all_pairs() -> None:
