@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import cache, lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
@@ -53,6 +53,7 @@ def check_name(name: str) -> str:
     return name
 
 
+@cache
 def code_version() -> str:
     """Version of this distribution, as recorded in manifests and stored results."""
     try:
