@@ -3,12 +3,13 @@
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
 from anyio import to_thread
-from fastapi import Depends, FastAPI
+from fastapi import APIRouter, Depends, FastAPI
 from fastapi.middleware.cors import CORSMiddleware
+from starlette.routing import BaseRoute
 
 from service.access import Identify
 from service.bodies import Bodies
@@ -118,7 +119,7 @@ def create_app(
         version=code_version(),
         description="How far can a scorer be trusted as responses drift from what it was trained on?",
         lifespan=_lifespan,
-        responses=PROBLEM_RESPONSES,
+        routes=_routes(),
         docs_url=None,  # FastAPI's viewer loads from the network; the dashboard has its own
         redoc_url=None,
     )
@@ -155,11 +156,18 @@ def create_app(
     _add_middleware(app, settings)
     add_problem_handlers(app)
     compat.speak_around_routes(app)
-    for router in ROUTERS:
-        strict = router.prefix.startswith("/v1")
-        app.include_router(router, dependencies=[Depends(only_known_parameters)] if strict else [])
     app.openapi = partial(describe, app)  # type: ignore[method-assign]
     return app
+
+
+@cache
+def _routes() -> list[BaseRoute]:
+    """The same for each application of a process: FastAPI reads the signatures of what is included at its first use."""
+    everything = APIRouter(responses=PROBLEM_RESPONSES)
+    for router in ROUTERS:
+        strict = router.prefix.startswith("/v1")
+        everything.include_router(router, dependencies=[Depends(only_known_parameters)] if strict else [])
+    return everything.routes
 
 
 def _executor(settings: Settings) -> Executor:

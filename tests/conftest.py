@@ -6,15 +6,16 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from fastapi.testclient import TestClient
 from sqlalchemy import StaticPool, create_engine
+from starlette.routing import BaseRoute
 
 from benchmarks.ray_cluster import RayCluster, start_cluster
 from service.access import Identify
@@ -151,7 +152,7 @@ def scoring_client(published: ArtifactStore) -> Iterator[TestClient]:
 
 def scoring_app(store: ArtifactStore) -> FastAPI:
     """The routes that score, over an empty database in memory and without a dispatcher."""
-    app = FastAPI()
+    app = FastAPI(routes=_scoring_routes())
     engine = create_engine("sqlite://", poolclass=StaticPool, connect_args={"check_same_thread": False})
     Table.metadata.create_all(engine)
     app.state.sessions = sessions(engine)
@@ -163,9 +164,16 @@ def scoring_app(store: ArtifactStore) -> FastAPI:
     app.state.sampler = Sampler(Settings(), app.state.sessions)
     app.add_middleware(Identify)
     add_problem_handlers(app)
-    for resource in (scores, scorers, comparisons, attributions, aliases, artifacts):
-        app.include_router(resource.router)
     return app
+
+
+@cache
+def _scoring_routes() -> list[BaseRoute]:
+    """As in ``service.app``: read once for all applications."""
+    everything = APIRouter()
+    for resource in (scores, scorers, comparisons, attributions, aliases, artifacts):
+        everything.include_router(resource.router)
+    return everything.routes
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import lru_cache
+from functools import cache, lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
@@ -30,6 +30,7 @@ PARENTS_READ: Mapping[ArtifactKind, tuple[str, ...]] = {
 MANIFEST_FILE = "manifest.json"
 
 
+@cache
 def code_version() -> str:
     """Version of this distribution, as recorded in manifests and stored results."""
     try:

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from fastapi.testclient import TestClient
 from sqlalchemy.orm import Session, sessionmaker
+from starlette.routing import BaseRoute
 
 from service.access import Identify
 from service.dashboard import artifacts, drawn, jobs, new_recipe, pages, try_it
@@ -167,10 +168,19 @@ def row() -> Callable[..., dict[str, Any]]:
     return estimate
 
 
+@pytest.fixture(scope="session")
+def page_routes() -> list[BaseRoute]:
+    """As in ``service.app``: read once for all applications."""
+    everything = APIRouter()
+    for router in (pages.router, pages.files, *(each.router for each in (jobs, artifacts, try_it, new_recipe))):
+        everything.include_router(router)
+    return everything.routes
+
+
 @pytest.fixture
-def app(make_session: sessionmaker[Session], settings: Settings) -> FastAPI:
+def app(make_session: sessionmaker[Session], settings: Settings, page_routes: list[BaseRoute]) -> FastAPI:
     """The pages over a database."""
-    app = FastAPI(docs_url=None)
+    app = FastAPI(docs_url=None, routes=page_routes)
     app.state.settings = settings
     app.state.sessions = make_session
     app.state.owner = True
@@ -181,10 +191,6 @@ def app(make_session: sessionmaker[Session], settings: Settings) -> FastAPI:
     app.state.metrics = Metrics(make_session)
     app.add_middleware(Identify)
     add_problem_handlers(app)
-    app.include_router(pages.router)
-    app.include_router(pages.files)
-    for module in (jobs, artifacts, try_it, new_recipe):
-        app.include_router(module.router)
     return app
 
 
