@@ -66,8 +66,8 @@ def api_path(job: JobRecord | RunRecord) -> str:
 
 
 def seconds_taken(job: JobRecord | RunRecord) -> float | None:
-    """How long a job has run, or ran; None before it started."""
-    if job.started_at is None:
+    """How long a job has run, or ran; None before it starts, and before it goes on."""
+    if job.started_at is None or job.status == "queued":
         return None
     return ((job.finished_at or datetime.now(UTC)) - job.started_at).total_seconds()
 

@@ -1,8 +1,16 @@
 // Keeps the parts of a page that are marked data-fresh as the server would show them now. Pages read well without it.
+const AWAY = "The server does not answer: this is how things stood. The page goes on by itself.";
+const away = document.createElement("p");
+away.className = "away";
+away.setAttribute("role", "status");
+
 async function refresh() {
   if (document.hidden) return;
-  const answer = await fetch(location.href, { headers: { accept: "text/html" } });
-  if (!answer.ok) return;
+  const answer = await fetch(location.href, { headers: { accept: "text/html" } }).catch(() => null);
+  const none = !answer || answer.status === 429 || answer.status >= 500;
+  away.textContent = none ? AWAY : "";
+  if (none) return;
+  if (answer.redirected || !answer.ok) return location.reload();  // to the login, or to what is wrong
   const page = new DOMParser().parseFromString(await answer.text(), "text/html");
   document.querySelectorAll("[data-fresh]").forEach((part) => renew(part, page.getElementById(part.id)));
   const figures = document.querySelector("[data-fresh-figures]");
@@ -49,10 +57,15 @@ const log = document.querySelector("[data-end]");
 if (log) log.scrollTop = log.scrollHeight;
 const pause = 1000 * (document.querySelector("[data-refresh]")?.dataset.refresh ?? 0);
 
+const LONGEST = 30_000;  // a server that was just started answers slowly, once
+
 // One after another, and resting fifteen times as long as the answer took: who watches costs a busy server little.
 async function again() {
   const begun = performance.now();
   await refresh().catch(() => {});
-  setTimeout(again, Math.max(pause, 15 * (performance.now() - begun)));
+  setTimeout(again, Math.min(Math.max(pause, 15 * (performance.now() - begun)), LONGEST));
 }
-if (pause) setTimeout(again, pause);
+if (pause) {
+  document.querySelector("main").prepend(away);
+  setTimeout(again, pause);
+}

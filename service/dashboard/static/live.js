@@ -20,11 +20,12 @@ function follow(place) {
   });
 }
 
+// In the server's words, in which the page is made fresh.
 function span(seconds) {
   const whole = Math.round(seconds);
-  if (whole < 60) return `${whole} s`;
-  if (whole < 3600) return `${Math.floor(whole / 60)} min`;
-  return `${Math.floor(whole / 3600)} h ${Math.floor((whole % 3600) / 60)} min`;
+  const [days, hours, minutes, rest] = [whole / 86400, (whole % 86400) / 3600, (whole % 3600) / 60, whole % 60].map(Math.floor);
+  const told = days ? [[days, "d"]] : hours ? [[hours, "h"], [minutes, "min"]] : [[minutes, "min"], [minutes < 10 ? rest : 0, "s"]];
+  return told.filter(([amount]) => amount).map((part) => part.join(" ")).join(" ") || "0 s";
 }
 
 document.querySelectorAll("[data-events]").forEach(follow);

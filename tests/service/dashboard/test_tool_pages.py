@@ -177,6 +177,15 @@ def test_a_job_is_cancelled_and_resumed_from_its_page(served: TestClient, add_jo
     assert served.post("/jobs/job_none/cancel").status_code == 404
 
 
+def test_a_job_that_waits_to_go_on_has_taken_no_time_yet(served: TestClient, add_job: AddJob) -> None:
+    add_job("sft", "queued", name="again")  # begun yesterday, cancelled, and resumed just now
+    job = add_job("sft", "running")
+    pages = {status: text_of(served.get(f"/jobs?status={status}").text) for status in ("queued", "running")}
+    assert "1 d" not in pages["queued"].replace("1 d ago", "")
+    assert "1 d" in pages["running"].replace("1 d ago", "")
+    assert "Running for 1 d" in text_of(served.get(f"/jobs/{job}").text)
+
+
 def test_artifacts_tell_versions_aliases_lineage_and_what_was_measured(
     served: TestClient, models: ArtifactStore
 ) -> None:
