@@ -1,13 +1,10 @@
 """Real reward models, far too small to know anything, published where a server finds them."""
 
 import gc
-import importlib.util
 import os
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from functools import cache, partial
-from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -29,6 +26,7 @@ from service.problems import add_problem_handlers
 from service.routes import aliases, artifacts, attributions, comparisons, scorers, scores
 from service.scoring import ScoringService, open_engine
 from service.settings import Settings
+from tests.object_store import environment, run_s3
 from trainer.artifacts import ArtifactStore, Contents
 from trainer.manifest import Artifact, Parent
 
@@ -190,24 +188,12 @@ def client_of() -> Iterator[Callable[[ArtifactStore], TestClient]]:
 
 
 @pytest.fixture(scope="session")
-def object_store() -> ModuleType:
-    """tests/object_store.py"""
-    spec = importlib.util.spec_from_file_location("object_store", Path(__file__).with_name("object_store.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture(scope="session")
-def s3(object_store: ModuleType) -> Iterator[str]:
+def s3() -> Iterator[str]:
     """The address of a real S3-compatible server, which this process and its children find by their environment."""
     for package in ("s3fs", "moto", "flask_cors"):
         pytest.importorskip(package)
-    with pytest.MonkeyPatch.context() as patch, object_store.run_s3() as address:
-        for name, value in object_store.environment(address).items():
+    with pytest.MonkeyPatch.context() as patch, run_s3() as address:
+        for name, value in environment(address).items():
             patch.setenv(name, value)
         yield address
 

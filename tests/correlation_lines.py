@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from evaluation.statistics.estimate import Estimate
+
 
 def estimate(scorer: str, temperature: float | None, value: float | None, **fields: Any) -> dict[str, Any]:
     """r within prompts with an interval of 0.1 to either side, undefined where there is no ``value``."""
@@ -24,3 +26,9 @@ def estimate(scorer: str, temperature: float | None, value: float | None, **fiel
         "undefined_reason": "every score is the same" if value is None else None,
         **fields,
     }
+
+
+def as_estimate(scorer: str, temperature: float | None, value: float | None, **fields: Any) -> Estimate:
+    """The same as statistics give it."""
+    line = estimate(scorer, temperature, value, **fields)
+    return Estimate.model_validate({name: line[name] for name in Estimate.model_fields if name in line})

@@ -1,7 +1,6 @@
 """A real S3-compatible server, and one in front of it that breaks things on purpose."""
 
 import http.client
-import os
 import socket
 import subprocess
 import sys
@@ -129,8 +128,3 @@ class BadLine:
     @property
     def address(self) -> str:
         return f"http://127.0.0.1:{self._server.server_address[1]}"
-
-
-def child_environment(address: str) -> dict[str, str]:
-    """For a process of its own that works on the server behind ``address``."""
-    return {**os.environ, **environment(address)}

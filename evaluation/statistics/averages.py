@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from evaluation.statistics.bootstrap import Bootstrap, Floats, Ints, summed_over_prompts
+from evaluation.statistics.bootstrap import Bootstrap, Contributions, Floats, Ints
 from evaluation.statistics.estimate import Estimate
 from evaluation.statistics.interval import describe_draws
 from evaluation.statistics.measured import Frame, measured
@@ -44,8 +44,8 @@ def _mean(at: Floats) -> Floats:
     return np.asarray(at[..., 1] / at[..., 0])
 
 
-class _Sums:
-    """How many rows a prompt and second cluster have, and their sum; see ``bootstrap.Contributions``."""
+class _Sums(Contributions):
+    """How many rows a prompt and second cluster have, and their sum."""
 
     width = 2
 
@@ -55,6 +55,3 @@ class _Sums:
 
     def contributions(self, weights: Floats | None) -> Floats:
         return weighted(self._cells, weights)
-
-    def crossed(self, prompt_weights: Floats, second_weights: Floats) -> Floats:
-        return summed_over_prompts(prompt_weights, self.contributions(second_weights))

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from evaluation.statistics.bootstrap import Floats, Ints
+from evaluation.statistics.bootstrap import Floats, Ints, Known
 from evaluation.statistics.measured import Measured, measured
 from evaluation.statistics.ordering import order, runs
 
@@ -67,8 +67,8 @@ class Chooser:
         return [np.asarray(each, dtype=np.float64) for each in by_prompt]
 
 
-class BestOfN:
-    """Per prompt [n, present, proxy by N, oracle by N, ceiling by N]; see ``bootstrap.Contributions``."""
+class BestOfN(Known):
+    """Per prompt [n, present, proxy by N, oracle by N, ceiling by N]."""
 
     def __init__(
         self, prompt: Ints, score: Floats, oracle: Floats, n_prompts: int, ceiling: Sequence[Floats] | None = None
@@ -78,22 +78,14 @@ class BestOfN:
         self.ns, large = chooser.ns, chooser.large
         if ceiling is None:
             ceiling = Chooser(prompt, oracle, n_prompts).expected(oracle)
-        self._sums = np.stack(
-            [
-                np.where(large, chooser.sizes, 0).astype(np.float64),
-                (large & (chooser.sizes > 0)).astype(np.float64),
-                *chooser.expected(score),
-                *chooser.expected(oracle),
-                *ceiling,
-            ],
-            axis=-1,
-        )
-        self.width = self._sums.shape[1]
-
-    def contributions(self, weights: Floats | None) -> Floats:
-        """As ``Contributions`` says, for whole prompts alone."""
-        assert weights is None, "the order of responses is that of all second clusters"
-        return self._sums[None]
+        sums = [
+            np.where(large, chooser.sizes, 0).astype(np.float64),
+            (large & (chooser.sizes > 0)).astype(np.float64),
+            *chooser.expected(score),
+            *chooser.expected(oracle),
+            *ceiling,
+        ]
+        super().__init__(np.stack(sums, axis=-1))
 
     def crossed(self, prompt_weights: Floats, second_weights: Floats) -> Floats:
         """Nothing: which response is chosen depends on which second clusters there are."""

@@ -9,10 +9,10 @@ A second clustering, such as the policy that wrote the response, crosses the fir
 drawn independently and a row counts W_p V_g times (Owen 2007, "The pigeonhole bootstrap"; slightly conservative).
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,42 +44,34 @@ class BootstrapSettings(Model):
     """Share of studies like this one whose interval should hold the truth."""
 
 
-class Contributions(Protocol):
+class Contributions(ABC):
     """Something whose statistic depends on its rows only through sums over prompts."""
 
     width: int
     """How many sums."""
 
+    @abstractmethod
     def contributions(self, weights: Floats | None) -> Floats:
         """Sums (draws, prompts, width) with rows weighted by second cluster, ``weights`` (draws, second clusters).
 
         None stands for one draw in which every row counts once.
         """
-        ...
 
     def crossed(self, prompt_weights: Floats, second_weights: Floats) -> Floats:
         """Sums (draws, width) over all rows, weighted by prompt (draws, prompts) times second cluster."""
-        ...
+        return np.asarray(np.einsum("bp,bpf->bf", prompt_weights, self.contributions(second_weights)))
 
 
-class Known:
-    """Sums by prompt (prompts, width) that are there already, of a column whose only clusters are prompts."""
+class Known(Contributions):
+    """Sums by prompt (prompts, width) that are there already, of whole prompts alone."""
 
     def __init__(self, sums: Floats) -> None:
         self.width = sums.shape[1]
         self._sums = sums
 
     def contributions(self, weights: Floats | None) -> Floats:
-        assert weights is None, "a second cluster forms sums anew"
+        assert weights is None, "a second cluster would form them anew"
         return self._sums[None]
-
-    def crossed(self, prompt_weights: Floats, second_weights: Floats) -> Floats:
-        return summed_over_prompts(prompt_weights, self.contributions(second_weights))
-
-
-def summed_over_prompts(prompt_weights: Floats, contributions: Floats) -> Floats:
-    """What ``Contributions.crossed`` is wherever each prompt's sums stand for themselves."""
-    return np.asarray(np.einsum("bp,bpf->bf", prompt_weights, contributions))
 
 
 @dataclass(frozen=True)

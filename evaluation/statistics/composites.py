@@ -10,6 +10,7 @@ from evaluation.statistics.bootstrap import Bootstrap, Floats, Ints, Known
 from evaluation.statistics.estimate import Estimate
 from evaluation.statistics.interval import describe_draws
 from evaluation.statistics.measured import Frame, Measured
+from evaluation.statistics.sums import summed
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,5 @@ def _value(composite: Composite, sums: Mapping[tuple[int, int], Floats | None]) 
 def _summed(cluster: Ints, part: Part, n_clusters: int) -> Floats:
     """Rows and their sum in each cluster, (clusters, 2)."""
     rows = part.belongs & np.isfinite(part.values)
-    weights = (np.ones(int(rows.sum())), part.values[rows])
-    sums = [np.bincount(cluster[rows], weights=each, minlength=n_clusters) for each in weights]
-    return np.asarray(np.stack(sums, axis=-1), dtype=np.float64)
+    values = part.values[rows]
+    return summed([np.ones_like(values), values], cluster[rows], n_clusters, None, 1)[:, 0]

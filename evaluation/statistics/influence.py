@@ -14,7 +14,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from evaluation.statistics.bootstrap import Floats, summed_over_prompts
+from evaluation.statistics.bootstrap import Floats, Known
 from evaluation.statistics.interval import MOTIONLESS, Scale, fisher_z
 from evaluation.statistics.measured import Measured
 
@@ -34,26 +34,21 @@ def influences(number: Callable[[Floats], Floats], sums: Floats, scale: Scale = 
     return np.asarray(np.sqrt((len(sums) - 1) / len(sums)) * (without.mean() - without))
 
 
-class Influences:
-    """Sums of u and of u^2 of several numbers, each under the name it was asked by; see ``bootstrap.Contributions``."""
+class Influences(Known):
+    """Sums of u and of u^2 of several numbers, each under the name it was asked by.
+
+    Leaving out a prompt says nothing of second clusters.
+    """
 
     def __init__(self, asked: Mapping[Hashable, Floats | None]) -> None:
         """``asked`` has influences (prompts,) by name, None for numbers that have none."""
         known = {name: each for name, each in asked.items() if each is not None}
         self._place = {name: place for place, name in enumerate(known)}
         self._n_prompts = len(next(iter(known.values()), ()))
-        self._sums = np.empty((self._n_prompts, 2 * len(known)))
+        sums = np.empty((self._n_prompts, 2 * len(known)))
         for place, each in enumerate(known.values()):
-            self._sums[:, 2 * place], self._sums[:, 2 * place + 1] = each, each * each
-        self.width = 2 * len(known)
-
-    def contributions(self, weights: Floats | None) -> Floats:
-        """As ``Contributions`` says, for whole prompts alone: leaving out a prompt says nothing of second clusters."""
-        assert weights is None, "influences are those of prompts"
-        return self._sums[None]
-
-    def crossed(self, prompt_weights: Floats, second_weights: Floats) -> Floats:
-        return summed_over_prompts(prompt_weights, self.contributions(None))
+            sums[:, 2 * place], sums[:, 2 * place + 1] = each, each * each
+        super().__init__(sums)
 
     def sure(self, name: Hashable, found: Measured, totals: Floats | None) -> Measured:
         """What was measured, with its standard errors; as it is where it has no influences or they are all 0.

@@ -7,7 +7,7 @@ the r of what remains of x and y after regressing both on length with an interce
 
 import numpy as np
 
-from evaluation.statistics.bootstrap import Floats, Ints, summed_over_prompts
+from evaluation.statistics.bootstrap import Contributions, Floats, Ints
 from evaluation.statistics.influence import influences
 from evaluation.statistics.measured import Measured, measured
 from evaluation.statistics.sums import standardised, summed, weighted
@@ -23,8 +23,8 @@ _VANISHED = 1e-10
 """A variance of standardised values, or what a correlation leaves of one, that is rounding."""
 
 
-class LengthSums:
-    """Per prompt [n, present, Cxx, Cyy, Czz, Cxy, Cxz, Cyz]; see ``bootstrap.Contributions``.
+class LengthSums(Contributions):
+    """Per prompt [n, present, Cxx, Cyy, Czz, Cxy, Cxz, Cyz].
 
     ``prompt`` (rows,) is sorted; score, oracle and length (rows,) are finite.
     """
@@ -56,9 +56,6 @@ class LengthSums:
         squares = np.stack([x * x, y * y, z * z, x * y, x * z, y * z], axis=-1)
         present = (sums[..., :1] > 0).astype(np.float64)
         return np.concatenate([sums[..., :1], present, sums[..., 4:] - sums[..., :1] * squares], axis=-1)
-
-    def crossed(self, prompt_weights: Floats, second_weights: Floats) -> Floats:
-        return summed_over_prompts(prompt_weights, self.contributions(second_weights))
 
 
 def length_measures(sums: Floats, totals: Floats | None) -> dict[str, Measured]:

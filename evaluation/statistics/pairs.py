@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluation.statistics.bootstrap import Floats, Ints
+from evaluation.statistics.bootstrap import Floats, Ints, Known
 from evaluation.statistics.ordering import runs
 
 MOST_PAIRS = 20_000_000
@@ -114,22 +114,19 @@ class Binned:
     bins: int = 1
 
 
-class PairSums:
-    """Sums over pairs of several numbers, side by side, after the number of responses; see ``Contributions``."""
+class PairSums(Known):
+    """Sums over pairs of several numbers, side by side, after the number of responses.
+
+    Pairs of two second clusters have no weight of one, so ``crossed`` weights pairs.
+    """
 
     def __init__(self, pairs: Pairs, numbers: Callable[[Pairs], Iterable[Binned]], responses: Floats) -> None:
         """``responses`` (prompts,): how many rows each prompt has. ``numbers`` are asked for of few pairs at a time."""
+        super().__init__(_summed_by_prompt(pairs, numbers, responses))
         self._decided = pairs.decided
-        self._sums = _summed_by_prompt(pairs, numbers, responses)
-        self.width = self._sums.shape[1]
         weighted = pairs.decided.seconds is not None and len(pairs.difference) <= MOST_WEIGHTED_PAIRS
         # only a second clustering weights pairs anew; those of many scorers are not kept for nothing
         self._columns = np.concatenate([_spread_out(each, pairs) for each in numbers(pairs)], 1) if weighted else None
-
-    def contributions(self, weights: Floats | None) -> Floats:
-        """As ``Contributions`` says, for whole prompts alone: pairs of two second clusters have no weight of one."""
-        assert weights is None, "crossed() weights pairs"
-        return self._sums[None]
 
     def crossed(self, prompt_weights: Floats, second_weights: Floats) -> Floats:
         """NaN where there are more than ``MOST_WEIGHTED_PAIRS``."""

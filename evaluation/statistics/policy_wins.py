@@ -11,7 +11,7 @@ from itertools import permutations
 
 import numpy as np
 
-from evaluation.statistics.bootstrap import Bootstrap, Contributions, Floats, Ints
+from evaluation.statistics.bootstrap import Bootstrap, Contributions, Floats, Ints, Known
 from evaluation.statistics.estimate import Estimate
 from evaluation.statistics.influence import Influences, influences
 from evaluation.statistics.measured import Frame, Measured, measured
@@ -25,10 +25,8 @@ MOST_POLICIES = 10
 """More of them are each compared with all others together, instead of two by two."""
 
 
-class WinSums:
-    """Per prompt [responses, both answered, share won]; see ``bootstrap.Contributions``."""
-
-    width = 3
+class WinSums(Known):
+    """Per prompt [responses, both answered, share won]. Policies are what is compared, not what is drawn."""
 
     def __init__(self, prompt: Ints, is_first: Ints, oracle: Floats, n_prompts: int) -> None:
         """``prompt`` (rows,) is sorted; ``is_first`` (rows,) is 1 for the first policy's responses, else 0."""
@@ -38,15 +36,8 @@ class WinSums:
         others = np.bincount(prompt, minlength=n_prompts) - own
         both = (own > 0) & (others > 0)
         share = (ranks - own * (own + 1) / 2) / np.where(both, own * others, 1)
-        self._sums = np.stack([np.where(both, own + others, 0), both, np.where(both, share, 0)], axis=-1).astype(float)
-
-    def contributions(self, weights: Floats | None) -> Floats:
-        """As ``Contributions`` says; a policy is compared as it is, so there is no second clustering to weight."""
-        assert weights is None, "policies are what is compared, not what is drawn"
-        return self._sums[None]
-
-    def crossed(self, prompt_weights: Floats, second_weights: Floats) -> Floats:
-        return np.asarray(prompt_weights @ self._sums)
+        sums = np.stack([np.where(both, own + others, 0), both, np.where(both, share, 0)], axis=-1)
+        super().__init__(sums.astype(float))
 
     def measure(self, totals: Floats | None) -> Measured:
         """The share won, mean over prompts that both answered."""

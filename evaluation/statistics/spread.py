@@ -8,7 +8,7 @@ linear and its scatter the same throughout.
 
 import numpy as np
 
-from evaluation.statistics.bootstrap import Floats, Ints, summed_over_prompts
+from evaluation.statistics.bootstrap import Contributions, Floats, Ints
 from evaluation.statistics.interval import fisher_z
 from evaluation.statistics.measured import ONE_PROMPT, Measured, measured
 from evaluation.statistics.sums import standardised, summed, weighted
@@ -18,8 +18,8 @@ CORRECTED = "pearson_within_range_corrected"
 TREND = "pearson_within_trend"
 
 
-class SpreadSums:
-    """Per prompt [n, present, Sx, Sxx, Cxx] of one series; see ``bootstrap.Contributions``."""
+class SpreadSums(Contributions):
+    """Per prompt [n, present, Sx, Sxx, Cxx] of one series."""
 
     width = 5
 
@@ -31,9 +31,6 @@ class SpreadSums:
     def contributions(self, weights: Floats | None) -> Floats:
         n, s, ss = np.moveaxis(weighted(self._cells, weights), -1, 0)
         return np.stack([n, n > 0, s, ss, ss - s * s / np.maximum(n, 1)], axis=-1).astype(np.float64)
-
-    def crossed(self, prompt_weights: Floats, second_weights: Floats) -> Floats:
-        return summed_over_prompts(prompt_weights, self.contributions(second_weights))
 
 
 def scale_of(values: Floats) -> float:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from evaluation.statistics.bootstrap import Floats, Ints, summed_over_prompts
+from evaluation.statistics.bootstrap import Contributions, Floats, Ints
 from evaluation.statistics.kendall import kendall_terms
 from evaluation.statistics.ordering import mid_ranks, mid_ranks_within
 from evaluation.statistics.pairwise_accuracy import pair_counts, weighted_pair_counts
@@ -49,8 +49,8 @@ class Side:
         )
 
 
-class Column:
-    """One scorer against one oracle on the rows where both are known; see ``bootstrap.Contributions``.
+class Column(Contributions):
+    """One scorer against one oracle on the rows where both are known.
 
     ``prompt`` (rows,) is sorted and below ``n_prompts``; ``second`` (rows,), where given, is below ``n_second``.
     Scores and judgements are finite. Moments are of standardised values, which no correlation notices.
@@ -102,9 +102,6 @@ class Column:
         result[..., PROMPT_RHO] = _own(cxy, np.where((cxx > _ROUNDING) & (cyy > _ROUNDING), cxx * cyy, 0))
         result[..., KENDALL] = weighted(self._kendall, weights)
         return result
-
-    def crossed(self, prompt_weights: Floats, second_weights: Floats) -> Floats:
-        return summed_over_prompts(prompt_weights, self.contributions(second_weights))
 
 
 class _Deviations:

@@ -230,7 +230,7 @@ def _seen(session: Session, run: str, rows: Sequence[Any]) -> list[Seen]:
     scores = session.execute(select(*columns).where(Score.run == run, Score.response.in_(said))).all()
     by_number = sorted(scores, key=lambda row: row.number)  # not by the database, as in voices_of
     for _, response, role, name, version, score, tokens, truncated, code, detail in by_number:
-        error = None if code is None else JobError(code=code, detail=detail or "")
+        error = JobError.stored(code, detail)
         said[response].append(Said(Voice(role, name, version), score, tokens, truncated, error))
     same = ("number", "prompt_id", "temperature", "replicate", "text", "characters", "tokens", "finish_reason")
     return [

@@ -42,6 +42,25 @@ class JobFilter:
     created_before: datetime | None = None
 
 
+def job_conditions(where: JobFilter) -> list[ColumnElement[bool]]:
+    """What a filter asks of the rows of jobs."""
+    found: list[ColumnElement[bool]] = []
+    if where.kinds is not None:
+        found.append(Job.kind.in_(list(where.kinds)))
+    if where.status is not None:
+        found.append(Job.status == where.status)
+    if where.name is not None:
+        found.append(Job.name == where.name)
+    if where.part_of_name is not None:
+        found.append(Job.name.icontains(where.part_of_name, autoescape=True))
+    found += [Job.labels[key].as_string() == value for key, value in (where.labels or {}).items()]
+    if where.created_after is not None:
+        found.append(Job.created_at >= where.created_after)
+    if where.created_before is not None:
+        found.append(Job.created_at < where.created_before)
+    return found
+
+
 def list_jobs(
     session: Session, where: JobFilter | None = None, *, cursor: str | None = None, limit: int = DEFAULT_LIMIT
 ) -> Page[JobRecord]:
@@ -175,20 +194,7 @@ def _filtered(
     query: "Select[*tuple[Any, ...]]", where: JobFilter, cursor: str | None, limit: int
 ) -> "Select[*tuple[Any, ...]]":
     """``query`` over jobs with the filters, newest first, one row more than asked for."""
-    if where.kinds is not None:
-        query = query.where(Job.kind.in_(list(where.kinds)))
-    if where.status is not None:
-        query = query.where(Job.status == where.status)
-    if where.name is not None:
-        query = query.where(Job.name == where.name)
-    if where.part_of_name is not None:
-        query = query.where(Job.name.icontains(where.part_of_name, autoescape=True))
-    for key, value in (where.labels or {}).items():
-        query = query.where(Job.labels[key].as_string() == value)
-    if where.created_after is not None:
-        query = query.where(Job.created_at >= where.created_after)
-    if where.created_before is not None:
-        query = query.where(Job.created_at < where.created_before)
+    query = query.where(*job_conditions(where))
     if cursor is not None:
         query = query.where(tuple_(Job.created_at, Job.id) < _place(decode_cursor(cursor, list)))
     return query.order_by(Job.created_at.desc(), Job.id.desc()).limit(check_limit(limit) + 1)
@@ -241,7 +247,7 @@ class _Facts:
             "progress": progress_of(job.progress, job.status),
             "attempts": job.attempts,
             "max_attempts": job.max_attempts,
-            "error": None if job.error_code is None else JobError(code=job.error_code, detail=job.error_detail or ""),
+            "error": JobError.stored(job.error_code, job.error_detail),
             "result": job.result,
             "artifacts": self._artifacts.get(job.id, []),
             "labels": job.labels,

@@ -49,6 +49,11 @@ class JobError(_Record):
     code: str
     detail: str
 
+    @classmethod
+    def stored(cls, code: str | None, detail: str | None) -> "JobError | None":
+        """What two columns say of an error; None where there is none."""
+        return None if code is None else cls(code=code, detail=detail or "")
+
 
 class ArtifactReference(_Record):
     name: str

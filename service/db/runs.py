@@ -10,9 +10,10 @@ from sqlalchemy.orm import InstrumentedAttribute, Session, defer
 
 from service.db.columns import UtcDateTime
 from service.db.pages import check_limit, decode_cursor, page_of
+from service.db.queries import JobFilter, job_conditions
 from service.db.records import JobError, JobStatus, Page, RunRecord, progress_of
 from service.db.tables import Job, StressTest, WeakestAgreement
-from service.db.trust import leading_lower, named
+from service.db.trust import leading_lower, named, without_key
 from trainer.errors import InvalidInput, NotFound
 
 Sort = Literal["newest", "oldest", "name", "surest", "least_sure"]
@@ -110,11 +111,14 @@ def _instant(text: str) -> ColumnElement[Any]:
 
 
 def _conditions(where: RunFilter) -> list[ColumnElement[bool]]:
-    found: list[ColumnElement[bool]] = [Job.kind.in_(where.kinds)]
-    if where.status is not None:
-        found.append(Job.status == where.status)
-    if where.name is not None:
-        found.append(Job.name.icontains(where.name, autoescape=True))
+    jobs = JobFilter(
+        kinds=where.kinds,
+        status=where.status,
+        part_of_name=where.name,
+        created_after=where.created_after,
+        created_before=where.created_before,
+    )
+    found = job_conditions(jobs)
     if where.policy is not None:
         found.append(StressTest.policy == where.policy)
     measured = [] if where.scorer is None else [named(where.scorer)]
@@ -122,12 +126,8 @@ def _conditions(where: RunFilter) -> list[ColumnElement[bool]]:
         measured.append(WeakestAgreement.oracle == where.oracle)
     if measured:
         found.append(Job.id.in_(select(WeakestAgreement.run).where(*measured)))
-    if where.created_after is not None:
-        found.append(Job.created_at >= where.created_after)
-    if where.created_before is not None:
-        found.append(Job.created_at < where.created_before)
     if where.but is not None:
-        found.append(or_(Job.idempotency_key.is_(None), ~Job.idempotency_key.startswith(where.but, autoescape=True)))
+        found.append(without_key(where.but))
     return found
 
 
@@ -146,7 +146,7 @@ def _record(job: Job, found: StressTest | None) -> RunRecord:
         **{name: getattr(found, name, None) for name in measured},
         cancel_requested=job.cancel_requested_at is not None,
         progress=progress_of(job.progress, job.status),
-        error=None if job.error_code is None else JobError(code=job.error_code, detail=job.error_detail or ""),
+        error=JobError.stored(job.error_code, job.error_detail),
     )
 
 

@@ -146,5 +146,5 @@ def _score(row: Score, temperature: float | None, replicate: int, prompt_id: str
         score=row.score,
         tokens=row.tokens,
         truncated_tokens=row.truncated_tokens,
-        error=None if row.error_code is None else JobError(code=row.error_code, detail=row.error_detail or ""),
+        error=JobError.stored(row.error_code, row.error_detail),
     )

@@ -75,9 +75,13 @@ def latest_runs(session: Session, *, kinds: Sequence[str], most: int, but: str) 
 
     Those whose idempotency key begins with ``but`` are left out.
     """
-    others = or_(Job.idempotency_key.is_(None), ~Job.idempotency_key.startswith(but, autoescape=True))
-    succeeded = select(Job.id).where(Job.kind.in_(kinds), Job.status == "succeeded", others)
+    succeeded = select(Job.id).where(Job.kind.in_(kinds), Job.status == "succeeded", without_key(but))
     return list(session.scalars(succeeded.order_by(Job.created_at.desc(), Job.id.desc()).limit(most)))
+
+
+def without_key(beginning: str) -> ColumnElement[bool]:
+    """Jobs whose idempotency key does not begin so, or that have none."""
+    return or_(Job.idempotency_key.is_(None), ~Job.idempotency_key.startswith(beginning, autoescape=True))
 
 
 def latest_by_scorer(session: Session, runs: Sequence[str]) -> list[CorrelationRecord]:

@@ -13,6 +13,7 @@ from sqlalchemy.engine import make_url
 
 from service.demo import STAGES, demo_settings
 from service.settings import Settings
+from tests import object_store
 from tests.docs import clone as a_clone
 from tests.docs.clone import Demonstration
 from tests.docs.pages import Page
@@ -88,7 +89,7 @@ def reader(
         environment = a_clone.shell(directory)
         script = page.script()
         if "s3://" in script:
-            object_store, address = request.getfixturevalue("object_store"), request.getfixturevalue("s3")
+            address = request.getfixturevalue("s3")
             environment |= object_store.environment(address)
             object_store.make_bucket(address, "bucket")
         if "createdb" in script:

@@ -4,25 +4,15 @@ import pytest
 
 from evaluation.conditions import parse_condition
 from evaluation.statistics.estimate import Estimate
+from tests.correlation_lines import as_estimate
 from trainer.errors import InvalidInput
 
 
 def estimate(scorer: str, temperature: float | None, lower: float | None = 0.2) -> Estimate:
-    return Estimate(
-        scorer=scorer,
-        oracle="judge",
-        statistic="pearson_within",
-        temperature=temperature,
-        estimate=0.3,
-        lower=lower,
-        upper=None if lower is None else 0.4,
-        standard_error=None if lower is None else 0.05,
-        n_prompts=10,
-        n_responses=40,
-        n_dropped=0,
-        method="by hand",
-        undefined_reason="too few" if lower is None else None,
-    )
+    if lower is None:
+        without = {"lower": None, "upper": None, "standard_error": None, "undefined_reason": "too few"}
+        return as_estimate(scorer, temperature, 0.3, **without)
+    return as_estimate(scorer, temperature, 0.3, lower=lower)
 
 
 EVERYTHING = [
@@ -47,7 +37,7 @@ EVERYTHING = [
         ("not temperature > 1", [0, 3]),
         ("temperature=1 or temperature=2 and scorer!=rm", [0, 2]),  # and binds tighter
         ("(temperature=1 or temperature=2) and scorer!=rm", [2]),
-        ("n_prompts == 10 and n_dropped<1", [0, 1, 2, 3]),
+        ("n_prompts == 2 and n_dropped<1", [0, 1, 2, 3]),
         ("n_total = 44 and n_truncated < 3 and n_constant_prompts == null", [0]),
         ("n_truncated >= 3", [1]),
     ],

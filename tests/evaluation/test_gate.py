@@ -4,26 +4,13 @@ import pytest
 
 from evaluation.gate import gate
 from evaluation.statistics.estimate import Estimate
+from tests.correlation_lines import as_estimate
 from trainer.errors import InvalidInput
 
 
 def estimate(scorer: str, lower: float | None, *, stratum: str = "all", temperature: float = 2.0) -> Estimate:
-    return Estimate(
-        scorer=scorer,
-        oracle="judge",
-        statistic="pearson_within",
-        stratum=stratum,
-        temperature=temperature,
-        estimate=None if lower is None else lower + 0.1,
-        lower=lower,
-        upper=None if lower is None else lower + 0.2,
-        standard_error=None if lower is None else 0.05,
-        n_prompts=10,
-        n_responses=40,
-        n_dropped=0,
-        method="by hand",
-        undefined_reason="every score is the same" if lower is None else None,
-    )
+    value = None if lower is None else lower + 0.1
+    return as_estimate(scorer, temperature, value, lower=lower, stratum=stratum)
 
 
 def passes(estimates: list[Estimate], min_lower: float = 0.3) -> list[tuple[str, bool]]:

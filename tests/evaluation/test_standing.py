@@ -1,20 +1,11 @@
 """How far a scorer can be trusted, in a few words read off its intervals."""
 
-from typing import Any
-
 import pytest
 
 from evaluation.standing import standing
-from evaluation.statistics.estimate import Estimate
-from tests.correlation_lines import estimate
+from tests.correlation_lines import as_estimate
 
 LEAD = "pearson_within_lead_over_"
-
-
-def line(temperature: float | None, value: float | None, **fields: Any) -> Estimate:
-    """With an interval of 0.1 to either side."""
-    row = estimate("reward", temperature, value, **fields)
-    return Estimate.model_validate({name: row[name] for name in Estimate.model_fields if name in row})
 
 
 @pytest.mark.parametrize(
@@ -33,13 +24,13 @@ def line(temperature: float | None, value: float | None, **fields: Any) -> Estim
 def test_an_agreement_reaches_as_far_as_every_interval_below_is_above_chance(
     path: dict[float | None, float | None], words: str, tone: str
 ) -> None:
-    found = standing([line(t, r) for t, r in path.items()], [])
+    found = standing([as_estimate("reward", t, r) for t, r in path.items()], [])
 
     assert (found.words, found.tone, found.controls) == (words, tone, "")
 
 
 def test_temperatures_are_told_in_words_whatever_their_order() -> None:
-    rows = [line(t, r) for t, r in ((2.0, -0.3), (0.5, 0.6), (1.0, 0.4), (1.5, 0.02), (0.0, None))]
+    rows = [as_estimate("reward", t, r) for t, r in ((2.0, -0.3), (0.5, 0.6), (1.0, 0.4), (1.5, 0.02), (0.0, None))]
 
     assert standing(rows, []).told == "agrees at T = 0.5 to 1, not resolved at T = 1.5, the other way round at T = 2"
 
@@ -56,9 +47,9 @@ def test_temperatures_are_told_in_words_whatever_their_order() -> None:
 )
 def test_the_hardest_control_decides(leads: dict[str, tuple[float | None, float | None]], words: str) -> None:
     rows = [
-        line(t, r, statistic=f"{LEAD}{control}")
+        as_estimate("reward", t, r, statistic=f"{LEAD}{control}")
         for control, path in leads.items()
         for t, r in zip((0.5, 1.5), path, strict=True)
     ]
 
-    assert standing([line(0.5, 0.6)], rows).controls == words
+    assert standing([as_estimate("reward", 0.5, 0.6)], rows).controls == words

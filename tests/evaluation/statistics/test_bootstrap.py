@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from evaluation.statistics import bootstrap
-from evaluation.statistics.bootstrap import Bootstrap, Floats, summed_over_prompts
+from evaluation.statistics.bootstrap import Bootstrap, Contributions, Floats
 from evaluation.statistics.few_prompts import NOTHING_MOVES
 from evaluation.statistics.interval import Interval, percentile_interval
 
 
-class Values:
+class Values(Contributions):
     """A column whose sums are given."""
 
     def __init__(self, sums: Floats) -> None:
@@ -18,9 +18,6 @@ class Values:
 
     def contributions(self, weights: Floats | None) -> Floats:
         return self._sums[None] if weights is None else weights.sum(axis=1)[:, None, None] * self._sums
-
-    def crossed(self, prompt_weights: Floats, second_weights: Floats) -> Floats:
-        return summed_over_prompts(prompt_weights, self.contributions(second_weights))
 
 
 def test_each_draw_takes_as_many_prompts_as_there_are() -> None:

@@ -17,10 +17,8 @@ Publish = Callable[..., Artifact]
 
 
 @pytest.fixture
-def store(tmp_path: Path, publish: Publish, monkeypatch: pytest.MonkeyPatch) -> ArtifactStore:
+def store(tmp_path: Path, publish: Publish, installation: str) -> ArtifactStore:
     """One artifact, ``mine@1``, in a directory that the command works on."""
-    monkeypatch.setenv("ASSAY_ARTIFACT_DIR", str(tmp_path / "artifacts"))
-    monkeypatch.setenv("ASSAY_DATABASE_URL", f"sqlite:///{tmp_path}/assay.db")
     store = ArtifactStore(tmp_path / "artifacts")
     publish(store, "mine", seed=1)
     return store

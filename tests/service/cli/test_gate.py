@@ -11,11 +11,8 @@ Said = pytest.CaptureFixture[str]
 
 
 @pytest.fixture
-def out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def out(tmp_path: Path, installation: str) -> Path:
     """What `assay audit` wrote about ``fair``, which agrees with the judge only while responses are cold."""
-    monkeypatch.setenv("ASSAY_DATABASE_URL", f"sqlite:///{tmp_path / 'assay.db'}")
-    monkeypatch.setenv("ASSAY_ARTIFACT_DIR", str(tmp_path / "artifacts"))
-    monkeypatch.setenv("ASSAY_RUNS_DIR", str(tmp_path / "runs"))
     rows = [
         {
             "prompt_id": prompt,

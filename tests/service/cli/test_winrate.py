@@ -9,16 +9,8 @@ from service.cli import main
 from service.db import queries
 from service.db.session import make_engine, sessions
 
+pytestmark = pytest.mark.usefixtures("installation")
 Said = pytest.CaptureFixture[str]
-
-
-@pytest.fixture(autouse=True)
-def installation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    url = f"sqlite:///{tmp_path / 'assay.db'}"
-    monkeypatch.setenv("ASSAY_DATABASE_URL", url)
-    monkeypatch.setenv("ASSAY_ARTIFACT_DIR", str(tmp_path / "artifacts"))
-    monkeypatch.setenv("ASSAY_RUNS_DIR", str(tmp_path / "runs"))
-    return url
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from types import ModuleType
 
 import psutil
 import pytest
@@ -22,6 +21,7 @@ from service.jobs.executors.local_process import LocalExecutor
 from service.jobs.leftovers import tidy
 from service.jobs.retention import forget
 from service.settings import Settings
+from tests.object_store import new_place
 from trainer.object_storage import Bucket
 from trainer.run_mirror import stored_runs
 
@@ -38,9 +38,9 @@ def elsewhere(settings: Settings, tmp_path: Path) -> Settings:
 
 
 @pytest.fixture
-def settings(settings: Settings, s3: str, object_store: ModuleType, monkeypatch: pytest.MonkeyPatch) -> Settings:
+def settings(settings: Settings, s3: str, monkeypatch: pytest.MonkeyPatch) -> Settings:
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[3]))
-    return settings.model_copy(update={"storage_url": object_store.new_place(s3), "lease_seconds": 1.5})
+    return settings.model_copy(update={"storage_url": new_place(s3), "lease_seconds": 1.5})
 
 
 def dispatch(settings: Settings, make_session: sessionmaker[Session]) -> Dispatcher:

@@ -58,6 +58,12 @@ def rows(policy: Policy, data: ProductWorldData, run: Run) -> list[EncodedPrefer
     return encode_preferences(policy, data.preferences(), data, run)
 
 
+@pytest.fixture
+def dataset(data: ProductWorldData, tell: Callable[..., Any]) -> Any:
+    """The same rows as TRL reads them."""
+    return tell(data.preferences())
+
+
 @pytest.mark.parametrize(
     ("objective", "arguments"),
     [
@@ -72,12 +78,11 @@ def test_objectives_of_the_dpo_trainer(
     arguments: dict[str, Any],
     policy: Policy,
     reference: Policy,
-    data: ProductWorldData,
     rows: list[EncodedPreference],
+    dataset: Any,
     settings: dict[str, Any],
-    tell: Callable[..., Any],
 ) -> None:
-    trainer = dpo_trainer(policy, reference, tell(data.preferences()), {**settings, **arguments})
+    trainer = dpo_trainer(policy, reference, dataset, {**settings, **arguments})
     loss = trainer.compute_loss(trainer.model, trainer.data_collator(list(trainer.train_dataset)))
     loss.backward()
     ours = step(policy, reference, objective, rows)
@@ -88,16 +93,11 @@ def test_objectives_of_the_dpo_trainer(
 
 
 def test_conservative_dpo(
-    policy: Policy,
-    reference: Policy,
-    data: ProductWorldData,
-    rows: list[EncodedPreference],
-    settings: dict[str, Any],
-    tell: Callable[..., Any],
+    policy: Policy, reference: Policy, rows: list[EncodedPreference], dataset: Any, settings: dict[str, Any]
 ) -> None:
     """TRL's own DPO no longer smooths; its ``aot`` on one pair, where there is nothing to sort, is the same formula."""
     arguments = {**settings, "beta": 0.1, "loss_type": "aot", "label_smoothing": 0.2}
-    trainer = dpo_trainer(policy, reference, tell(data.preferences()), arguments)
+    trainer = dpo_trainer(policy, reference, dataset, arguments)
     losses = [trainer.compute_loss(trainer.model, trainer.data_collator([row])) for row in trainer.train_dataset]
     loss = torch.stack(losses).mean()
     loss.backward()
@@ -107,14 +107,9 @@ def test_conservative_dpo(
 
 
 def test_log_probabilities_of_every_token(
-    policy: Policy,
-    reference: Policy,
-    data: ProductWorldData,
-    rows: list[EncodedPreference],
-    settings: dict[str, Any],
-    tell: Callable[..., Any],
+    policy: Policy, reference: Policy, rows: list[EncodedPreference], dataset: Any, settings: dict[str, Any]
 ) -> None:
-    trainer = dpo_trainer(policy, reference, tell(data.preferences()), settings)
+    trainer = dpo_trainer(policy, reference, dataset, settings)
     inputs = trainer.data_collator(list(trainer.train_dataset))
     labels = inputs["input_ids"].masked_fill(inputs["completion_mask"] == 0, -100)
     asked = {"input_ids": inputs["input_ids"], "attention_mask": inputs["attention_mask"]}
@@ -183,10 +178,9 @@ def test_simpo(
     label_smoothing: float,
     policy: Policy,
     reference: Policy,
-    data: ProductWorldData,
     rows: list[EncodedPreference],
+    dataset: Any,
     settings: dict[str, Any],
-    tell: Callable[..., Any],
 ) -> None:
     from trl.experimental.cpo import CPOConfig, CPOTrainer
 
@@ -194,7 +188,7 @@ def test_simpo(
     trainer = CPOTrainer(
         copy.deepcopy(policy.model),
         CPOConfig(**settings, **arguments, loss_type="simpo", remove_unused_columns=False),
-        train_dataset=tell(data.preferences()),
+        train_dataset=dataset,
         processing_class=policy.tokenizer,
     )
     loss, theirs = trainer.get_batch_loss_metrics(trainer.model, trainer.data_collator(list(trainer.train_dataset)))
@@ -206,19 +200,14 @@ def test_simpo(
 
 
 def test_orpo(
-    policy: Policy,
-    reference: Policy,
-    data: ProductWorldData,
-    rows: list[EncodedPreference],
-    settings: dict[str, Any],
-    tell: Callable[..., Any],
+    policy: Policy, reference: Policy, rows: list[EncodedPreference], dataset: Any, settings: dict[str, Any]
 ) -> None:
     from trl.experimental.orpo import ORPOConfig, ORPOTrainer
 
     trainer = ORPOTrainer(
         copy.deepcopy(policy.model),
         ORPOConfig(**settings, beta=0.2, remove_unused_columns=False),
-        train_dataset=tell(data.preferences()),
+        train_dataset=dataset,
         processing_class=policy.tokenizer,
     )
     loss, theirs = trainer.get_batch_loss_metrics(trainer.model, trainer.data_collator(list(trainer.train_dataset)))

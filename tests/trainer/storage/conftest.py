@@ -2,10 +2,10 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
+from tests.object_store import new_place
 from trainer.artifacts import ArtifactStore
 from trainer.shared_artifacts import SharedArtifactStore, open_artifacts
 
@@ -20,9 +20,9 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def s3_place(s3: str, object_store: ModuleType) -> Callable[[], str]:
+def s3_place(s3: str) -> Callable[[], str]:
     """Makes a bucket and returns the URL of a place in it."""
-    return lambda: str(object_store.new_place(s3))
+    return lambda: new_place(s3)
 
 
 @pytest.fixture

@@ -13,13 +13,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 from s3fs.errors import translate_boto_error
 
+from tests.object_store import BadLine
 from trainer import object_storage, shared_artifacts
 from trainer.artifacts import ArtifactStore, Contents
 from trainer.errors import BrokenArtifact, Conflict, InvalidInput, NotFound, StorageFailure
@@ -596,13 +596,13 @@ def test_publishers_killed_at_a_hundred_moments_leave_nothing_half_published(
 
 @pytest.fixture
 def line_to(
-    s3: str, s3_place: Callable[[], str], object_store: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    s3: str, s3_place: Callable[[], str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> Callable[..., Any]:
     """``line_to(trouble)``: a place in a bucket behind a line with troubles, and how a machine behind it sees it."""
 
     def make(trouble: Callable[[str, str], str | None]) -> Any:
         url = s3_place()
-        line = object_store.BadLine(s3, trouble)
+        line = BadLine(s3, trouble)
         monkeypatch.setenv("AWS_ENDPOINT_URL", line.address)
         import fsspec
 
