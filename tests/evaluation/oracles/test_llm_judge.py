@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from evaluation import chat_server
 from evaluation.chat_server import ChatServer, Refused, Unanswered
 from evaluation.engine.scoring import ScoringEngine
 from evaluation.oracles.judge_questions import ask_rating, read_comparison, read_rating
@@ -26,10 +27,10 @@ SECRET = "sk-not-to-be-seen"
 
 
 @pytest.fixture(autouse=True)
-def no_waiting(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+def no_waiting(monkeypatch: pytest.MonkeyPatch, clock: Callable[..., None]) -> list[float]:
     """Waits take no time; the list holds how long they would have been."""
     waits: list[float] = []
-    monkeypatch.setitem(ChatServer.__init__.__kwdefaults__, "sleep", waits.append)
+    clock(chat_server, sleep=waits.append)
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
     return waits
