@@ -132,7 +132,7 @@ def _sections(evidence: Evidence) -> list[_Section]:
 
 def _grid(estimates: Sequence[Estimate], oracle: str) -> Grid:
     if is_graded(estimates):
-        return scorers_by_temperature(estimates, "pearson_within", oracle)
+        return scorers_by_temperature(estimates, oracle)
     return scorers_by_statistic(estimates, oracle)
 
 
