@@ -47,16 +47,16 @@ def is_graded(estimates: Iterable[Estimate]) -> bool:
     return any(each.temperature is not None for each in estimates)
 
 
-def scorers_by_temperature(estimates: Sequence[Estimate], statistic: str, oracle: str) -> Grid:
-    """One statistic: scorers down, temperatures across, all temperatures together last."""
-    rows = [each for each in _of(estimates, oracle) if each.statistic == statistic]
+def scorers_by_temperature(estimates: Sequence[Estimate], oracle: str) -> Grid:
+    """The most telling statistic: scorers down, temperatures across, all temperatures together last."""
+    rows = [each for each in _of(estimates, oracle) if each.statistic == CORRELATIONS[0]]
     temperatures = sorted({each.temperature for each in rows if each.temperature is not None})
     columns: list[float | None] = [*temperatures, *([None] if any(each.temperature is None for each in rows) else [])]
     cells = {(each.scorer, each.temperature): each for each in rows}
     names = list(dict.fromkeys(each.scorer for each in rows))
     grid = [GridRow(name, is_control(name), [cells.get((name, column)) for column in columns]) for name in names]
     headings = ["all T" if column is None else f"T = {column:g}" for column in columns]
-    return Grid(f"{label(statistic)} with {oracle}", headings, _controls_last(grid))
+    return Grid(f"{label(CORRELATIONS[0])} with {oracle}", headings, _controls_last(grid))
 
 
 def scorers_by_statistic(estimates: Sequence[Estimate], oracle: str) -> Grid:

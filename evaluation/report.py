@@ -78,15 +78,13 @@ def render_report(summary: dict[str, Any], evidence: Evidence) -> str:
     )
 
 
-def table(estimates: Sequence[Estimate], statistic: str = "pearson_within", oracle: str | None = None) -> Table:
-    """Scorer x temperature for one statistic; where no temperature is recorded, scorer x statistic.
+def table(estimates: Sequence[Estimate]) -> Table:
+    """Scorer x temperature by the first oracle; where no temperature is recorded, scorer x statistic.
 
     Dim numbers are those whose interval includes what chance gives.
     """
-    known = oracles_of(estimates)
-    oracle = oracle or (known[0] if known else "")
     graded = is_graded(estimates)
-    grid = scorers_by_temperature(estimates, statistic, oracle) if graded else scorers_by_statistic(estimates, oracle)
+    grid = _grid(estimates, next(iter(oracles_of(estimates)), ""))
     result = Table(
         title=grid.title,
         caption="\n".join(["below each number its interval; dim: not resolved from chance", *grid.notes]),
@@ -134,7 +132,7 @@ def _sections(evidence: Evidence) -> list[_Section]:
 
 def _grid(estimates: Sequence[Estimate], oracle: str) -> Grid:
     if is_graded(estimates):
-        return scorers_by_temperature(estimates, "pearson_within", oracle)
+        return scorers_by_temperature(estimates, oracle)
     return scorers_by_statistic(estimates, oracle)
 
 

@@ -64,7 +64,7 @@ def transform_scores(scores: Tensor, transform: RewardTransform, clamp: float) -
 
 
 def lowest_reward(transform: RewardTransform, clamp: float) -> float:
-    """The least that ``transform_scores`` can give: what an answer gets that cannot be scored, such as an empty one."""
+    """The least that ``transform_scores`` can give: what a response without a score gets, such as an empty one."""
     return 0.0 if transform == "sigmoid" else -clamp
 
 

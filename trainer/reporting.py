@@ -38,17 +38,12 @@ _SECONDS_BETWEEN_PROGRESS_EVENTS = 0.5
 _SECONDS_BETWEEN_PLAIN_LINES = 10.0
 
 
-def read_events(directory: Path, after: int = 0) -> list[dict[str, Any]]:
-    """Events of a run directory with a sequence number above ``after``; a torn last line is not an event yet."""
+def read_events(directory: Path) -> list[dict[str, Any]]:
+    """Events of a run directory; a torn last line is not an event yet."""
     path = directory / EVENTS_FILE
     if not path.exists():
         return []
-    events = []
-    for line in path.read_bytes().split(b"\n")[:-1]:
-        event = json.loads(line)
-        if event["sequence"] > after:
-            events.append(event)
-    return events
+    return [json.loads(line) for line in path.read_bytes().split(b"\n")[:-1]]
 
 
 def last_sequence(directory: Path) -> int:

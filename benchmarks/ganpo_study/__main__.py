@@ -17,7 +17,6 @@ from benchmarks.study.plan import Plan
 PLAN = Plan(
     module="benchmarks.ganpo_study",
     title="The toy-world study of GANPO",
-    directory=".study",
     sizes=SIZES,
     steps_of_seed=steps_of_seed,
     read=read_measurements,

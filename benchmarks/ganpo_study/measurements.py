@@ -7,9 +7,9 @@ from typing import Any
 
 from benchmarks.ganpo_study.arms import POLICIES, prefix, stress
 from benchmarks.study.directory import ARTIFACTS, RUNS
-from evaluation.recipes.correlations import CORRELATIONS_FILE
 from evaluation.reproduction.measurements import Measurements
 from evaluation.reproduction.toy_world import ARMS, DECODER, DISCRIMINATOR, ENCODER, JUDGED, PROBE
+from evaluation.run_files import CORRELATIONS_FILE
 from evaluation.statistics.averages import MEAN
 from trainer.artifacts import ArtifactStore
 from trainer.files import read_jsonl

@@ -17,7 +17,6 @@ from benchmarks.study.plan import Plan
 PLAN = Plan(
     module="benchmarks.gapo_study",
     title="The toy-world study of GAPO",
-    directory=".study-gapo",
     sizes=SIZES,
     steps_of_seed=steps_of_seed,
     read=read_measurements,

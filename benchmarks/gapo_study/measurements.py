@@ -18,8 +18,8 @@ from benchmarks.gapo_study.arms import (
     stress,
 )
 from benchmarks.study.directory import ARTIFACTS, RUNS
-from evaluation.recipes.stress_test import PROMPTS_FILE, RESPONSES_FILE
 from evaluation.reproduction.measurements import Measurements, Place
+from evaluation.run_files import PROMPTS_FILE, RESPONSES_FILE
 from trainer.artifacts import ArtifactStore
 from trainer.data.product_world import check
 from trainer.data.product_world.task import Task

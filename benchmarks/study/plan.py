@@ -21,8 +21,6 @@ class Plan:
     module: str
     """By which it is started: ``python -m MODULE``."""
     title: str
-    directory: str
-    """Where its runs are kept, unless somebody says otherwise."""
     sizes: Mapping[str, Any]
     steps_of_seed: Callable[[int, Any], Iterator[Step]]
     """All runs of one replication, each after what it needs."""

@@ -73,7 +73,6 @@ class Counts:
     tokens: int = 0
     padding: int = 0
     prefix_hits: int = 0
-    busy_seconds: float = 0.0
     truncated_pairs: Counter[str] = field(default_factory=Counter)
     """By scorer."""
     errors: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -101,7 +100,6 @@ class Counts:
             self.tokens += reading.tokens
             self.padding += reading.padding
             self.prefix_hits += reading.prefix_hits
-            self.busy_seconds += reading.seconds
 
     def scored(self, scorer: str, score: float, truncated_tokens: int) -> None:
         with self._lock:

@@ -5,7 +5,7 @@ from enum import IntEnum
 
 
 class Priority(IntEnum):
-    """Who goes first; see ``WaitingLine`` for how nobody waits for ever."""
+    """Who goes first; see ``evaluation.engine.turns`` for how nobody waits for ever."""
 
     INTERACTIVE = 0
     TRAINER = 1

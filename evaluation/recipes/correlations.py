@@ -11,6 +11,7 @@ import numpy as np
 
 from evaluation.prompt_marks import numbered
 from evaluation.recipes.findings import Findings, Table, as_rows
+from evaluation.run_files import COMPARISONS_FILE, CORRELATIONS_FILE, CURVES_FILE
 from evaluation.scorers.controls import family
 from evaluation.scorers.scorer import Column, StoredResponse
 from evaluation.statistics.bootstrap import Floats
@@ -18,10 +19,6 @@ from evaluation.statistics.degeneration import DEGENERATE, MEASURES, measure_tex
 from trainer.data.text import as_text
 from trainer.files import write_atomically
 from trainer.generation.sampled import Cell
-
-CORRELATIONS_FILE = "correlations.jsonl"
-CURVES_FILE = "curves.jsonl"
-COMPARISONS_FILE = "comparisons.jsonl"
 
 
 class ScoreTable:

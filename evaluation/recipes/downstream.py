@@ -18,9 +18,10 @@ import torch
 import yaml
 from pydantic import Field
 
-from evaluation.recipes.correlations import CORRELATIONS_FILE, write_rows
+from evaluation.recipes.correlations import write_rows
 from evaluation.recipes.findings import as_row
 from evaluation.recipes.sampled_policy import SampledPolicy
+from evaluation.run_files import CORRELATIONS_FILE
 from evaluation.statistics.bootstrap import BootstrapSettings
 from evaluation.statistics.composites import estimate_composites, mean_of
 from evaluation.statistics.estimate import Estimate

@@ -4,7 +4,6 @@ Responses are paired by prompt and temperature: of every pair of one policy's re
 prompt, who wins (``statistics.policy_wins``), and prompts are drawn for the intervals.
 """
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ import numpy as np
 
 from evaluation.prompt_marks import numbered, repeated
 from evaluation.recipes.stored_rows import cell_of
+from evaluation.run_files import PROMPTS_FILE, SCORES_FILE
 from evaluation.statistics.averages import averages
 from evaluation.statistics.bootstrap import Bootstrap, BootstrapSettings, Floats, Ints
 from evaluation.statistics.estimate import Estimate
@@ -22,6 +22,7 @@ from evaluation.statistics.measured import Frame
 from evaluation.statistics.policy_wins import win_rates
 from trainer.errors import InvalidInput
 from trainer.files import read_jsonl
+from trainer.run import RESULT_FILE, read_result
 
 Place = tuple[str, float]
 """A prompt's id and a temperature."""
@@ -93,16 +94,17 @@ def compare_runs(
 
 def read_stored_run(directory: Path) -> StoredRun:
     """Read ``prompts.jsonl``, ``scores.jsonl`` and the policy's name. Raises InvalidInput where they are missing."""
-    for name in ("prompts.jsonl", "scores.jsonl", "result.json"):
+    for name in (PROMPTS_FILE, SCORES_FILE, RESULT_FILE):
         if not (directory / name).is_file():
             raise InvalidInput(f"{directory} is not the directory of a finished stress test: it has no {name}")
-    ended = json.loads((directory / "result.json").read_text(encoding="utf-8"))
+    ended = read_result(directory)
+    assert ended is not None
     if ended["status"] != "succeeded":
         raise InvalidInput(f"{directory} has {ended['status']}; resume it before it is compared")
     result = ended["result"] or {}
-    prompts = {row["prompt_id"]: row["prompt"] for _, row in read_jsonl(directory / "prompts.jsonl")}
+    prompts = {row["prompt_id"]: row["prompt"] for _, row in read_jsonl(directory / PROMPTS_FILE)}
     judgements: dict[str, dict[Place, list[float]]] = {}
-    for _, row in read_jsonl(directory / "scores.jsonl"):
+    for _, row in read_jsonl(directory / SCORES_FILE):
         if row["role"] == "oracle":
             version = "" if row["scorer_version"] is None else f"@{row['scorer_version']}"
             cell = cell_of(row)

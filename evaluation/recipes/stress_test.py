@@ -24,13 +24,14 @@ from evaluation.generation.sampler import Question, grid
 from evaluation.oracles import AnyOracle
 from evaluation.oracles.oracle import Asked
 from evaluation.prompt_marks import repeated
-from evaluation.recipes.correlations import CORRELATIONS_FILE, ScoreTable, write_findings
+from evaluation.recipes.correlations import ScoreTable, write_findings
 from evaluation.recipes.findings import find
 from evaluation.recipes.judging import Opened, Oracles, ScorersAndControls, judge_missing
 from evaluation.recipes.prompts import AnyPrompts, settle_prompts
 from evaluation.recipes.row_log import RowLog
 from evaluation.recipes.sampled_policy import AnySampledPolicy, Wanted
 from evaluation.recipes.stored_rows import Row, cell_of, column_of, stored_response
+from evaluation.run_files import CORRELATIONS_FILE, PROMPTS_FILE, RESPONSES_FILE, SCORES_FILE
 from evaluation.scorers.controls import CONTROLS, family
 from evaluation.scorers.scorer import Column, Scorer, StoredResponse
 from evaluation.statistics.bootstrap import BootstrapSettings
@@ -43,10 +44,6 @@ from trainer.generation.truncation import Truncation
 from trainer.outside import RegisteredScorer
 from trainer.pins import settle_versions
 from trainer.recipe import Recipe, Run
-
-PROMPTS_FILE = "prompts.jsonl"
-RESPONSES_FILE = "responses.jsonl"
-SCORES_FILE = "scores.jsonl"
 
 Temperature = Annotated[float, Field(ge=0, le=2)]
 

@@ -27,10 +27,11 @@ from evaluation.contests import Contests
 from evaluation.engine.pairs import Pair
 from evaluation.judged_columns import is_registered
 from evaluation.prompt_marks import mark_of, write_marks
-from evaluation.recipes.correlations import CORRELATIONS_FILE, write_rows
+from evaluation.recipes.correlations import write_rows
 from evaluation.recipes.findings import as_row
 from evaluation.recipes.pair_scoring import scoring_pairs
 from evaluation.recipes.run_wins import compare_runs
+from evaluation.run_files import CORRELATIONS_FILE
 from evaluation.scorers.controls import CONTROLS, Response
 from evaluation.statistics.bootstrap import BootstrapSettings
 from evaluation.statistics.win_rate import win_rates

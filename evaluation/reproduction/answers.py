@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluation.recipes.stored_rows import cell_of
-from evaluation.recipes.stress_test import PROMPTS_FILE, RESPONSES_FILE, SCORES_FILE
+from evaluation.run_files import PROMPTS_FILE, RESPONSES_FILE, SCORES_FILE
 from evaluation.statistics.agreement import STATISTICS, measure
 from evaluation.statistics.bootstrap import Bootstrap, Floats, Ints
 from evaluation.statistics.length_controlled import length_controlled

@@ -26,8 +26,6 @@ class Picks:
     """Over the prompts with two responses or more that both scorers and the oracle gave a value to."""
 
     n_prompts: int
-    n_same: int
-    """Where both pick one response, or two that the oracle values alike."""
     n_a: int
     """Where the oracle prefers the first scorer's pick."""
     n_b: int
@@ -74,7 +72,7 @@ def picks(run: RunScores, scorer_a: str, scorer_b: str, oracle: str) -> Picks:
     flipped = [each for each in found if each.value_a != each.value_b]
     n_a = sum(each.value_a > each.value_b for each in flipped)
     flipped.sort(key=lambda each: -abs(each.value_a - each.value_b))
-    return Picks(n_prompts, n_prompts - len(flipped), n_a, len(flipped) - n_a, flipped)
+    return Picks(n_prompts, n_a, len(flipped) - n_a, flipped)
 
 
 def swaps(a: RunScores, b: RunScores, oracle: str) -> Swaps | None:

@@ -16,6 +16,14 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from evaluation.prompt_marks import MARKS_FILE, mark_of
+from evaluation.run_files import (
+    COMPARISONS_FILE,
+    CORRELATIONS_FILE,
+    CURVES_FILE,
+    PROMPTS_FILE,
+    RESPONSES_FILE,
+    SCORES_FILE,
+)
 from evaluation.scorers.controls import family
 from service.db.bulk import insert_rows
 from service.db.deleting import ROWS_AT_ONCE
@@ -27,13 +35,6 @@ from trainer.errors import RunFailed
 from trainer.files import read_jsonl
 from trainer.manifest import code_version
 from trainer.run import RESULT_FILE, read_result
-
-PROMPTS_FILE = "prompts.jsonl"
-RESPONSES_FILE = "responses.jsonl"
-SCORES_FILE = "scores.jsonl"
-CORRELATIONS_FILE = "correlations.jsonl"
-CURVES_FILE = "curves.jsonl"
-COMPARISONS_FILE = "comparisons.jsonl"
 
 _COPIED = ("oracle", "stratum", "n_prompts", "n_responses", "n_dropped", "method", "undefined_reason")
 _COUNTS = ("n_total", "n_truncated", "n_constant_prompts")

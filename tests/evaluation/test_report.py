@@ -155,9 +155,9 @@ def test_a_place_that_cannot_be_written_is_told(tmp_path: Path) -> None:
         write_report(SUMMARY, Evidence(stress()), tmp_path / "file" / "report.html")
 
 
-def printed(estimates: list[Estimate], width: int = 120, **choice: str) -> list[str]:
-    console = Console(width=width, record=True, file=io.StringIO())
-    console.print(table(estimates, **choice))
+def printed(estimates: list[Estimate]) -> list[str]:
+    console = Console(width=120, record=True, file=io.StringIO())
+    console.print(table(estimates))
     return console.export_text().splitlines()
 
 
@@ -172,7 +172,3 @@ def test_the_terminal_table_has_a_line_for_each_scorer_and_its_interval_below() 
 
 def test_without_temperatures_statistics_stand_across() -> None:
     assert "r within prompts" in printed(audit())[1]
-
-
-def test_another_statistic_may_be_asked_for() -> None:
-    assert "pairwise accuracy with gold" in printed(stress(), statistic="pairwise_accuracy", oracle="gold")[0]

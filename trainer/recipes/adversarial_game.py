@@ -13,9 +13,10 @@ from trainer.errors import OverlongInput, RunFailed
 from trainer.models.reward_model import RewardModel
 from trainer.recipes.adversarial_batches import AdversarialBatches, GeneratedLabel, Labelled, OracleLabel, SoftLabel
 from trainer.recipes.live_reward_model import LiveRewardModel
+from trainer.recipes.playing import Game, RoundReport
 from trainer.recipes.ppo_learner import PPOLearner
 from trainer.recipes.response_scores import ModelScores, Score, mean_of, score_rollouts
-from trainer.recipes.rounds import Game, Judges, PromptRounds, RoundReport, greedy_responses
+from trainer.recipes.rounds import Judges, PromptRounds, greedy_responses
 from trainer.rollouts import Between, PolicyPrompt, Rollout
 
 RewardFrom = Literal["live", "anchor", "min"]

@@ -26,11 +26,12 @@ from trainer.recipes.adversarial_game import AdversarialGame, Pace, RewardFrom
 from trainer.recipes.encoding import EncodedPreference, encode_preferences, training_device
 from trainer.recipes.live_reward_model import LiveRewardModel, LiveSettings
 from trainer.recipes.played_reward_models import PlayedRewardModels
+from trainer.recipes.playing import play_rounds
 from trainer.recipes.preferential_data import Augmentation, check_contrast, contrasting, refuse_cut
 from trainer.recipes.publishing import summary
 from trainer.recipes.reading import count_disagreements, read_preferences
 from trainer.recipes.reward_model import RewardModelRecipe
-from trainer.recipes.rounds import Judges, PromptRounds, RoundsRecipe, play_rounds
+from trainer.recipes.rounds import Judges, PromptRounds, RoundsRecipe
 from trainer.rollouts import encode_prompts
 from trainer.schedule import OptimizerSettings
 

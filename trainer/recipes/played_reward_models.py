@@ -13,9 +13,10 @@ from trainer.models.reward_model import RewardModel
 from trainer.recipe import Run
 from trainer.recipes.classification import area_under_curve, calibration_error
 from trainer.recipes.encoding import EncodedPreference
+from trainer.recipes.playing import Played
 from trainer.recipes.response_scores import ModelScores, mean_of
 from trainer.recipes.reward_model import Loss, measure
-from trainer.recipes.rounds import Judges, Played, RoundsRecipe
+from trainer.recipes.rounds import Judges, RoundsRecipe
 from trainer.recipes.validation import scored_sides, validation_of
 from trainer.rollouts import Rollout
 

@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 from trainer.recipe import Run
 from trainer.recipes.encoding import training_device
+from trainer.recipes.playing import Game, RoundReport, play_rounds
 from trainer.recipes.ppo_learner import PPOLearner
 from trainer.recipes.publishing import summary
 from trainer.recipes.reading import read_prompts
@@ -16,7 +17,7 @@ from trainer.recipes.response_scores import (
     open_reward,
     score_rollouts,
 )
-from trainer.recipes.rounds import Game, Judges, PromptRounds, RoundReport, RoundsRecipe, greedy_responses, play_rounds
+from trainer.recipes.rounds import Judges, PromptRounds, RoundsRecipe, greedy_responses
 from trainer.rollouts import Between, PolicyPrompt, encode_prompts
 
 

@@ -1,20 +1,7 @@
-"""The study is made of recipes that anyone could write, in an order in which they can be run."""
-
-import pytest
+"""What the arms of a seed share, and what stands beside the trained discriminator."""
 
 from benchmarks.ganpo_study.arms import SIZES, steps_of_seed
-from evaluation.recipes import parse_recipe
 from evaluation.reproduction.toy_world import ARMS
-
-
-@pytest.mark.parametrize("name", sorted(SIZES))
-def test_every_step_is_a_valid_recipe_and_comes_after_what_it_needs(name: str) -> None:
-    before: set[str] = set()
-    for step in steps_of_seed(3, SIZES[name]):
-        assert parse_recipe(step.recipe).name == step.name
-        assert before.issuperset(step.needs), step.name
-        before.add(step.name)
-    assert {f"s3-{arm}" for arm in ARMS} <= before
 
 
 def test_arms_of_a_seed_share_start_rows_and_prompts_and_another_seed_has_its_own() -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from evaluation.recipes.stress_test import PROMPTS_FILE, RESPONSES_FILE, SCORES_FILE
 from evaluation.reproduction.answers import Answers, Battles, Draws, fight, judged, read_answers
+from evaluation.run_files import PROMPTS_FILE, RESPONSES_FILE, SCORES_FILE
 from evaluation.statistics.bootstrap import Floats
 
 

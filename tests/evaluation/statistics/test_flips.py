@@ -24,7 +24,7 @@ def test_picks_are_the_responses_each_scorer_likes_best_and_flips_those_the_orac
     found = picks(
         run("aabbccd", [1, 5, 2, 3, 0, 1, 9], x=[0, 1, 1, 0, 0, 1, 1], y=[1, 0, 0, 1, 0, 1, 1]), "x", "y", "judge"
     )
-    assert (found.n_prompts, found.n_same, found.n_a, found.n_b) == (3, 1, 1, 1)
+    assert (found.n_prompts, found.n_a, found.n_b) == (3, 1, 1)
     # 5 against 1 on a, before 2 against 3 on b
     assert [(flip.prompt, flip.row_a, flip.row_b, flip.value_a, flip.value_b) for flip in found.flipped] == [
         ("a", 1, 0, 5.0, 1.0),

@@ -33,14 +33,13 @@ def sample_examples(
     size: int,
     seed: int,
     levels: Sequence[int] = tuple(LEVELS),
-    start: int = 0,
     world: World = SMALL,
 ) -> list[Example]:
-    """Examples ``start .. start+size-1`` of a split; each is a function of (split, seed, index, levels, world) alone.
+    """The first ``size`` examples of a split; each is a function of (split, seed, index, levels, world) alone.
 
     Splits are disjoint in their combinations of product and facts, whatever the seed.
     """
-    return [_sample(split, seed, index, levels, world) for index in range(start, start + size)]
+    return [_sample(split, seed, index, levels, world) for index in range(size)]
 
 
 def sample_tasks(
