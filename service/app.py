@@ -57,7 +57,7 @@ from service.routes import (
     stress_tests,
     training_jobs,
 )
-from service.routes.parameters import only_known_parameters
+from service.routes.parameters import no_nul, only_known_parameters
 from service.scoring import ScoringService, open_engine, unnamed
 from service.sending import Exports
 from service.settings import Settings
@@ -166,7 +166,8 @@ def _routes() -> list[BaseRoute]:
     everything = APIRouter(responses=PROBLEM_RESPONSES)
     for router in ROUTERS:
         strict = router.prefix.startswith("/v1")
-        everything.include_router(router, dependencies=[Depends(only_known_parameters)] if strict else [])
+        checks = [no_nul, only_known_parameters] if strict else [no_nul]
+        everything.include_router(router, dependencies=[Depends(check) for check in checks])
     return everything.routes
 
 

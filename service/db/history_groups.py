@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from evaluation.statistics.combining import CORRELATIONS, Spread, Sums, inverse_variance, mean
 from service.db.history import read_page, stream
 from service.db.history_filter import HistoryFilter
-from service.db.history_sql import COUNTS, GROUP, PICKED, Agg, Dimension, Grouping, grouped
+from service.db.history_sql import COUNTS, GROUP, LARGEST, PICKED, Agg, Dimension, Grouping, grouped
 from service.db.pages import DEFAULT_LIMIT
 from service.db.prompt_sets import PromptSets, Together, together
 from service.db.records import Page
@@ -163,7 +163,8 @@ def _of_sums(row: Mapping[str, Any], agg: str, correlation: bool, found: Togethe
         f"{_DEPENDENCE[found.shared]}rows of one run as moving together"
     )
     if not row["n_used"]:
-        missing = "no row has an estimate" if agg == "mean" else "no row has an estimate with a standard error"
+        beyond = f" within {LARGEST:g}" if row["n_defined"] else ""
+        missing = f"no row has an estimate{beyond if agg == 'mean' else ' with a standard error'}"
         return {**nothing, "method": method, "undefined_reason": missing}
     without = row["n_used"] - row["n_errors"]
     sums = Sums(

@@ -46,6 +46,10 @@ COUNTS = ("n_prompts", "n_responses", "n_dropped")
 _ONE = 1 - 1e-12
 _SMALLEST_ERROR = 1e-9
 """A smaller standard error is rounding, and its inverse square no weight."""
+LARGEST = 1e50
+"""No measurement is beyond it in size, and squares of what is not can be added up."""
+_NEXT_TO_NOTHING = 1e-100
+"""What is below it in size is combined as 0: PostgreSQL refuses products that are too small for it."""
 
 
 @dataclass(frozen=True)
@@ -278,13 +282,20 @@ _LISTS: Mapping[str, tuple[Any, Any]] = {
 
 def _terms(base: Subquery, agg: Agg, statistics: Sequence[Plain]) -> tuple[ColumnElement[Any], ...]:
     """Which rows count, and y, s and w of ``combining.Sums`` for them, and the ends of their intervals as y is."""
-    r, error, ends = base.c.estimate, base.c.standard_error, (base.c.lower, base.c.upper)
-    whole = sa.and_(*(end.is_not(None) for end in ends))  # without ends no error counts
-    one = sa.literal(1.0, sa.Double)
-    if agg != "combined":
-        return sa.true() if agg == "count" else r.is_not(None), r, sa.case((whole, error)), one, *ends
+    columns: list[ColumnElement[Any]] = [base.c[name] for name in ("estimate", "standard_error", "lower", "upper")]
+    r, error, *ends = columns
+    zero, one = sa.literal(0.0, sa.Double), sa.literal(1.0, sa.Double)
+    if agg == "count":
+        return sa.true(), zero, zero, one, zero, zero
+    whole = sa.and_(*(func.abs(each) <= LARGEST for each in (error, *ends)))  # without ends no error counts
+    if agg == "mean":
+        s, *reached = (sa.case((whole, each)) for each in (error, *ends))
+        return func.abs(r) <= LARGEST, r, s, one, *reached
     correlation = _is_correlation(base, statistics)
-    usable = sa.and_(r.is_not(None), whole, error > _SMALLEST_ERROR, sa.or_(sa.not_(correlation), func.abs(r) < 1))
+    r, *ends = (_or_nothing(each) for each in (r, *ends))
+    usable = sa.and_(
+        func.abs(r) <= LARGEST, whole, error > _SMALLEST_ERROR, sa.or_(sa.not_(correlation), func.abs(r) < 1)
+    )
     # guarded once more, for a database may compute it for rows that are not usable
     inside = sa.and_(correlation, func.abs(r) < 1)
     y = sa.case((inside, func.atanh(r, type_=sa.Double)), else_=r)
@@ -302,6 +313,11 @@ def _is_correlation(base: Subquery, statistics: Sequence[Plain]) -> ColumnElemen
     if len(known) != 1:
         return base.c.statistic.in_(CORRELATIONS)
     return sa.true() if known.pop() else sa.false()
+
+
+def _or_nothing(value: ColumnElement[Any]) -> ColumnElement[Any]:
+    """``value``, and 0 where it is next to nothing."""
+    return sa.case((func.abs(value) < _NEXT_TO_NOTHING, sa.literal(0.0, sa.Double)), else_=value)
 
 
 def _within_one(end: ColumnElement[Any]) -> ColumnElement[Any]:

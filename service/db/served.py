@@ -14,6 +14,7 @@ from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
 from service.db.bulk import Row, insert_rows
+from service.db.columns import storable
 from service.db.tables import ServedScore, Table
 
 MOST_OF_A_PROMPT = 8
@@ -144,13 +145,13 @@ def matching_scores(
 
 
 def holds_text(text: str, prompt: Any, response: str) -> bool:  # noqa: ANN401 - a text or a list of messages
-    """Whether ``text`` is in either, in capitals or not, and however its accents are encoded."""
+    """Whether ``text`` is in either as they are stored, in capitals or not, and however its accents are encoded."""
     messages = [prompt] if isinstance(prompt, str) else [turn["content"] for turn in prompt or []]
     return any(_folded(text) in _folded(each) for each in [*messages, response])
 
 
 def _folded(text: str) -> str:
-    return unicodedata.normalize("NFC", text).casefold()
+    return unicodedata.normalize("NFC", storable(text)).casefold()
 
 
 def _lot(of: str, digest: str | None) -> bytes:

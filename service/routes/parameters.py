@@ -1,4 +1,7 @@
-"""No query parameter that a route does not read: a misspelt filter would be no filter, a misspelt dry run a run."""
+"""What no address may say: NUL, which no text here has, and below ``/v1`` a query parameter that a route does not read.
+
+A misspelt filter would be no filter, a misspelt dry run a run.
+"""
 
 from difflib import get_close_matches
 from itertools import zip_longest
@@ -13,12 +16,25 @@ from service.middleware import matched_route
 from service.problems import MAX_ERRORS
 
 
+async def no_nul(request: Request) -> None:
+    """For ``dependencies=[...]`` of all routes. Raises RequestValidationError naming each parameter with a NUL.
+
+    PostgreSQL takes none, and SQLite finds nothing by it.
+    """
+    admit_before_body(request)  # these dependencies run before the routers' own
+    said = [("path", *each) for each in request.path_params.items()]
+    said += [("query", *each) for each in request.query_params.multi_items()]
+    found = [(source, name) for source, name, value in said if "\0" in f"{name}{value}"]
+    if found:
+        advice = "holds a NUL character (%00); leave it out"
+        raise RequestValidationError([{"type": "nul", "loc": each, "msg": advice} for each in found])
+
+
 async def only_known_parameters(request: Request) -> None:
     """For ``dependencies=[...]`` of routes. Raises RequestValidationError naming each parameter that is not read.
 
     A route that reads a model of parameters leaves that to the model.
     """
-    admit_before_body(request)  # these dependencies run before the routers' own
     read: list[Any] = matched_route(request.scope).dependant.query_params
     if any(
         isinstance(each.field_info.annotation, type) and issubclass(each.field_info.annotation, BaseModel)

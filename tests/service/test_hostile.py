@@ -95,7 +95,7 @@ HOSTILE: list[tuple[str, str, bytes, dict[str, str], int, str]] = [
     ),
     ("GET", "/v1/artifacts/..%2f..%2fetc%2fpasswd", b"", {}, 422, "a name is letters"),
     ("GET", "/static/..%2f..%2fapp.py", b"", {}, 404, ""),
-    ("GET", "/v1/training-jobs/%00", b"", {}, 404, ""),
+    ("GET", "/v1/training-jobs/%00", b"", {}, 422, "job_id: holds a NUL"),
     ("GET", "/v1/training-jobs?limit=99999999999999999999999", b"", {}, 422, "limit"),
     ("GET", "/v1/training-jobs?cursor=%00%ff", b"", {}, 422, "cursor"),
     ("GET", "/v1/training-jobs?name=%ed%a0%80", b"", {}, 200, ""),
@@ -242,12 +242,12 @@ def test_afterwards_the_server_is_well_and_its_log_is_json_without_the_key(serve
 
 SLOW = """
 import asyncio
-from service import routes
-from service.routes import scores
+from pathlib import Path
 from service.scoring import ScoringService
 from service.score_schema import ScoreAnswer
 
 async def slow(self, request, terms):
+    Path("asked").touch()
     await asyncio.sleep(2.0)
     return ScoreAnswer(scorers=[], items=[])
 
@@ -269,7 +269,8 @@ def test_a_server_told_to_stop_answers_what_is_under_way_first(
 
     asking = threading.Thread(target=ask)
     asking.start()
-    time.sleep(0.7)
+    while asking.is_alive() and not (tmp_path / "asked").exists():
+        time.sleep(0.05)
     status = server.stop()
     asking.join()
 

@@ -345,6 +345,46 @@ def test_the_mean_of_vanishing_likelihoods_is_a_number_on_both_databases(
     assert (group.n_used, group.estimate) == (1, 2e-175 if agg == "mean" else None)
 
 
+ENDS = ("estimate", "lower", "upper", "standard_error")
+EXTREMES: dict[str, tuple[tuple[float, ...], float, float]] = {
+    # of it and of 0.5 with the error 0.05 the mean, and what 1 / s^2 makes of them: 100 and 400, or none and all
+    "next to nothing": ((2e-175, -0.2, 0.2, 0.1), 0.25, 0.4),
+    "the least number": ((5e-324, -5e-324, 0.2, 0.1), 0.25, 0.4),
+    "no error": ((0.3, 0.3, 0.3, 0.0), 0.4, 0.5),
+    "an error that is nearly none": ((0.3, 0.3, 0.3, 1e-175), 0.4, 0.5),
+    "a great error": ((0.3, -1e40, 1e40, 1e40), 0.4, 0.5),
+    "an error past all measure": ((0.3, -1e200, 1e200, 1e200), 0.4, 0.5),
+    "an endless error": ((0.3, -math.inf, 1.0, math.inf), 0.4, 0.5),
+    "past all measure": ((1e200, 0.9e200, 1.1e200, 1e199), 0.5, 0.5),
+    "the greatest number": ((1.7e308, -1.7e308, 1.7e308, 1.0), 0.5, 0.5),
+}
+
+
+@pytest.mark.parametrize("statistic", ["mean", "pearson_within"])
+@pytest.mark.parametrize("what", EXTREMES)
+def test_numbers_at_the_ends_of_what_a_database_holds_are_combined_on_both(
+    session: Session, correlate: Correlate, what: str, statistic: str
+) -> None:
+    row, mean, combined = EXTREMES[what]
+    if statistic == "pearson_within":  # atanh 0.5 has the error 0.05 / 0.75, so that 225 is its weight
+        combined = math.tanh(math.atanh(0.5) * 225 / 325) if combined == 0.4 else 0.5
+    correlate([{"statistic": statistic, **dict(zip(ENDS, row, strict=True))}])
+    correlate([{"statistic": statistic, **dict(zip(ENDS, (0.5, 0.4, 0.6, 0.05), strict=True))}])
+
+    means, combines, counted = (one(session, agg) for agg in ("mean", "combined", "count"))
+    assert (means.estimate, combines.estimate) == (pytest.approx(mean), pytest.approx(combined))
+    assert (combines.lower, combines.upper) != (None, None)
+    assert means.lower is not None or means.undefined_reason == "1 of them without a standard error"
+    assert counted.n_used == 2
+
+
+def test_of_what_is_past_all_measure_alone_no_mean_is_taken(session: Session, correlate: Correlate) -> None:
+    correlate([{"statistic": "mean", "estimate": 1e200}] * 2)
+    mean = one(session, "mean")
+    assert (mean.n_rows, mean.n_undefined, mean.n_used) == (2, 0, 0)
+    assert mean.undefined_reason == "no row has an estimate within 1e+50"
+
+
 def test_a_count_estimates_nothing_and_may_mix_statistics(session: Session, correlate: Correlate) -> None:
     correlate([{"statistic": "mean"}, {}, {"undefined_reason": "constant"}])
 

@@ -312,3 +312,7 @@ def test_a_text_is_found_however_its_accents_are_encoded() -> None:
     one, two = (unicodedata.normalize(form, "Zoë") for form in ("NFC", "NFD"))
     assert holds_text(one.upper(), "", f"from {two}")
     assert holds_text(two.upper(), f"from {one}", "")
+
+
+def test_a_text_with_what_no_database_holds_is_found_as_it_was_stored() -> None:
+    assert holds_text("ada\0@example.com", "", "from ada\ufffd@example.com")

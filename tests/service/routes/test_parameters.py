@@ -36,6 +36,31 @@ def test_a_misspelt_filter_is_named(address: str, words: str, idle: TestClient) 
     assert (answer.status_code, answer.json()["detail"]) == (422, words)
 
 
+@pytest.mark.parametrize(
+    ("address", "name"),
+    [
+        ("/v1/history?oracle=a&oracle=b%00", "oracle"),
+        ("/v1/history?where=scorer=='a%00'", "where"),
+        ("/v1/aliases?name=%00", "name"),
+        ("/v1/stress-tests?policy=a%00b", "policy"),
+        ("/v1/monitoring/drift?scorer=%00", "scorer"),
+        ("/v1/audits/audit_%00/report.html", "run_id"),
+        ("/v1/alerts?x%00=1", "x\0"),
+        ("/runs/%00", "run_id"),
+        ("/compare?a=%00", "a"),
+        ("/jobs?name=%00", "name"),
+    ],
+)
+def test_nul_is_refused_in_every_address_whatever_the_database_makes_of_it(
+    address: str, name: str, idle: TestClient
+) -> None:
+    answer = idle.get(address)
+    assert (answer.status_code, answer.json()["detail"]) == (
+        422,
+        f"{name}: holds a NUL character (%00); leave it out",
+    )
+
+
 def test_of_thousands_only_those_that_are_told_are_compared_with_what_there_is(
     idle: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
