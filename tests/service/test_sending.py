@@ -70,10 +70,10 @@ def test_what_may_not_be_sent_yet_is_refused_and_pages_are_not(app: FastAPI, ser
     url = serve(app)
     with closing(slow_reader(url)):
         for _ in range(3):
-            refused = httpx.get(f"{url}/v1/history?format=csv")
+            refused = httpx.get(f"{url}/v1/history?format=csv", timeout=60)
             assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
             assert refused.json()["detail"] == "1 files are being sent, as many as may be; try again when one is done"
-        assert len(httpx.get(f"{url}/v1/history?limit=500").json()["data"]) == 500
+        assert len(httpx.get(f"{url}/v1/history?limit=500", timeout=60).json()["data"]) == 500
     # the client has hung up: its place and its connection come back
     assert file_when_free(url).text.count("\n") == ROWS + 1
 
