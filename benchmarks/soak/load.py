@@ -96,7 +96,10 @@ class Load:
         self._until = 0.0
 
     async def run(self, seconds: float, requests_a_second: float) -> Account:
-        """Ask for so long; returns when the last request was answered."""
+        """Ask for so long; returns when the last request was answered.
+
+        All that is due in the time is asked, by a client that was held up all at once.
+        """
         began = time.monotonic()
         self._until = began + seconds
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=32)
@@ -106,7 +109,7 @@ class Load:
             ) as client,
             asyncio.TaskGroup() as group,
         ):
-            group.create_task(self._flood(client, group, requests_a_second))
+            group.create_task(self._flood(client, group, round(seconds * requests_a_second), requests_a_second))
             for every, what in [
                 (0.1, self._go_away),
                 (0.3, lambda: self._move_alias(client)),
@@ -121,9 +124,11 @@ class Load:
             await what()
             await asyncio.sleep(every)
 
-    async def _flood(self, client: httpx.AsyncClient, group: asyncio.TaskGroup, requests_a_second: float) -> None:
+    async def _flood(
+        self, client: httpx.AsyncClient, group: asyncio.TaskGroup, requests: int, requests_a_second: float
+    ) -> None:
         due = time.monotonic()
-        while time.monotonic() < self._until:
+        for _ in range(requests):
             group.create_task(self.ask(client, self._draw.choice(SCORERS)))
             due += 1 / requests_a_second
             await asyncio.sleep(max(0.0, due - time.monotonic()))

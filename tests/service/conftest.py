@@ -258,7 +258,7 @@ class Server:
     def stop(self) -> int:
         """Tell it to stop, and wait for its exit status."""
         self._process.send_signal(signal.SIGTERM)
-        status = self._process.wait(timeout=30)
+        status = self._process.wait(timeout=60)
         assert self._process.stdout is not None
         self._process.stdout.close()
         return status

@@ -33,9 +33,9 @@ def test_depth_is_counted_outside_strings(body: bytes, deep: bool) -> None:
     "body", [b"[" * 10**7, b'"' + b'\\"' * 10**6 + b"[" * 10**6, b"[]" * 5 * 10**6, b'"[' * 10**6, b"[]," * 2 * 10**7]
 )
 def test_no_body_takes_long(body: bytes) -> None:
-    started = time.perf_counter()
+    started = time.thread_time()
     structure(body)
-    assert time.perf_counter() - started < 5  # milliseconds here; what grows with the square takes hours
+    assert time.thread_time() - started < 5  # milliseconds here; what grows with the square takes hours
 
 
 def test_gzip_members_that_unpack_to_nothing_count_too() -> None:

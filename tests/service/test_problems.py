@@ -46,7 +46,7 @@ class Known:
 
 def make_app() -> FastAPI:
     app = FastAPI()
-    app.add_middleware(Bodies, max_bytes=10_000, timeout_seconds=5)
+    app.add_middleware(Bodies, max_bytes=10_000, timeout_seconds=60)
     app.add_middleware(Known)
     app.add_middleware(RequestContext)
     add_problem_handlers(app)
@@ -196,9 +196,9 @@ def test_an_unexpected_exception_is_logged_once_with_its_request_and_without_key
         for setting, value in (("handlers", []), ("propagate", True), ("level", logger.level)):
             monkeypatch.setattr(logger, setting, value)
     set_up_logging("json")
-    assert httpx.get(f"{address}/broken", headers={"x-request-id": "early"}).status_code == 500
+    assert httpx.get(f"{address}/broken", headers={"x-request-id": "early"}, timeout=60).status_code == 500
     with pytest.raises(httpx.RemoteProtocolError):
-        httpx.get(f"{address}/broken-late", headers={"x-request-id": "late"})
+        httpx.get(f"{address}/broken-late", headers={"x-request-id": "late"}, timeout=60)
     lines = [json.loads(line) for line in capfd.readouterr().err.splitlines()]
     told = [line for line in lines if "exception" in line]
     assert [line["request_id"] for line in told] == ["early", "late"]
@@ -209,7 +209,7 @@ def test_an_unexpected_exception_is_logged_once_with_its_request_and_without_key
 
 def test_a_connection_that_ends_with_an_unexpected_exception_is_said_to_end(serve: Callable[[Any], str]) -> None:
     """The server below closes it: a client that did not know would send its next request into a reset."""
-    with httpx.Client(base_url=serve(make_app())) as client:
+    with httpx.Client(base_url=serve(make_app()), timeout=60) as client:
         assert client.get("/broken").headers["connection"] == "close"
         assert "connection" not in client.get("/invalid").headers
 

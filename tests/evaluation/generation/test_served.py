@@ -205,7 +205,8 @@ class Answers:
     usage: dict[str, Any] | None = None
     fail_after: int | None = None
     vary: bool = False
-    seconds: float = 0.0
+    together: threading.Barrier | None = None
+    """Where so many are asked at once before any is answered."""
     most_at_once: int = 0
     at_once: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -217,7 +218,9 @@ class Answers:
             self.bodies.append(body)
             self.at_once += 1
             self.most_at_once = max(self.most_at_once, self.at_once)
-        time.sleep(self.seconds)
+        if self.together is not None:
+            self.together.wait(60)
+            time.sleep(0.02)  # for one more than may be
         with self.lock:
             self.at_once -= 1
         if self.vary:
@@ -326,7 +329,7 @@ def test_seeds_differ_by_prompt_replicate_and_seed_and_not_by_temperature() -> N
 
 
 def test_as_many_requests_as_allowed_are_under_way_and_no_more(answers: Answers) -> None:
-    answers.seconds = 0.2
+    answers.together = threading.Barrier(3)
     cells = [Cell("a", 1.0, replicate) for replicate in range(9)]
 
     assert len(list(served(answers.base_url, cells, concurrency=3))) == 9

@@ -240,7 +240,7 @@ def test_a_busy_server_is_asked_again_after_as_long_as_it_says(
 def test_retry_after_may_be_a_date_and_an_hour_is_not_waited_for(judge_server: Any, no_waiting: list[float]) -> None:
     past = judge_server.answer(429, headers={"Retry-After": "Wed, 21 Oct 2015 07:28:00 GMT"})
     judge_server.behave = lambda number, _: judge_server.says("x") if number else past
-    with ChatServer(judge_server.base_url, timeout_seconds=5, attempts=2) as server:
+    with ChatServer(judge_server.base_url, timeout_seconds=60, attempts=2) as server:
         server.complete({"messages": [{"content": ""}]})
         assert no_waiting == [0.0]
         judge_server.behave = lambda *_: judge_server.answer(429, headers={"Retry-After": "3600"})
@@ -251,7 +251,7 @@ def test_retry_after_may_be_a_date_and_an_hour_is_not_waited_for(judge_server: A
 @pytest.mark.parametrize("body", ["<html>", "{}", '{"choices": []}', '{"choices": [{"message": "x"}]}', "[1]"])
 def test_an_answer_that_is_no_chat_completion_is_asked_again(judge_server: Any, body: str) -> None:
     judge_server.behave = lambda number, _: judge_server.says("x") if number else judge_server.answer(200, body)
-    with ChatServer(judge_server.base_url, timeout_seconds=5, attempts=2) as server:
+    with ChatServer(judge_server.base_url, timeout_seconds=60, attempts=2) as server:
         assert server.complete({"messages": [{"content": ""}]})["choices"]
 
 
@@ -259,7 +259,7 @@ def test_an_answer_cut_off_in_the_middle_is_asked_again(judge_server: Any) -> No
     whole = judge_server.says("x")
     cut = judge_server.answer(200, whole.body, cut=True)
     judge_server.behave = lambda number, _: whole if number else cut
-    with ChatServer(judge_server.base_url, timeout_seconds=5, attempts=2) as server:
+    with ChatServer(judge_server.base_url, timeout_seconds=60, attempts=2) as server:
         assert server.complete({"messages": [{"content": ""}]})["choices"]
     assert len(judge_server.asked) == 2
 
@@ -460,7 +460,7 @@ def _dropped(run: Path, oracle: str) -> set[int]:
 def test_refusals_have_their_reason(judge_server: Any) -> None:
     judge_server.behave = lambda *_: judge_server.answer(422, "unknown field")
     with (
-        ChatServer(judge_server.base_url, timeout_seconds=5, attempts=2) as server,
+        ChatServer(judge_server.base_url, timeout_seconds=60, attempts=2) as server,
         pytest.raises(Refused, match="422 unknown field"),
     ):
         server.complete({"messages": [{"content": ""}]})

@@ -6,9 +6,7 @@ import random
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -33,16 +31,27 @@ RECIPE: dict[str, Any] = {
     "bootstrap": {"draws": 100},
 }
 
-# imports once and forks a real process per run: each line of input is the arguments of one
+# imports once and forks a real process per run: each line of input is when it dies and its arguments
 FORKER = """
 import os, sys
+from pathlib import Path
 from transformers import BertForSequenceClassification, LlamaForCausalLM
 from evaluation.__main__ import main
+from tests.dying import die_when
+
+FILES = sys.argv[1:]
+
+def written(directory):
+    return sum(path.stat().st_size for path in map(directory.joinpath, FILES) if path.exists())
+
 for line in sys.stdin:
+    growth, seconds, by, directory, artifacts = line.split()
     child = os.fork()
     if child == 0:
-        os._exit(main(line.split()))
-    print(child, flush=True)
+        if int(by):
+            enough = written(Path(directory)) + int(growth)
+            die_when(lambda: written(Path(directory)) >= enough, float(seconds), int(by))
+        os._exit(main(["--run-dir", directory, "--artifact-dir", artifacts]))
     print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """
 
@@ -51,7 +60,7 @@ for line in sys.stdin:
 def forker() -> Iterator[subprocess.Popen[str]]:
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[3])}
     with subprocess.Popen(
-        [sys.executable, "-c", FORKER],
+        [sys.executable, "-c", FORKER, *FILES],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
@@ -63,15 +72,21 @@ def forker() -> Iterator[subprocess.Popen[str]]:
         process.stdin.close()
 
 
-def start(forker: subprocess.Popen[str], arguments: str) -> int:
+def run(
+    forker: subprocess.Popen[str],
+    store: ArtifactStore,
+    directory: Path,
+    *,
+    by: int = 0,
+    growth: int = 0,
+    seconds: float = 0.0,
+) -> int:
+    """Its exit status. It gets a signal ``by`` which it ends once it has written ``growth`` bytes, and ``seconds``
+    later: not always between two writes."""
     assert forker.stdin is not None
-    forker.stdin.write(arguments + "\n")
-    forker.stdin.flush()
-    return answer(forker)
-
-
-def answer(forker: subprocess.Popen[str]) -> int:
     assert forker.stdout is not None
+    forker.stdin.write(f"{growth} {seconds} {by} {directory} {store.root}\n")
+    forker.stdin.flush()
     return int(forker.stdout.readline())
 
 
@@ -103,8 +118,7 @@ def test_killed_a_hundred_times_it_loses_nothing_and_repeats_nothing(
 def run_undisturbed(forker: subprocess.Popen[str], store: ArtifactStore, directory: Path) -> None:
     directory.mkdir()
     (directory / "recipe.json").write_text(json.dumps(RECIPE))
-    start(forker, f"--run-dir {directory} --artifact-dir {store.root}")
-    assert answer(forker) == 0
+    assert run(forker, store, directory) == 0
 
 
 def kill_until_done(
@@ -120,9 +134,8 @@ def kill_until_done(
     (killed / "recipe.json").write_text(json.dumps(RECIPE))
     deaths, states = 0, set()
     while True:
-        child = start(forker, f"--run-dir {killed} --artifact-dir {store.root}")
-        kill_after_growth(child, killed, rng.randint(1, sum(sizes(expected)) // share), rng.uniform(0, 0.05))
-        status = answer(forker)
+        growth, seconds = rng.randint(1, sum(sizes(expected)) // share), rng.uniform(0, 0.05)
+        status = run(forker, store, killed, by=signal.SIGKILL, growth=growth, seconds=seconds)
         states.add(sizes(killed))
         if status == 0:
             break
@@ -150,28 +163,12 @@ def test_a_request_to_stop_is_honoured_with_its_own_exit_status(
     forker: subprocess.Popen[str], store: ArtifactStore, tmp_path: Path
 ) -> None:
     (tmp_path / "recipe.json").write_text(json.dumps(RECIPE))
-    child = start(forker, f"--run-dir {tmp_path} --artifact-dir {store.root}")
-    kill_after_growth(child, tmp_path, 50_000, 0.0, signal.SIGTERM)
-
-    assert answer(forker) == 3
+    assert run(forker, store, tmp_path, by=signal.SIGTERM, growth=50_000) == 3
     assert read_result(tmp_path) == {
         "status": "stopped",
         "result": None,
         "error": {"code": "stopped", "detail": "stopped on request"},
     }
-
-
-def kill_after_growth(
-    child: int, directory: Path, growth: int, delay: float, by: signal.Signals = signal.SIGKILL
-) -> None:
-    """Kill a run once it has written ``growth`` bytes, and ``delay`` seconds later: not always between two writes."""
-    enough = sum(sizes(directory)) + growth
-    with suppress(ProcessLookupError):  # it finished first
-        while sum(sizes(directory)) < enough:
-            os.kill(child, 0)
-            time.sleep(0.002)
-        time.sleep(delay)
-        os.kill(child, by)
 
 
 def sizes(directory: Path) -> tuple[int, ...]:

@@ -125,8 +125,8 @@ def test_a_server_that_is_not_there_is_a_failure_that_says_so(capsys: Said) -> N
 
 
 def test_the_server_answers_pages_scores_and_its_reference(server: str) -> None:
-    assert "No stress test yet" in httpx.get(f"{server}/").text
-    assert httpx.get(f"{server}/livez").status_code == 200
+    assert "No stress test yet" in httpx.get(f"{server}/", timeout=60).text
+    assert httpx.get(f"{server}/livez", timeout=60).status_code == 200
     assert "/v1/scores" in httpx.get(f"{server}/docs", timeout=60).text
     assert "/v1/scores" in httpx.get(f"{server}/openapi.json", timeout=60).json()["paths"]
 

@@ -67,24 +67,24 @@ def test_a_turn_ends_with_a_block_that_raises() -> None:
 def test_who_writes_again_and_again_goes_behind_who_waits(tmp_path: Path) -> None:
     engine = make_engine(f"sqlite:///{tmp_path / 'assay.db'}")
     make_session = sessions(engine)
-    written, over = [0], threading.Event()
+    turns: Turns = engine.get_execution_options()["turns"]
+    order, under_way = list[str](), threading.Event()
 
     def store() -> None:
-        while not over.is_set():
+        for number in range(3):
             with writing(make_session) as session:
                 session.execute(text("CREATE TABLE IF NOT EXISTS a (b)"))
-                time.sleep(0.01)
-            written[0] += 1
+                order.append("again")
+                if number == 0:
+                    under_way.set()
+                    wait_for(turns, 1)
 
     thread = threading.Thread(target=store)
     thread.start()
-    waited = []
-    for _ in range(20):
-        before = written[0]
-        with writing(make_session):
-            waited.append(written[0] - before)
-    over.set()
+    assert under_way.wait(60)
+    with writing(make_session):
+        order.append("once")
     thread.join()
     engine.dispose()
 
-    assert max(waited) <= 2, "the transaction under way, and one that began before this one could ask"
+    assert order == ["again", "once", "again", "again"]

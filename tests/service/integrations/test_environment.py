@@ -44,7 +44,7 @@ def test_a_process_forked_while_another_thread_opens_its_client_opens_its_own(pl
     child = os.fork()
     if child == 0:
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
-        signal.alarm(3)  # ends a child that waits for a lock whose thread was not forked
+        signal.alarm(60)  # ends a child that waits for a lock whose thread was not forked
         try:
             environment._client(place)
             os._exit(0)

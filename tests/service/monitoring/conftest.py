@@ -99,10 +99,10 @@ def keep(make_session: sessionmaker[Session]) -> Callable[..., None]:
 
 @pytest.fixture
 def until() -> Callable[..., None]:
-    """Waits until something holds, ten seconds at most."""
+    """Waits until something holds, a minute at most."""
 
     def wait(holds: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while not holds():
             assert time.monotonic() < deadline
             time.sleep(0.01)

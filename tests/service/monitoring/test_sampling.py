@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -100,8 +101,14 @@ def test_what_no_database_can_hold_is_replaced(
 
 
 def test_a_flood_fills_an_hour_and_no_more(
-    start_sampler: Start, answered: Answered, make_session: Sessions, registry: CollectorRegistry
+    start_sampler: Start,
+    answered: Answered,
+    make_session: Sessions,
+    registry: CollectorRegistry,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    within = datetime(2026, 5, 4, 12, 30, tzinfo=UTC)  # an hour of the clock, which may end at any moment
+    monkeypatch.setattr(sampling, "datetime", SimpleNamespace(now=within.astimezone))
     first = start_sampler(monitor_share=1.0, monitor_rows_per_hour=30)
     second = Sampler(Settings(monitor_share=1.0, monitor_rows_per_hour=30), make_session)  # of another server
     for sampler in (second, first):

@@ -4,7 +4,6 @@ import contextlib
 import multiprocessing
 import os
 import random
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from tests.trainer.recipes.killed_run import newest, run_and_die
 from trainer.artifacts import ArtifactStore
 from trainer.errors import Stopped
 from trainer.recipes import parse_recipe
@@ -159,7 +159,9 @@ def assert_same(store: ArtifactStore, resumed: dict[str, Any], straight: dict[st
 def processes() -> Iterator[Any]:
     """Children that start in no time: they are forked from a process that has imported everything."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["trainer.recipes", "trainer.run", "torch.distributed.checkpoint.state_dict"])
+    context.set_forkserver_preload(
+        [run_and_die.__module__, "trainer.recipes", "torch.distributed.checkpoint.state_dict"]
+    )
     before = os.environ.get("OMP_NUM_THREADS")
     os.environ["OMP_NUM_THREADS"] = "1"
     yield context
@@ -169,23 +171,12 @@ def processes() -> Iterator[Any]:
         os.environ["OMP_NUM_THREADS"] = before
 
 
-def newest(directory: Path) -> int:
-    """Step of the newest checkpoint, of a reward model that warms up or of what follows."""
-    # no "**": it would look into directories that the run is about to rename
-    found = [path for places in ("", "*/") for path in directory.glob(f"{places}checkpoints/step-*")]
-    return max((int(path.name[5:]) for path in found), default=0)
-
-
 def kill_at_random(name: str, store: ArtifactStore, directory: Path, processes: Any, rng: random.Random) -> None:
     """Let the recipe go on for 0 to 4 steps and up to 50 ms, or about a round, then kill it."""
     target = newest(directory) + rng.randrange(5)
-    arguments = (recipe(name, store), directory, store)
-    child = processes.Process(target=run_recipe, args=arguments, kwargs={"quiet": True})
+    seconds = rng.uniform(0, 0.5 if name in PLAYED else 0.05)
+    child = processes.Process(target=run_and_die, args=(recipe(name, store), directory, store, target, seconds))
     child.start()
-    while child.is_alive() and newest(directory) < target:
-        time.sleep(0.001)
-    time.sleep(rng.uniform(0, 0.5 if name in PLAYED else 0.05))
-    child.kill()
     child.join()
 
 

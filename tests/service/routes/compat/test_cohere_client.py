@@ -24,7 +24,7 @@ def address(serve: Callable[[Any], str], client: TestClient, request: pytest.Fix
 @pytest.fixture
 def how(address: str) -> Iterator[dict[str, Any]]:
     """What either client is made with; its connections are closed afterwards."""
-    with httpx.Client() as http:
+    with httpx.Client(timeout=60) as http:
         yield {"api_key": "k", "base_url": address, "httpx_client": http}
 
 

@@ -104,10 +104,10 @@ def test_only_special_tokens_are_taken_from_the_end() -> None:
 
 
 def test_a_text_made_to_be_slow_is_not() -> None:
-    started = time.perf_counter()
+    started = time.thread_time()
     assert without_end("</s>" * 200_000 + "x") == "</s>" * 200_000 + "x"
     assert without_end("</s> " * 200_000) == ""
     with pytest.raises(InvalidInput):
         pair_in("<s> " * 250_000 + "x")
 
-    assert time.perf_counter() - started < 5  # a step each: under a second; a copy each would take minutes
+    assert time.thread_time() - started < 5  # a step each: under a second; a copy each would take minutes
