@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, func, select
+from sqlalchemy import ColumnElement, Select, and_, func, select
 from sqlalchemy.orm import Session
 
 from service.db.columns import UtcDateTime
+from service.db.history_choices import values
 from service.db.history_filter import HistoryFilter, restrictions
 from service.db.keyset import By, after, cursor_of, key_of
 from service.db.pages import DEFAULT_LIMIT, check_limit
@@ -57,7 +58,16 @@ def stream_rows(session: Session, where: HistoryFilter, order: Order = Order()) 
 
 
 def fingerprint(session: Session, where: HistoryFilter) -> list[Any]:
-    """What changes when other correlations fit: rows are only ever added, or deleted with their run."""
+    """What changes when other correlations fit: those of a run are stored at once, and deleted with it.
+
+    Of all correlations it is which runs there are, and their last rows; what fits otherwise is counted.
+    """
+    if where.only():
+        runs = values(_TABLE.c.run)
+        numbers = select(func.max(_TABLE.c.number)).where(_TABLE.c.run == runs.c.value).correlate(runs)
+        last = and_(_TABLE.c.run == runs.c.value, _TABLE.c.number == numbers.scalar_subquery())
+        query = select(_TABLE.c.run, _TABLE.c.number, _TABLE.c.created_at).join_from(runs, _TABLE, last)
+        return [tuple(row) for row in session.execute(query)]
     counted = select(
         func.count(), func.max(Correlation.created_at), func.min(Correlation.run), func.max(Correlation.run)
     )

@@ -6,7 +6,7 @@ before it: the least value, then the least above that one, and so on, each by on
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, exists, func, select
+from sqlalchemy import CTE, ColumnElement, exists, func, select
 from sqlalchemy.orm import Session
 
 from service.db.tables import Correlation, Job
@@ -16,14 +16,20 @@ def values_of(session: Session, name: str, **chosen: str | float | None) -> list
     """The values of a column of ``correlations`` below what was chosen before it, in their order; None is last."""
     column: ColumnElement[Any] = Correlation.__table__.c[name]
     below = [_is(Correlation.__table__.c[field], value) for field, value in chosen.items()]
-    seen = select(func.min(column).label("value")).where(*below).cte("seen", recursive=True)
-    above = select(func.min(column)).where(*below, column > seen.c.value).correlate(seen).scalar_subquery()
-    seen = seen.union_all(select(above).where(seen.c.value.is_not(None)))
+    seen = values(column, *below)
     found = list(session.scalars(select(seen.c.value).where(seen.c.value.is_not(None))))
     missing = column.is_(None)
     if Correlation.__table__.c[name].nullable and session.scalar(select(exists().where(*below, missing))):
         found.append(None)
     return found
+
+
+def values(column: ColumnElement[Any], *below: ColumnElement[bool]) -> CTE:
+    """As ``value`` those of a column, each by one look into an index that has it after what ``below`` settles; NULL
+    is the last."""
+    seen = select(func.min(column).label("value")).where(*below).cte("seen", recursive=True)
+    above = select(func.min(column)).where(*below, column > seen.c.value).correlate(seen).scalar_subquery()
+    return seen.union_all(select(above).where(seen.c.value.is_not(None)))
 
 
 def scorers_of(session: Session, **chosen: str | float | None) -> list[str]:

@@ -56,9 +56,9 @@ class HistoryFilter:
     """Before this time."""
     where: Tree | None = None
 
-    def only(self, name: str) -> bool:
-        """Whether nothing but this column restricts, if that does."""
-        others = {each: given for each, given in self.values.items() if given and each != name}
+    def only(self, *names: str) -> bool:
+        """Whether nothing but these columns restricts, if they do."""
+        others = {each: given for each, given in self.values.items() if given and each not in names}
         return replace(self, values=others) == HistoryFilter()
 
 

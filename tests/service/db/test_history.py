@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import delete
 from sqlalchemy.orm import Session, sessionmaker
 
 from evaluation.conditions import OF_ESTIMATES, parse_condition, parse_tree
@@ -17,6 +18,8 @@ from service.db.history_filter import FIELDS, HistoryFilter
 from service.db.history_groups import HistoryGroup, groups_page, stream_groups
 from service.db.history_sql import Grouping
 from service.db.records import CorrelationRecord
+from service.db.session import writing
+from service.db.tables import Correlation
 from trainer.errors import InvalidInput
 
 Correlate = Callable[..., str]
@@ -467,6 +470,28 @@ def test_a_stream_gives_all_in_order_and_the_fingerprint_changes_with_them(
     session.rollback()
     correlate([{}], THURSDAY - DAY)  # by a clock that is behind
     assert fingerprint(session, filter_) != before
+
+
+def test_the_fingerprint_of_everything_changes_with_any_run(
+    make_session: sessionmaker[Session], correlate: Correlate
+) -> None:
+    def told() -> list[Any]:
+        with make_session() as session:
+            return fingerprint(session, HistoryFilter())
+
+    seen = [told()]
+    correlate([{}, {}], THURSDAY, id="run_b")
+    seen.append(told())
+    correlate([{}], THURSDAY, id="run_a")  # older, at the same moment
+    seen.append(told())
+    assert [len(each) for each in seen] == [0, 1, 2]
+    with writing(make_session) as session:
+        session.execute(delete(Correlation).where(Correlation.run == "run_b"))
+    seen.append(told())
+    correlate([{}, {}], THURSDAY, id="run_c")
+    seen.append(told())
+    assert len({repr(each) for each in seen}) == 5
+    assert told() == seen[-1]
 
 
 def test_what_there_is_to_choose_is_listed_below_the_choices_before(session: Session, correlate: Correlate) -> None:

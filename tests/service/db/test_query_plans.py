@@ -10,8 +10,9 @@ import pytest
 from sqlalchemy import event
 from sqlalchemy.orm import Session, sessionmaker
 
-from service.db.history import Order, rows_page
+from service.db.history import Order, fingerprint, rows_page
 from service.db.history_choices import scorers_of, values_of
+from service.db.history_filter import HistoryFilter
 from service.db.history_groups import groups_page
 from service.db.history_sql import Grouping
 from service.db.runs import RunFilter, list_runs
@@ -67,6 +68,10 @@ ASKED: dict[str, tuple[Ask, dict[str, str]]] = {
     "scorers to choose from": (
         lambda session: scorers_of(session, statistic="mean", oracle="judge", stratum="all", temperature=None),
         {"correlations": "asked"},
+    ),
+    "whether anything has changed": (
+        lambda session: fingerprint(session, HistoryFilter()),
+        {"correlations": "pk"},
     ),
     "runs, the surest first": (
         lambda session: list_runs(session, RunFilter(KINDS), sort="surest"),
