@@ -5,7 +5,6 @@ import json
 import os
 import random
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -21,6 +20,7 @@ import pytest
 from service.db.schema import upgrade
 from service.db.session import make_engine
 from service.settings import Settings
+from tests.ports import port_of, reserved
 from trainer.files import write_atomically
 
 pytest.register_assert_rewrite("tests.chaos.undisturbed")  # so that it tells as well what it saw instead
@@ -154,7 +154,8 @@ class World:
         self._clocks = clocks
         self._directory = directory
         self._log = directory / "servers.txt"
-        self._ports = [_free_port() for _ in range(servers)]
+        self._reserved = [reserved() for _ in range(servers)]
+        self._ports = [port_of(holder) for holder in self._reserved]
         self._servers = [self._start(index) for index in range(servers)]
         self.urls = [f"http://127.0.0.1:{port}" for port in self._ports]
         self.kills: dict[str, int] = {}
@@ -211,6 +212,8 @@ class World:
         self.kill_servers()
         for process in self.processes():
             process.kill()
+        for holder in self._reserved:
+            holder.close()
         self.engine.dispose()
 
     def _kill_job(self, first: bool) -> bool:
@@ -257,11 +260,6 @@ class World:
                 stderr=log,
                 start_new_session=True,
             )
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 @pytest.fixture(params=[Sqlite, Postgres])
