@@ -150,7 +150,9 @@ class World:
             runs_dir=directory / "runs",
             **{**hurried, **changes},
         )
-        self._arguments = [] if rows_at_once is None else [str(rows_at_once)]
+        self.held = directory / "held"
+        """A file: while it is there, what goes in small pieces is not finished."""
+        self._arguments = [] if rows_at_once is None else [str(rows_at_once), str(self.held)]
         self._clocks = clocks
         self._directory = directory
         self._log = directory / "servers.txt"
