@@ -1,7 +1,6 @@
 """A real S3-compatible server, and one in front of it that breaks things on purpose."""
 
 import http.client
-import socket
 import subprocess
 import sys
 import threading
@@ -13,6 +12,8 @@ from contextlib import closing, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Literal
 
+from tests.ports import port_of, reserved
+
 Trouble = Literal["refuse", "lose the answer", "cut"]
 """What happens to a request: 503 before it is carried out, or its answer never arrives, or its body breaks off."""
 
@@ -20,11 +21,14 @@ Trouble = Literal["refuse", "lose the answer", "cut"]
 @contextmanager
 def run_s3() -> Iterator[str]:
     """The address of moto's server, in a process of its own."""
-    with closing(socket.create_server(("127.0.0.1", 0))) as free:
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
-    address = f"http://127.0.0.1:{port}"
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p"]
+    with (
+        reserved() as holder,
+        subprocess.Popen(
+            [*command, str(port_of(holder))], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        ) as process,
+    ):
+        address = f"http://127.0.0.1:{port_of(holder)}"
         try:
             deadline = time.monotonic() + 60
             while True:

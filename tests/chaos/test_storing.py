@@ -197,9 +197,11 @@ def survive(world: Any, prompts: int, kills: int) -> None:
         **{"prompts": prompts, "responses": prompts, "scores": 2 * prompts},
         **{"correlations": 1, "curves": 2, "comparisons": 1, "run_prompts": 1, "stress_tests": 1},
     }
+    world.held.touch()
     run = world.submit(PATH, {**recipe, "name": "hurt"}, "hurt")
     with looked_at(world, run, everything) as onlooker:
         left = kill_amid_storing(world, run, kills, everything)
+        world.held.unlink()
         wait_until(world, lambda session: succeeded(session, run))
     print(f"killed amid storing, leaving {left} of {everything}; looked {onlooker.looks}")  # noqa: T201
     assert sum(0 < rows < everything for rows in left) >= kills / 2
@@ -212,10 +214,12 @@ def survive(world: Any, prompts: int, kills: int) -> None:
     world.kill_servers()
     grow_old(world, run)
     world.settings = world.settings.model_copy(update={"keep_jobs_days": 10.0})
+    world.held.touch()
     with looked_at(world, run, everything):
         left = kill_amid_deletion(world, run, kills // 2)
         print(f"killed amid deletion, leaving {left} of {everything}")  # noqa: T201
         assert 0 < left[0] < everything
+        world.held.unlink()
         world.settings = world.settings.model_copy(update={"keep_jobs_days": None})
         world.restart_dead_servers()
         resume(world, run)

