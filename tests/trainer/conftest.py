@@ -1,4 +1,4 @@
-"""A run of the test's own, for what needs one without its recipe."""
+"""An empty store of artifacts, and a run for what needs one without its recipe."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,6 +8,11 @@ import pytest
 from trainer.artifacts import ArtifactStore
 from trainer.recipe import Run
 from trainer.reporting import Reporter
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> ArtifactStore:
+    return ArtifactStore(tmp_path / "artifacts")
 
 
 @pytest.fixture
