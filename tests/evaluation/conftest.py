@@ -14,6 +14,7 @@ import pytest
 import torch
 from torch import nn
 
+from evaluation.engine.scoring import ScoringEngine
 from tests.ports import port_of, reserved
 from trainer.artifacts import ArtifactStore, Contents
 from trainer.data.product_world import render_prompt, sample_examples
@@ -44,6 +45,12 @@ def store(tmp_path_factory: pytest.TempPathFactory, pairs: list[Pair]) -> Artifa
     publish_reward_model(store, pairs)
     publish_discriminator(store, pairs, first)
     return store
+
+
+@pytest.fixture(scope="module")
+def engine(store: ArtifactStore) -> Iterator[ScoringEngine]:
+    with ScoringEngine(store) as engine:
+        yield engine
 
 
 def publish_policy(store: ArtifactStore, pairs: list[Pair], seed: int, parents: list[Parent]) -> Artifact:

@@ -1,9 +1,7 @@
 """Spans tell where a request's time went, to a collector that speaks OTLP, and nothing of what it carried."""
 
 import gzip
-import threading
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 from starlette.testclient import TestClient
@@ -11,6 +9,7 @@ from starlette.testclient import TestClient
 from service.app import create_app
 from service.settings import Settings
 from service.tracing import Tracing
+from tests.loopback import Handler, serving
 from trainer.artifacts import ArtifactStore
 from trainer.errors import InvalidInput
 from trainer.manifest import Artifact
@@ -25,24 +24,14 @@ def received(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[bytes]]:
     """What a collector got, which is where the environment says."""
     bodies: list[bytes] = []
 
-    class Collector(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["content-length"]))
+    class Collector(Handler):
+        def post(self, body: bytes) -> None:
             bodies.append(gzip.decompress(body) if self.headers.get("content-encoding") == "gzip" else body)
-            self.send_response(200)
-            self.send_header("content-length", "0")
-            self.end_headers()
+            self.reply(200)
 
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with HTTPServer(("127.0.0.1", 0), Collector) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{server.server_port}")
+    with serving(Collector) as address:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", address)
         yield bodies
-        server.shutdown()
-        thread.join()
 
 
 def test_a_request_its_stages_and_its_batch_reach_the_collector(

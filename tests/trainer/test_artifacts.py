@@ -15,11 +15,6 @@ from trainer.errors import BrokenArtifact, Conflict, InvalidInput, NotFound, Sto
 from trainer.manifest import Probe
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> ArtifactStore:
-    return ArtifactStore(tmp_path / "artifacts")
-
-
 def contents(job: str | None = None) -> Contents:
     return Contents(kind="policy", recipe={}, recipe_digest="0", metrics={}, details={}, probes=[], parents=[], job=job)
 

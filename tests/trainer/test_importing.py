@@ -34,11 +34,6 @@ SMALL = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "i
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> ArtifactStore:
-    return ArtifactStore(tmp_path / "artifacts")
-
-
-@pytest.fixture
 def bert(tmp_path: Path) -> Path:
     """A classifier with one label in Hugging Face's files."""
     torch.manual_seed(0)

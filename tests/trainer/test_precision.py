@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from tests.trained import metrics_of
 from trainer.artifacts import ArtifactStore
 from trainer.checkpoints import Checkpoints
 from trainer.data.text import Encoded
@@ -19,7 +20,7 @@ from trainer.models.starting_point import PolicyOrigin, Scratch
 from trainer.recipe import Run
 from trainer.recipes import parse_recipe
 from trainer.recipes.training import recompute_activations
-from trainer.reporting import Reporter, read_events
+from trainer.reporting import Reporter
 from trainer.schedule import OptimizerSettings
 
 ROWS = [Encoded([1, *range(5 + i, 25 + 3 * (i % 4)), 2], 8, None, 0) for i in range(8)]
@@ -66,7 +67,7 @@ def train(learner: Imitation, directory: Path, rate: float, dtype: torch.dtype, 
             run=Run("run", directory, ArtifactStore(directory / "artifacts"), reporter),
             compute_dtype=dtype,
         )
-    return [event["values"]["loss"] for event in read_events(directory) if event["type"] == "metrics"]
+    return [values["loss"] for values in metrics_of(directory)]
 
 
 def floating(state: Any) -> set[torch.dtype]:
@@ -174,8 +175,7 @@ def test_a_reward_model_recomputes_too(tmp_path: Path) -> None:
             }
         )
         run_recipe(recipe, tmp_path / recipe.name, ArtifactStore(tmp_path / "artifacts"), quiet=True)
-        events = read_events(tmp_path / recipe.name)
-        results.append([event["values"]["loss"] for event in events if event["type"] == "metrics"])
+        results.append([values["loss"] for values in metrics_of(tmp_path / recipe.name)])
     assert len(results[0]) == 3
     assert results[1] == pytest.approx(results[0], abs=1e-6)
 

@@ -1,7 +1,6 @@
 """The scores that an artifact carries of its validation data are those that the engine gives."""
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -50,12 +49,6 @@ def store(tmp_path_factory: pytest.TempPathFactory, rows: list[dict[str, str]]) 
     ):
         run_recipe(parse_recipe({**quick, **content}), root / str(content["name"]), store, quiet=True)
     return store
-
-
-@pytest.fixture(scope="module")
-def engine(store: ArtifactStore) -> Iterator[ScoringEngine]:
-    with ScoringEngine(store) as engine:
-        yield engine
 
 
 def validation_of(artifact: Artifact) -> ValidationScores:

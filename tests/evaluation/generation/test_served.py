@@ -6,7 +6,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from evaluation.generation.local import LocalSampler, cut_grid
 from evaluation.generation.sampler import Question, grid
 from evaluation.generation.served import Dialect, ServedModel, ServedSampler, cell_seed
 from evaluation.recipes import parse_recipe
+from tests.loopback import Handler, serving
 from trainer.artifacts import ArtifactStore
 from trainer.errors import InvalidInput, RunFailed
 from trainer.generation.decoding import Decoding
@@ -232,30 +232,14 @@ class Answers:
 def answers() -> Iterator[Answers]:
     told = Answers()
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            status, content = told.answer(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-            body = json.dumps(content).encode()
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+    class Answering(Handler):
+        def post(self, body: bytes) -> None:
+            status, content = told.answer(json.loads(body))
+            self.reply(status, json.dumps(content).encode())
 
-        def do_GET(self) -> None:
-            self.send_response(404)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        told.base_url = f"http://127.0.0.1:{server.server_address[1]}/v1"
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
+    with serving(Answering) as address:
+        told.base_url = f"{address}/v1"
         yield told
-        server.shutdown()
-        thread.join()
 
 
 def test_finish_reason_tokens_and_log_probabilities_are_kept_where_they_are_given(answers: Answers) -> None:

@@ -4,10 +4,11 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
+
+from tests.loopback import Handler, serving
 
 
 @dataclass(frozen=True)
@@ -52,14 +53,13 @@ class JudgeServer:
 def judge_server() -> Iterator[JudgeServer]:
     state, lock = JudgeServer(), threading.Lock()
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
+    class Judging(Handler):
+        def get(self) -> None:
             self.send(Answer(200, '{"data": []}'))
 
-        def do_POST(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        def post(self, body: bytes) -> None:
             with lock:
-                answer = state.take(body, self.headers.get("Authorization"))
+                answer = state.take(json.loads(body), self.headers.get("Authorization"))
             self.send(answer)
 
         def send(self, answer: Answer) -> None:
@@ -70,13 +70,6 @@ def judge_server() -> Iterator[JudgeServer]:
             self.end_headers()
             self.wfile.write(content[: len(content) // 2] if answer.cut else content)
 
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        state.base_url = f"http://127.0.0.1:{server.server_port}/v1"
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
+    with serving(Judging) as address:
+        state.base_url = f"{address}/v1"
         yield state
-        server.shutdown()
-        thread.join()

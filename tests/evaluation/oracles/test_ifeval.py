@@ -3,7 +3,6 @@
 import json
 import random
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,6 @@ from evaluation.oracles.ifeval import IFEvalOracle
 from evaluation.oracles.oracle import Asked
 from evaluation.recipes.prompts import FilePrompts
 from evaluation.scorers.scorer import Scorer, StoredResponse
-from trainer.artifacts import ArtifactStore
 from trainer.errors import InvalidInput
 from trainer.generation.sampled import Cell
 
@@ -33,12 +31,6 @@ ROWS: list[dict[str, Any]] = [
         "kwargs": [{}, {"keywords": ["steam"], "num_words": None}],
     },
 ]
-
-
-@pytest.fixture(scope="module")
-def engine(store: ArtifactStore) -> Iterator[ScoringEngine]:
-    with ScoringEngine(store) as engine:
-        yield engine
 
 
 def asked(row: dict[str, Any]) -> Asked:

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -34,12 +34,6 @@ def no_waiting(monkeypatch: pytest.MonkeyPatch, clock: Callable[..., None]) -> l
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
     return waits
-
-
-@pytest.fixture(scope="module")
-def engine(store: ArtifactStore) -> Iterator[ScoringEngine]:
-    with ScoringEngine(store) as engine:
-        yield engine
 
 
 OpenJudge = Callable[..., Scorer]

@@ -1,7 +1,6 @@
 """Oracles judge stored responses, and say beforehand when they could not."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,7 +11,6 @@ from evaluation.oracles.product_world import Measure, ProductWorldOracle
 from evaluation.oracles.recorded import RecordedOracle
 from evaluation.oracles.reward_model import RewardModelOracle
 from evaluation.scorers.scorer import Column, StoredResponse
-from trainer.artifacts import ArtifactStore
 from trainer.data.product_world import Task, check, gold, render_prompt, sample_examples
 from trainer.errors import InvalidInput, NotFound
 from trainer.generation.sampled import Cell
@@ -20,12 +18,6 @@ from trainer.generation.sampled import Cell
 EXAMPLE = sample_examples("test", 1, seed=3, levels=(5,))[0]
 PROMPT = render_prompt(EXAMPLE.task)
 ASKED = [Asked("p", PROMPT, EXAMPLE.task.to_json())]
-
-
-@pytest.fixture(scope="module")
-def engine(store: ArtifactStore) -> Iterator[ScoringEngine]:
-    with ScoringEngine(store) as engine:
-        yield engine
 
 
 def stored(response: str) -> StoredResponse:

@@ -13,6 +13,7 @@ from service.db.ids import new_id
 from service.db.session import writing
 from service.db.tables import Job
 from tests.correlation_lines import estimate
+from tests.stored_runs import ingest_run
 
 AddJob = Callable[..., str]
 
@@ -102,3 +103,16 @@ def stress_run(tmp_path: Path) -> Path:
     result = {"status": "succeeded", "result": {"policy": "my-policy@1"}, "error": None}
     (directory / "result.json").write_text(json.dumps(result))
     return directory
+
+
+@pytest.fixture
+def store_run(make_session: sessionmaker[Session], add_job: AddJob, stress_run: Path) -> AddJob:
+    """Adds a job and stores ``stress_run`` as what it left; returns its id."""
+
+    def store(kind: str = "stress_test") -> str:
+        run = add_job(kind)
+        with writing(make_session) as session:
+            ingest_run(session, run, stress_run)
+        return run
+
+    return store

@@ -24,10 +24,8 @@ def counts(make_session: sessionmaker[Session]) -> list[int]:
         return [session.scalars(select(func.count()).select_from(table)).one() for table in COUNTED]
 
 
-def test_a_run_is_stored(make_session: sessionmaker[Session], add_job: Callable[..., str], stress_run: Path) -> None:
-    run = add_job()
-    with writing(make_session) as session:
-        ingest_run(session, run, stress_run)
+def test_a_run_is_stored(make_session: sessionmaker[Session], store_run: Callable[..., str]) -> None:
+    run = store_run()
 
     assert counts(make_session) == [2, 6, 18, 6, 1]
     with make_session() as session:
@@ -54,26 +52,22 @@ def test_what_was_measured_is_of_the_moment_it_is_seen_not_of_when_storing_began
 
 
 def test_two_versions_of_a_scorer_may_score_the_same_response(
-    make_session: sessionmaker[Session], add_job: Callable[..., str], stress_run: Path
+    make_session: sessionmaker[Session], store_run: Callable[..., str], stress_run: Path
 ) -> None:
     path = stress_run / "scores.jsonl"
     second = [line for line in path.read_text().splitlines() if '"helpful"' in line]
     assert len(second) == 6
     path.write_text(path.read_text() + "\n".join(second).replace('"scorer_version": 2', '"scorer_version": 3') + "\n")
-    run = add_job()
-    with writing(make_session) as session:
-        ingest_run(session, run, stress_run)
+    store_run()
     assert counts(make_session) == [2, 6, 24, 6, 1]
 
 
 def test_missing_numbers_are_null_and_never_nan(
-    make_session: sessionmaker[Session], add_job: Callable[..., str], stress_run: Path
+    make_session: sessionmaker[Session], store_run: Callable[..., str], stress_run: Path
 ) -> None:
     path = stress_run / "scores.jsonl"
     path.write_text(path.read_text().replace('"score": 4.0', '"score": NaN'))
-    run = add_job()
-    with writing(make_session) as session:
-        ingest_run(session, run, stress_run)
+    store_run()
 
     with make_session() as session:
         null_scores = session.execute(
@@ -91,11 +85,9 @@ def test_missing_numbers_are_null_and_never_nan(
 
 
 def test_characters_no_database_stores_are_replaced(
-    make_session: sessionmaker[Session], add_job: Callable[..., str], stress_run: Path
+    make_session: sessionmaker[Session], store_run: Callable[..., str]
 ) -> None:
-    run = add_job()
-    with writing(make_session) as session:
-        ingest_run(session, run, stress_run)
+    store_run()
 
     with make_session() as session:
         assert session.scalar(select(Response.response).where(Response.number == 6)) == "It is p1\ufffd\ufffd."
@@ -113,7 +105,7 @@ def test_characters_no_database_stores_are_replaced(
 )
 def test_files_that_contradict_each_other_store_nothing(
     make_session: sessionmaker[Session],
-    add_job: Callable[..., str],
+    store_run: Callable[..., str],
     stress_run: Path,
     file: str,
     change: tuple[str, str],
@@ -122,55 +114,46 @@ def test_files_that_contradict_each_other_store_nothing(
     content = (stress_run / file).read_text()
     (stress_run / file).write_text(content.replace(*change))
     assert (stress_run / file).read_text() != content
-    run = add_job()
 
-    with pytest.raises(RunFailed, match=complaint), writing(make_session) as session:
-        ingest_run(session, run, stress_run)
+    with pytest.raises(RunFailed, match=complaint):
+        store_run()
 
     assert counts(make_session) == [0, 0, 0, 0, 0]
 
 
 def test_a_torn_line_is_named_and_stores_nothing(
-    make_session: sessionmaker[Session], add_job: Callable[..., str], stress_run: Path
+    make_session: sessionmaker[Session], store_run: Callable[..., str], stress_run: Path
 ) -> None:
     path = stress_run / "correlations.jsonl"
     path.write_text(path.read_text()[:-20])
-    run = add_job()
 
-    with pytest.raises(InvalidInput, match=r"correlations\.jsonl, line 6: not JSON"), writing(make_session) as session:
-        ingest_run(session, run, stress_run)
+    with pytest.raises(InvalidInput, match=r"correlations\.jsonl, line 6: not JSON"):
+        store_run()
 
     assert counts(make_session) == [0, 0, 0, 0, 0]
 
 
 def test_an_audit_has_correlations_only(
-    make_session: sessionmaker[Session], add_job: Callable[..., str], stress_run: Path
+    make_session: sessionmaker[Session], store_run: Callable[..., str], stress_run: Path
 ) -> None:
     for name in ("prompts.jsonl", "responses.jsonl", "scores.jsonl"):
         (stress_run / name).unlink()
-    run = add_job("audit")
-    with writing(make_session) as session:
-        ingest_run(session, run, stress_run)
+    store_run("audit")
 
     assert counts(make_session) == [0, 0, 0, 6, 0]
 
 
-def test_a_summary_without_its_policy_is_refused(
-    make_session: sessionmaker[Session], add_job: Callable[..., str], stress_run: Path
-) -> None:
+def test_a_summary_without_its_policy_is_refused(store_run: Callable[..., str], stress_run: Path) -> None:
     (stress_run / "result.json").write_text(json.dumps({"status": "succeeded", "result": {}, "error": None}))
-    run = add_job()
 
-    with pytest.raises(RunFailed, match="does not name the policy"), writing(make_session) as session:
-        ingest_run(session, run, stress_run)
+    with pytest.raises(RunFailed, match="does not name the policy"):
+        store_run()
 
 
 def test_deleting_a_job_deletes_what_it_measured(
-    make_session: sessionmaker[Session], add_job: Callable[..., str], stress_run: Path
+    make_session: sessionmaker[Session], store_run: Callable[..., str]
 ) -> None:
-    run = add_job()
-    with writing(make_session) as session:
-        ingest_run(session, run, stress_run)
+    run = store_run()
 
     with writing(make_session) as session:
         session.execute(text("DELETE FROM jobs WHERE id = :run"), {"run": run})
@@ -179,12 +162,10 @@ def test_deleting_a_job_deletes_what_it_measured(
 
 
 def test_runs_that_were_asked_the_same_have_one_digest_whatever_they_call_their_prompts(
-    make_session: sessionmaker[Session], add_job: Callable[..., str], stress_run: Path
+    make_session: sessionmaker[Session], store_run: Callable[..., str], stress_run: Path
 ) -> None:
     def stored() -> str:
-        run = add_job()
-        with writing(make_session) as session:
-            ingest_run(session, run, stress_run)
+        run = store_run()
         with make_session() as session:
             return session.get_one(RunPrompts, run).digest
 

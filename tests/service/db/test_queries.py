@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 from sqlalchemy.orm import Session, sessionmaker
@@ -24,7 +23,6 @@ from service.db.runs import get_run
 from service.db.samples import response_page, score_page
 from service.db.session import writing
 from service.db.tables import JobEvent, JobMetric
-from tests.stored_runs import ingest_run
 from trainer.errors import InvalidInput, NotFound
 
 AddJob = Callable[..., str]
@@ -137,12 +135,10 @@ def test_how_fast_a_job_is_it_tells_only_while_it_runs(
 
 
 def test_a_stress_test_is_listed_before_and_after_it_has_results(
-    make_session: sessionmaker[Session], add_job: AddJob, stress_run: Path
+    make_session: sessionmaker[Session], add_job: AddJob, store_run: AddJob
 ) -> None:
-    queued, done = add_job(status="queued"), add_job()
+    queued, done = add_job(status="queued"), store_run()
     add_job("ganpo")
-    with writing(make_session) as session:
-        ingest_run(session, done, stress_run)
 
     with make_session() as session:
         assert [(test.id, test.policy) for test in list_stress_tests(session).data] == [
@@ -154,10 +150,8 @@ def test_a_stress_test_is_listed_before_and_after_it_has_results(
         assert get_stress_test(session, queued).queue_position == 1
 
 
-def test_correlations_by_every_filter(make_session: sessionmaker[Session], add_job: AddJob, stress_run: Path) -> None:
-    run = add_job()
-    with writing(make_session) as session:
-        ingest_run(session, run, stress_run)
+def test_correlations_by_every_filter(make_session: sessionmaker[Session], store_run: AddJob) -> None:
+    run = store_run()
 
     def found(**where: object) -> list[tuple[str, float | None, float | None]]:
         with make_session() as session:
@@ -178,10 +172,8 @@ def test_correlations_by_every_filter(make_session: sessionmaker[Session], add_j
     assert found(scorers=["length"]) == found(oracles=["nobody"]) == found(strata=["short"]) == found(runs=["x"]) == []
 
 
-def test_correlations_by_page(make_session: sessionmaker[Session], add_job: AddJob, stress_run: Path) -> None:
-    run = add_job()
-    with writing(make_session) as session:
-        ingest_run(session, run, stress_run)
+def test_correlations_by_page(make_session: sessionmaker[Session], store_run: AddJob) -> None:
+    run = store_run()
 
     with make_session() as session:
         first = correlation_page(session, run, CorrelationFilter(), limit=4)
@@ -190,12 +182,8 @@ def test_correlations_by_page(make_session: sessionmaker[Session], add_job: AddJ
         assert first.data + second.data == correlations(session, CorrelationFilter(runs=[run]))
 
 
-def test_responses_and_scores_of_a_temperature(
-    make_session: sessionmaker[Session], add_job: AddJob, stress_run: Path
-) -> None:
-    run = add_job()
-    with writing(make_session) as session:
-        ingest_run(session, run, stress_run)
+def test_responses_and_scores_of_a_temperature(make_session: sessionmaker[Session], store_run: AddJob) -> None:
+    run = store_run()
 
     with make_session() as session:
         responses = response_page(session, run, temperatures=[1.5], prompt_id="p0").data

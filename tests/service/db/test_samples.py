@@ -1,22 +1,18 @@
 """A sample of a run's responses is always the same, and has all their scores."""
 
 from collections.abc import Callable
-from pathlib import Path
 
 from sqlalchemy.orm import Session, sessionmaker
 
 from service.db.samples import thinned_scores
-from service.db.session import writing
 from service.evidence import responses_of
-from tests.stored_runs import ingest_run
 
 
 def test_of_many_responses_those_are_taken_whose_multiple_of_the_golden_ratio_is_small(
-    make_session: sessionmaker[Session], add_job: Callable[..., str], stress_run: Path
+    make_session: sessionmaker[Session], store_run: Callable[..., str]
 ) -> None:
-    run = add_job()
-    with writing(make_session) as session:
-        ingest_run(session, run, stress_run)
+    run = store_run()
+    with make_session() as session:
         found = thinned_scores(session, run, per_temperature=2)
     # of T = 1.5 numbers 2, 3, 5 and 6: the fractions of n / 1.618... are .24, .85, .09 and .71, and half are wanted
     assert [(each.prompt_id, each.temperature, each.replicate) for each in found.responses] == [
@@ -32,11 +28,10 @@ def test_of_many_responses_those_are_taken_whose_multiple_of_the_golden_ratio_is
 
 
 def test_columns_hold_what_each_scorer_said_and_a_gap_where_it_said_nothing(
-    make_session: sessionmaker[Session], add_job: Callable[..., str], stress_run: Path
+    make_session: sessionmaker[Session], store_run: Callable[..., str]
 ) -> None:
-    run = add_job()
-    with writing(make_session) as session:
-        ingest_run(session, run, stress_run)
+    run = store_run()
+    with make_session() as session:
         found = responses_of(thinned_scores(session, run, per_temperature=100))
     assert found is not None
     assert (list(found.scores), list(found.judgements), found.n_total) == (["helpful"], ["judge"], 6)

@@ -2,9 +2,8 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, HTTPServer
-from threading import Thread
 from typing import Any
 
 import pytest
@@ -17,49 +16,40 @@ from service.db.session import writing
 from service.db.tables import Alert
 from service.monitoring.webhook import SIGNATURE_HEADER, signature, tell
 from service.settings import Settings
+from tests.loopback import Handler, serving
 
 Sessions = sessionmaker[Session]
 NOW = datetime(2026, 5, 4, 12, 0, tzinfo=UTC)
 CROSSED = Crossed("trust", "rm@3:score", "judge", 0.2, 0.3, "r pooled with judge: lower end 0.20")
 
 
-class Receiver(HTTPServer):
+@dataclass
+class Receiver:
     """Remembers what it was sent; answers ``status``."""
 
-    def __init__(self) -> None:
-        self.heard: list[tuple[dict[str, Any], bytes, str | None]] = []
-        self.status = 204
-        receiver = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["content-length"]))
-                receiver.heard.append((json.loads(body), body, self.headers.get(SIGNATURE_HEADER)))
-                self.send_response(receiver.status)
-                self.end_headers()
-
-            def log_message(self, *said: object) -> None:
-                pass
-
-        super().__init__(("127.0.0.1", 0), Handler)
+    address: str = ""
+    heard: list[tuple[dict[str, Any], bytes, str | None]] = field(default_factory=list)
+    status: int = 204
 
 
 @pytest.fixture
 def receiver() -> Iterator[Receiver]:
-    server = Receiver()
-    thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    told = Receiver()
+
+    class Receiving(Handler):
+        def post(self, body: bytes) -> None:
+            told.heard.append((json.loads(body), body, self.headers.get(SIGNATURE_HEADER)))
+            self.reply(told.status)
+
+    with serving(Receiving) as told.address:
+        yield told
 
 
 @pytest.fixture
 def told(settings: Settings, receiver: Receiver) -> Settings:
     return settings.model_copy(
         update={
-            "monitor_webhook": f"http://127.0.0.1:{receiver.server_port}/hook",
+            "monitor_webhook": f"{receiver.address}/hook",
             "monitor_webhook_secret": SecretStr("s3cret"),
         }
     )

@@ -1,6 +1,6 @@
 """Three ways to keep the initial policy say the same of it, and carry no gradient."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -17,15 +17,9 @@ from trainer.models.precomputed_reference import CHUNK, PrecomputedReference
 from trainer.models.reference import AdaptersOff, AdaptersOffPolicy, FrozenCopy, Reference, ReferenceView
 from trainer.models.starting_point import Scratch, TrainedPolicy
 from trainer.recipe import Run
-from trainer.reporting import STOP_FILE, Reporter, read_events
+from trainer.reporting import STOP_FILE, read_events
 
 DATA = ProductWorldData(kind="product_world", size=20)
-
-
-@pytest.fixture
-def run(tmp_path: Path) -> Iterator[Run]:
-    with Reporter(tmp_path / "run", title="reference", quiet=True) as reporter:
-        yield Run("reference", tmp_path / "run", ArtifactStore(tmp_path / "artifacts"), reporter)
 
 
 @pytest.fixture

@@ -32,11 +32,6 @@ def offline_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return cache
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> ArtifactStore:
-    return ArtifactStore(tmp_path / "artifacts")
-
-
 def scratch(seed: int) -> Policy:
     return PolicyOrigin(scratch=SHAPE).open(ArtifactStore(Path("unused")), seed)[0]
 

@@ -1,6 +1,6 @@
 """TRL's trainers beside our policies: the same weights, the same rows, each with its own tokenisation and loss."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,6 @@ from trainer.data.sources import ProductWorldData
 from trainer.data.text import as_messages
 from trainer.models.policy import Policy
 from trainer.models.starting_point import PolicyOrigin, Scratch
-from trainer.recipe import Run
-from trainer.reporting import Reporter
 
 Tell = Callable[[Sequence[Preference]], Any]
 SHAPE = Scratch(hidden_size=32, layers=2, heads=2, max_tokens=128)
@@ -22,12 +20,6 @@ SHAPE = Scratch(hidden_size=32, layers=2, heads=2, max_tokens=128)
 def scratch(seed: int, directory: Path) -> Policy:
     policy, _ = PolicyOrigin(scratch=SHAPE).open(ArtifactStore(directory / "artifacts"), seed)
     return policy
-
-
-@pytest.fixture
-def run(tmp_path: Path) -> Iterator[Run]:
-    with Reporter(tmp_path / "run", title="peers", quiet=True) as reporter:
-        yield Run("peers", tmp_path / "run", ArtifactStore(tmp_path / "artifacts"), reporter)
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file
 
+from tests.trained import metrics_of, weights
 from trainer.artifacts import ArtifactStore
 from trainer.batches import BatchPlan
 from trainer.data.sources import ProductWorldData
@@ -20,7 +20,6 @@ from trainer.models.policy import Policy
 from trainer.recipe import Run
 from trainer.recipes import parse_recipe
 from trainer.recipes.encoding import encode_preferences
-from trainer.reporting import read_events
 from trainer.run import run_recipe
 
 pytest.importorskip("trl", reason="the peer these tests compare with is not installed")
@@ -81,9 +80,7 @@ def train_here(
     )
     store = ArtifactStore(directory / "artifacts")
     result = run_recipe(recipe, directory / "ours", store, quiet=True)
-    events = [event for event in read_events(directory / "ours") if event["type"] == "metrics"]
-    weights = load_file(store.open(result["artifacts"]["policy"]).path / "model.safetensors")
-    return weights, [event["values"]["loss"] for event in events]
+    return weights(store, result["artifacts"]["policy"]), [values["loss"] for values in metrics_of(directory / "ours")]
 
 
 def train_with_trl(

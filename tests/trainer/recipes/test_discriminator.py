@@ -13,6 +13,7 @@ from torch import distributed
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 
+from tests.trained import metrics_of
 from trainer.artifacts import ArtifactStore
 from trainer.errors import InvalidInput, Stopped
 from trainer.models.discriminator_pair import DiscriminatorPair
@@ -52,10 +53,6 @@ def train(store: ArtifactStore, directory: Path, **fields: Any) -> tuple[dict[st
     model = load_pair_model(store.open(result["artifacts"]["discriminator"]), store, torch.device("cpu"))
     assert isinstance(model, DiscriminatorPair)
     return result, model
-
-
-def metrics_of(directory: Path) -> list[dict[str, float]]:
-    return [event["values"] for event in read_events(directory) if event["type"] == "metrics"]
 
 
 def test_discriminators_of_a_drifted_policy(store: ArtifactStore, tmp_path: Path) -> None:

@@ -1,19 +1,16 @@
 """Rows become tokens, what does not fit is counted, and a response may be asked for with another row's prompt."""
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from trainer.artifacts import ArtifactStore
 from trainer.data.rows import Pair, Preference
 from trainer.data.sources import ProductWorldData
 from trainer.data.text import Encoded, fit
 from trainer.errors import InvalidInput
 from trainer.recipe import Run
 from trainer.recipes.encoding import encode_pairs, encode_preferences
-from trainer.reporting import Reporter, read_events
+from trainer.reporting import read_events
 
 DATA = ProductWorldData(kind="product_world", max_response_tokens=5)
 
@@ -27,12 +24,6 @@ class Characters:
 
 def text(row: Encoded | None) -> str | None:
     return None if row is None else "".join(map(chr, row.input_ids))
-
-
-@pytest.fixture
-def run(tmp_path: Path) -> Iterator[Run]:
-    with Reporter(tmp_path, quiet=True) as reporter:
-        yield Run("job", tmp_path, ArtifactStore(tmp_path), reporter)
 
 
 def test_rows_that_no_truncation_makes_fit_are_left_out_and_counted(run: Run) -> None:

@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast
 
+from tests.trained import metrics_of, same, weights
 from trainer.artifacts import ArtifactStore, Contents
 from trainer.data.product_world import make_tokenizer, perturb_prompt, render_prompt, sample_examples
 from trainer.data.sources import ProductWorldData
@@ -60,20 +61,6 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> ArtifactStore:
     warm = {"kind": "reward_model", "name": "warm", "backbone": {"scratch": SHAPE}, "loss": "bce", "max_steps": 2}
     run_recipe(parse_recipe({**quick, **warm}), root / "warm", store, quiet=True)
     return store
-
-
-def weights(store: ArtifactStore, reference: str) -> dict[str, torch.Tensor]:
-    return load_file(store.open(reference).path / "model.safetensors")
-
-
-def same(ours: dict[str, torch.Tensor], theirs: dict[str, torch.Tensor]) -> bool:
-    return ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in ours)
-
-
-def metrics_of(directory: Path) -> list[dict[str, float]]:
-    """Of the rounds; the warm-up's stand under a stage of their own."""
-    events = [event for event in read_events(directory) if event["type"] == "metrics"]
-    return [event["values"] for event in events if event["stage"] == "train"]
 
 
 def test_the_anchor_stays_the_live_model_moves_every_round_and_both_say_which_to_serve(

@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file
 
+from tests.trained import metrics_of, same, weights
 from trainer.artifacts import ArtifactStore
 from trainer.errors import InvalidInput, OverlongInput, RunFailed, Stopped
 from trainer.models.loading import load_pair_model
 from trainer.models.outputs import COMPARED_OUTPUTS
 from trainer.recipe import Recipe
 from trainer.recipes import parse_recipe
-from trainer.reporting import STOP_FILE, read_events
+from trainer.reporting import STOP_FILE
 from trainer.run import run_recipe
 from trainer.validation_scores import read_validation_scores
 
@@ -65,18 +65,6 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> ArtifactStore:
     ignorant = {"kind": "reward_model", "name": "tiny", "backbone": {"scratch": SHAPE}, "max_steps": 1}
     run_recipe(parse_recipe({**ignorant, "data": base["data"]}), root / "tiny", store, quiet=True)
     return store
-
-
-def weights(store: ArtifactStore, reference: str) -> dict[str, torch.Tensor]:
-    return load_file(store.open(reference).path / "model.safetensors")
-
-
-def metrics_of(directory: Path) -> list[dict[str, float]]:
-    return [event["values"] for event in read_events(directory) if event["type"] == "metrics"]
-
-
-def same(ours: dict[str, torch.Tensor], theirs: dict[str, torch.Tensor]) -> bool:
-    return ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in ours)
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ from unittest.mock import Mock
 
 import pytest
 import torch
-from safetensors.torch import load_file
 
+from tests.trained import metrics_of, weights
 from trainer.artifacts import ArtifactStore
 from trainer.checkpoints import Checkpoints
 from trainer.errors import InvalidInput, Stopped
@@ -63,14 +63,6 @@ def judged(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(path)
 
 
-def steps(directory: Path) -> list[dict[str, float]]:
-    return [event["values"] for event in read_events(directory) if event["type"] == "metrics"]
-
-
-def weights(store: ArtifactStore, reference: str) -> dict[str, torch.Tensor]:
-    return load_file(store.open(reference).path / "model.safetensors")
-
-
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("regularised", [False, True], ids=["alone", "ganpo"])
 def test_every_objective_trains_publishes_and_is_measured(
@@ -80,7 +72,7 @@ def test_every_objective_trains_publishes_and_is_measured(
     result = run_recipe(
         recipe(f"trained-{kind}", objective={"kind": kind}, **extra), tmp_path / "run", store, quiet=True
     )
-    metrics = steps(tmp_path / "run")
+    metrics = metrics_of(tmp_path / "run")
     named = {"loss", "rewards/chosen", "rewards/rejected", "rewards/margins", "logps/chosen", "logps/rejected"}
     assert len(metrics) == 4
     assert all(named <= values.keys() for values in metrics)
@@ -119,7 +111,7 @@ def test_objectives_on_pairs_refuse_singly_judged_responses_at_once(
     with pytest.raises(InvalidInput, match="compares two") as caught:
         run_recipe(made, tmp_path / "run", store, quiet=True)
     assert "\n" not in caught.value.detail
-    assert steps(tmp_path / "run") == []
+    assert metrics_of(tmp_path / "run") == []
 
 
 @pytest.mark.parametrize(
@@ -144,7 +136,7 @@ def test_a_precomputed_reference_trains_the_same_policy(
         each = recipe(f"with-{reference}", reference=reference, **changes)
         made[reference] = run_recipe(each, tmp_path / reference, store, quiet=True)
     assert not (tmp_path / "precomputed" / "reference").exists()
-    copied, stored = (steps(tmp_path / reference) for reference in made)
+    copied, stored = (metrics_of(tmp_path / reference) for reference in made)
     for ours, theirs in zip(stored, copied, strict=True):
         assert ours.keys() == theirs.keys()
         for name in ours.keys() - {"step_seconds"}:
@@ -158,7 +150,7 @@ def test_prompts_read_once_train_the_same_policy(store: ArtifactStore, tmp_path:
     for share in (False, True):
         each = recipe(f"share-{share}", share_prompts=share, kind="ganpo", adversarial=SMALL)
         run_recipe(each, tmp_path / str(share), store, quiet=True)
-    for ours, theirs in zip(steps(tmp_path / "True"), steps(tmp_path / "False"), strict=True):
+    for ours, theirs in zip(metrics_of(tmp_path / "True"), metrics_of(tmp_path / "False"), strict=True):
         for name in ("loss", "rewards/chosen", "grad_norm"):
             assert ours[name] == pytest.approx(theirs[name], abs=1e-3, rel=1e-3), name
 
@@ -171,10 +163,10 @@ def test_a_lora_policy_is_its_own_reference(store: ArtifactStore, tmp_path: Path
         )
         for reference in ("auto", "copy")
     }
-    for ours, theirs in zip(steps(tmp_path / "auto"), steps(tmp_path / "copy"), strict=True):
+    for ours, theirs in zip(metrics_of(tmp_path / "auto"), metrics_of(tmp_path / "copy"), strict=True):
         assert ours["loss"] == pytest.approx(theirs["loss"], abs=1e-5)
         assert ours["rewards/margins"] == pytest.approx(theirs["rewards/margins"], abs=1e-4)
-    assert abs(steps(tmp_path / "auto")[-1]["rewards/margins"]) > 1e-4  # it did move
+    assert abs(metrics_of(tmp_path / "auto")[-1]["rewards/margins"]) > 1e-4  # it did move
     assert made["auto"]["metrics"] == pytest.approx(made["copy"]["metrics"], abs=1e-4)
 
 
@@ -276,7 +268,7 @@ def test_the_reference_is_what_was_asked_for_in_the_type_that_training_computes_
 def test_what_computes_in_bfloat16_is_compared_in_bfloat16(store: ArtifactStore, tmp_path: Path) -> None:
     made = recipe("half", policy={"path": "base", "dtype": "bfloat16"}, kind="ganpo", adversarial=SMALL)
     result = run_recipe(made, tmp_path / "run", store, quiet=True)
-    first = steps(tmp_path / "run")[0]
+    first = metrics_of(tmp_path / "run")[0]
     assert abs(first["rewards/chosen"]) < 0.05  # the same policy twice, both rounded
     for reference in result["artifacts"].values():
         load_pair_model(store.open(reference), store, torch.device("cpu"))

@@ -1,6 +1,6 @@
 """One optimiser step of every objective: the same however it is divided, and comparing with nothing it need not."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -20,7 +20,6 @@ from trainer.objectives import DPO, IPO, KTO, ORPO, PreferenceObjective, SimPO
 from trainer.recipe import Run
 from trainer.recipes.encoding import EncodedPreference, encode_preferences
 from trainer.recipes.preference_learner import PreferenceLearner
-from trainer.reporting import Reporter
 
 DATA = ProductWorldData(kind="product_world", size=6)
 OBJECTIVES = [DPO(), SimPO(), IPO(), KTO(), ORPO()]
@@ -29,12 +28,6 @@ OBJECTIVES = [DPO(), SimPO(), IPO(), KTO(), ORPO()]
 def scratch(seed: int, directory: Path) -> Policy:
     shape = Scratch(hidden_size=32, layers=2, heads=2)
     return PolicyOrigin(scratch=shape).open(ArtifactStore(directory / "artifacts"), seed)[0]
-
-
-@pytest.fixture
-def run(tmp_path: Path) -> Iterator[Run]:
-    with Reporter(tmp_path / "run", title="learner", quiet=True) as reporter:
-        yield Run("learner", tmp_path / "run", ArtifactStore(tmp_path / "artifacts"), reporter)
 
 
 @pytest.fixture

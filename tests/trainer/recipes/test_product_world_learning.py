@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
+from tests.trained import metrics_of
 from trainer.artifacts import ArtifactStore
 from trainer.recipes import parse_recipe
-from trainer.reporting import read_events
 from trainer.run import run_recipe
 
 WORLD: dict[str, Any] = {"kind": "product_world", "levels": [1, 2], "validation_size": 64}
@@ -45,6 +45,6 @@ def test_ppo_on_the_checker_raises_the_share_of_responses_that_meet_all_constrai
         "evaluation": {"prompts": 0},
     }
     run_recipe(parse_recipe(reinforce), tmp_path / "tuned", store, quiet=True)
-    rounds = [event["values"] for event in read_events(tmp_path / "tuned") if event["type"] == "metrics"]
+    rounds = metrics_of(tmp_path / "tuned")
     satisfied = [values["oracle/satisfied"] for values in rounds]
     assert sum(satisfied[-5:]) / 5 > sum(satisfied[:5]) / 5 + 0.1

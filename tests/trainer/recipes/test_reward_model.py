@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 
+from tests.trained import metrics_of
 from trainer.artifacts import ArtifactStore
 from trainer.data.product_world import make_tokenizer
 from trainer.data.sources import FileData, ProductWorldData
@@ -47,10 +48,6 @@ def recipe(data: Path, **changes: Any) -> Any:
     return parse_recipe({**content, **changes})
 
 
-def first_metrics(directory: Path) -> dict[str, float]:
-    return next(event["values"] for event in read_events(directory) if event["type"] == "metrics")
-
-
 def test_the_first_loss_is_that_of_scores_near_zero_short_of_the_margin(tmp_path: Path) -> None:
     store = ArtifactStore(tmp_path / "store")
     plain, judged = write_rows(tmp_path / "plain.jsonl"), write_rows(tmp_path / "judged.jsonl", margin=2.0)
@@ -59,7 +56,7 @@ def test_the_first_loss_is_that_of_scores_near_zero_short_of_the_margin(tmp_path
     for data, margin in ((plain, False), (judged, True), (scored, True), (judged, False)):
         directory = tmp_path / f"{data.stem}-{margin}"
         run_recipe(recipe(data, margin=margin), directory, store, quiet=True)
-        losses.append(first_metrics(directory)["loss"])
+        losses.append(metrics_of(directory)[0]["loss"])
     without, with_margin, from_scores, unasked = losses
     assert without == pytest.approx(math.log(2), abs=0.05)
     assert with_margin == pytest.approx(math.log(1 + math.exp(2)), abs=0.1)
