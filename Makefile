@@ -40,7 +40,7 @@ migrations: .venv/ready
 	rm -f .migrations.db
 
 pytest: .venv/ready browser
-	$(BIN)/python -W error -m pytest -n auto --maxprocesses 4 --dist loadfile -m "not slow and not gpu and not soak and not chaos and not ray"
+	$(BIN)/python -W error -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder -m "not slow and not gpu and not soak and not chaos and not ray"
 
 slow: .venv/ready
 	$(BIN)/python -W error -m pytest -m "slow"
