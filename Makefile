@@ -7,6 +7,8 @@ DEMO ?= .demo
 # One thread a process: on two busy cores more of them only wait for each other.
 export OMP_NUM_THREADS ?= 1
 export OMP_WAIT_POLICY ?= PASSIVE
+# What is compiled once, the hundreds of processes that tests start need not compile again.
+unexport PYTHONDONTWRITEBYTECODE
 PORT ?= 8000
 
 .PHONY: demo test lint types layers migrations browser pytest slow soak chaos ray rehearsal study study-gapo clean
@@ -14,7 +16,10 @@ PORT ?= 8000
 demo: .venv/ready
 	$(BIN)/python -m service.demo --directory $(DEMO) --port $(PORT) $(if $(filter 0,$(SERVE)),--no-serve)
 
-test: .venv/ready lint types layers migrations pytest
+# mypy takes one core and half a minute: what else is checked, and Chromium's installation, go on beside it.
+test: .venv/ready
+	$(MAKE) -j 2 lint types layers migrations browser
+	$(MAKE) pytest
 
 lint: .venv/ready
 	$(BIN)/ruff check .
@@ -35,7 +40,7 @@ migrations: .venv/ready
 	rm -f .migrations.db
 
 pytest: .venv/ready browser
-	$(BIN)/python -W error -m pytest -n auto --maxprocesses 4 --dist loadfile -m "not slow and not gpu and not soak and not chaos and not ray"
+	$(BIN)/python -W error -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder -m "not slow and not gpu and not soak and not chaos and not ray"
 
 slow: .venv/ready
 	$(BIN)/python -W error -m pytest -m "slow"
@@ -71,12 +76,14 @@ browser:
 	  { apt-get install -y --no-install-recommends chromium || { apt-get update && apt-get install -y --no-install-recommends chromium; }; }; } \
 	  || echo "no Chromium, and none can be installed here: the tests of the pages are skipped"
 
-# The marker file is written last, so an interrupted set-up starts over instead of half-working.
+# The marker file is written last, so an interrupted set-up starts over instead of half-working. What pip compiles on one
+# core is compiled on all, without the packages' own tests; it fails for files of newer Pythons, which we do not import.
 .venv/ready: pyproject.toml constraints.txt
 	rm -f $@
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Assay needs Python 3.11 or newer; try make PYTHON=python3.11")'
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --no-compile --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/python -m compileall -qq -j 0 -x '/tests?/' .venv/lib || true
 	touch $@
 
 clean:

@@ -112,6 +112,7 @@ class Size:
     """To each at T = 1; one at 0."""
     matched_kl: float
     """Nats per response to which the control's KL is held, near where the method's ended in a pilot run."""
+    max_response_tokens: int = 56
     hidden_size: int = 96
     layers: int = 3
 
@@ -153,6 +154,7 @@ SIZES = {
         prompts=4,
         responses=2,
         matched_kl=1.0,
+        max_response_tokens=12,
         hidden_size=16,
         layers=1,
     ),
@@ -259,7 +261,7 @@ class _Seed(Replication):
             prompts={"kind": "product_world", "split": "test", "limit": self.size.prompts, "seed": self.seed},
             temperatures=list(TEMPERATURES),
             responses_per_prompt=self.size.responses,
-            max_response_tokens=56,
+            max_response_tokens=self.size.max_response_tokens,
             oracles=[{"kind": "product_world", "measure": "satisfied"}],
             bootstrap={"draws": 200},
         )
@@ -272,7 +274,7 @@ class _Seed(Replication):
             "rollouts": size.rollouts,
             "minibatch": size.minibatch,
             "epochs": 2,
-            "max_response_tokens": 56,
+            "max_response_tokens": size.max_response_tokens,
             "kl": held if name == MATCHED else {"coefficient": 0.03},
             "reward": {
                 "transform": "logit" if name == ORACLE else "sigmoid",
