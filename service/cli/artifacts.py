@@ -1,7 +1,7 @@
 """``assay artifacts``: what is published, whether it is intact, and how to bring in or remove some."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -45,7 +45,7 @@ def list_artifacts(
     store = _store(artifact_dir)
     found = [artifact for artifact in store.all() if kind is None or artifact.manifest.kind == kind]
     if as_json:
-        print_json({"data": [artifact.manifest.model_dump(mode="json", exclude={"probes"}) for artifact in found]})
+        print_json({"data": [_without_probes(artifact) for artifact in found]})
         return
     if not found:
         note(f"nothing is published in {store.root}; `assay train RECIPE.yaml` publishes")
@@ -75,19 +75,24 @@ def verify(
     references: Annotated[
         list[str] | None, typer.Argument(metavar="[NAME[@VERSION]]...", help="All unless said.")
     ] = None,
+    as_json: AsJson = False,
     artifact_dir: ArtifactDir = None,
 ) -> None:
     """Check every file against its manifest's digests; exit 2 if one differs."""
     store = _store(artifact_dir)
     unreadable = [] if references else store.unreadable()
-    broken = len(unreadable)
+    found: list[tuple[str | None, str | None]] = []
     for artifact in [store.open(reference) for reference in references] if references else store.all():
-        problem = _problem(artifact)
-        broken += problem is not None
-        say(f"{problem or f'{artifact.reference} is as published'}")
+        found.append((artifact.reference, problem := _problem(artifact)))
+        if not as_json:  # each as it is read: large files take long
+            say(problem or f"{artifact.reference} is as published")
     for error in unreadable:
-        say(error.detail)
-    if broken:
+        found.append((None, error.detail))
+        if not as_json:
+            say(error.detail)
+    if as_json:
+        print_json({"data": [{"artifact": reference, "problem": problem} for reference, problem in found]})
+    if broken := sum(problem is not None for _, problem in found):
         raise BrokenArtifact(f"{broken} of these artifacts are not as published; publish or import them again")
 
 
@@ -107,6 +112,7 @@ def import_model(
         str | None,
         typer.Option(metavar="ROWS", help="Responses it was not trained on, to compare with what it scores later."),
     ] = None,
+    as_json: AsJson = False,
     artifact_dir: ArtifactDir = None,
 ) -> None:
     """Publish a model that was trained elsewhere, after loading and scoring with it."""
@@ -128,7 +134,7 @@ def import_model(
         pooling=pooling,
         validation=validation,
     )
-    say(f"{artifact.reference}")
+    _tell(artifact, as_json)
 
 
 def quantize(
@@ -144,6 +150,7 @@ def quantize(
     max_error: Annotated[
         float, typer.Option(help="Publish nothing if scores move more on average, in their standard deviations.", min=0)
     ] = 0.1,
+    as_json: AsJson = False,
     artifact_dir: ArtifactDir = None,
 ) -> None:
     """Publish a reward model with its encoder in 8 bits, faster on a CPU, and what that changes of its scores."""
@@ -159,7 +166,7 @@ def quantize(
     compared = None if pairs is None else Compared(_pairs(pairs), str(pairs))
     transformers_logging.disable_progress_bar()  # of loading weights
     artifact = quantise(_store(artifact_dir), reference, name, compared=compared, largest_mean_error=max_error)
-    say(artifact.reference)
+    _tell(artifact, as_json)
     note(_told(artifact.manifest))
 
 
@@ -206,14 +213,15 @@ def alias(
             found = [aliases.point(make_session, artifact, label)]
         elif aliased is not None:
             aliases.forget(make_session, aliased)
-            say(f"{aliased} is removed")
-            return
+            found = []
         else:
             with make_session() as session:
                 found = aliases.all_aliases(session)
     if as_json:
         print_json({"data": [record.model_dump(mode="json") for record in found]})
         return
+    if remove:
+        say(f"{aliased} is removed")
     for record in found:
         say(f"{record.name}@{record.alias} means {record.reference} since {ago(record.updated_at)}")
 
@@ -237,6 +245,17 @@ def _pairs(path: Path) -> "list[Pair]":
     from trainer.data.rows import Pair
 
     return [Pair(plain_prompt(item.prompt), text) for item in read_lines(path, ScoreItem) for text in item.texts()]
+
+
+def _tell(artifact: Artifact, as_json: bool) -> None:
+    if as_json:
+        print_json(_without_probes(artifact))
+    else:
+        say(artifact.reference)
+
+
+def _without_probes(artifact: Artifact) -> dict[str, Any]:
+    return artifact.manifest.model_dump(mode="json", exclude={"probes"})
 
 
 def _told(manifest: Manifest) -> str:

@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from service.cli.options import DatabaseUrl
-from service.cli.printing import say
+from service.cli.options import AsJson, DatabaseUrl
+from service.cli.printing import print_json, say
 
 
 def make_family() -> typer.Typer:
@@ -42,7 +42,9 @@ def check(database_url: DatabaseUrl = None) -> None:
 
 
 def export(
-    directory: Annotated[Path, typer.Argument(metavar="DIR", help="A new directory.")], database_url: DatabaseUrl = None
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="A new directory.")],
+    as_json: AsJson = False,
+    database_url: DatabaseUrl = None,
 ) -> None:
     """Write every table to DIR as Parquet, as it is at this moment; servers may go on meanwhile."""
     from service.db.parquet import export_database
@@ -51,11 +53,15 @@ def export(
 
     url = load_settings(database_url=database_url).database_url
     counts = export_database(make_engine(url), directory)
+    if as_json:
+        print_json({"rows": counts})
+        return
     say(f"wrote {sum(counts.values()):,} rows of {len(counts)} tables to {directory}")
 
 
 def import_(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="What `assay db export` wrote.")],
+    as_json: AsJson = False,
     database_url: DatabaseUrl = None,
 ) -> None:
     """Store what was exported to DIR in a database without rows; an empty one is given its tables."""
@@ -65,4 +71,7 @@ def import_(
 
     with open_database(load_settings(database_url=database_url)) as engine:
         counts = import_database(engine, directory)
+    if as_json:
+        print_json({"rows": counts})
+        return
     say(f"stored {sum(counts.values()):,} rows of {len(counts)} tables")

@@ -80,6 +80,7 @@ def list_keys(as_json: AsJson = False, database_url: DatabaseUrl = None) -> None
 
 def revoke(
     key: Annotated[str, typer.Argument(help="Its id, its visible beginning or its name.")],
+    as_json: AsJson = False,
     database_url: DatabaseUrl = None,
 ) -> None:
     """End a key for good. Running servers notice within seconds."""
@@ -87,6 +88,9 @@ def revoke(
 
     with _writing(database_url) as session:
         ended = revoke_key(session, key)
+    if as_json:
+        print_json(_facts(ended))
+        return
     say(f"key {ended.prefix} ({ended.name}) is revoked")
 
 

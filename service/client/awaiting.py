@@ -41,6 +41,7 @@ Item = ScoreItem | Mapping[str, Any]
 
 class _Listed(BaseModel, Generic[Row]):
     data: list[Row]
+    next: str | None = None
 
 
 class AsyncAssayClient:
@@ -112,8 +113,14 @@ class AsyncAssayClient:
         return self._requests.read(await self._requests.post(ATTRIBUTIONS, body), AttributionAnswer)
 
     async def scorers(self) -> list[dict[str, Any]]:
-        """What can score."""
-        return self._requests.read(await self._requests.get(SCORERS), _Listed[dict[str, Any]]).data
+        """What can score, all of it."""
+        found: list[dict[str, Any]] = []
+        cursor: str | None = None
+        while True:
+            page = self._requests.read(await self._requests.get(SCORERS, cursor=cursor), _Listed[dict[str, Any]])
+            found += page.data
+            if (cursor := page.next) is None:
+                return found
 
     async def jobs(self, *, status: str | None = None, limit: int = 100) -> list[JobRecord]:
         """Jobs of every kind, newest first."""

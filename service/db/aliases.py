@@ -4,10 +4,12 @@ import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from sqlalchemy import select
+from sqlalchemy import select, tuple_
 from sqlalchemy.orm import Session, sessionmaker
 
 from service.db.artifacts import record_artifact
+from service.db.pages import DEFAULT_LIMIT, check_limit, decode_cursor, page_of
+from service.db.records import Page
 from service.db.session import writing
 from service.db.tables import Alias
 from trainer.artifacts import ArtifactStore
@@ -93,6 +95,21 @@ def all_aliases(session: Session, name: str | None = None) -> list[AliasRecord]:
     if name is not None:
         query = query.where(Alias.name == name)
     return [_record(row) for row in session.scalars(query)]
+
+
+def alias_page(
+    session: Session, name: str | None = None, *, cursor: str | None = None, limit: int = DEFAULT_LIMIT
+) -> Page[AliasRecord]:
+    """A part of them, in the same order. Raises InvalidInput for a bad cursor or limit."""
+    query = select(Alias).order_by(Alias.name, Alias.alias).limit(check_limit(limit) + 1)
+    if name is not None:
+        query = query.where(Alias.name == name)
+    if cursor is not None:
+        place = _ALIASED.fullmatch(decode_cursor(cursor, str))
+        if place is None:
+            raise InvalidInput("cursor: belongs to another list; start without it")
+        query = query.where(tuple_(Alias.name, Alias.alias) > tuple_(place[1], place[2]))
+    return page_of(session.scalars(query).all(), limit, lambda row: f"{row.name}@{row.alias}", _record)
 
 
 def _find(session: Session, name: str, alias: str) -> AliasRecord:

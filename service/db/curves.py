@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import select
+from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
-from service.db.pages import DEFAULT_LIMIT, after_number, page_of
+from service.db.pages import DEFAULT_LIMIT, after_key, page_of
 from service.db.records import ComparisonRecord, CurveRecord, Page
 from service.db.tables import Comparison, Curve
 
@@ -27,7 +27,7 @@ def curve_page(
             query = query.where(column.in_(values))
     if temperatures:
         query = query.where(Curve.temperature.in_(temperatures))
-    rows = session.scalars(after_number(query, Curve.number, cursor, limit)).all()
+    rows = session.scalars(after_key(query, Curve.number, cursor, limit)).all()
     return page_of(rows, limit, lambda row: row.number, CurveRecord.model_validate)
 
 
@@ -39,7 +39,21 @@ def curve_points(session: Session, run: str, curves: Sequence[str] = ()) -> list
     return [CurveRecord.model_validate(row) for row in session.scalars(query)]
 
 
+def comparison_page(
+    session: Session, run: str, *, cursor: str | None = None, limit: int = DEFAULT_LIMIT
+) -> Page[ComparisonRecord]:
+    """Paired differences between scorers within one run, in the order of its file, a page at a time. Raises
+    InvalidInput for a bad cursor or limit.
+    """
+    rows = session.scalars(after_key(_within(run), Comparison.id, cursor, limit)).all()
+    return page_of(rows, limit, lambda row: row.id, ComparisonRecord.model_validate)
+
+
 def run_comparisons(session: Session, run: str) -> list[ComparisonRecord]:
     """Every paired difference between scorers within one run, in the order of its file."""
-    query = select(Comparison).where(Comparison.run_a == run, Comparison.run_b == run).order_by(Comparison.id)
-    return [ComparisonRecord.model_validate(row) for row in session.scalars(query)]
+    rows = session.scalars(_within(run).order_by(Comparison.id))
+    return [ComparisonRecord.model_validate(row) for row in rows]
+
+
+def _within(run: str) -> "Select[Comparison]":
+    return select(Comparison).where(Comparison.run_a == run, Comparison.run_b == run)

@@ -9,7 +9,8 @@ from sqlalchemy import and_, delete, func, or_, select
 from sqlalchemy.orm import Session
 
 from service.db.ids import new_id
-from service.db.pages import decode_cursor, encode_cursor
+from service.db.pages import after_key, decode_cursor, encode_cursor, page_of
+from service.db.records import Page
 from service.db.tables import Alert, Correlation, Job, MonitoredScorer
 from trainer.errors import Conflict, NotFound
 
@@ -57,6 +58,13 @@ def states(session: Session) -> list[dict[str, Any]]:
     """Of every monitored scorer that has one, by name."""
     query = select(MonitoredScorer.state).where(MonitoredScorer.state.is_not(None)).order_by(MonitoredScorer.scorer)
     return [state for state in session.scalars(query) if state]
+
+
+def state_page(session: Session, *, cursor: str | None, limit: int) -> Page[dict[str, Any]]:
+    """A part of them. Raises InvalidInput for a bad cursor or limit."""
+    query = select(MonitoredScorer).where(MonitoredScorer.state.is_not(None))
+    rows = session.scalars(after_key(query, MonitoredScorer.scorer, cursor, limit)).all()
+    return page_of(rows, limit, lambda row: row.scorer, lambda row: row.state or {})
 
 
 def keep_state(

@@ -3,8 +3,9 @@
 import base64
 import binascii
 import json
-from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+import re
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Protocol, TypeVar
 
 from sqlalchemy import Select
 from sqlalchemy.orm import InstrumentedAttribute
@@ -14,6 +15,7 @@ from trainer.errors import InvalidInput
 
 Item = TypeVar("Item")
 Row = TypeVar("Row")
+_VERSION = re.compile(r"(.+)@([1-9][0-9]{0,8})")
 
 DEFAULT_LIMIT = 100
 MAX_LIMIT = 500
@@ -54,10 +56,38 @@ def check_limit(limit: int) -> int:
     return limit
 
 
-def after_number(
-    query: "Select[*tuple[Any, ...]]", number: InstrumentedAttribute[int], cursor: str | None, limit: int
+def after_key(
+    query: "Select[*tuple[Any, ...]]",
+    key: InstrumentedAttribute[int] | InstrumentedAttribute[str],
+    cursor: str | None,
+    limit: int,
 ) -> "Select[*tuple[Any, ...]]":
-    """``query`` in the order of ``number``, beginning after the cursor, one row more than asked for."""
+    """``query`` in the order of ``key``, beginning after the cursor, one row more than asked for."""
     if cursor is not None:
-        query = query.where(number > decode_cursor(cursor, int))
-    return query.order_by(number).limit(check_limit(limit) + 1)
+        query = query.where(key > decode_cursor(cursor, key.type.python_type))
+    return query.order_by(key).limit(check_limit(limit) + 1)
+
+
+class Versioned(Protocol):
+    """A version of an artifact, or what is told of one."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def version(self) -> int: ...
+
+
+Version = TypeVar("Version", bound=Versioned)
+
+
+def versions_page(
+    found: Iterable[Version], convert: Callable[[Version], Item], *, cursor: str | None, limit: int
+) -> Page[Item]:
+    """A page of versions that come by name and version. Raises InvalidInput for a bad cursor."""
+    if cursor is not None:
+        place = _VERSION.fullmatch(decode_cursor(cursor, str))
+        if place is None:
+            raise InvalidInput("cursor: belongs to another list; start without it")
+        found = (each for each in found if (each.name, each.version) > (place[1], int(place[2])))
+    return page_of(list(found), limit, lambda each: f"{each.name}@{each.version}", convert)

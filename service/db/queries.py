@@ -10,7 +10,7 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from service.db.columns import UtcDateTime
 from service.db.downsample import downsample
-from service.db.pages import DEFAULT_LIMIT, after_number, check_limit, decode_cursor, page_of
+from service.db.pages import DEFAULT_LIMIT, after_key, check_limit, decode_cursor, page_of
 from service.db.records import (
     ArtifactReference,
     CorrelationRecord,
@@ -164,7 +164,7 @@ def correlation_page(
 ) -> Page[CorrelationRecord]:
     """Correlations of one run, a page at a time. Raises InvalidInput for a bad cursor or limit."""
     query = _restricted(select(Correlation), where).where(Correlation.run == run)
-    rows = session.scalars(after_number(query, Correlation.number, cursor, limit)).all()
+    rows = session.scalars(after_key(query, Correlation.number, cursor, limit)).all()
     return page_of(rows, limit, lambda row: row.number, CorrelationRecord.model_validate)
 
 

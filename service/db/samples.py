@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from sqlalchemy import ColumnElement, and_, exists, false, func, or_, select
 from sqlalchemy.orm import Session
 
-from service.db.pages import DEFAULT_LIMIT, after_number, page_of
+from service.db.pages import DEFAULT_LIMIT, after_key, page_of
 from service.db.records import JobError, Page, ResponseRecord, ScoreRecord
 from service.db.tables import Job, Prompt, Response, Score
 
@@ -35,7 +35,7 @@ def response_page(
         query = query.where(Response.temperature.in_(temperatures))
     if prompt_id is not None:
         query = query.where(Prompt.prompt_id == prompt_id)
-    rows = [(row, prompt) for row, prompt in session.execute(after_number(query, Response.number, cursor, limit))]
+    rows = [(row, prompt) for row, prompt in session.execute(after_key(query, Response.number, cursor, limit))]
     return page_of(rows, limit, lambda pair: pair[0].number, lambda pair: response_record(*pair))
 
 
@@ -62,7 +62,7 @@ def score_page(
         query = query.where(Response.temperature.in_(temperatures))
     if prompt_id is not None:
         query = query.where(Prompt.prompt_id == prompt_id)
-    rows = [tuple(row) for row in session.execute(after_number(query, Score.number, cursor, limit))]
+    rows = [tuple(row) for row in session.execute(after_key(query, Score.number, cursor, limit))]
     return page_of(rows, limit, lambda row: int(row[0].number), lambda row: _score(*row))
 
 

@@ -9,18 +9,14 @@ from service.access import needs
 from service.aliasing import point_alias
 from service.db import aliases
 from service.db.aliases import AliasRecord
+from service.db.pages import DEFAULT_LIMIT
+from service.db.records import Page
+from service.routes.lifecycle import Cursor, Limit
 from trainer.recipe import Model
 
 router = APIRouter(prefix="/v1", tags=["artifacts"], dependencies=[needs("read", changes="admin")])
 
 Aliased = Annotated[str, Path(description="`NAME@ALIAS`, such as `helpfulness@champion`")]
-
-
-class Aliases(Model):
-    """All of them, by name and alias; this list has no further pages."""
-
-    data: list[AliasRecord]
-    next: None = None
 
 
 class Target(Model):
@@ -31,11 +27,14 @@ class Target(Model):
 
 @router.get("/aliases", summary="List aliases")
 def get_aliases(
-    request: Request, name: Annotated[str | None, Query(description="only of this artifact")] = None
-) -> Aliases:
-    """Where each alias points, and since when."""
+    request: Request,
+    name: Annotated[str | None, Query(description="only of this artifact")] = None,
+    cursor: Cursor = None,
+    limit: Limit = DEFAULT_LIMIT,
+) -> Page[AliasRecord]:
+    """Where each alias points, and since when, by name and alias."""
     with request.app.state.sessions() as session:
-        return Aliases(data=aliases.all_aliases(session, name))
+        return aliases.alias_page(session, name, cursor=cursor, limit=limit)
 
 
 @router.put("/aliases/{aliased:path}", summary="Point an alias at a version")

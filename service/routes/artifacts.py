@@ -4,7 +4,6 @@ Names contain slashes and are told apart from versions by `@`, so one path param
 `/v1/artifacts/ganpo-demo/discriminator@1`.
 """
 
-import re
 from contextlib import suppress
 from datetime import datetime
 from typing import Annotated, Literal
@@ -15,11 +14,12 @@ from fastapi.responses import StreamingResponse
 from service.access import needs
 from service.archives import tar_of
 from service.db.aliases import delete_version, resolve
-from service.db.pages import DEFAULT_LIMIT, MAX_LIMIT, decode_cursor, page_of
+from service.db.pages import DEFAULT_LIMIT, versions_page
 from service.db.records import Page
+from service.routes.lifecycle import Cursor, Limit
 from service.scoring import ScoringService
 from trainer.artifacts import ArtifactStore
-from trainer.errors import InvalidInput, StorageFailure
+from trainer.errors import StorageFailure
 from trainer.manifest import Artifact, ArtifactKind, Manifest, Parent
 from trainer.outside import ModelSource, RowsPath
 from trainer.recipe import ArtifactName, Model
@@ -114,20 +114,17 @@ def get_artifacts(
     request: Request,
     kind: Annotated[ArtifactKind | None, Query()] = None,
     name: Annotated[str | None, Query(description="only versions of this name")] = None,
-    limit: Annotated[int, Query(ge=1, le=MAX_LIMIT)] = DEFAULT_LIMIT,
-    cursor: Annotated[str | None, Query(description="`next` of the page before")] = None,
+    cursor: Cursor = None,
+    limit: Limit = DEFAULT_LIMIT,
 ) -> Page[ArtifactSummary]:
     """Published artifacts, by name and version."""
     store: ArtifactStore = request.app.state.scoring.artifacts
-    after = _position(cursor) if cursor is not None else None
-    found = [
+    found = (
         artifact
         for artifact in store.all()
-        if (kind is None or artifact.manifest.kind == kind)
-        and (name is None or artifact.name == name)
-        and (after is None or (artifact.name, artifact.version) > after)
-    ]
-    return page_of(found, limit, lambda artifact: artifact.reference, ArtifactSummary.of)
+        if (kind is None or artifact.manifest.kind == kind) and (name is None or artifact.name == name)
+    )
+    return versions_page(found, ArtifactSummary.of, cursor=cursor, limit=limit)
 
 
 @router.get(
@@ -189,10 +186,3 @@ def _open(request: Request, reference: str) -> Artifact:
         meant = resolve(session, reference) or reference
     store: ArtifactStore = request.app.state.scoring.artifacts
     return store.open(meant)
-
-
-def _position(cursor: str) -> tuple[str, int]:
-    match = re.fullmatch(r"(.+)@([1-9][0-9]{0,8})", decode_cursor(cursor, str))
-    if match is None:
-        raise InvalidInput("cursor: belongs to another list; start without it")
-    return match[1], int(match[2])

@@ -8,14 +8,14 @@ from pydantic import BaseModel, ConfigDict
 
 from service.access import needs
 from service.db.drifts import DriftFilter, list_drifts
-from service.db.monitored import acknowledge, list_alerts, states
+from service.db.monitored import acknowledge, list_alerts, state_page
 from service.db.pages import DEFAULT_LIMIT
 from service.db.records import DriftRecord, Measure, Page
 from service.db.session import writing
 from service.monitoring.alerts import record_of
 from service.monitoring.forgetting import Forget, Forgotten, forget_texts
 from service.monitoring.state import AlertRecord, ScorerState, as_of
-from service.routes.lifecycle import Limit, UtcTime
+from service.routes.lifecycle import Cursor, Limit, UtcTime
 
 router = APIRouter(prefix="/v1", tags=["monitoring"], dependencies=[needs("read", changes="admin")])
 
@@ -44,10 +44,11 @@ class DriftQuery(BaseModel):
 
 
 @router.get("/monitoring")
-def get_monitoring(request: Request) -> Page[ScorerState]:
-    """Every scorer of which a sample is kept: drift against its reference, and trust as the audits found it."""
+def get_monitoring(request: Request, cursor: Cursor = None, limit: Limit = DEFAULT_LIMIT) -> Page[ScorerState]:
+    """Scorers of which a sample is kept, by name: drift against their references, and trust as the audits found it."""
     with request.app.state.sessions() as session:
-        return Page(data=as_of(datetime.now(UTC), states(session)), next=None)
+        found = state_page(session, cursor=cursor, limit=limit)
+    return Page(data=as_of(datetime.now(UTC), found.data), next=found.next)
 
 
 @router.get("/monitoring/drift")

@@ -1,7 +1,7 @@
 """GET /v1/scorers: what can score, and what its scores mean."""
 
 from collections import defaultdict
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from fastapi import APIRouter, Query, Request
 from fastapi.concurrency import run_in_threadpool
@@ -9,9 +9,15 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from service.access import needs
 from service.db.aliases import all_aliases
+from service.db.pages import DEFAULT_LIMIT, versions_page
+from service.db.records import Page
+from service.routes.lifecycle import Cursor, Limit
 from service.scoring import ScoringService
 from trainer.manifest import ArtifactKind, Contrast, Parent
 from trainer.recipe import Model
+
+if TYPE_CHECKING:
+    from evaluation.engine.pairs import ScorerInfo
 
 router = APIRouter(prefix="/v1", tags=["scoring"], dependencies=[needs("read", "score")])
 
@@ -44,41 +50,39 @@ class Scorer(Model):
     """Whether it is in memory; the others are loaded when first asked."""
 
 
-class Scorers(Model):
-    """All of them, by name and version; this list has no further pages."""
-
-    data: list[Scorer]
-    next: None = None
-
-
 @router.get("/scorers", summary="List what can score")
-async def get_scorers(request: Request, kind: Annotated[ArtifactKind | None, Query()] = None) -> Scorers:
-    """Every artifact that can be named in `scorers`."""
+async def get_scorers(
+    request: Request,
+    kind: Annotated[ArtifactKind | None, Query()] = None,
+    cursor: Cursor = None,
+    limit: Limit = DEFAULT_LIMIT,
+) -> Page[Scorer]:
+    """Every artifact that can be named in `scorers`, by name and version."""
     service: ScoringService = request.app.state.scoring
-    found = await service.scorers()
+    found = (info for info in await service.scorers() if kind is None or info.kind == kind)
     aliases = await run_in_threadpool(_aliases, request.app.state.sessions)
-    return Scorers(
-        data=[
-            Scorer(
-                name=info.name,
-                version=info.version,
-                alias=next(iter(aliases[info.name, info.version]), None),
-                aliases=aliases[info.name, info.version],
-                kind=info.kind,
-                outputs=list(info.outputs),
-                orientation=info.orientation,
-                template_hash=info.template_hash,
-                max_tokens=info.max_tokens,
-                calibration=info.calibration,
-                pointwise=info.pointwise,
-                contrasts=list(info.contrasts),
-                prefer=info.prefer,
-                parents=list(info.parents),
-                loaded=info.loaded,
-            )
-            for info in found
-            if kind is None or info.kind == kind
-        ]
+    return versions_page(
+        found, lambda info: _scorer(info, aliases[info.name, info.version]), cursor=cursor, limit=limit
+    )
+
+
+def _scorer(info: "ScorerInfo", aliases: list[str]) -> Scorer:
+    return Scorer(
+        name=info.name,
+        version=info.version,
+        alias=next(iter(aliases), None),
+        aliases=aliases,
+        kind=info.kind,
+        outputs=list(info.outputs),
+        orientation=info.orientation,
+        template_hash=info.template_hash,
+        max_tokens=info.max_tokens,
+        calibration=info.calibration,
+        pointwise=info.pointwise,
+        contrasts=list(info.contrasts),
+        prefer=info.prefer,
+        parents=list(info.parents),
+        loaded=info.loaded,
     )
 
 

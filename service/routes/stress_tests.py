@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 from sqlalchemy.orm import Session
 
 from service.access import needs
-from service.db.curves import curve_page, run_comparisons
+from service.db.curves import comparison_page, curve_page
 from service.db.pages import DEFAULT_LIMIT
 from service.db.queries import (
     CorrelationFilter,
@@ -146,10 +146,12 @@ def get_curves(
 
 
 @router.get("/{run}/comparisons")
-def get_comparisons(run: str, request: Request) -> Page[ComparisonRecord]:
+def get_comparisons(
+    run: str, request: Request, cursor: Cursor = None, limit: Limit = DEFAULT_LIMIT
+) -> Page[ComparisonRecord]:
     """Which scorer agrees better with an oracle on the same responses: differences with intervals and verdicts."""
     with _session(request, run) as session:
-        return Page(data=run_comparisons(session, run), next=None)
+        return comparison_page(session, run, cursor=cursor, limit=limit)
 
 
 @router.get("/{run}/responses")

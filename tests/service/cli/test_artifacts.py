@@ -49,6 +49,9 @@ def test_a_changed_file_is_found_and_named(store: ArtifactStore, capsys: pytest.
 
     assert main(["artifacts", "verify", "mine@1"]) == 2
     assert "mine@1: config.json was changed" in capsys.readouterr().out
+    assert main(["artifacts", "verify", "--json"]) == 2
+    [found] = json.loads(capsys.readouterr().out)["data"]
+    assert (found["artifact"], found["problem"]) == ("mine@1", "mine@1: config.json was changed after publishing")
 
 
 def test_an_artifact_whose_manifest_cannot_be_read_is_not_passed_over(
@@ -248,7 +251,8 @@ def test_an_alias_is_made_moved_listed_and_removed(
 
     assert main(["artifacts", "delete", "mine@2"]) == 2
     assert "mine@champion means mine@2; point it elsewhere" in capsys.readouterr().err
-    assert main(["artifacts", "alias", "mine@champion", "--delete"]) == 0
+    assert main(["artifacts", "alias", "mine@champion", "--delete", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"data": []}
     assert main(["artifacts", "delete", "mine@2"]) == 0
 
 
@@ -297,8 +301,12 @@ def test_an_encoder_is_published_again_in_8_bits_under_a_name_that_nobody_asks_f
     assert len(scored.out.splitlines()) == 2
     assert "mine-int8 is mine-int8@1" in scored.err
 
-    assert main(["artifacts", "quantize", "mine", "--pairs", str(pairs), "--as", "mine", "--max-error", "1"]) == 0
-    assert capsys.readouterr().out == "mine@2\n"
+    assert (
+        main(["artifacts", "quantize", "mine", "--pairs", str(pairs), "--as", "mine", "--max-error", "1", "--json"])
+        == 0
+    )
+    told = json.loads(capsys.readouterr().out)
+    assert (told["name"], told["version"], told["metrics"]["quantisation/pairs"]) == ("mine", 2, 4)
 
 
 def test_a_model_that_moves_too_far_in_8_bits_is_not_published(

@@ -1,5 +1,6 @@
 """`assay db` brings a database to this version's migration and tells whether it is there."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,21 @@ def test_a_database_is_checked_upgraded_and_checked(tmp_path: Path, capsys: pyte
     assert "run `assay db upgrade`" in capsys.readouterr().err
     assert main(["db", "upgrade", *url]) == 0
     assert main(["db", "check", *url]) == 0
+
+
+def test_what_is_exported_and_stored_again_is_counted_by_table(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    urls = [["--database-url", f"sqlite:///{tmp_path / name}.db"] for name in ("one", "other")]
+    files = str(tmp_path / "files")
+
+    assert main(["db", "upgrade", *urls[0]]) == 0
+    assert main(["keys", "create", "--name", "ci", *urls[0]]) == 0
+    capsys.readouterr()
+    for command, url in (("export", urls[0]), ("import", urls[1])):
+        assert main(["db", command, files, "--json", *url]) == 0
+        rows = json.loads(capsys.readouterr().out)["rows"]
+        assert (rows["api_keys"], rows["jobs"]) == (1, 0)
 
 
 def test_serving_refuses_a_database_at_another_migration_in_one_line(

@@ -33,9 +33,11 @@ def test_a_key_is_shown_once_and_listed_without_its_secret(capsys: pytest.Captur
     assert key[19:] not in table
     assert "read score" in table
 
-    assert main(["keys", "revoke", "ci"]) == 0
+    assert main(["keys", "revoke", "ci", "--json"]) == 0
+    revoked = json.loads(capsys.readouterr().out)
     assert main(["keys", "list", "--json"]) == 0
-    facts = json.loads(capsys.readouterr().out.partition("\n")[2])["data"][0]
+    [facts] = json.loads(capsys.readouterr().out)["data"]
+    assert facts == revoked
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT[\d:.]+Z", facts["created_at"])  # as the API writes times
     assert facts["revoked_at"] is not None
     assert (facts["scopes"], facts["pairs_per_minute"], facts["tokens_per_minute"]) == (["read", "score"], 600, None)

@@ -25,8 +25,8 @@ def test_a_misspelt_dry_run_queues_nothing(idle: TestClient) -> None:
     ("address", "words"),
     [
         ("/v1/artifacts?knd=policy", "knd: no such parameter; did you mean kind?"),
-        ("/v1/scorers?frobnicate=1", "frobnicate: no such parameter; there is kind"),
-        ("/v1/monitoring?limit=1", "limit: no such parameter; there is none"),
+        ("/v1/scorers?frobnicate=1", "frobnicate: no such parameter; there is kind, cursor, limit"),
+        ("/v1/stress-tests/run_1?limit=1", "limit: no such parameter; there is none"),
         ("/v1/alerts?x=1&y=2", "x: no such parameter; there is active, cursor, limit (and 1 more)"),
         ("/v1/training-jobs?stat=queued", "stat: Extra inputs are not permitted"),  # as its model says
     ],
