@@ -40,7 +40,8 @@ def check_name(name: str) -> str:
     """Return ``name`` if it may name an artifact; raises ValueError saying what a name looks like."""
     if not _NAME.fullmatch(name):
         raise ValueError(
-            "a name is letters, digits, '.', '_' and '-', at most three parts joined by '/', none of them only digits"
+            "a name is letters, digits, '.', '_' and '-', at most three parts of up to 64 joined by '/', "
+            "none of them only digits"
         )
     return name
 

@@ -44,7 +44,9 @@ def agreement_with(evidence: Evidence, statistic: str, oracle: str) -> Drawing:
         figure = Figure()
         figure.say_nothing(f"no {label(statistic)} with {oracle} at any temperature")
     else:
-        figure = (_together if len(names) <= _TOGETHER else _apart)(paths, names, statistic)
+        # points of one temperature would stand above each other
+        together = len(names) <= _TOGETHER and len({each.temperature for each in rows}) > 1
+        figure = (_together if together or not names else _apart)(paths, names, statistic)
         figure.level(chance(statistic))
         figure.axes(
             x=temperature_ticks(each.temperature for each in rows),
@@ -100,15 +102,17 @@ def _apart(paths: Mapping[str, Sequence[Estimate]], names: Sequence[str], statis
 
 
 def _plain(name: str, path: Sequence[Estimate], line: dict[str, object]) -> dict[str, object]:
-    """A control as a line without band or markers: it is in every panel."""
+    """A control as a line without band or markers: it is in every panel. Of one temperature it is a level."""
+    x = [each.temperature for each in path]
+    y = [each.estimate for each in path]
+    if len(path) == 1:
+        x, y = [*temperature_ticks(x)["range"]], y * 2
     return {
         "name": short(name),
-        "x": [each.temperature for each in path],
-        "y": [each.estimate for each in path],
-        # a single temperature has no line
-        "mode": "lines" if len(path) > 1 else "markers",
+        "x": x,
+        "y": y,
+        "mode": "lines",
         "line": line,
-        "marker": {"color": GREY, "size": 6},
         "hoverinfo": "skip",
         "legendrank": 2000,
     }

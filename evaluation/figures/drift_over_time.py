@@ -54,7 +54,8 @@ def drift_over_time(scorer: str, moves: Mapping[str, Moves], most: float | None)
         file_stem("drift-over-time", scorer),
         f"Drift of {scorer} over time",
         "Which share of the scores, and of the lengths, had moved from the reference, and by how much the share of "
-        f"prompts cut was greater, hour by hour, in bands of their intervals: one that reaches 0 shows no drift.{told}",
+        f"prompts cut was greater, hour by hour, in bands of their intervals: one that reaches 0 shows no drift.{told} "
+        "Times are in UTC.",
         panels,
     )
 

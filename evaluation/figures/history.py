@@ -40,7 +40,7 @@ def history(courses: Mapping[str, Course], statistic: str, oracle: str, controls
         file_stem("history", oracle, statistic),
         f"{label(statistic)} with {oracle} over time",
         "Each number with its interval, at the time it was measured. Two whose intervals overlap much are not shown to "
-        f"differ; an interval that reaches {level:g}, what chance gives, shows no agreement.",
+        f"differ; an interval that reaches {level:g}, what chance gives, shows no agreement. Times are in UTC.",
         figure,
         oracle,
     )

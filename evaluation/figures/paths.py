@@ -41,12 +41,12 @@ def add_path(
     band: float,
     scale: Scale = as_it_is,
     place: int = 0,
+    beside: float = 0.0,
     **trace: Any,  # noqa: ANN401 - whatever else a plotly scatter takes
 ) -> None:
-    """Draw ``path`` over temperature in a panel of ``figure``."""
-    add_bands(
-        figure, name, [each.temperature for each in path], path, line["color"], band=band, scale=scale, place=place
-    )
+    """Draw ``path`` over temperature in a panel of ``figure``, so much ``beside`` its place."""
+    x = [None if each.temperature is None else each.temperature + beside for each in path]
+    add_bands(figure, name, x, path, line["color"], band=band, scale=scale, place=place)
     symbols = [f"{symbol}-open" if each.estimate is not None and each.lower is None else symbol for each in path]
     drawn = {
         "mode": "lines+markers",
@@ -60,7 +60,7 @@ def add_path(
     figure.add(
         place,
         name=name,
-        x=[each.temperature for each in path],
+        x=x,
         y=[None if each.estimate is None else scale(each.estimate) for each in path],
         **{**drawn, **trace},
     )

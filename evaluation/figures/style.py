@@ -40,8 +40,11 @@ def translucent(colour: str, opacity: float) -> str:
 
 
 def temperature_ticks(temperatures: Iterable[float | None]) -> dict[str, Any]:
-    """An axis from greedy to the highest temperature."""
-    highest = max((each for each in temperatures if each is not None), default=2.0)
+    """An axis from greedy to the highest temperature; one alone stands in the middle."""
+    known = {each for each in temperatures if each is not None}
+    highest = max(known, default=2.0)
+    if len(known) == 1:
+        return {"tickvals": [highest], "range": [highest - 0.5, highest + 0.5], "tickformat": ".2~f"}
     return {"dtick": 0.5 if highest > 1 else 0.25, "range": [-0.06, max(highest, 0.5) + 0.06], "tickformat": ".2~f"}
 
 

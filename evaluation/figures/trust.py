@@ -41,7 +41,7 @@ def trust(scorer: str, courses: Mapping[str, Course], statistic: str, least: flo
         file_stem("trust", scorer),
         f"Agreement of {scorer} with {' and '.join(courses)}, audit by audit",
         f"{label(statistic)} of each audit of the sample, in the band of its intervals.{told} The grey line is what "
-        "chance gives: a band that holds it shows no agreement.",
+        "chance gives: a band that holds it shows no agreement. Times are in UTC.",
         figure,
     )
 

@@ -38,7 +38,11 @@ def ways(evidence: Evidence) -> Iterator[Drawing]:
                 path = paths[statistic].get(scorer, [])
                 shown += path
                 style = {"color": colour, "width": 2, "dash": dash}
-                add_path(panels, label(statistic), path, style, symbol, band=0.1, place=index)
+                # of one temperature they would cover each other
+                beside = 0.1 * list(_WAYS).index(statistic) - 0.1 if len(path) == 1 else 0.0
+                add_path(panels, label(statistic), path, style, symbol, band=0.1, place=index, beside=beside)
+        if all(each.estimate is None for each in shown):
+            continue
         panels.level(0)
         panels.axes(x=temperature_ticks(each.temperature for each in shown), y={"range": correlation_range(shown, 0.0)})
         yield Drawing(

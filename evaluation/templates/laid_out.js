@@ -1,7 +1,7 @@
 // How a figure is laid out where it is shown, by the pages and by the report: a legend of its own below it and, on a phone,
 // panels that stood side by side below each other, two in a row where they are small, and names that stood left of their
 // rows above them. Nothing has to be scrolled sideways.
-const [PANEL, ROW, BETWEEN, ABOVE, BELOW, LEFT, RIGHT] = [150, 46, 40, 30, 52, 36, 10];
+const [PANEL, ROW, BETWEEN, ABOVE, BELOW, LEFT, RIGHT, LETTER] = [150, 46, 40, 30, 52, 36, 10, 7.2];
 
 const axis = (letter, place) => `${letter}axis${place === 0 ? "" : place + 1}`;
 const short = (name, most) => (name.length <= most ? name : `…${name.slice(1 - most)}`);
@@ -13,7 +13,18 @@ export function fitted(layout, width) {
   const room = layout.meta?.legend ?? 0;
   const wide = { ...layout, margin: { ...layout.margin, t: layout.margin.t - room } };
   if (layout.height) wide.height = layout.height - room;
-  return width < Math.max(560, layout.meta?.min_width ?? 0) ? narrowed(wide, width) : wide;
+  if (width < Math.max(560, layout.meta?.min_width ?? 0)) return narrowed(wide, width);
+  return layout.meta?.panels && width < Infinity ? { ...wide, annotations: titled(layout, width) } : wide;
+}
+
+// Names of panels as long as there is room for them.
+function titled({ annotations, margin, meta, ...axes }, width) {
+  return annotations.map((each, place) => {
+    if (place >= meta.panels.titles.length) return each;
+    const [left, right] = axes[axis("x", place)].domain;
+    const most = Math.floor(((width - margin.l - margin.r) * (right - left)) / LETTER);
+    return { ...each, text: short(meta.panels.titles[place], most) };
+  });
 }
 
 // The legend in HTML: it wraps, is read aloud, and each entry hides or shows its line.
@@ -52,7 +63,9 @@ function arranged(layout, { titles, shared }, width) {
   const lines = Math.ceil(titles.length / columns);
   const panel = rows ? rows * ROW : PANEL;
   const [gap, across] = [shared ? 12 : LEFT + 4, width - LEFT - RIGHT];
-  const [wide, high] = [(across - (columns - 1) * gap) / columns, lines * panel + (lines - 1) * (columns === 1 ? BELOW + ABOVE : BETWEEN)];
+  const own = layout.meta.panels.x === "";  // each panel has an axis of its own
+  const between = columns === 1 || own ? BELOW + ABOVE : BETWEEN;
+  const [wide, high] = [(across - (columns - 1) * gap) / columns, lines * panel + (lines - 1) * between];
   const laid = { ...layout, height: high + ABOVE + BELOW, margin: { l: LEFT, r: RIGHT, t: ABOVE, b: BELOW } };
   laid.annotations = layout.annotations.map((each) => ({ ...each }));
   const title = { text: layout.meta.panels.x, xref: "paper", x: 0.5, yref: "paper", y: 0, yanchor: "top", yshift: -28, showarrow: false };
@@ -63,7 +76,8 @@ function arranged(layout, { titles, shared }, width) {
     const top = 1 - (line * (panel + (high - lines * panel) / Math.max(lines - 1, 1))) / high;
     const last = place + columns >= titles.length;
     const [x, y] = [axis("x", place), axis("y", place)];
-    laid[x] = { ...layout[x], domain: [left, left + wide / across], showticklabels: columns === 1 || last, title: undefined };
+    const dates = layout[x].type === "date" ? { nticks: 2, tickangle: 0 } : {};
+    laid[x] = { ...layout[x], ...dates, domain: [left, left + wide / across], showticklabels: columns === 1 || own || last, title: own ? layout[x].title : undefined };
     laid[y] = { ...layout[y], domain: [Math.max(top - panel / high, 0), top], showticklabels: !shared || column === 0 };
     Object.assign(laid.annotations[place], { x: left + wide / across / 2, y: top, text: short(title, columns === 1 ? 46 : 25), font: { size: 12 } });
   });

@@ -75,10 +75,16 @@ class Trusted:
             return f"{said}."
         beat = "beat" if beating > 1 else "beats"
         if beating == len(holding):
-            return f"{said}, and {beat} every trivial control."
-        if len(compared) < len(holding):
-            return f"{said}; {beating or 'none'} of the {len(compared)} beside trivial controls {beat} them all."
-        return f"{said}; {beating or 'none'} of them {beat} every trivial control."
+            beside = f", and {beat} every trivial control"
+        elif len(holding) == 1:
+            beside = "; it does not beat every trivial control"
+        elif len(compared) == 1:
+            beside = f"; the one beside trivial controls {beat if beating else 'does not beat'} them all"
+        elif len(compared) < len(holding):
+            beside = f"; {beating or 'none'} of the {len(compared)} beside trivial controls {beat} them all"
+        else:
+            beside = f"; {beating or 'none'} of them {beat} every trivial control"
+        return f"{said}{beside}."
 
 
 _KEPT = TypeAdapter(list[Trusted])

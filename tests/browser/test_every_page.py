@@ -8,6 +8,8 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import expect
 
+from evaluation.figures.facets import Facets
+
 PAGES = {
     "overview": "/",
     "runs": "/runs",
@@ -211,3 +213,86 @@ def test_on_a_phone_nothing_is_read_by_scrolling_sideways(windows: Mapping[int, 
 def columns(page: Any) -> int:
     """The most panels side by side in a figure of the page."""
     return max(len({tuple(domain) for domain in figure}) for figure in page.evaluate(PLACES))
+
+
+TOO_WIDE = """() => [...document.querySelectorAll("main th, main td, nav a")]
+    .filter((each) => each.checkVisibility() && each.scrollWidth > each.clientWidth + 1)
+    .map((each) => `${each.textContent.trim().slice(0, 40)}: ${each.scrollWidth} in ${each.clientWidth}`)"""
+
+
+@pytest.mark.parametrize("name", ["overview", "runs", "jobs", "artifacts"])
+def test_between_a_phone_and_a_desktop_no_column_covers_the_next(
+    visit: Callable[..., Any], seeds: Any, keep: Callable[..., None], name: str
+) -> None:
+    visited = visit(width=768, height=1000)
+    visited.go(f"{seeds.url}{PAGES[name]}")
+    page = visited.page
+    assert page.evaluate("document.documentElement.scrollWidth") <= 768
+    assert page.evaluate(TOO_WIDE) == []
+    rows = {round(each.bounding_box()["y"]) for each in page.locator("nav[aria-label=Pages] a").all()}
+    assert len(rows) == 1, "the pages' names fit beside each other"
+    keep(page, f"{name}-768")
+
+
+def test_a_lineage_wider_than_its_place_begins_where_the_version_is(windows: Mapping[int, Any], seeds: Any) -> None:
+    visited = windows[390]
+    visited.go(f"{seeds.url}{PAGES['version'].format(**vars(seeds))}")
+    box = visited.page.locator(".lineage .here").bounding_box()
+    assert visited.page.locator(".lineage").bounding_box()["width"] > 800
+    assert box["x"] >= 0
+    assert box["x"] + box["width"] <= 390
+
+
+def test_figures_are_as_wide_as_paper_while_a_page_is_printed(visit: Callable[..., Any], seeds: Any) -> None:
+    visited = visit(scheme="dark")
+    visited.go(f"{seeds.url}{PAGES['run'].format(**vars(seeds))}")
+    page = visited.page
+    drawn = page.locator(".canvas .main-svg").first
+    expect(drawn).to_be_visible()
+    widths, inks = [], []
+    for moment in (None, "beforeprint", "afterprint"):
+        if moment:
+            page.evaluate(f"dispatchEvent(new Event('{moment}'))")
+        widths.append(round(drawn.bounding_box()["width"]))
+        inks.append(page.evaluate("document.querySelector('.canvas').layout.font.color"))
+    assert widths == [1104, 680, 1104]
+    assert inks[0] == inks[2] == "#9da1a9"
+    assert inks[1] == "#666a72"  # dark on white, though the screen is dark
+    # a figure that nobody has scrolled to is not there
+    page.emulate_media(media="print")
+    waiting = page.locator("[data-figures] .waiting").last
+    assert "The report has all figures" in waiting.evaluate("(each) => getComputedStyle(each, '::after').content")
+
+
+FITTED = """async ([script, layout, width]) => {
+    const { xaxis, annotations } = (await import(script)).fitted(layout, width);
+    return { ...xaxis, name: annotations[0].text };
+}"""
+
+
+def test_what_there_is_room_for_is_told_whole(windows: Mapping[int, Any], seeds: Any) -> None:
+    page = windows[390].page
+    windows[390].go(f"{seeds.url}/")
+    name = "a-policy-with-a-long-name/discriminator:difference"
+    panels = Facets([name, "b", "c"], x="", y="share")
+    panels.axes(x={"type": "date", "title": "hour"})
+    script, layout = f"{seeds.url}/static/laid_out.js", panels.layout
+    wide, narrow, phone = (page.evaluate(FITTED, [script, layout, width]) for width in (1104, 700, 354))
+    # panels of 322 and 195 pixels, a letter taking 7.2, and two side by side
+    assert [len(each["name"]) for each in (wide, narrow, phone)] == [44, 27, 25]
+    assert all(name.endswith(each["name"].removeprefix("\N{HORIZONTAL ELLIPSIS}")) for each in (wide, narrow, phone))
+    # each panel has an axis of its own, so it keeps its numbers and its title; dates lie flat
+    assert phone["showticklabels"]
+    assert phone["title"]["text"] == "hour"
+    assert phone["tickangle"] == 0
+
+
+@pytest.mark.parametrize(("name", "said"), [("history", "in JSON"), ("run", "the table below"), ("job", "in JSON")])
+def test_without_scripts_a_page_says_that_its_figure_is_missing(
+    visit: Callable[..., Any], seeds: Any, name: str, said: str
+) -> None:
+    visited = visit(scripts=False)
+    visited.go(f"{seeds.url}{PAGES[name].format(**vars(seeds))}")
+    told = visited.page.locator("main").inner_text()
+    assert said in told.partition("The figure is drawn by JavaScript; ")[2].partition(".")[0]
+    assert visited.page.locator(".canvas:visible").count() == 0

@@ -27,12 +27,14 @@ function themed(layout) {
   return dressed;
 }
 
-function draw(figure) {
+// As wide as its place, or as ``paper``.
+function draw(figure, paper) {
   const { data, layout } = drawn.get(figure);
   const canvas = figure.querySelector(".canvas");
-  const fitting = fitted(layout, figure.clientWidth);
+  const fitting = fitted(layout, paper ?? figure.clientWidth);
   canvas.style.height = fitting.height ? `${fitting.height}px` : "";
-  Plotly.react(canvas, data, { ...themed(fitting), showlegend: false }, { displayModeBar: false, responsive: true });
+  const dressed = { ...themed(fitting), width: paper, showlegend: false };
+  Plotly.react(canvas, data, dressed, { displayModeBar: false, responsive: !paper });
   const list = figure.querySelector(".legend");
   if (layout.showlegend !== false && list.childElementCount === 0) list.append(...legend(canvas, data));
 }
@@ -97,4 +99,11 @@ ready.then(() => document.querySelectorAll("[data-figure]").forEach((figure) => 
 }));
 for (const change of ["(prefers-color-scheme: dark)", "(max-width: 720px)"]) {
   matchMedia(change).addEventListener("change", () => drawn.forEach((_, figure) => draw(figure)));
+}
+const PAPER = 680;  // of A4, within its margins
+for (const [moment, width] of [["beforeprint", PAPER], ["afterprint", undefined]]) {
+  addEventListener(moment, () => {
+    document.documentElement.classList.toggle("printing", Boolean(width));
+    drawn.forEach((_, figure) => draw(figure, width));
+  });
 }

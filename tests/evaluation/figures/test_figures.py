@@ -110,7 +110,8 @@ def test_each_scorer_is_a_line_over_temperature_in_order() -> None:
 
 
 def test_trivial_controls_are_grey_and_learned_scorers_are_not() -> None:
-    found = traces(agreement(*[estimate(name, 1.0, 0.2) for name in ("a", "b", "length", "truncated")]))
+    names = ("a", "b", "length", "truncated")
+    found = traces(agreement(*[estimate(name, t, 0.2) for name in names for t in (0.5, 1.0)]))
     grey = found["length"]["line"]["color"]
     assert found["truncated"]["line"]["color"] == grey
     assert found["length"]["line"]["dash"] != found["truncated"]["line"]["dash"]
@@ -396,15 +397,30 @@ def test_a_long_course_is_pale_under_its_running_mean() -> None:
     assert drawn["y"][100] == pytest.approx(12 / 25)  # an even step in the middle of 25 has 13 even neighbours with it
 
 
-def test_a_single_temperature_is_drawn_as_points() -> None:
+def test_points_of_a_single_temperature_stand_in_the_middle_and_do_not_cover_each_other() -> None:
+    partial = "pearson_within_partial_length"
     rows = [
-        *(estimate(f"s{number}", 1.0, 0.2) for number in range(6)),
+        *(estimate(f"s{number}", 1.0, 0.2) for number in range(2)),
+        *(estimate("s0", 1.0, 0.2, statistic=statistic) for statistic in ("pearson_pooled", partial)),
         estimate("length", 1.0, 0.1),
-        mean("gold", 1.0, 0.5),
     ]
-    drawing = only(Evidence(rows, responses=responses(temperature=np.ones(4))), "agreement-gold")
-    assert traces(drawing)["length"]["mode"] == "markers"
-    assert traces(drawing)["s0"]["mode"] == "lines+markers"
+    drawing = only(Evidence(rows), "agreement-gold")
+    # a panel for each scorer, the control a level from side to side
+    assert panels(drawing) == ["s0", "s1"]
+    assert content(drawing)["layout"]["xaxis"]["range"] == [0.5, 1.5]
+    assert content(drawing)["layout"]["xaxis"]["tickvals"] == [1.0]
+    found = traces(drawing)
+    assert (found["s0"]["x"], found["s0"]["mode"]) == ([1.0], "lines+markers")
+    assert (found["length"]["x"], found["length"]["y"], found["length"]["mode"]) == ([0.5, 1.5], [0.1, 0.1], "lines")
+    # three ways to ask stand beside each other
+    beside = traces(only(Evidence(rows), "pooled-within-partial-gold"))
+    assert [trace["x"] for trace in beside.values()] == [[0.9], [1.0], [1.1]]
+
+
+def test_three_ways_to_ask_are_not_drawn_where_all_are_undefined() -> None:
+    names = ("pearson_within", "pearson_pooled")
+    nowhere = [estimate("rm", 1.0, 0.0, **GAP, statistic=name, undefined_reason="all equal") for name in names]
+    assert [each.name for each in draw(Evidence(nowhere))] == ["agreement-gold"]
 
 
 def test_no_evidence_makes_no_drawing_and_a_figure_asked_for_by_name_says_so() -> None:

@@ -36,7 +36,7 @@ def test_how_far_a_scorer_holds_is_told_apart_from_whether_it_beats_what_costs_n
     seen = read("/")
     # at T = 1.5 the lead's interval is [-0.05, 0.15]
     agreeing = "1 of 2 scorers agrees with judge at every temperature where r is defined"
-    assert f"{agreeing}; none of them beats every trivial control." in seen
+    assert f"{agreeing}; it does not beat every trivial control." in seen
     assert "[0.30, 0.50], T = 1.5 not ahead of length" in seen
     assert "falling up to T = 0.5 agrees at T = 0.5, not resolved at T = 1, the other way round at T = 1.5" in seen
     assert "T = 1.5 behind length" in seen
@@ -58,7 +58,7 @@ def test_one_of_two_that_was_compared_with_controls_speaks_for_itself_alone(
     beyond = row("reward", 0.5, 0.3, statistic="pearson_within_lead_over_length")
     measure({"reward": {0.5: 0.6, 1.5: 0.4}, "other": {0.5: 0.5, 1.5: 0.4}}, [beyond])
 
-    said = "agree with judge at every temperature tested; 1 of the 1 beside trivial controls beats them all."
+    said = "agree with judge at every temperature tested; the one beside trivial controls beats them all."
     assert f"2 of 2 scorers {said}" in read("/")
 
 

@@ -91,8 +91,8 @@ def test_jobs_are_found_by_status_kind_and_label(served: TestClient, add_job: Ad
 @pytest.mark.parametrize(
     ("failure", "status", "said"),
     [
-        (RuntimeError("a secret"), 500, "under the request <code>r-1</code>"),
-        (OperationalError("SELECT secret", {}, Exception("gone")), 503, "Reload this page in a moment."),
+        (RuntimeError("a secret"), 500, "<p>Request <code>r-1</code></p>"),
+        (OperationalError("SELECT secret", {}, Exception("gone")), 503, "Not available now</h1>"),
     ],
 )
 def test_a_page_that_cannot_be_made_says_so_to_a_browser(
