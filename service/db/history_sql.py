@@ -93,8 +93,10 @@ def grouped(session: Session, where: HistoryFilter, grouping: Grouping) -> "tupl
         query = _latest(base)
     elif grouping.agg in PICKED:
         query = _picked(base, rows.subquery("again"), grouping.agg)
+    elif grouping.agg == "count":
+        query = _counted(base)
     else:
-        query = _summed(base, grouping, where.values.get("statistic", ()), dialect)
+        query = _summed(base, grouping.agg, where.values.get("statistic", ()), dialect)
     return query, _order(query.selected_columns, grouping)
 
 
@@ -153,7 +155,7 @@ def _not_by_index(column: ColumnElement[Any]) -> ColumnElement[Any]:
     return UnaryExpression(column, operator=custom_op("+"), type_=column.type)
 
 
-def _groups(of: Subquery) -> list[ColumnElement[Any]]:
+def _groups(of: sa.FromClause) -> list[ColumnElement[Any]]:
     return [column for column in of.c if column.key.startswith(GROUP)]
 
 
@@ -223,54 +225,64 @@ def _first_of(ranked: Subquery) -> "Select[*tuple[Any, ...]]":
     return select(*own, *_TABLE.c).join_from(ranked, _TABLE, its_row).where(ranked.c.place == 1)
 
 
-def _summed(
-    base: Subquery, grouping: Grouping, statistics: Sequence[Plain], dialect: str
-) -> "Select[*tuple[Any, ...]]":
+def _counted(base: Subquery) -> "Select[*tuple[Any, ...]]":
+    """How many rows, runs, prompts and responses each group has."""
+    most = [func.max(base.c[name]).label(name) for name in COUNTS]
+    within = select(*_groups(base), *_counts(base), *most).group_by(*_groups(base), base.c.run).subquery("within")
+    added = {name: within.c[name] for name in ("n_rows", "n_defined", *COUNTS)} | {"n_used": within.c.n_rows}
+    return select(*_groups(within), *_over_runs(within, added), func.count().label("n_runs")).group_by(*_groups(within))
+
+
+def _summed(base: Subquery, agg: Agg, statistics: Sequence[Plain], dialect: str) -> "Select[*tuple[Any, ...]]":
     """The sums of ``combining.Sums`` for each group: within a run first, then over runs.
 
     ``standings`` lists the runs that are used, each as ``prompt_sets.Moved`` says.
     """
-    usable, y, s, w, *ends = _terms(base, grouping.agg, statistics)
+    terms = _terms(base, agg, statistics)
+    row, groups = terms.c, _groups(terms)
+    used = row.w.is_not(None)
     # of what is asked for alone: PostgreSQL refuses a square that is next to nothing
-    squares = w * y * y if grouping.agg == "combined" else sa.literal(0.0, sa.Double)
-    reaches = [sa.case((ends[0] < y, y - ends[0]), else_=0.0), sa.case((ends[1] > y, ends[1] - y), else_=0.0)]
-
-    def of_usable(value: ColumnElement[Any]) -> ColumnElement[Any]:
-        return sa.case((usable, value))
-
-    groups = _groups(base)
+    squares = row.w * row.y * row.y if agg == "combined" else sa.case((used, 0.0))
+    apart = ((row.lower, row.y), (row.y, row.upper))
+    reaches = [sa.case((sa.and_(used, low < high), high - low), else_=0.0) for low, high in apart]
     within = (
         select(
             *groups,
-            base.c.run,
+            row.run,
             func.count().label("n_rows"),
-            func.count(base.c.estimate).label("n_defined"),
-            func.count(of_usable(base.c.number)).label("n_used"),
-            func.count(of_usable(s)).label("n_errors"),
-            func.sum(of_usable(w)).label("weight"),
-            func.sum(of_usable(w * y)).label("weighted"),
-            func.sum(of_usable(squares)).label("squares"),
-            *(func.sum(of_usable(w * each)).label(f"moved_{place}") for place, each in enumerate([s, *reaches])),
-            *(func.max(of_usable(base.c[name])).label(name) for name in COUNTS),
-            func.min(base.c.created_at).label("first_at"),
-            func.max(base.c.created_at).label("last_at"),
+            func.count(row.estimate).label("n_defined"),
+            func.count(row.w).label("n_used"),
+            func.count(sa.case((used, row.s))).label("n_errors"),
+            func.sum(row.w).label("weight"),
+            func.sum(row.w * row.y).label("weighted"),
+            func.sum(squares).label("squares"),
+            *(func.sum(row.w * each).label(f"moved_{place}") for place, each in enumerate([row.s, *reaches])),
+            *(func.max(sa.case((used, row[name]))).label(name) for name in COUNTS),
+            func.min(row.created_at).label("first_at"),
+            func.max(row.created_at).label("last_at"),
         )
-        .group_by(*groups, base.c.run)
+        .group_by(*groups, row.run)
         .subquery("within")
     )
-    added = ("n_rows", "n_defined", "n_used", "n_errors", *COUNTS)
+    added = {name: within.c[name] for name in ("n_rows", "n_defined", "n_used", "n_errors", *COUNTS)}
     listed, one = _LISTS[dialect]
     moved = one(RunPrompts.digest, *(within.c[f"moved_{place}"] for place in range(3)))
     sums = select(
         *_groups(within),
-        *(sa.cast(func.coalesce(func.sum(within.c[name]), 0), sa.BigInteger).label(name) for name in added),
+        *_over_runs(within, added),
         func.count(sa.case((within.c.n_used > 0, 1))).label("n_runs"),
         *(func.sum(within.c[name]).label(name) for name in ("weight", "weighted", "squares")),
         sa.type_coerce(listed(moved).filter(within.c.n_used > 0), sa.JSON).label("standings"),
-        func.min(within.c.first_at).label("first_at"),
-        func.max(within.c.last_at).label("last_at"),
     )
     return sums.outerjoin_from(within, RunPrompts, RunPrompts.run == within.c.run).group_by(*_groups(within))
+
+
+def _over_runs(within: Subquery, added: Mapping[str, ColumnElement[Any]]) -> list[sa.Label[Any]]:
+    return [
+        *(sa.cast(func.coalesce(func.sum(each), 0), sa.BigInteger).label(name) for name, each in added.items()),
+        func.min(within.c.first_at).label("first_at"),
+        func.max(within.c.last_at).label("last_at"),
+    ]
 
 
 _LISTS: Mapping[str, tuple[Any, Any]] = {
@@ -280,35 +292,36 @@ _LISTS: Mapping[str, tuple[Any, Any]] = {
 """By dialect: a group's rows as one list, and a row as one."""
 
 
-def _terms(base: Subquery, agg: Agg, statistics: Sequence[Plain]) -> tuple[ColumnElement[Any], ...]:
-    """Which rows count, and y, s and w of ``combining.Sums`` for them, and the ends of their intervals as y is."""
-    columns: list[ColumnElement[Any]] = [base.c[name] for name in ("estimate", "standard_error", "lower", "upper")]
+def _terms(base: Subquery, agg: Agg, statistics: Sequence[Plain]) -> sa.CTE:
+    """y, s and w of ``combining.Sums`` for each row, w being NULL for those that do not count, and the ends of its
+    interval as y is: all made before they are summed, for sums name them some twenty times."""
+    names = ("estimate", "standard_error", "lower", "upper")
+    columns: list[ColumnElement[Any]] = [base.c[name] for name in names]
     r, error, *ends = columns
-    zero, one = sa.literal(0.0, sa.Double), sa.literal(1.0, sa.Double)
-    if agg == "count":
-        return sa.true(), zero, zero, one, zero, zero
     whole = sa.and_(*(func.abs(each) <= LARGEST for each in (error, *ends)))  # without ends no error counts
     if agg == "mean":
         s, *reached = (sa.case((whole, each)) for each in (error, *ends))
-        return func.abs(r) <= LARGEST, r, s, one, *reached
-    correlation = _is_correlation(base, statistics)
-    r, *ends = (_or_nothing(each) for each in (r, *ends))
-    usable = sa.and_(
-        func.abs(r) <= LARGEST, whole, error > _SMALLEST_ERROR, sa.or_(sa.not_(correlation), func.abs(r) < 1)
-    )
-    # guarded once more, for a database may compute it for rows that are not usable
-    inside = sa.and_(correlation, func.abs(r) < 1)
-    y = sa.case((inside, func.atanh(r, type_=sa.Double)), else_=r)
-    s = sa.case((inside, error / (1 - r * r)), else_=error)
-    scaled = (sa.case((correlation, func.atanh(_within_one(end), type_=sa.Double)), else_=end) for end in ends)
-    return usable, y, s, 1 / (s * s), *scaled
+        y, w = r, sa.case((func.abs(r) <= LARGEST, 1.0))
+    else:
+        correlation = _is_correlation(base, statistics)
+        r, *ends = (_or_nothing(each) for each in (r, *ends))
+        usable = sa.and_(
+            func.abs(r) <= LARGEST, whole, error > _SMALLEST_ERROR, sa.or_(sa.not_(correlation), func.abs(r) < 1)
+        )
+        # guarded once more, for a database may compute it for rows that are not usable
+        inside, scaled = sa.and_(correlation, func.abs(r) < 1), sa.and_(correlation, whole)
+        y = sa.case((inside, func.atanh(r, type_=sa.Double)), else_=r)
+        s = sa.case((inside, error / (1 - r * r)), else_=error)
+        w = sa.case((usable, 1 / (s * s)))
+        reached = [sa.case((scaled, func.atanh(_within_one(end), type_=sa.Double)), else_=end) for end in ends]
+    made = zip(("y", "s", "w", "lower", "upper"), (y, s, w, *reached), strict=True)
+    own = (base.c[name] for name in ("run", "estimate", "created_at", *COUNTS))
+    rows = select(*_groups(base), *own, *(each.label(name) for name, each in made))
+    return rows.cte("terms").prefix_with("MATERIALIZED")
 
 
 def _is_correlation(base: Subquery, statistics: Sequence[Plain]) -> ColumnElement[bool]:
-    """Whether a row's statistic is one; known for all of them where ``statistics`` are named.
-
-    Sums ask it of each row some forty times.
-    """
+    """Whether a row's statistic is one; known for all of them where ``statistics`` are named."""
     known = {name in CORRELATIONS for name in statistics}
     if len(known) != 1:
         return base.c.statistic.in_(CORRELATIONS)
