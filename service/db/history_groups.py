@@ -1,6 +1,6 @@
 """Groups of correlations made one number each: the latest, the least, the greatest, a mean, or a count.
 
-``history_sql`` sums or picks, and ``evaluation.statistics.combining`` says what the sums mean.
+``history_sql`` picks or ``history_sums`` sums, and ``evaluation.statistics.combining`` says what the sums mean.
 """
 
 from collections.abc import Generator, Iterator, Mapping, Sequence
@@ -15,7 +15,8 @@ from sqlalchemy.orm import Session
 from evaluation.statistics.combining import CORRELATIONS, Spread, Sums, inverse_variance, mean
 from service.db.history import read_page, stream
 from service.db.history_filter import HistoryFilter
-from service.db.history_sql import COUNTS, GROUP, LARGEST, PICKED, Agg, Dimension, Grouping, grouped
+from service.db.history_sql import PICKED, Agg, Dimension, Grouping, grouped
+from service.db.history_sums import COUNTS, GROUP, LARGEST
 from service.db.pages import DEFAULT_LIMIT
 from service.db.prompt_sets import PromptSets, Together, together
 from service.db.records import Page
