@@ -80,12 +80,25 @@ def groups_page(
     limit: int = DEFAULT_LIMIT,
 ) -> Page[HistoryGroup]:
     """Groups in the order of what they are grouped by. Raises InvalidInput, as ``check_grouping`` does."""
+    found = told_page(session, where, grouping, cursor=cursor, limit=limit)
+    return Page(data=[HistoryGroup(**row) for row in found.data], next=found.next)
+
+
+def told_page(
+    session: Session,
+    where: HistoryFilter,
+    grouping: Grouping,
+    *,
+    cursor: str | None = None,
+    limit: int = DEFAULT_LIMIT,
+) -> Page[Row]:
+    """The same as plain values, for who makes something else of them."""
     query, order = grouped(session, where, grouping)
     spelling = f"{','.join(grouping.by)} {grouping.agg} {grouping.first} {grouping.descending}"
 
     found = read_page(session, query, order, spelling, lambda row: row._mapping, cursor=cursor, limit=limit)
     sets = PromptSets(session)
-    return Page(data=[HistoryGroup(**row) for row in _finished(found.data, grouping, where, sets)], next=found.next)
+    return Page(data=list(_finished(found.data, grouping, where, sets)), next=found.next)
 
 
 def stream_groups(session: Session, where: HistoryFilter, grouping: Grouping) -> Generator[Row]:
