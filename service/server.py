@@ -107,3 +107,5 @@ async def _settle(state: State) -> None:
         await asyncio.wait([asyncio.wrap_future(state.scoring.start())])
     gc.collect()
     gc.freeze()
+    # a large page makes so many objects that at the usual 700 every eighth was held by a full round
+    gc.set_threshold(10_000)

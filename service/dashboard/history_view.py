@@ -16,7 +16,7 @@ from service.dashboard.views import Shown, shown
 from service.db.history import rows_page
 from service.db.history_choices import names_of, scorers_of, values_of
 from service.db.history_filter import HistoryFilter, Plain
-from service.db.history_groups import HistoryGroup, groups_page
+from service.db.history_groups import HistoryGroup, Row, told_page
 from service.db.history_sql import Dimension, Grouping
 from service.db.pages import MAX_LIMIT
 from service.db.records import CorrelationRecord
@@ -214,27 +214,27 @@ def _of_run(row: CorrelationRecord, by: str, several: bool) -> Point:
 
 def _periods(session: Session, where: HistoryFilter, asked: Asked, period: Dimension) -> tuple[list[Point], bool]:
     grouping = Grouping([period, *_BY[asked.by]], "combined", first=period, descending=True)
-    page = groups_page(session, where, grouping, limit=MAX_LIMIT)
+    page = told_page(session, where, grouping, limit=MAX_LIMIT)
     return [_of_period(each, period, asked) for each in page.data], page.next is not None
 
 
 _TOLD = Estimated.model_fields.keys() & HistoryGroup.model_fields.keys()
 
 
-def _of_period(found: HistoryGroup, period: str, asked: Asked) -> Point:
-    scorer, version, policy = (found.group.get(name) for name in ("scorer", "scorer_version", "policy"))
+def _of_period(found: Row, period: str, asked: Asked) -> Point:
+    scorer, version, policy = (found["group"].get(name) for name in ("scorer", "scorer_version", "policy"))
     who = _versioned(scorer, version)
     course = _of_policy(policy, scorer, len(asked.scorer) > 1) if asked.by == "policy" else who
-    numbers = {name: getattr(found, name) for name in _TOLD}
+    numbers = {name: found[name] for name in _TOLD}
     return Point(
-        at=datetime.fromisoformat(str(found.group[period])).replace(tzinfo=UTC),
+        at=datetime.fromisoformat(str(found["group"][period])).replace(tzinfo=UTC),
         course=course,
         who=who,
         policy=None if policy is None else str(policy),
         control=is_control(str(scorer)),
         estimate=Estimated(oracle=str(asked.oracle), **numbers),
         run=None,
-        n_runs=found.n_runs,
+        n_runs=found["n_runs"],
     )
 
 

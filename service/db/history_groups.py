@@ -1,6 +1,6 @@
 """Groups of correlations made one number each: the latest, the least, the greatest, a mean, or a count.
 
-``history_sql`` sums or picks, and ``evaluation.statistics.combining`` says what the sums mean.
+``history_sql`` picks or ``history_sums`` sums, and ``evaluation.statistics.combining`` says what the sums mean.
 """
 
 from collections.abc import Generator, Iterator, Mapping, Sequence
@@ -15,7 +15,8 @@ from sqlalchemy.orm import Session
 from evaluation.statistics.combining import CORRELATIONS, Spread, Sums, inverse_variance, mean
 from service.db.history import read_page, stream
 from service.db.history_filter import HistoryFilter
-from service.db.history_sql import COUNTS, GROUP, LARGEST, PICKED, Agg, Dimension, Grouping, grouped
+from service.db.history_sql import PICKED, Agg, Dimension, Grouping, grouped
+from service.db.history_sums import COUNTS, GROUP, LARGEST
 from service.db.pages import DEFAULT_LIMIT
 from service.db.prompt_sets import PromptSets, Together, together
 from service.db.records import Page
@@ -79,12 +80,25 @@ def groups_page(
     limit: int = DEFAULT_LIMIT,
 ) -> Page[HistoryGroup]:
     """Groups in the order of what they are grouped by. Raises InvalidInput, as ``check_grouping`` does."""
+    found = told_page(session, where, grouping, cursor=cursor, limit=limit)
+    return Page(data=[HistoryGroup(**row) for row in found.data], next=found.next)
+
+
+def told_page(
+    session: Session,
+    where: HistoryFilter,
+    grouping: Grouping,
+    *,
+    cursor: str | None = None,
+    limit: int = DEFAULT_LIMIT,
+) -> Page[Row]:
+    """The same as plain values, for who makes something else of them."""
     query, order = grouped(session, where, grouping)
     spelling = f"{','.join(grouping.by)} {grouping.agg} {grouping.first} {grouping.descending}"
 
     found = read_page(session, query, order, spelling, lambda row: row._mapping, cursor=cursor, limit=limit)
     sets = PromptSets(session)
-    return Page(data=[HistoryGroup(**row) for row in _finished(found.data, grouping, where, sets)], next=found.next)
+    return Page(data=list(_finished(found.data, grouping, where, sets)), next=found.next)
 
 
 def stream_groups(session: Session, where: HistoryFilter, grouping: Grouping) -> Generator[Row]:

@@ -1,4 +1,4 @@
-"""The SQL of groups: one row of each picked, or sums over its rows, the same on both databases."""
+"""The SQL of groups, the same on both databases: one row of each picked, or what ``history_sums`` makes of all."""
 
 import math
 import sqlite3
@@ -14,11 +14,11 @@ from sqlalchemy.orm import Session
 from sqlalchemy.sql.elements import UnaryExpression
 from sqlalchemy.sql.operators import custom_op
 
-from evaluation.statistics.combining import CORRELATIONS
 from service.db.history import kind_of
 from service.db.history_filter import HistoryFilter, Plain, restrictions
+from service.db.history_sums import GROUP, counted, counts_of, groups_of, summed
 from service.db.keyset import By
-from service.db.tables import Correlation, Job, RunPrompts
+from service.db.tables import Correlation, Job
 from trainer.errors import InvalidInput
 
 Dimension = Literal[
@@ -40,16 +40,7 @@ Dimension = Literal[
 Agg = Literal["latest", "min", "max", "mean", "combined", "count"]
 
 _TABLE = Correlation.__table__
-GROUP = "group_"
 PICKED = ("latest", "min", "max")
-COUNTS = ("n_prompts", "n_responses", "n_dropped")
-_ONE = 1 - 1e-12
-_SMALLEST_ERROR = 1e-9
-"""A smaller standard error is rounding, and its inverse square no weight."""
-LARGEST = 1e50
-"""No measurement is beyond it in size, and squares of what is not can be added up."""
-_NEXT_TO_NOTHING = 1e-100
-"""What is below it in size is combined as 0: PostgreSQL refuses products that are too small for it."""
 
 
 @dataclass(frozen=True)
@@ -93,8 +84,10 @@ def grouped(session: Session, where: HistoryFilter, grouping: Grouping) -> "tupl
         query = _latest(base)
     elif grouping.agg in PICKED:
         query = _picked(base, rows.subquery("again"), grouping.agg)
+    elif grouping.agg == "count":
+        query = counted(base)
     else:
-        query = _summed(base, grouping, where.values.get("statistic", ()), dialect)
+        query = summed(base, grouping.agg, where.values.get("statistic", ()), dialect)
     return query, _order(query.selected_columns, grouping)
 
 
@@ -153,20 +146,16 @@ def _not_by_index(column: ColumnElement[Any]) -> ColumnElement[Any]:
     return UnaryExpression(column, operator=custom_op("+"), type_=column.type)
 
 
-def _groups(of: Subquery) -> list[ColumnElement[Any]]:
-    return [column for column in of.c if column.key.startswith(GROUP)]
-
-
 def _latest(base: Subquery) -> "Select[*tuple[Any, ...]]":
     """The row of each group that was stored last: of the few of its last moment, which indexes find."""
-    groups = _groups(base)
-    counted = select(*groups, *_counts(base)).group_by(*groups).subquery("counted")
+    groups = groups_of(base)
+    counted = select(*groups, *counts_of(base)).group_by(*groups).subquery("counted")
     # the moment comes first, for databases join by equals, and by equals that may be missing only row against row
     ours = [base.c.created_at == counted.c.last_at]
-    both = zip(groups, _groups(counted), strict=True)
+    both = zip(groups, groups_of(counted), strict=True)
     ours += [one.is_not_distinct_from(other) for one, other in both]
     last = [base.c.run.desc(), base.c.number.desc()]
-    place = func.row_number().over(partition_by=_groups(counted), order_by=last).label("place")
+    place = func.row_number().over(partition_by=groups_of(counted), order_by=last).label("place")
     at_last = select(*counted.c, base.c.run, base.c.number, place).join_from(counted, base, sa.and_(*ours))
     return _first_of(at_last.subquery("ranked"))
 
@@ -181,7 +170,7 @@ def _picked(base: Subquery, rows: Subquery, agg: Agg) -> "Select[*tuple[Any, ...
     counts = (func.count().label("n_rows"), func.count(base.c.estimate).label("n_defined"))
     extremes: dict[Agg, ColumnElement[Any]] = {"min": func.min(base.c.estimate), "max": func.max(base.c.estimate)}
     best = extremes.get(agg, sa.null())
-    runs = select(*_groups(base), *moment, best.label("best"), *counts).group_by(*_groups(base), *moment)
+    runs = select(*groups_of(base), *moment, best.label("best"), *counts).group_by(*groups_of(base), *moment)
     run = runs.subquery("of_runs").c
     extreme = run.best.asc() if agg == "min" else run.best.desc()
     newest = [run.created_at.desc(), run.run.desc()]
@@ -197,7 +186,7 @@ def _picked(base: Subquery, rows: Subquery, agg: Agg) -> "Select[*tuple[Any, ...
         *(run.created_at, run.run, run.best),
         func.row_number().over(**window).label("place"),
     ).subquery("ranked")
-    same = zip(_groups(rows), _groups(ranked), strict=True)
+    same = zip(groups_of(rows), groups_of(ranked), strict=True)
     it = [rows.c.run == ranked.c.run, rows.c.created_at == ranked.c.created_at]
     it += [one.is_not_distinct_from(other) for one, other in same]
     if agg != "latest":
@@ -207,119 +196,8 @@ def _picked(base: Subquery, rows: Subquery, agg: Agg) -> "Select[*tuple[Any, ...
     return _first_of(select(*told, number.label("number")).where(ranked.c.place == 1).subquery("picked"))
 
 
-def _counts(base: Subquery) -> list[sa.Label[Any]]:
-    return [
-        func.count().label("n_rows"),
-        func.count(base.c.estimate).label("n_defined"),
-        func.min(base.c.created_at).label("first_at"),
-        func.max(base.c.created_at).label("last_at"),
-    ]
-
-
 def _first_of(ranked: Subquery) -> "Select[*tuple[Any, ...]]":
     """Only what decides was sorted; the rest of the row is looked up."""
     own = [column for column in ranked.c if column.key not in ("run", "number", "place")]
     its_row = sa.and_(_TABLE.c.run == ranked.c.run, _TABLE.c.number == ranked.c.number)
     return select(*own, *_TABLE.c).join_from(ranked, _TABLE, its_row).where(ranked.c.place == 1)
-
-
-def _summed(
-    base: Subquery, grouping: Grouping, statistics: Sequence[Plain], dialect: str
-) -> "Select[*tuple[Any, ...]]":
-    """The sums of ``combining.Sums`` for each group: within a run first, then over runs.
-
-    ``standings`` lists the runs that are used, each as ``prompt_sets.Moved`` says.
-    """
-    usable, y, s, w, *ends = _terms(base, grouping.agg, statistics)
-    # of what is asked for alone: PostgreSQL refuses a square that is next to nothing
-    squares = w * y * y if grouping.agg == "combined" else sa.literal(0.0, sa.Double)
-    reaches = [sa.case((ends[0] < y, y - ends[0]), else_=0.0), sa.case((ends[1] > y, ends[1] - y), else_=0.0)]
-
-    def of_usable(value: ColumnElement[Any]) -> ColumnElement[Any]:
-        return sa.case((usable, value))
-
-    groups = _groups(base)
-    within = (
-        select(
-            *groups,
-            base.c.run,
-            func.count().label("n_rows"),
-            func.count(base.c.estimate).label("n_defined"),
-            func.count(of_usable(base.c.number)).label("n_used"),
-            func.count(of_usable(s)).label("n_errors"),
-            func.sum(of_usable(w)).label("weight"),
-            func.sum(of_usable(w * y)).label("weighted"),
-            func.sum(of_usable(squares)).label("squares"),
-            *(func.sum(of_usable(w * each)).label(f"moved_{place}") for place, each in enumerate([s, *reaches])),
-            *(func.max(of_usable(base.c[name])).label(name) for name in COUNTS),
-            func.min(base.c.created_at).label("first_at"),
-            func.max(base.c.created_at).label("last_at"),
-        )
-        .group_by(*groups, base.c.run)
-        .subquery("within")
-    )
-    added = ("n_rows", "n_defined", "n_used", "n_errors", *COUNTS)
-    listed, one = _LISTS[dialect]
-    moved = one(RunPrompts.digest, *(within.c[f"moved_{place}"] for place in range(3)))
-    sums = select(
-        *_groups(within),
-        *(sa.cast(func.coalesce(func.sum(within.c[name]), 0), sa.BigInteger).label(name) for name in added),
-        func.count(sa.case((within.c.n_used > 0, 1))).label("n_runs"),
-        *(func.sum(within.c[name]).label(name) for name in ("weight", "weighted", "squares")),
-        sa.type_coerce(listed(moved).filter(within.c.n_used > 0), sa.JSON).label("standings"),
-        func.min(within.c.first_at).label("first_at"),
-        func.max(within.c.last_at).label("last_at"),
-    )
-    return sums.outerjoin_from(within, RunPrompts, RunPrompts.run == within.c.run).group_by(*_groups(within))
-
-
-_LISTS: Mapping[str, tuple[Any, Any]] = {
-    "sqlite": (func.json_group_array, func.json_array),
-    "postgresql": (func.json_agg, func.json_build_array),
-}
-"""By dialect: a group's rows as one list, and a row as one."""
-
-
-def _terms(base: Subquery, agg: Agg, statistics: Sequence[Plain]) -> tuple[ColumnElement[Any], ...]:
-    """Which rows count, and y, s and w of ``combining.Sums`` for them, and the ends of their intervals as y is."""
-    columns: list[ColumnElement[Any]] = [base.c[name] for name in ("estimate", "standard_error", "lower", "upper")]
-    r, error, *ends = columns
-    zero, one = sa.literal(0.0, sa.Double), sa.literal(1.0, sa.Double)
-    if agg == "count":
-        return sa.true(), zero, zero, one, zero, zero
-    whole = sa.and_(*(func.abs(each) <= LARGEST for each in (error, *ends)))  # without ends no error counts
-    if agg == "mean":
-        s, *reached = (sa.case((whole, each)) for each in (error, *ends))
-        return func.abs(r) <= LARGEST, r, s, one, *reached
-    correlation = _is_correlation(base, statistics)
-    r, *ends = (_or_nothing(each) for each in (r, *ends))
-    usable = sa.and_(
-        func.abs(r) <= LARGEST, whole, error > _SMALLEST_ERROR, sa.or_(sa.not_(correlation), func.abs(r) < 1)
-    )
-    # guarded once more, for a database may compute it for rows that are not usable
-    inside = sa.and_(correlation, func.abs(r) < 1)
-    y = sa.case((inside, func.atanh(r, type_=sa.Double)), else_=r)
-    s = sa.case((inside, error / (1 - r * r)), else_=error)
-    scaled = (sa.case((correlation, func.atanh(_within_one(end), type_=sa.Double)), else_=end) for end in ends)
-    return usable, y, s, 1 / (s * s), *scaled
-
-
-def _is_correlation(base: Subquery, statistics: Sequence[Plain]) -> ColumnElement[bool]:
-    """Whether a row's statistic is one; known for all of them where ``statistics`` are named.
-
-    Sums ask it of each row some forty times.
-    """
-    known = {name in CORRELATIONS for name in statistics}
-    if len(known) != 1:
-        return base.c.statistic.in_(CORRELATIONS)
-    return sa.true() if known.pop() else sa.false()
-
-
-def _or_nothing(value: ColumnElement[Any]) -> ColumnElement[Any]:
-    """``value``, and 0 where it is next to nothing."""
-    return sa.case((func.abs(value) < _NEXT_TO_NOTHING, sa.literal(0.0, sa.Double)), else_=value)
-
-
-def _within_one(end: ColumnElement[Any]) -> ColumnElement[Any]:
-    """An end with an atanh on every database, whatever the row is of."""
-    return sa.case((end >= _ONE, _ONE), (end <= -_ONE, -_ONE), else_=end)
