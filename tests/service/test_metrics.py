@@ -161,12 +161,13 @@ def test_what_a_server_scores_is_in_its_metrics(settings: Settings, publish: Cal
     with TestClient(create_app(settings.model_copy(update={"job_slots": 0})), base_url="http://localhost") as client:
         assert client.post("/v1/scores", json={"scorers": ["mine"], "items": pairs}).status_code == 200
         told = read(client.get("/metrics").text)
+        while told["assay_queue_depth",]:  # a pair's place is free a moment after its score is there
+            told = read(client.get("/metrics").text)
 
     assert told["assay_batch_rows_total",] == 2
     assert told["assay_batch_tokens_sum",] == told["assay_scored_tokens_total", "mine@1:score"] > 8
     assert told["assay_score_errors_total", "invalid_input", "mine@1:score"] == 1
     assert told["assay_queue_wait_seconds_count", "interactive"] == 2
-    assert told["assay_queue_depth",] == 0
 
 
 def test_without_its_database_a_server_still_tells_all_else(settings: Settings) -> None:
