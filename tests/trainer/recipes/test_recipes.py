@@ -152,6 +152,7 @@ def test_a_changed_weight_fails_the_digest_and_a_changed_template_fails_the_prob
         ({"kind": "nope", "name": "x"}, "", "nope"),
         ({"name": "x"}, "", "kind"),
         ({"kind": "sft", "name": "../x", "data": DATA, "policy": {"path": "a"}}, "/name", "a name is letters"),
+        ({"kind": "sft", "name": "x" * 65, "data": DATA, "policy": {"path": "a"}}, "/name", "three parts of up to 64"),
         ({"kind": "sft", "name": "x", "data": DATA, "policy": {}}, "/policy", "give either path or scratch"),
         ({"kind": "sft", "name": "x", "policy": {"path": "a"}}, "/data", "required"),
         (
