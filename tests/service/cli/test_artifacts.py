@@ -51,7 +51,10 @@ def test_a_changed_file_is_found_and_named(store: ArtifactStore, capsys: pytest.
     assert "mine@1: config.json was changed" in capsys.readouterr().out
     assert main(["artifacts", "verify", "--json"]) == 2
     [found] = json.loads(capsys.readouterr().out)["data"]
-    assert (found["artifact"], found["problem"]) == ("mine@1", "mine@1: config.json was changed after publishing")
+    assert (found["artifact"], found["problem"]) == (
+        "mine@1",
+        "mine@1: config.json was changed after publishing; import it again",
+    )
 
 
 def test_an_artifact_whose_manifest_cannot_be_read_is_not_passed_over(
