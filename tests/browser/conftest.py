@@ -179,17 +179,7 @@ def seeds(
 @pytest.fixture(scope="session")
 def nothing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a server that was installed a minute ago: nothing is in its database."""
-    directory = tmp_path_factory.mktemp("empty")
-    settings = Settings(
-        database_url=f"sqlite:///{directory / 'assay.db'}",
-        artifact_dir=directory / "artifacts",
-        runs_dir=directory / "runs",
-        root_path=PREFIX,
-        job_slots=0,
-    )
-    engine = make_engine(settings.database_url)
-    upgrade(engine)
-    engine.dispose()
+    settings = empty(tmp_path_factory.mktemp("empty"), root_path=PREFIX)
     with _answering(create_app(settings)) as address:
         yield f"{address}{PREFIX}"
 
@@ -233,6 +223,26 @@ def _answering(app: FastAPI) -> Iterator[str]:
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
         server.should_exit = True
         thread.join()
+
+
+@pytest.fixture
+def own_settings(tmp_path: Path) -> Settings:
+    """For ``serve_app``: an empty database, and no jobs."""
+    return empty(tmp_path)
+
+
+def empty(directory: Path, **changes: str) -> Settings:
+    """Of a server that carries out no jobs and in whose database nothing is."""
+    settings = Settings(
+        database_url=f"sqlite:///{directory / 'assay.db'}",
+        artifact_dir=directory / "artifacts",
+        runs_dir=directory / "runs",
+        job_slots=0,
+    ).model_copy(update=changes)
+    engine = make_engine(settings.database_url)
+    upgrade(engine)
+    engine.dispose()
+    return settings
 
 
 @pytest.fixture

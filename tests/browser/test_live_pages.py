@@ -5,7 +5,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,7 +15,6 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from service.app import create_app
 from service.db.keys import create_key
-from service.db.schema import upgrade
 from service.db.session import make_engine, sessions, writing
 from service.db.tables import Job
 from service.settings import Settings
@@ -39,16 +37,8 @@ class UnderWay:
 
 
 @pytest.fixture
-def under_way(serve_app: Callable[[FastAPI], str], tmp_path: Path) -> UnderWay:
-    settings = Settings(
-        database_url=f"sqlite:///{tmp_path / 'assay.db'}",
-        artifact_dir=tmp_path / "artifacts",
-        runs_dir=tmp_path / "runs",
-        job_slots=0,
-    )
-    engine = make_engine(settings.database_url)
-    upgrade(engine)
-    make_session = sessions(engine)
+def under_way(serve_app: Callable[[FastAPI], str], own_settings: Settings) -> UnderWay:
+    make_session = sessions(make_engine(own_settings.database_url))
     begun = datetime.now(UTC) - timedelta(minutes=5)
     with writing(make_session) as session:
         session.add(
@@ -60,7 +50,7 @@ def under_way(serve_app: Callable[[FastAPI], str], tmp_path: Path) -> UnderWay:
                 progress={"stage": "train", "done": 3, "total": 9, "unit": "step", "rate": 1.0, "eta_seconds": 6.0},
             )
         )  # fmt: skip
-    return UnderWay(f"{serve_app(create_app(settings))}/jobs/{JOB}", make_session)
+    return UnderWay(f"{serve_app(create_app(own_settings))}/jobs/{JOB}", make_session)
 
 
 def told(seconds: float) -> str:

@@ -4,7 +4,6 @@ import re
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +12,6 @@ from playwright.sync_api import Error, Page, expect
 
 from service.app import create_app
 from service.db.keys import create_key
-from service.db.schema import upgrade
 from service.db.session import make_engine, sessions, writing
 from service.settings import Settings
 
@@ -274,21 +272,14 @@ def test_an_alias_moves_and_probe_pairs_are_scored_again(
 
 
 def test_a_session_changes_what_its_key_allows_from_these_pages_only(
-    visit: Callable[..., Any], serve_app: Callable[[FastAPI], str], tmp_path: Path
+    visit: Callable[..., Any], serve_app: Callable[[FastAPI], str], own_settings: Settings
 ) -> None:
-    settings = Settings(
-        database_url=f"sqlite:///{tmp_path / 'assay.db'}",
-        artifact_dir=tmp_path / "artifacts",
-        runs_dir=tmp_path / "runs",
-        job_slots=0,
-    )
-    engine = make_engine(settings.database_url)
-    upgrade(engine)
+    engine = make_engine(own_settings.database_url)
     with writing(sessions(engine)) as session:
         reading, _ = create_key(session, "reader", ["read"])
         training, _ = create_key(session, "trainer", ["read", "train"])
     engine.dispose()
-    url = serve_app(create_app(settings))
+    url = serve_app(create_app(own_settings))
 
     visited = visit()
     page = visited.page
