@@ -19,6 +19,7 @@ from sqlalchemy.orm import Session
 
 from evaluation.prompt_marks import mark_of
 from service.db.bulk import insert_rows
+from service.db.correlation_columns import store_columns
 from service.db.prompt_sets import row_of
 from service.db.schema import upgrade
 from service.db.session import make_engine, sessions, writing
@@ -109,6 +110,7 @@ def make(engine: Engine, size: Size) -> None:
             insert_rows(session, Table.metadata.tables[table.__tablename__], rows)
         for run in runs:
             store_weakest(session, run["job"]["id"])
+            store_columns(session, run["job"]["id"])
         if engine.dialect.name == "postgresql":
             session.execute(text("SET LOCAL session_replication_role = replica"))  # the keys hold by construction
             session.execute(text("SET LOCAL maintenance_work_mem = '1GB'"))

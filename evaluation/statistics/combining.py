@@ -13,6 +13,9 @@ import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
+import numpy.typing as npt
+
 CORRELATIONS = (
     "pearson_within",
     "pearson_pooled",
@@ -25,6 +28,65 @@ CORRELATIONS = (
     "pearson_within_range_corrected",
 )
 """Statistics that are combined on the scale of z = atanh r (Fisher 1921)."""
+
+
+LARGEST = 1e50
+"""No measurement is beyond it in size, and squares of what is not can be added up."""
+_SMALLEST_ERROR = 1e-9
+"""A smaller standard error is rounding, and its inverse square no weight."""
+_ONE = 1 - 1e-12
+
+Numbers = npt.NDArray[np.float64]
+"""(rows,), NaN where there is none."""
+
+
+class Terms(NamedTuple):
+    """What each row adds to the sums; NaN where it has no such part."""
+
+    y: Numbers
+    """The estimate on its scale."""
+    s: Numbers
+    """Its standard error there."""
+    w: Numbers
+    """Its weight; NaN for rows that do not count."""
+    below: Numbers
+    """How far the lower end of its interval lies below y, on the same scale."""
+    above: Numbers
+    """The same of the upper end."""
+
+
+def plain_terms(estimate: Numbers, error: Numbers, lower: Numbers, upper: Numbers) -> Terms:
+    """Of ``mean``: the rows in their own unit, each with the weight 1."""
+    whole = _whole(error, lower, upper)
+    s, lower, upper = (np.where(whole, each, np.nan) for each in (error, lower, upper))
+    w = np.where(np.abs(estimate) <= LARGEST, 1.0, np.nan)
+    return _terms(estimate, s, w, lower, upper)
+
+
+def weighted_terms(
+    correlation: npt.NDArray[np.bool_], estimate: Numbers, error: Numbers, lower: Numbers, upper: Numbers
+) -> Terms:
+    """Of ``inverse_variance``; ``correlation`` says of which rows the scale is that of atanh r."""
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        within = np.abs(estimate) < 1
+        usable = (np.abs(estimate) <= LARGEST) & _whole(error, lower, upper) & (error > _SMALLEST_ERROR)
+        y = np.where(correlation, np.arctanh(estimate), estimate)
+        s = np.where(correlation, error / (1 - estimate**2), error)
+        w = np.where(usable & (within | ~correlation), s**-2.0, np.nan)
+        ends = (np.where(correlation, np.arctanh(np.clip(end, -_ONE, _ONE)), end) for end in (lower, upper))
+        return _terms(y, s, w, *ends)
+
+
+def _whole(*parts: Numbers) -> npt.NDArray[np.bool_]:
+    """Where no part of an interval is missing or past all measure; without it no error counts."""
+    whole: npt.NDArray[np.bool_] = np.logical_and.reduce([np.abs(each) <= LARGEST for each in parts])
+    return whole
+
+
+def _terms(y: Numbers, s: Numbers, w: Numbers, lower: Numbers, upper: Numbers) -> Terms:
+    with np.errstate(invalid="ignore"):
+        below, above = np.maximum(y - lower, 0.0), np.maximum(upper - y, 0.0)
+    return Terms(y, s, w, below, above)
 
 
 class Spread(NamedTuple):

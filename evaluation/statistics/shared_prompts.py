@@ -78,16 +78,16 @@ def _of_several(groups: Sequence[Sequence[Standing]], of_parts: bool) -> list[Jo
     known = [(row, each) for row, group in enumerate(groups) for each in group if each.prompts is not None]
     sets = {id(marks): marks for group in groups for marks in _sets(group)}
     sizes = np.array([len(marks) for marks in sets.values()])
-    _, prompt = np.unique(np.concatenate(list(sets.values())), return_inverse=True)
-    has = csr_array((np.repeat(1 / np.sqrt(sizes), sizes), prompt, np.r_[0, sizes.cumsum()]))
+    owner, kind, n_alike = _kinds([*sets.values()])
+    has = csr_array((np.sqrt(n_alike[kind] / sizes[owner]), (owner, kind)))
     numbered = {marks: number for number, marks in enumerate(sets)}
     where = [row for row, _ in known], [numbered[id(each.prompts)] for _, each in known]
 
     def over_prompts(of_sets: npt.ArrayLike) -> Any:  # noqa: ANN401 - scipy has no types
-        """The sums over a group's sets, by group and prompt."""
+        """The sums over a group's sets, by group and kind of prompt, times the root of how many there are."""
         return csr_array((of_sets, where), (len(groups), len(sets))) @ has
 
-    n_prompts = np.diff(over_prompts(np.ones(len(known))).indptr).tolist()
+    n_prompts = (over_prompts(np.ones(len(known))).astype(bool) @ n_alike).tolist()
     if of_parts:
         roots = np.array([_root_of_parts(group) for group in groups])
     else:
@@ -96,6 +96,22 @@ def _of_several(groups: Sequence[Sequence[Standing]], of_parts: bool) -> list[Jo
     unknown = [[each.errors for each in group if each.prompts is None] for group in groups]
     roots += [np.sum(errors, axis=0) if errors else np.zeros(roots.shape[1]) for errors in unknown]
     return [Joint(variances, n) for variances, n in zip((roots**2).tolist(), n_prompts, strict=True)]
+
+
+def _kinds(sets: Sequence[Marks]) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    """Prompts that are in the very same sets are one kind: of thousands that most sets have, a few kinds are left.
+
+    Which set has which kind, as pairs, and how many prompts each kind has. Equal prompts are told by 64 bits, and so
+    are kinds.
+    """
+    owner = np.repeat(np.arange(len(sets)), [len(marks) for marks in sets])
+    _, prompt = np.unique(np.concatenate(sets), return_inverse=True)
+    of_sets = np.random.default_rng(0).integers(2**64, size=len(sets), dtype=np.uint64)
+    where = np.zeros(prompt.max() + 1, np.uint64)
+    np.bitwise_xor.at(where, prompt, of_sets[owner])
+    _, one, kind, n_alike = np.unique(where, return_index=True, return_inverse=True, return_counts=True)
+    told = np.isin(prompt, one)
+    return owner[told], kind[prompt[told]], n_alike
 
 
 def _root_of_parts(group: Sequence[Standing]) -> npt.NDArray[np.float64]:

@@ -16,8 +16,8 @@ from service.dashboard.views import Shown, shown
 from service.db.history import rows_page
 from service.db.history_choices import names_of, scorers_of, values_of
 from service.db.history_filter import HistoryFilter, Plain
+from service.db.history_grouping import Dimension, Grouping
 from service.db.history_groups import HistoryGroup, Row, told_page
-from service.db.history_sql import Dimension, Grouping
 from service.db.pages import MAX_LIMIT
 from service.db.records import CorrelationRecord
 from service.wording import exact

@@ -6,6 +6,7 @@ from sqlalchemy.orm import Session
 from service.db.tables import (
     Comparison,
     Correlation,
+    CorrelationColumns,
     Curve,
     JobEvent,
     JobMetric,
@@ -48,6 +49,7 @@ def next_deletion(session: Session, job_id: str, *, reported: bool = False) -> D
 
 def delete_conclusions(session: Session, job_id: str) -> None:
     """Delete at once what followed from a run's responses and scores: few rows, seen whole or not at all."""
-    measured = (WeakestAgreement.run, Correlation.run, Curve.run, Comparison.run_a, Comparison.run_b)
-    for column in (*measured, RunPrompts.run, StressTest.id):
+    follows = (WeakestAgreement.run, CorrelationColumns.run, RunPrompts.run)
+    measured = (Correlation.run, Curve.run, Comparison.run_a, Comparison.run_b)
+    for column in (*follows, *measured, StressTest.id):
         session.execute(delete(column.class_).where(column == job_id))

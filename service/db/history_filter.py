@@ -7,7 +7,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, case, false, func, not_, or_, select, true
+from sqlalchemy import ColumnElement, Select, and_, case, false, func, not_, or_, select, true
 from sqlalchemy.orm import Session
 
 from evaluation.conditions import Comparison, Every, Fields, Not, Some, Tree
@@ -31,6 +31,7 @@ FIELDS = Fields(
 """What a condition may compare; ``name`` and labels are the job's."""
 
 Plain = str | int | float | None
+Says = Callable[[ColumnElement[Any]], ColumnElement[bool]]
 
 _FEW = 50
 """One job in so many, or fewer, are few."""
@@ -64,7 +65,7 @@ class HistoryFilter:
 
 def restrictions(session: Session, where: HistoryFilter) -> list[ColumnElement[bool]]:
     """The filter as conditions on ``correlations``, all of which must hold. Looks which jobs it is about, if any."""
-    found = [_over(session, name, partial(_any_of, values)) for name, values in _given(where)]
+    found = [_over(session, name, partial(any_of, values)) for name, values in given(where)]
     bounds = (
         (Correlation.temperature, operator.ge, where.temperature_min),
         (Correlation.temperature, operator.le, where.temperature_max),
@@ -75,30 +76,38 @@ def restrictions(session: Session, where: HistoryFilter) -> list[ColumnElement[b
     return found if where.where is None else [*found, _holds(session, where.where)]
 
 
-def _given(where: HistoryFilter) -> list[tuple[str, Sequence[Plain]]]:
+def given(where: HistoryFilter) -> list[tuple[str, Sequence[Plain]]]:
+    """Fields that must have any of some values."""
     labelled = {LABEL + key: values for key, values in where.labels.items()}
     return [(name, values) for name, values in {**where.values, **labelled}.items() if values]
 
 
-def _over(
-    session: Session, name: str, says: Callable[[ColumnElement[Any]], ColumnElement[bool]]
-) -> ColumnElement[bool]:
+def is_of_jobs(name: str) -> bool:
+    """Whether a field is the job's."""
+    return name == "name" or name.startswith(LABEL)
+
+
+def jobs_with(name: str, says: Says) -> "Select[str]":
+    """Those of which ``says`` holds, of their name or a label."""
+    jobs = Job.__table__.c
+    column: ColumnElement[Any] = jobs.name if name == "name" else jobs.labels[name.removeprefix(LABEL)].as_string()
+    return select(Job.id).where(says(column))
+
+
+def _over(session: Session, name: str, says: Says) -> ColumnElement[bool]:
     """What ``says`` says of a field."""
-    if name == "name":
-        return _of_jobs(session, says(Job.__table__.c.name))
-    if name.startswith(LABEL):
-        return _of_jobs(session, says(Job.labels[name.removeprefix(LABEL)].as_string()))
+    if is_of_jobs(name):
+        return _of_jobs(session, jobs_with(name, says))
     return says(Correlation.__table__.c[name])
 
 
-def _of_jobs(session: Session, holds: ColumnElement[bool]) -> ColumnElement[bool]:
-    """Rows of the jobs that something holds for.
+def _of_jobs(session: Session, jobs: "Select[str]") -> ColumnElement[bool]:
+    """Rows of jobs.
 
     Neither database knows how many jobs have a label or a name, and both would look up all rows of all of them to sort
     out the newest. That is right for few jobs, which are named here; else rows are read in their order and looked at,
     which a CASE does, for no index answers it.
     """
-    jobs = select(Job.id).where(holds)
     few = min((session.scalar(select(func.count()).select_from(Job)) or 0) // _FEW, _MOST_NAMED)
     found = session.scalars(jobs.limit(few + 1)).all()
     if len(found) <= few:
@@ -106,7 +115,8 @@ def _of_jobs(session: Session, holds: ColumnElement[bool]) -> ColumnElement[bool
     return case((Correlation.run.in_(jobs), true()), else_=false())
 
 
-def _any_of(values: Sequence[Plain], column: ColumnElement[Any]) -> ColumnElement[bool]:
+def any_of(values: Sequence[Plain], column: ColumnElement[Any]) -> ColumnElement[bool]:
+    """Whether a column has one of ``values``."""
     known = [value for value in values if value is not None]
     ways = [column == known[0] if len(known) == 1 else column.in_(known)] if known else []
     if len(known) < len(values):
@@ -114,7 +124,7 @@ def _any_of(values: Sequence[Plain], column: ColumnElement[Any]) -> ColumnElemen
     return or_(false(), *ways) if len(ways) > 1 else ways[0]
 
 
-_ORDER: dict[str, Callable[[Any, Any], Any]] = {
+ORDER: dict[str, Callable[[Any, Any], Any]] = {
     "<": operator.lt,
     "<=": operator.le,
     ">": operator.gt,
@@ -131,9 +141,13 @@ def _holds(session: Session, tree: Tree) -> ColumnElement[bool]:
             return and_(*(_holds(session, each) for each in trees))
         case Some(trees):
             return or_(*(_holds(session, each) for each in trees))
-        case Comparison(name, sign, value) if sign in _ORDER:
-            return _over(session, name, lambda column: and_(column.is_not(None), _ORDER[sign](column, value)))
-        case Comparison(name, "==", value):
-            return _over(session, name, lambda column: column.is_not_distinct_from(value))
-        case Comparison(name, _, value):
-            return _over(session, name, lambda column: column.is_distinct_from(value))
+        case Comparison(name):
+            return _over(session, name, partial(comparing, tree))
+
+
+def comparing(it: Comparison, column: ColumnElement[Any]) -> ColumnElement[bool]:
+    """A comparison of a column, never NULL either."""
+    if it.sign in ORDER:
+        return and_(column.is_not(None), ORDER[it.sign](column, it.value))
+    same: ColumnElement[bool] = column.is_not_distinct_from(it.value)
+    return same if it.sign == "==" else column.is_distinct_from(it.value)

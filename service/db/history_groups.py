@@ -1,27 +1,34 @@
 """Groups of correlations made one number each: the latest, the least, the greatest, a mean, or a count.
 
-``history_sql`` picks or ``history_sums`` sums, and ``evaluation.statistics.combining`` says what the sums mean.
+``history_grouping`` tells rows apart, ``history_sums`` picks or sums, and ``evaluation.statistics.combining`` says what
+the sums mean.
 """
 
-from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from itertools import islice
+from functools import partial
 from typing import Any
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict
+from sqlalchemy import BigInteger, RowMapping, Text, and_, column, select, values
 from sqlalchemy.orm import Session
 
-from evaluation.statistics.combining import CORRELATIONS, Spread, Sums, inverse_variance, mean
-from service.db.history import read_page, stream
-from service.db.history_filter import HistoryFilter
-from service.db.history_sql import PICKED, Agg, Dimension, Grouping, grouped
-from service.db.history_sums import COUNTS, GROUP, LARGEST
-from service.db.pages import DEFAULT_LIMIT
+from evaluation.statistics.combining import CORRELATIONS, LARGEST, Spread, Sums, inverse_variance, mean
+from service.db.history_columns import Places, read_rows
+from service.db.history_filter import HistoryFilter, Plain
+from service.db.history_grouping import Agg, Grouping, check_grouping, columns_apart, grouped
+from service.db.history_masks import fields_of, fitting, shared
+from service.db.history_sums import COUNTS, PICKED, Counted, Summed, columns_for, picked
+from service.db.keyset import cursor_after, key_of
+from service.db.pages import DEFAULT_LIMIT, check_limit
 from service.db.prompt_sets import PromptSets, Together, together
 from service.db.records import Page
+from service.db.tables import Correlation
 
 Row = dict[str, Any]
+
+_TABLE = Correlation.__table__
 
 
 class HistoryGroup(BaseModel):
@@ -93,70 +100,127 @@ def told_page(
     limit: int = DEFAULT_LIMIT,
 ) -> Page[Row]:
     """The same as plain values, for who makes something else of them."""
-    query, order = grouped(session, where, grouping)
+    check_limit(limit)
+    made = _Made(session, where, grouping)
     spelling = f"{','.join(grouping.by)} {grouping.agg} {grouping.first} {grouping.descending}"
-
-    found = read_page(session, query, order, spelling, lambda row: row._mapping, cursor=cursor, limit=limit)
-    sets = PromptSets(session)
-    return Page(data=list(_finished(found.data, grouping, where, sets)), next=found.next)
+    begin = 0 if cursor is None else made.groups.begin_after(key_of(made.groups.keys, cursor, spelling))
+    end = min(begin + limit, made.groups.n)
+    following = cursor_after(made.groups.key(end - 1), spelling) if end < made.groups.n else None
+    return Page(data=made.told(range(begin, end)), next=following)
 
 
 def stream_groups(session: Session, where: HistoryFilter, grouping: Grouping) -> Generator[Row]:
-    """All groups, as they come from the database."""
-    query, order = grouped(session, where, grouping)
-    sets = PromptSets(session)
-    with closing(stream(session, query.order_by(*(part for by in order for part in by.order())))) as rows:
-        while some := list(islice(rows, _AT_ONCE)):
-            yield from _finished(some, grouping, where, sets)
+    """All groups, some at a time."""
+    made = _Made(session, where, grouping)
+    for begin in range(0, made.groups.n, _AT_ONCE):
+        yield from made.told(range(begin, min(begin + _AT_ONCE, made.groups.n)))
 
 
-_CHOSEN = ("run", "scorer", "scorer_version", "oracle", "temperature", "stratum")
-_NOTHING_CHOSEN = dict.fromkeys(f"chosen_{name}" for name in _CHOSEN)
 _AT_ONCE = 100
+_CHOSEN = ("run", "scorer", "scorer_version", "oracle", "temperature", "stratum")
+_NONE_CHOSEN = dict.fromkeys(f"chosen_{name}" for name in _CHOSEN)
+_NO_ESTIMATE = dict.fromkeys(("estimate", "lower", "upper", "standard_error", "heterogeneity"))
+_UNKNOWN = Together(Spread(0.0, 0.0, 0.0), None, None)
 
 
-def _finished(
-    rows: Sequence[Mapping[str, Any]], grouping: Grouping, where: HistoryFilter, sets: PromptSets
-) -> Iterator[Row]:
-    """Groups as they are told: the fields of HistoryGroup."""
-    groups = [{name: row[GROUP + name] for name in grouping.by} for row in rows]
-    shared = [
-        {
-            "group": group,
-            "agg": grouping.agg,
-            "n_rows": row["n_rows"],
-            "n_undefined": row["n_rows"] - row["n_defined"],
-            **{name: row[name] for name in (*COUNTS, "first_at", "last_at")},
+class _Made:
+    """All groups of what fits, of which some are told. Raises InvalidInput, as ``check_grouping`` does."""
+
+    def __init__(self, session: Session, where: HistoryFilter, grouping: Grouping) -> None:
+        check_grouping(grouping, where.values.get("statistic", ()))
+        self._where = where
+        self._grouping = grouping
+        self._sets = PromptSets(session)
+        needed = fields_of(where) | columns_apart(grouping) | columns_for(grouping.agg)
+        rows = read_rows(session, needed, *shared(where))
+        rows = rows.those(fitting(session, where, rows))
+        self.groups = grouped(rows, grouping)
+        self._n_rows = self.groups.count()
+        self._n_defined = self.groups.count(~np.isnan(rows.measured("estimate")))
+        self._tell: Callable[[Sequence[int]], Iterable[Row | None]]
+        if grouping.agg in PICKED:
+            self._tell = partial(self._of_rows, session, picked(self.groups, grouping.agg))
+        elif grouping.agg == "count":
+            self._tell = partial(_of_counts, Counted(self.groups, slice(None)))
+        else:
+            self._tell = partial(self._of_sums, Summed(self.groups, grouping.agg))
+
+    def told(self, some: Sequence[int]) -> list[Row]:
+        """The fields of HistoryGroup, for some groups; without those that were deleted meanwhile."""
+        if not some:
+            return []
+        found = zip(some, self._tell(some), strict=True)
+        return [{**self._common(group), **own} for group, own in found if own is not None]
+
+    def _common(self, group: int) -> Row:
+        at = self.groups.rows.named("created_at")
+        n_rows = int(self._n_rows[group])
+        return {
+            "group": self._key(group),
+            "agg": self._grouping.agg,
+            "n_rows": n_rows,
+            "n_undefined": n_rows - int(self._n_defined[group]),
+            "first_at": at.values[at.places[self.groups.first[group]]],
+            "last_at": at.values[at.places[self.groups.last[group]]],
         }
-        for group, row in zip(groups, rows, strict=True)
-    ]
-    if grouping.agg in PICKED:
-        yield from ({**each, **_of_one_row(row, grouping.agg)} for each, row in zip(shared, rows, strict=True))
-        return
-    if grouping.agg == "count":
-        found = [Together(Spread(0.0, 0.0, 0.0), None, None)] * len(rows)
-    else:
-        found = together([row["standings"] or [] for row in rows], sets, [_of_parts(group, where) for group in groups])
-    for each, row, moved in zip(shared, rows, found, strict=True):
-        statistic = each["group"].get("statistic", next(iter(where.values.get("statistic", ())), None))
-        told = {"n_distinct_prompts": moved.distinct, "shared_prompts": moved.shared, **_NOTHING_CHOSEN}
-        numbers = {name: row[name] for name in ("n_used", "n_runs")}
-        yield {**each, **numbers, **told, **_of_sums(row, grouping.agg, statistic in CORRELATIONS, moved)}
+
+    def _key(self, group: int) -> dict[str, Plain]:
+        sorted_by = (key.name for key in self.groups.keys)
+        found = dict(zip(sorted_by, self.groups.key(group), strict=True))
+        return {name: found[name] for name in self._grouping.by}
+
+    def _of_rows(self, session: Session, chosen: Places, some: Sequence[int]) -> Iterator[Row | None]:
+        run, number = self.groups.rows.named("run"), self.groups.rows.measured("number")
+        at = [int(chosen[group]) for group in some]
+        places = [(run.values[run.places[row]], int(number[row])) for row in at]
+        wanted = values(column("run", Text), column("number", BigInteger), name="wanted").data(places).cte()
+        its_row = and_(_TABLE.c.run == wanted.c.run, _TABLE.c.number == wanted.c.number)
+        query = select(*_TABLE.c).join_from(wanted, _TABLE, its_row)
+        found = {(row["run"], row["number"]): row for row in session.execute(query).mappings()}
+        for group, place in zip(some, places, strict=True):
+            row = found.get(place)
+            yield None if row is None else _of_one_row(row, self._grouping.agg, int(self._n_defined[group]))
+
+    def _of_sums(self, summed: Summed, some: Sequence[int]) -> Iterator[Row]:
+        keys = [self._key(group) for group in some]
+        standings = [summed.standing(group) for group in some]
+        found = together(standings, self._sets, [_of_parts(key, self._where) for key in keys])
+        for group, key, moved in zip(some, keys, found, strict=True):
+            statistic = key.get("statistic", next(iter(self._where.values.get("statistic", ())), None))
+            own = _of_sums(summed, group, self._grouping.agg, statistic in CORRELATIONS, moved)
+            yield {**_counts(summed.counted, group, moved), **own}
 
 
-def _of_parts(group: Mapping[Dimension, Any], where: HistoryFilter) -> bool:
+def _of_counts(counted: Counted, some: Sequence[int]) -> Iterator[Row]:
+    said = {"method": "count", "undefined_reason": "agg=count counts and estimates nothing"}
+    for group in some:
+        yield {**_counts(counted, group, _UNKNOWN), **_NO_ESTIMATE, **said}
+
+
+def _counts(counted: Counted, group: int, moved: Together) -> Row:
+    return {
+        "n_used": int(counted.n_used[group]),
+        "n_runs": int(counted.n_runs[group]),
+        **{name: int(of[group]) for name, of in counted.sizes.items()},
+        "n_distinct_prompts": moved.distinct,
+        "shared_prompts": moved.shared,
+        **_NONE_CHOSEN,
+    }
+
+
+def _of_parts(group: Mapping[str, Any], where: HistoryFilter) -> bool:
     """Whether a group's rows are of a stratum, such as one subset of a benchmark, and not of all of their runs'."""
     strata = [group["stratum"]] if "stratum" in group else where.values.get("stratum", ())
     return any(stratum != "all" for stratum in strata)
 
 
-def _of_one_row(row: Mapping[str, Any], agg: str) -> Row:
+def _of_one_row(row: RowMapping, agg: str, n_defined: int) -> Row:
     which = {"min": "least", "max": "greatest"}.get(agg)
-    chosen = f"; the {which} of {row['n_defined']}, its interval not widened for the choice" if which else ""
+    chosen = f"; the {which} of {n_defined}, its interval not widened for the choice" if which else ""
     copied = ("estimate", "lower", "upper", "standard_error", "undefined_reason")
     there = int(row["estimate"] is not None)
     return {
-        **{name: row[name] for name in copied},
+        **{name: row[name] for name in (*copied, *COUNTS)},
         "heterogeneity": None,
         "n_used": there,
         "n_runs": there,
@@ -167,27 +231,25 @@ def _of_one_row(row: Mapping[str, Any], agg: str) -> Row:
     }
 
 
-def _of_sums(row: Mapping[str, Any], agg: str, correlation: bool, found: Together) -> Row:
-    nothing = {"estimate": None, "lower": None, "upper": None, "standard_error": None, "heterogeneity": None}
-    if agg == "count":
-        return {**nothing, "method": "count", "undefined_reason": "agg=count counts and estimates nothing"}
+def _of_sums(summed: Summed, group: int, agg: str, correlation: bool, found: Together) -> Row:
+    n_used, n_runs = int(summed.counted.n_used[group]), int(summed.counted.n_runs[group])
     how = "mean" if agg == "mean" else f"inverse-variance mean{' on the atanh scale' if correlation else ''}"
     method = (
-        f"{how} of {row['n_used']} estimates of {row['n_runs']} runs, interval of theirs; "
+        f"{how} of {n_used} estimates of {n_runs} runs, interval of theirs; "
         f"{_DEPENDENCE[found.shared]}rows of one run as moving together"
     )
-    if not row["n_used"]:
-        beyond = f" within {LARGEST:g}" if row["n_defined"] else ""
+    if not n_used:
+        beyond = f" within {LARGEST:g}" if summed.n_defined[group] else ""
         missing = f"no row has an estimate{beyond if agg == 'mean' else ' with a standard error'}"
-        return {**nothing, "method": method, "undefined_reason": missing}
-    without = row["n_used"] - row["n_errors"]
+        return {**_NO_ESTIMATE, "method": method, "undefined_reason": missing}
+    without = n_used - int(summed.n_errors[group])
     sums = Sums(
-        n=row["n_used"],
-        n_runs=row["n_runs"],
-        weight=row["weight"],
-        weighted=row["weighted"],
-        squares=row["squares"],
-        spread=found.spread if row["n_errors"] == row["n_used"] else None,
+        n=n_used,
+        n_runs=n_runs,
+        weight=float(summed.weight[group]),
+        weighted=float(summed.weighted[group]),
+        squares=float(summed.squares[group]),
+        spread=None if without else found.spread,
         apart=found.shared is False,
     )
     one = mean(sums) if agg == "mean" else inverse_variance(sums, correlation)

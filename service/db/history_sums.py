@@ -1,152 +1,96 @@
-"""Sums and counts over the rows of a group, the same on both databases: what ``combining`` makes one number of."""
+"""What groups of the history are made of: a row that was picked, or sums over rows for ``combining``."""
 
-from collections.abc import Mapping, Sequence
 from typing import Any
 
-import sqlalchemy as sa
-from sqlalchemy import ColumnElement, Select, Subquery, func, select
+import numpy as np
+import numpy.typing as npt
 
-from evaluation.statistics.combining import CORRELATIONS
-from service.db.history_filter import Plain
-from service.db.tables import RunPrompts
+from evaluation.statistics.combining import CORRELATIONS, plain_terms, weighted_terms
+from service.db.history_columns import Places
+from service.db.history_grouping import Agg, Groups, dense
+from service.db.prompt_sets import OnSet
 
-GROUP = "group_"
-"""What columns that rows are grouped by begin with."""
+PICKED = ("latest", "min", "max")
 COUNTS = ("n_prompts", "n_responses", "n_dropped")
-_ONE = 1 - 1e-12
-_SMALLEST_ERROR = 1e-9
-"""A smaller standard error is rounding, and its inverse square no weight."""
-LARGEST = 1e50
-"""No measurement is beyond it in size, and squares of what is not can be added up."""
-_NEXT_TO_NOTHING = 1e-100
-"""What is below it in size is combined as 0: PostgreSQL refuses products that are too small for it."""
+_INTERVAL = ("estimate", "standard_error", "lower", "upper")
 
 
-def groups_of(of: sa.FromClause) -> list[ColumnElement[Any]]:
-    """What its rows are grouped by."""
-    return [column for column in of.c if column.key.startswith(GROUP)]
+def columns_for(agg: Agg) -> set[str]:
+    """Columns of rows that are looked at."""
+    if agg in PICKED:
+        return {"number", "estimate"}
+    if agg == "count":
+        return {"estimate", *COUNTS}
+    return {*_INTERVAL, *COUNTS, "statistic", "digest"}
 
 
-def counts_of(base: Subquery) -> list[sa.Label[Any]]:
-    """How many rows a group has, and when they were stored."""
-    return [
-        func.count().label("n_rows"),
-        func.count(base.c.estimate).label("n_defined"),
-        func.min(base.c.created_at).label("first_at"),
-        func.max(base.c.created_at).label("last_at"),
-    ]
+def picked(groups: Groups, agg: Agg) -> Places:
+    """(groups,) the row of each that was stored last, or has the least or the greatest estimate; the last of equals.
 
-
-def counted(base: Subquery) -> "Select[*tuple[Any, ...]]":
-    """How many rows, runs, prompts and responses each group has."""
-    most = [func.max(base.c[name]).label(name) for name in COUNTS]
-    within = select(*groups_of(base), *counts_of(base), *most).group_by(*groups_of(base), base.c.run).subquery("within")
-    added = {name: within.c[name] for name in ("n_rows", "n_defined", *COUNTS)} | {"n_used": within.c.n_rows}
-    return select(*groups_of(within), *_over_runs(within, added), func.count().label("n_runs")).group_by(
-        *groups_of(within)
-    )
-
-
-def summed(base: Subquery, agg: str, statistics: Sequence[Plain], dialect: str) -> "Select[*tuple[Any, ...]]":
-    """The sums of ``combining.Sums`` for each group: within a run first, then over runs.
-
-    ``standings`` lists the runs that are used, each as ``prompt_sets.Moved`` says.
+    One without an estimate is only taken where no row has one.
     """
-    terms = _terms(base, agg, statistics)
-    row, groups = terms.c, groups_of(terms)
-    used = row.w.is_not(None)
-    # of what is asked for alone: PostgreSQL refuses a square that is next to nothing
-    squares = row.w * row.y * row.y if agg == "combined" else sa.case((used, 0.0))
-    apart = ((row.lower, row.y), (row.y, row.upper))
-    reaches = [sa.case((sa.and_(used, low < high), high - low), else_=0.0) for low, high in apart]
-    within = (
-        select(
-            *groups,
-            row.run,
-            func.count().label("n_rows"),
-            func.count(row.estimate).label("n_defined"),
-            func.count(row.w).label("n_used"),
-            func.count(sa.case((used, row.s))).label("n_errors"),
-            func.sum(row.w).label("weight"),
-            func.sum(row.w * row.y).label("weighted"),
-            func.sum(squares).label("squares"),
-            *(func.sum(row.w * each).label(f"moved_{place}") for place, each in enumerate([row.s, *reaches])),
-            *(func.max(sa.case((used, row[name]))).label(name) for name in COUNTS),
-            func.min(row.created_at).label("first_at"),
-            func.max(row.created_at).label("last_at"),
-        )
-        .group_by(*groups, row.run)
-        .subquery("within")
-    )
-    added = {name: within.c[name] for name in ("n_rows", "n_defined", "n_used", "n_errors", *COUNTS)}
-    listed, one = _LISTS[dialect]
-    moved = one(RunPrompts.digest, *(within.c[f"moved_{place}"] for place in range(3)))
-    sums = select(
-        *groups_of(within),
-        *_over_runs(within, added),
-        func.count(sa.case((within.c.n_used > 0, 1))).label("n_runs"),
-        *(func.sum(within.c[name]).label(name) for name in ("weight", "weighted", "squares")),
-        sa.type_coerce(listed(moved).filter(within.c.n_used > 0), sa.JSON).label("standings"),
-    )
-    return sums.outerjoin_from(within, RunPrompts, RunPrompts.run == within.c.run).group_by(*groups_of(within))
+    if agg == "latest":
+        return groups.last
+    estimate = groups.rows.measured("estimate")
+    there = ~np.isnan(estimate)
+    rows = np.flatnonzero(there)
+    rising = np.argsort(estimate[rows] if agg == "max" else -estimate[rows], kind="stable")
+    chosen = np.empty(groups.n, np.intp)
+    for at in (np.flatnonzero(~there), rows[rising]):
+        chosen[groups.of[at]] = at  # of several for one place the last one stays
+    return chosen
 
 
-def _over_runs(within: Subquery, added: Mapping[str, ColumnElement[Any]]) -> list[sa.Label[Any]]:
-    return [
-        *(sa.cast(func.coalesce(func.sum(each), 0), sa.BigInteger).label(name) for name, each in added.items()),
-        func.min(within.c.first_at).label("first_at"),
-        func.max(within.c.last_at).label("last_at"),
-    ]
+class Counted:
+    """How many rows of each group are used, and how many runs, prompts and responses these are of: (groups,) each."""
+
+    def __init__(self, groups: Groups, used: Places | slice) -> None:
+        rows, of = groups.rows, groups.of[used]
+        runs = rows.named("run")
+        cells, cell = dense(of * len(runs.values) + runs.places[used], groups.n * len(runs.values))
+        of_cells = cells // len(runs.values) if len(cells) else cells
+        self.n_used = np.bincount(of, minlength=groups.n)
+        self.n_runs = np.bincount(of_cells, minlength=groups.n)
+        self.sizes: dict[str, npt.NDArray[Any]] = {}
+        """By name of ``COUNTS`` the most that any row of a run has, summed over runs."""
+        for name in COUNTS:
+            column = rows.named(name)
+            most = np.zeros(len(cells))
+            np.maximum.at(most, cell, np.array(column.values, float)[column.places[used]])
+            self.sizes[name] = np.bincount(of_cells, most, groups.n)
 
 
-_LISTS: Mapping[str, tuple[Any, Any]] = {
-    "sqlite": (func.json_group_array, func.json_array),
-    "postgresql": (func.json_agg, func.json_build_array),
-}
-"""By dialect: a group's rows as one list, and a row as one."""
+class Summed:
+    """What ``combining.Sums`` has of each group: (groups,) each, over the rows that are used."""
 
+    def __init__(self, groups: Groups, agg: Agg) -> None:
+        rows = groups.rows
+        estimate, *rest = (rows.measured(name) for name in _INTERVAL)
+        if agg == "mean":
+            terms = plain_terms(estimate, *rest)
+        else:
+            terms = weighted_terms(rows.named("statistic").holds(CORRELATIONS.__contains__), estimate, *rest)
+        used = np.flatnonzero(~np.isnan(terms.w))
+        y, s, w, below, above = (part[used] for part in terms)
+        of = groups.of[used]
+        self.counted = Counted(groups, used)
+        self.n_defined = groups.count(~np.isnan(estimate))
+        self.n_errors = np.bincount(of[~np.isnan(s)], minlength=groups.n)
+        self.weight = np.bincount(of, w, groups.n)
+        self.weighted = np.bincount(of, w * y, groups.n)
+        self.squares = np.bincount(of, w * y * y, groups.n)
 
-def _terms(base: Subquery, agg: str, statistics: Sequence[Plain]) -> sa.CTE:
-    """y, s and w of ``combining.Sums`` for each row, w being NULL for those that do not count, and the ends of its
-    interval as y is: all made before they are summed, for sums name them some twenty times."""
-    names = ("estimate", "standard_error", "lower", "upper")
-    columns: list[ColumnElement[Any]] = [base.c[name] for name in names]
-    r, error, *ends = columns
-    whole = sa.and_(*(func.abs(each) <= LARGEST for each in (error, *ends)))  # without ends no error counts
-    if agg == "mean":
-        s, *reached = (sa.case((whole, each)) for each in (error, *ends))
-        y, w = r, sa.case((func.abs(r) <= LARGEST, 1.0))
-    else:
-        correlation = _is_correlation(base, statistics)
-        r, *ends = (_or_nothing(each) for each in (r, *ends))
-        usable = sa.and_(
-            func.abs(r) <= LARGEST, whole, error > _SMALLEST_ERROR, sa.or_(sa.not_(correlation), func.abs(r) < 1)
-        )
-        # guarded once more, for a database may compute it for rows that are not usable
-        inside, scaled = sa.and_(correlation, func.abs(r) < 1), sa.and_(correlation, whole)
-        y = sa.case((inside, func.atanh(r, type_=sa.Double)), else_=r)
-        s = sa.case((inside, error / (1 - r * r)), else_=error)
-        w = sa.case((usable, 1 / (s * s)))
-        reached = [sa.case((scaled, func.atanh(_within_one(end), type_=sa.Double)), else_=end) for end in ends]
-    made = zip(("y", "s", "w", "lower", "upper"), (y, s, w, *reached), strict=True)
-    own = (base.c[name] for name in ("run", "estimate", "created_at", *COUNTS))
-    rows = select(*groups_of(base), *own, *(each.label(name) for name, each in made))
-    return rows.cte("terms").prefix_with("MATERIALIZED")
+        runs, digests = rows.named("run"), rows.named("digest")
+        n_sets, n_runs = len(digests.values), len(runs.values)
+        sets, of_set = dense(of * n_sets + digests.places[used], groups.n * n_sets)
+        of_runs, _ = dense(of_set * n_runs + runs.places[used], len(sets) * n_runs)
+        self._digests = [digests.values[place] for place in (sets % n_sets).tolist()] if len(sets) else []
+        self._runs = np.bincount(of_runs // n_runs, minlength=len(sets)).tolist() if len(sets) else []
+        moved = (np.bincount(of_set, np.nan_to_num(w * each), len(sets)) for each in (s, below, above))
+        self._errors = np.stack([*moved], axis=1).tolist()
+        self._begin = np.searchsorted(sets, np.arange(groups.n + 1) * n_sets).tolist()
 
-
-def _is_correlation(base: Subquery, statistics: Sequence[Plain]) -> ColumnElement[bool]:
-    """Whether a row's statistic is one; known for all of them where ``statistics`` are named."""
-    known = {name in CORRELATIONS for name in statistics}
-    if len(known) != 1:
-        return base.c.statistic.in_(CORRELATIONS)
-    return sa.true() if known.pop() else sa.false()
-
-
-def _or_nothing(value: ColumnElement[Any]) -> ColumnElement[Any]:
-    """``value``, and 0 where it is next to nothing."""
-    return sa.case((func.abs(value) < _NEXT_TO_NOTHING, sa.literal(0.0, sa.Double)), else_=value)
-
-
-def _within_one(end: ColumnElement[Any]) -> ColumnElement[Any]:
-    """An end with an atanh on every database, whatever the row is of."""
-    return sa.case((end >= _ONE, _ONE), (end <= -_ONE, -_ONE), else_=end)
+    def standing(self, group: int) -> list[OnSet]:
+        """The sets of prompts that its runs stand on."""
+        at = range(self._begin[group], self._begin[group + 1])
+        return [OnSet(self._digests[each], self._runs[each], self._errors[each]) for each in at]

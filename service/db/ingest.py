@@ -26,6 +26,7 @@ from evaluation.run_files import (
 )
 from evaluation.scorers.controls import family
 from service.db.bulk import insert_rows
+from service.db.correlation_columns import store_columns
 from service.db.deleting import ROWS_AT_ONCE
 from service.db.ids import new_id
 from service.db.prompt_sets import add_prompts
@@ -87,6 +88,7 @@ class Ingestion:
         ):
             self.insert(session, [(table, [row for _, row in self._rows(table, name, convert, numbered=numbered)])])
         store_weakest(session, self._run)
+        store_columns(session, self._run)
         if kind == "stress_test":
             session.add(self._stress_test())
             session.flush()

@@ -8,7 +8,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
 
 from sqlalchemy import ColumnElement, and_, false, literal, or_
 from sqlalchemy.sql.elements import UnaryExpression
@@ -18,6 +18,18 @@ from service.db.pages import decode_cursor, encode_cursor
 from trainer.errors import InvalidInput
 
 Value = str | int | float | datetime | None
+
+
+class Part(Protocol):
+    """What a cursor has a value of."""
+
+    @property
+    def kind(self) -> type[str] | type[int] | type[float] | type[datetime]:
+        """Of its values."""
+
+    @property
+    def nullable(self) -> bool:
+        """Whether one may be missing."""
 
 
 @dataclass(frozen=True)
@@ -67,11 +79,15 @@ def after(order: Sequence[By], key: Sequence[Value]) -> ColumnElement[bool]:
 
 def cursor_of(order: Sequence[By], row: Any, spelling: str) -> str:  # noqa: ANN401 - a row of any query
     """The cursor after ``row``; ``spelling`` says which list it is of."""
-    values = [_written(getattr(row, by.name)) for by in order]
-    return encode_cursor([spelling, *(json.dumps(value) for value in values)])
+    return cursor_after([getattr(row, by.name) for by in order], spelling)
 
 
-def key_of(order: Sequence[By], cursor: str, spelling: str) -> list[Value]:
+def cursor_after(key: Sequence[Value], spelling: str) -> str:
+    """The same by the row's ``key``."""
+    return encode_cursor([spelling, *(json.dumps(_written(value)) for value in key)])
+
+
+def key_of(order: Sequence[Part], cursor: str, spelling: str) -> list[Value]:
     """The key in a cursor. Raises InvalidInput for one of another list, or of none."""
     found, *values = decode_cursor(cursor, list) or [None]
     if found != spelling or len(values) != len(order):
@@ -86,7 +102,7 @@ def _written(value: Value) -> str | int | float | None:
     return value.isoformat() if isinstance(value, datetime) else value
 
 
-def _read(by: By, value: object) -> Value:
+def _read(by: Part, value: object) -> Value:
     if value is None and by.nullable:
         return None
     if by.kind is datetime and isinstance(value, str):

@@ -14,7 +14,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from sqlalchemy import JSON, BigInteger, Column, Connection, Double, Engine, Table, func, select
+from sqlalchemy import JSON, BigInteger, Column, Connection, Double, Engine, LargeBinary, Table, func, select
 from sqlalchemy.orm import Session
 
 from service.db.bulk import insert_rows
@@ -142,5 +142,7 @@ def _arrow(column: Column[Any]) -> "pa.DataType":
             return pa.float64()
         case UtcDateTime():
             return pa.timestamp("us", tz="UTC")
+        case LargeBinary():
+            return pa.binary()
         case _:
             return pa.string()

@@ -1,7 +1,7 @@
 """The sets of prompts that runs stand on: equal ones have one digest, and what is in them is read where sets differ."""
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -13,9 +13,16 @@ from evaluation.statistics.combining import Spread
 from evaluation.statistics.shared_prompts import Joint, Marks, Standing, joint_errors
 from service.db.tables import RunPrompts
 
-Moved = tuple[str, float | None, float | None, float | None]
-"""Of a run the digest of its prompts, None where nobody knows them, and its sums of w s, of w (y - lower end) and of
-w (upper end - y)."""
+
+class OnSet(NamedTuple):
+    """Runs of a group that stand on one set of prompts."""
+
+    digest: str | None
+    """None where nobody knows their prompts."""
+    n_runs: int
+    errors: Sequence[float]
+    """Over their rows the sums of w s, of w (y - lower end) and of w (upper end - y)."""
+
 
 _AT_ONCE = 500
 """SQLite takes some thousand parameters."""
@@ -76,31 +83,17 @@ class Together(NamedTuple):
     """Whether two runs have a prompt in common; None where nobody knows."""
 
 
-def together(groups: Sequence[Sequence[Moved]], sets: PromptSets, of_parts: Sequence[bool]) -> list[Together]:
-    """Of groups of runs; ``of_parts`` as in ``joint_errors``."""
-    sets.read(digest for group in groups for digest, *_ in group)
-    by_set = [_by_set(group) for group in groups]
-    standings = [
-        [Standing(errors, sets.marks(digest)) for digest, (_, *errors) in standing.items()] for standing in by_set
-    ]
-    return [_told(*each, sets) for each in zip(by_set, joint_errors(standings, of_parts), strict=True)]
+def together(groups: Sequence[Sequence[OnSet]], sets: PromptSets, of_parts: Sequence[bool]) -> list[Together]:
+    """Of groups of runs, each digest once; ``of_parts`` as in ``joint_errors``."""
+    sets.read(each.digest for group in groups for each in group)
+    standings = [[Standing(each.errors, sets.marks(each.digest)) for each in group] for group in groups]
+    return [_told(*each, sets) for each in zip(groups, joint_errors(standings, of_parts), strict=True)]
 
 
-def _by_set(group: Sequence[Moved]) -> dict[str | None, list[float]]:
-    """By digest how many runs stand on a set of prompts, and the sums of what moves with it."""
-    found: dict[str | None, list[float]] = {}
-    for digest, *moved in group:
-        sums = found.setdefault(digest, [0, 0.0, 0.0, 0.0])
-        sums[0] += 1
-        for place, each in enumerate(moved, start=1):
-            sums[place] += each or 0.0
-    return found
-
-
-def _told(by_set: Mapping[str | None, Sequence[float]], joint: Joint, sets: PromptSets) -> Together:
-    known = {digest: len(marks) for digest in by_set if (marks := sets.marks(digest)) is not None}
-    shared: bool | None = sum(by_set[digest][0] * n_prompts for digest, n_prompts in known.items()) > joint.n_prompts
-    complete = len(known) == len(by_set)
-    if not shared and not complete and sum(n_runs for n_runs, *_ in by_set.values()) > 1:
+def _told(group: Sequence[OnSet], joint: Joint, sets: PromptSets) -> Together:
+    known = [(each.n_runs, len(marks)) for each in group if (marks := sets.marks(each.digest)) is not None]
+    shared: bool | None = sum(n_runs * n_prompts for n_runs, n_prompts in known) > joint.n_prompts
+    complete = len(known) == len(group)
+    if not shared and not complete and sum(each.n_runs for each in group) > 1:
         shared = None
     return Together(Spread(*(joint.variances or (0.0, 0.0, 0.0))), joint.n_prompts if complete else None, shared)

@@ -9,6 +9,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, inspect, text
 
+from service.db.correlation_columns import pack_all
 from service.db.failures import database_errors
 from trainer.errors import WrongSchema
 
@@ -17,7 +18,7 @@ _UPGRADE_LOCK = 0x6173736179  # any number that nobody else uses for a PostgreSQ
 
 
 def upgrade(engine: Engine) -> None:
-    """Create the tables or migrate them, losing nothing; does nothing where they are current.
+    """Create the tables or migrate them, losing nothing, and store what follows from their rows and is not there.
 
     Raises WrongSchema for a database made by a newer version of this code.
     """
@@ -25,10 +26,11 @@ def upgrade(engine: Engine) -> None:
         if connection.dialect.name == "postgresql":  # two servers may start at once
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _UPGRADE_LOCK})
         here, head = _revisions(connection)
-        if here == head:
-            return
-        _refuse_unknown(here)
-        command.upgrade(_config(connection), "head")
+        if here != head:
+            _refuse_unknown(here)
+            command.upgrade(_config(connection), "head")
+    with database_errors():
+        pack_all(engine)
 
 
 def check(engine: Engine) -> None:
@@ -44,13 +46,18 @@ def check(engine: Engine) -> None:
 
 
 def prepare(engine: Engine) -> None:
-    """Create the tables of an empty database; raises WrongSchema for one at another migration, as ``check`` does."""
+    """Create the tables of an empty database; raises WrongSchema for one at another migration, as ``check`` does.
+
+    What follows from rows that an older server stored meanwhile is stored too.
+    """
     with database_errors(), engine.connect() as connection:
         empty = not inspect(connection).get_table_names()
     if empty:
         upgrade(engine)
     else:
         check(engine)
+        with database_errors():
+            pack_all(engine)
 
 
 def revision() -> str | None:

@@ -7,6 +7,7 @@ from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
+import psycopg
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
@@ -34,11 +35,24 @@ def make_engine(database_url: str, *, pool_size: int = 10, max_overflow: int = 2
     if backend in {"postgresql", "postgres"}:
         url = url.set(drivername="postgresql+psycopg")
         return create_engine(
-            url, pool_pre_ping=True, pool_size=pool_size, max_overflow=max_overflow, hide_parameters=True
+            url,
+            connect_args={"cursor_factory": _BinaryCursor},
+            pool_pre_ping=True,
+            pool_size=pool_size,
+            max_overflow=max_overflow,
+            hide_parameters=True,
         )
     if backend != "sqlite" or url.database in {None, "", ":memory:"}:
         raise InvalidInput(f"database URL: {backend}:{url.database or ''} is not supported; write {_EXAMPLES}")
     return _sqlite_engine(url)
+
+
+class _BinaryCursor(psycopg.Cursor[Any]):
+    """Takes results in PostgreSQL's own form: bytes in hex would be twice as many, and take three times as long."""
+
+    def __init__(self, connection: psycopg.Connection[Any], **options: Any) -> None:  # noqa: ANN401 - psycopg's own
+        super().__init__(connection, **options)
+        self.format = psycopg.pq.Format.BINARY
 
 
 _EXAMPLES = "sqlite:///assay.db or postgresql://user@host/database"

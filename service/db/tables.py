@@ -339,6 +339,48 @@ class WeakestAgreement(Table):
     __table_args__ = (Index(None, "scorer", "run"),)
 
 
+class CorrelationColumns(Table):
+    """Correlations of one statistic, run and moment once more, by the column: what groups of them are made of.
+
+    It follows from the rows, in the order of their numbers, and is stored with them: ``db/correlation_columns``, which
+    says how columns are written.
+    """
+
+    __tablename__ = "correlation_columns"
+
+    statistic: Mapped[str] = mapped_column(primary_key=True)
+    run: Mapped[str] = mapped_column(_job_key(), primary_key=True)
+    first: Mapped[int] = mapped_column(primary_key=True)
+    """The least of their numbers."""
+    moment: Mapped[int]
+    """``created_at`` in microseconds since 1970, which are read in no time."""
+    n_rows: Mapped[int]
+
+    # in the order in which they are asked for: SQLite walks over all that is before what it reads
+    scorer: Mapped[bytes]
+    oracle: Mapped[bytes]
+    temperature: Mapped[bytes]
+    stratum: Mapped[bytes]
+    scorer_version: Mapped[bytes]
+    policy: Mapped[bytes]
+    number: Mapped[bytes]
+    estimate: Mapped[bytes]
+    n_prompts: Mapped[bytes]
+    n_responses: Mapped[bytes]
+    n_dropped: Mapped[bytes]
+    standard_error: Mapped[bytes]
+    lower: Mapped[bytes]
+    upper: Mapped[bytes]
+    n_total: Mapped[bytes]
+    n_truncated: Mapped[bytes]
+    n_constant_prompts: Mapped[bytes]
+    method: Mapped[bytes]
+    undefined_reason: Mapped[bytes]
+    code_version: Mapped[bytes]
+
+    __table_args__ = (Index(None, "run"),)
+
+
 class Curve(_Estimated, Table):
     """A point of a curve, such as the oracle's value of the best of N by a scorer."""
 

@@ -13,8 +13,8 @@ from evaluation.conditions import parse_tree
 from service.access import needs
 from service.db.history import SORTS, Order, fingerprint, rows_page, stream_rows
 from service.db.history_filter import FIELDS, HistoryFilter
+from service.db.history_grouping import Agg, Dimension, Grouping, check_grouping, dimension_kind
 from service.db.history_groups import HistoryGroup, groups_page, stream_groups
-from service.db.history_sql import Agg, Dimension, Grouping, check_grouping, dimension_kind
 from service.db.pages import DEFAULT_LIMIT
 from service.db.records import CorrelationRecord, Page
 from service.entity_tags import is_known

@@ -23,6 +23,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.orm import Session, sessionmaker
 
 from evaluation.prompt_marks import mark_of
+from service.db.correlation_columns import store_columns
 from service.db.ids import new_id
 from service.db.keys import create_key
 from service.db.prompt_sets import add_prompts
@@ -192,6 +193,7 @@ def correlate(make_session: sessionmaker[Session]) -> Callable[..., str]:
                 session.add(Correlation(**{**plain, **undefined, **place, **row}))
             session.flush()
             store_weakest(session, facts["id"])
+            store_columns(session, facts["id"])
             if prompts is not None:
                 names = list(prompts) or [f"{facts['id']} {number}" for number in range(10)]
                 add_prompts(session, facts["id"], (mark_of(name, name) for name in names))

@@ -11,12 +11,12 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from evaluation.conditions import OF_ESTIMATES, parse_condition, parse_tree
 from evaluation.statistics.estimate import Estimate
-from service.db import history_filter, history_sql
+from service.db import history_filter
 from service.db.history import SORTS, Order, fingerprint, rows_page, stream_rows
 from service.db.history_choices import scorers_of, values_of
 from service.db.history_filter import FIELDS, HistoryFilter
+from service.db.history_grouping import Grouping
 from service.db.history_groups import HistoryGroup, groups_page, stream_groups
-from service.db.history_sql import Grouping
 from service.db.records import CorrelationRecord
 from service.db.session import writing
 from service.db.tables import Correlation
@@ -264,17 +264,6 @@ def test_correlations_are_combined_on_the_scale_of_their_atanh(session: Session,
     assert group.upper == pytest.approx(math.tanh(z + 3 * error))
     assert group.standard_error == pytest.approx(error * (1 - math.tanh(z) ** 2))
     assert "on the atanh scale" in group.method
-
-
-def test_a_sqlite_without_mathematical_functions_combines_the_same(
-    session: Session, correlate: Correlate, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    correlate([{"estimate": 0.5}, {"estimate": 0.1}])
-    correlate([{"undefined_reason": "constant"}])
-    before = one(session, "combined")
-    monkeypatch.setattr(history_sql, "_sqlite_has_atanh", lambda: False)
-
-    assert one(session, "combined") == before
 
 
 def test_rows_of_one_run_move_together_so_that_more_of_them_are_not_surer(

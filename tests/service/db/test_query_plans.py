@@ -13,8 +13,8 @@ from sqlalchemy.orm import Session, sessionmaker
 from service.db.history import Order, fingerprint, rows_page
 from service.db.history_choices import scorers_of, values_of
 from service.db.history_filter import HistoryFilter
+from service.db.history_grouping import Grouping
 from service.db.history_groups import groups_page
-from service.db.history_sql import Grouping
 from service.db.runs import RunFilter, list_runs
 from service.db.trust import latest_by_scorer, leading_by_run
 from service.routes.history import HistoryQuery

@@ -59,7 +59,7 @@ def test_an_upgrade_makes_the_tables_of_the_code_and_a_second_one_changes_nothin
     upgrade(empty)
 
     # who carries out jobs now, what runs were asked, and what follows from correlations; nothing of it is a result
-    expected = CONTRACT_TABLES | {"workers", "run_prompts", "weakest_agreements"}
+    expected = CONTRACT_TABLES | {"workers", "run_prompts", "weakest_agreements", "correlation_columns"}
     assert set(inspect(empty).get_table_names()) - {"alembic_version"} == expected
     assert Table.metadata.tables.keys() == expected
     check(empty)

@@ -1,0 +1,174 @@
+"""Rows of the history in groups, which come in an order of their own: what may be asked, and which row is in which."""
+
+from bisect import bisect_right
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import Any, Literal
+
+import numpy as np
+
+from service.db.history import kind_of
+from service.db.history_columns import Mask, Places, Rows
+from service.db.history_filter import Plain
+from service.db.keyset import Value
+from service.db.tables import Correlation
+from trainer.errors import InvalidInput
+
+Dimension = Literal[
+    "run",
+    "name",
+    "policy",
+    "scorer",
+    "scorer_version",
+    "oracle",
+    "temperature",
+    "stratum",
+    "statistic",
+    "day",
+    "week",
+    "month",
+]
+"""``name`` is the job's; ``day``, ``week`` (its Monday) and ``month`` (its first) are of created_at, in UTC."""
+
+Agg = Literal["latest", "min", "max", "mean", "combined", "count"]
+
+_TABLE = Correlation.__table__
+
+
+@dataclass(frozen=True)
+class Grouping:
+    """What to group by, and what to make of each group."""
+
+    by: Sequence[Dimension]
+    agg: Agg = "latest"
+    first: str | None = None
+    """The dimension that groups are sorted by first; the others follow in their order."""
+    descending: bool = False
+    """Whether that one comes from its end."""
+
+
+def check_grouping(grouping: Grouping, statistics: Sequence[Plain]) -> None:
+    """Raises InvalidInput where groups would mix statistics: r and a regret have no mean and no least."""
+    if grouping.agg != "count" and "statistic" not in grouping.by and len(set(statistics)) != 1:
+        raise InvalidInput("a group would mix statistics: name one, as statistic=pearson_within, or group by it too")
+    if len(set(grouping.by)) != len(grouping.by):
+        raise InvalidInput("a dimension is named twice")
+    if grouping.first is not None and grouping.first not in grouping.by:
+        raise InvalidInput(f"groups are sorted by what they are grouped by: {', '.join(grouping.by)}")
+
+
+def dimension_kind(name: str) -> Any:  # noqa: ANN401 - str, int or float
+    """The Python type of a dimension's values."""
+    return kind_of(_TABLE.c[name]) if name in _TABLE.c else str
+
+
+_PERIODS: Mapping[str, Callable[[date], date]] = {
+    "day": lambda day: day,
+    "week": lambda day: day - timedelta(days=day.weekday()),
+    "month": lambda day: day.replace(day=1),
+}
+"""On which day each begins."""
+
+
+def columns_apart(grouping: Grouping) -> set[str]:
+    """Columns of rows that the groups are told apart by."""
+    return {"created_at" if name in _PERIODS else name for name in grouping.by}
+
+
+@dataclass(frozen=True)
+class Key:
+    """A dimension's values in their order, and which of them each row has."""
+
+    name: Dimension
+    values: Sequence[Plain]
+    """What is missing is last."""
+    descending: bool
+    places: Places
+    """(rows,)"""
+
+    @property
+    def kind(self) -> Any:  # noqa: ANN401 - str, int or float
+        """The type of its values."""
+        return dimension_kind(self.name)
+
+    @property
+    def nullable(self) -> bool:
+        """Whether one may be missing."""
+        return self.name in _TABLE.c and bool(_TABLE.c[self.name].nullable)
+
+    def before(self, value: Value) -> int:
+        """Twice the number of values before it, and one more where it is one of them: places among them and between."""
+        passed: Callable[[Any], bool] = value.__lt__ if self.descending else value.__gt__  # type: ignore[operator]
+        before = sum(each is not None and (value is None or passed(each)) for each in self.values)
+        return 2 * before + (value in self.values)
+
+
+@dataclass(frozen=True)
+class Groups:
+    """Rows in groups, which are numbered in their order."""
+
+    rows: Rows
+    keys: Sequence[Key]
+    """In the order of sorting."""
+    of: Places
+    """(rows,) the group of each."""
+    n: int
+    first: Places
+    """(groups,) the oldest row of each."""
+    last: Places
+    """(groups,) the newest."""
+
+    def count(self, of_rows: Mask | None = None) -> Places:
+        """(groups,) how many rows there are, or how many of some."""
+        return np.bincount(self.of if of_rows is None else self.of[of_rows], minlength=self.n)
+
+    def key(self, group: int) -> list[Plain]:
+        """What the rows of a group have in common."""
+        row = self.last[group]
+        return [key.values[key.places[row]] for key in self.keys]
+
+    def begin_after(self, values: Sequence[Value]) -> int:
+        """The first group behind those ``values`` of the keys, whether or not there is such a group any more."""
+        passed = [key.before(value) for key, value in zip(self.keys, values, strict=True)]
+        return bisect_right(range(self.n), passed, key=self._places)
+
+    def _places(self, group: int) -> list[int]:
+        row = self.last[group]
+        return [2 * int(key.places[row]) + 1 for key in self.keys]
+
+
+def grouped(rows: Rows, grouping: Grouping) -> Groups:
+    """``rows`` have what ``columns_for`` names."""
+    names = sorted(grouping.by, key=lambda name: name != grouping.first)
+    keys = [_key(name, rows, grouping.descending and name == grouping.first) for name in names]
+    of, n = np.zeros(rows.n, np.intp), 1
+    for key in keys:
+        there, of = dense(of * len(key.values) + key.places, n * len(key.values))
+        n = len(there)
+    first, last, in_order = np.empty(n, np.intp), np.empty(n, np.intp), np.arange(rows.n)
+    first[of[::-1]] = in_order[::-1]  # of several for one place the last one stays
+    last[of] = in_order
+    return Groups(rows, keys, of, n, first, last)
+
+
+def _key(name: Dimension, rows: Rows, descending: bool) -> Key:
+    column = rows.named("created_at" if name in _PERIODS else name)
+    values = [_period(name, at) for at in column.values] if name in _PERIODS else column.values
+    ordered: list[Any] = sorted({*values} - {None}, reverse=descending)
+    ordered += [None] if None in values else []
+    place = {value: number for number, value in enumerate(ordered)}
+    return Key(name, ordered, descending, np.array([place[value] for value in values], np.intp)[column.places])
+
+
+def _period(name: str, at: datetime) -> str:
+    return _PERIODS[name](at.date()).isoformat()
+
+
+def dense(numbers: Places, size: int) -> tuple[Places, Places]:
+    """Which of 0 to ``size`` - 1 occur, and the place of each of ``numbers`` among them."""
+    if size > 20 * len(numbers):
+        return np.unique(numbers, return_inverse=True)
+    occurs = np.zeros(size, bool)
+    occurs[numbers] = True
+    return np.flatnonzero(occurs), (np.cumsum(occurs) - 1)[numbers]
