@@ -16,6 +16,8 @@ _COLUMNS = (
     *("n_prompts", "n_responses", "n_dropped", "standard_error", "lower", "upper"),
     *("n_total", "n_truncated", "n_constant_prompts", "method", "undefined_reason", "code_version"),
 )
+_ASKED = ["statistic", "oracle", "stratum", "temperature", "created_at", "run", "number", "scorer"]
+_NEWEST = ["statistic", "scorer", "created_at", "run", "number"]
 
 
 def upgrade() -> None:
@@ -31,7 +33,16 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("statistic", "run", "first", name=op.f("pk_correlation_columns")),
     )
     op.create_index(op.f("ix_correlation_columns_run"), "correlation_columns", ["run"])
+    # estimates were there for groups alone
+    op.drop_index("ix_correlations_asked", "correlations")
+    op.drop_index("ix_correlations_latest_of_scorer", "correlations")
+    op.create_index("ix_correlations_asked", "correlations", _ASKED)
+    op.create_index("ix_correlations_newest_of_statistic_and_scorer", "correlations", _NEWEST)
 
 
 def downgrade() -> None:
+    op.drop_index("ix_correlations_newest_of_statistic_and_scorer", "correlations")
+    op.drop_index("ix_correlations_asked", "correlations")
+    op.create_index("ix_correlations_latest_of_scorer", "correlations", [*_NEWEST, "estimate"])
+    op.create_index("ix_correlations_asked", "correlations", [*_ASKED, "estimate"])
     op.drop_table("correlation_columns")

@@ -20,6 +20,7 @@ from service.db.correlation_columns import (
     unpack_numbers,
     unpacked,
 )
+from service.db.session import IN_BINARY
 from service.db.tables import Job, RunPrompts
 
 Mask = npt.NDArray[np.bool_]
@@ -104,7 +105,7 @@ def read_rows(session: Session, names: Iterable[str], *asked: ColumnElement[bool
     plain = [*_ORDER, "n_rows", *(name for name in (*NAMED, *MEASURED) if name in wanted)]
     shared = [name for name in _SHARED if name in wanted]
     query = select(*(TABLE.c[name] for name in plain), *(_SHARED[name].label(name) for name in shared)).where(*asked)
-    found = [*session.execute(query).all(), *_unpacked(session, [*plain, *shared])]
+    found = [*session.execute(query, execution_options=IN_BINARY).all(), *_unpacked(session, [*plain, *shared])]
     found.sort(key=itemgetter(*range(len(_ORDER))))
     columns = zip(*found, strict=True) if found else ((),) * len([*plain, *shared])
     blocks: dict[str, Sequence[Any]] = dict(zip([*plain, *shared], columns, strict=True))

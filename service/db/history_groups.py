@@ -7,6 +7,7 @@ the sums mean.
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import partial
+from threading import BoundedSemaphore
 from typing import Any
 
 import numpy as np
@@ -117,6 +118,8 @@ def stream_groups(session: Session, where: HistoryFilter, grouping: Grouping) ->
 
 
 _AT_ONCE = 100
+_TURNS = BoundedSemaphore(2)
+"""While groups are made, columns of all rows that may fit are in memory: some hundreds of megabytes of a million."""
 _CHOSEN = ("run", "scorer", "scorer_version", "oracle", "temperature", "stratum")
 _NONE_CHOSEN = dict.fromkeys(f"chosen_{name}" for name in _CHOSEN)
 _NO_ESTIMATE = dict.fromkeys(("estimate", "lower", "upper", "standard_error", "heterogeneity"))
@@ -131,6 +134,11 @@ class _Made:
         self._where = where
         self._grouping = grouping
         self._sets = PromptSets(session)
+        with _TURNS:
+            self._make(session)
+
+    def _make(self, session: Session) -> None:
+        where, grouping = self._where, self._grouping
         needed = fields_of(where) | columns_apart(grouping) | columns_for(grouping.agg)
         rows = read_rows(session, needed, *shared(where))
         rows = rows.those(fitting(session, where, rows))

@@ -299,18 +299,16 @@ class Correlation(_Estimated, Table):
     __table_args__ = (
         Index(None, "run", "statistic", "temperature"),
         Index(None, "policy", "statistic", "created_at"),
-        # the history asks for one of each of the first four, lists what there is to choose below the choices before,
-        # and picks the latest of each scorer without reading rows, there or of a whole statistic; else it asks for the
-        # newest, of all or of one thing
+        # the history asks for one of each of the first four, and lists what there is to choose below the choices
+        # before; else it asks for the newest, of all or of one thing or two
         Index(
             "ix_correlations_asked",
             *("statistic", "oracle", "stratum", "temperature"),
-            *("created_at", "run", "number", "scorer", "estimate"),
+            *("created_at", "run", "number", "scorer"),
         ),
         Index(
-            "ix_correlations_latest_of_scorer",
-            *("statistic", "scorer", "created_at"),
-            *("run", "number", "estimate"),
+            "ix_correlations_newest_of_statistic_and_scorer",
+            *("statistic", "scorer", "created_at", "run", "number"),
         ),
         Index("ix_correlations_newest", "created_at", "run", "number"),
         Index("ix_correlations_newest_of_statistic", "statistic", "created_at", "run", "number"),

@@ -10,6 +10,7 @@ from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session, sessionmaker
 
 from evaluation.prompt_marks import MARKS_FILE, mark_of, write_marks
+from service.db.correlation_columns import unpacked
 from service.db.ingest import Ingestion
 from service.db.session import writing
 from service.db.tables import Correlation, Prompt, Response, RunPrompts, Score, StressTest
@@ -32,6 +33,7 @@ def test_a_run_is_stored(make_session: sessionmaker[Session], store_run: Callabl
         test = session.get_one(StressTest, run)
         assert (test.policy, test.n_prompts, test.n_responses) == ("my-policy@1", 2, 6)
         assert (test.temperatures, test.scorers, test.oracles) == ([0.0, 1.5], ["helpful", "length"], ["judge"])
+        assert unpacked(session) == []
 
 
 def test_what_was_measured_is_of_the_moment_it_is_seen_not_of_when_storing_began(

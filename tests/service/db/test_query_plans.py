@@ -23,6 +23,7 @@ Ask = Callable[[Session], Any]
 Statement = tuple[str, Any]
 
 NEWEST = Order()
+TABLES = "correlations|correlation_columns|weakest_agreements"
 KINDS = ("stress_test", "audit")
 ABOUT = {"statistic": ["pearson_within"], "oracle": ["judge"], "stratum": ["all"]}
 WEEKS = Grouping(["week", "scorer"], "combined", first="week", descending=True)
@@ -36,30 +37,25 @@ def groups(grouping: Grouping, /, **asked: Any) -> Ask:
     return lambda session: groups_page(session, HistoryQuery(**asked).filter(), grouping)
 
 
+IN_COLUMNS = {"correlation_columns": "pk run", "correlations": "pk"}
+"""Groups look up the columns of a statistic, runs that have none, and the rows that they are told by."""
+
 ASKED: dict[str, tuple[Ask, dict[str, str]]] = {
     "the newest": (rows(), {"correlations": "newest"}),
     "the oldest": (rows(Order(descending=False)), {"correlations": "newest"}),
     "of a statistic": (rows(statistic=["mean"]), {"correlations": "newest_of_statistic"}),
     "of a scorer": (rows(scorer=["rm"]), {"correlations": "newest_of_scorer"}),
     "of a policy": (rows(policy=["p@1"]), {"correlations": "newest_of_policy"}),
-    "of a scorer and statistic": (rows(scorer=["rm"], statistic=["mean"]), {"correlations": "latest_of_scorer"}),
+    "of a scorer and statistic": (
+        rows(scorer=["rm"], statistic=["mean"]),
+        {"correlations": "newest_of_statistic_and_scorer"},
+    ),
     "of one thing": (rows(**ABOUT, temperature=[1.0]), {"correlations": "asked"}),
-    "weeks of one thing": (groups(WEEKS, **ABOUT, temperature=["pooled"]), {"correlations": "asked"}),
-    "the latest of each scorer": (
-        groups(Grouping(["scorer"]), statistic=["pearson_within"]),
-        {"correlations": "latest_of_scorer pk"},
-    ),
-    "the least of each scorer": (
-        groups(Grouping(["scorer"], "min"), statistic=["pearson_within"]),
-        {"correlations": "latest_of_scorer pk"},
-    ),
-    "the least of each week and scorer where it is hot": (
-        groups(Grouping(["week", "scorer"], "min"), **ABOUT, temperature_min=1.5),
-        {"correlations": "asked latest_of_scorer pk"},
-    ),
-    "the latest of each scorer of one thing": (
-        groups(Grouping(["scorer"]), **ABOUT, temperature=[1.0]),
-        {"correlations": "asked pk"},
+    "weeks of one thing": (groups(WEEKS, **ABOUT, temperature=["pooled"]), IN_COLUMNS),
+    "the latest of each scorer": (groups(Grouping(["scorer"]), statistic=["pearson_within"]), IN_COLUMNS),
+    "the least of each scorer in one run": (
+        groups(Grouping(["scorer", "statistic"], "min"), run=["run_a"]),
+        IN_COLUMNS | {"correlation_columns": "run"},
     ),
     "oracles to choose from": (
         lambda session: values_of(session, "oracle", statistic="mean"),
@@ -106,14 +102,12 @@ def test_what_is_asked_is_looked_up(
         lines = [line for statement in sent for line in plan(session, statement)]
     used: dict[str, set[str]] = {}
     for line in lines:
-        assert not re.search(r"(SCAN|Seq Scan on) (correlations|weakest_agreements)\b(?! USING)", line), lines
+        assert not re.search(rf"(SCAN|Seq Scan on) ({TABLES})\b(?! USING)", line), lines
         for table, index in lookups(line):
             used.setdefault(table, set()).add(index)
     wanted = {table: set(indexes.split()) for table, indexes in expected.items()}
     if make_session.kw["bind"].dialect.name == "sqlite":
         assert used == wanted, lines
-        if name in {"the latest of each scorer", "the least of each scorer"}:
-            assert len([line for line in lines if line.endswith("(statistic=?)")]) == 1, lines
     else:  # of two rows PostgreSQL finds many indexes equally good
         assert used.keys() == wanted.keys(), lines
     if name in {
@@ -156,7 +150,7 @@ def lookups(line: str) -> list[tuple[str, str]]:
     names = re.findall(r"USING (?:COVERING )?INDEX (\w+)|Index (?:Only )?Scan(?: Backward)? using (\w+) on", line)
     found = []
     for name in (sqlite or postgresql for sqlite, postgresql in names):
-        own = re.fullmatch(r"(ix_|pk_|sqlite_autoindex_)(correlations|weakest_agreements)(?:_(\w+))?", name)
+        own = re.fullmatch(rf"(ix_|pk_|sqlite_autoindex_)({TABLES})(?:_(\w+))?", name)
         if own is not None:
             found.append((own[2], own[3] if own[1] == "ix_" else "pk"))
     return found
