@@ -4,8 +4,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from service.dashboard.plain_yaml import read_yaml
-from service.dashboard.schema_form import NONE, SET, Group, Input, Member, Path, input_kind
+from service.dashboard.plain_yaml import tree_or_text
+from service.dashboard.schema_form import NONE, SET, Group, Input, Member, Path, input_kind, place_of
 from service.dashboard.schema_nodes import (
     ABSENT,
     Schema,
@@ -19,7 +19,6 @@ from service.dashboard.schema_nodes import (
     required_of,
     words_of,
 )
-from trainer.errors import InvalidInput
 from trainer.json_pointer import json_pointer
 
 VARIANT, ENTRY = "variant:", "entry:"
@@ -32,7 +31,26 @@ Fields = Mapping[str, str]
 def read_form(schema: Schema, fields: Fields) -> dict[str, Any]:
     """The recipe of ``schema`` that ``fields`` say. What is not of its field's type stays as it was typed, for the
     recipe's own validation to complain about."""
-    return _members(Schemas(schema), schema, (), fields, {})
+    found = _members(Schemas(schema), schema, (), fields, {})
+    return dict(sorted(found.items(), key=lambda member: place_of(member[0])))
+
+
+def in_order_of(earlier: Any, value: Any) -> Any:  # noqa: ANN401 - any JSON
+    """``value`` with the keys of its mappings in the order that they have in ``earlier``; each new one stays behind the
+    key that it follows."""
+    if isinstance(earlier, list) and isinstance(value, list):
+        return [*map(in_order_of, earlier, value), *value[len(earlier) :]]
+    if not isinstance(earlier, Mapping) or not isinstance(value, Mapping):
+        return value
+    new: dict[Any, list[Any]] = {}
+    before = ABSENT
+    for name in value:
+        if name in earlier:
+            before = name
+        else:
+            new.setdefault(before, []).append(name)
+    names = [*new.get(ABSENT, []), *(each for name in earlier if name in value for each in (name, *new.get(name, [])))]
+    return {name: in_order_of(earlier.get(name), value[name]) for name in names}
 
 
 def fields_of(members: Sequence[Member]) -> dict[str, str]:
@@ -40,8 +58,7 @@ def fields_of(members: Sequence[Member]) -> dict[str, str]:
     fields: dict[str, str] = {}
     for member in members:
         if isinstance(member, Input):
-            chooses = member.kind in {"choice", "switch"}
-            fields[member.pointer] = member.value or (member.default if chooses else "")
+            fields[member.pointer] = _shown(member)
         elif isinstance(member, Group):
             if member.variants:
                 fields[f"{VARIANT}{member.pointer}"] = member.variant
@@ -51,6 +68,18 @@ def fields_of(members: Sequence[Member]) -> dict[str, str]:
         else:
             fields |= fields_of(member.groups)
     return fields
+
+
+def _shown(member: Input) -> str:
+    """What stands in an input; a choice and a switch have no place for what is none of theirs."""
+    text = member.value or member.default
+    match member.kind:
+        case "switch":
+            return "true" if text == "true" else "false"
+        case "choice":
+            return text if text in ("", *member.choices) else member.choices[0]
+        case _:
+            return member.value
 
 
 def places_of(pointer: str, fields: Fields) -> list[int]:
@@ -93,7 +122,7 @@ def _value(inner: Schema, item: Schema | None, may_be_null: bool, text: str) -> 
         case "lines":
             value = [line.strip() for line in text.splitlines() if line.strip()]
         case "yaml":
-            value = _yaml(text)
+            value = tree_or_text(text)
         case "text" if item is not None:
             value = [_scalar(item, part.strip()) for part in text.split(",") if part.strip()]
         case "text":
@@ -109,13 +138,6 @@ def _scalar(schema: Schema, text: str) -> Any:  # noqa: ANN401 - number or text
             except ValueError:
                 continue
     return text
-
-
-def _yaml(text: str) -> Any:  # noqa: ANN401 - any JSON
-    try:
-        return read_yaml(text)
-    except InvalidInput:
-        return text
 
 
 def _group(schemas: Schemas, node: Schema, path: Path, fields: Fields, default: Any, required: bool) -> Any:  # noqa: ANN401

@@ -13,8 +13,8 @@ from fastapi.concurrency import run_in_threadpool
 from pydantic import TypeAdapter, ValidationError
 
 from service.access import caller_of, may, needs
-from service.dashboard.form_reading import ENTRY, fields_of, places_of, read_form
-from service.dashboard.plain_yaml import read_yaml, write_yaml
+from service.dashboard.form_reading import ENTRY, fields_of, in_order_of, places_of, read_form
+from service.dashboard.plain_yaml import read_yaml, tree_or_text, write_yaml
 from service.dashboard.posted import posted
 from service.dashboard.rendering import back_to, failed, render
 from service.dashboard.schema_form import form_of, pointers
@@ -46,6 +46,8 @@ class Complaint:
 
     pointer: str
     detail: str
+    in_yaml: bool = False
+    """Whether it is to be put right in the YAML beside the form, which cannot show it."""
 
 
 @dataclass(frozen=True)
@@ -98,13 +100,14 @@ def _changed(request: Request, what: What, fields: dict[str, str]) -> Response:
     elif verb == "add":
         fields[f"{ENTRY}{pointer}/{max(places_of(pointer, fields), default=-1) + 1}"] = ""
     try:
-        draft = _pasted(what, fields.get("yaml", "")) if verb == "read" else _filled_in(what, fields)
+        draft = _pasted(what, fields) if verb == "read" else _filled_in(what, fields)
     except AssayError as error:
         return failed(request, error)
-    if verb in {"check", "submit", "read"} and not draft.complaints:
+    if verb in {"check", "submit"} and draft.text is not None:
+        edited = Complaint("", "the YAML was edited: read it into the form first, or empty it", in_yaml=True)
+        draft = replace(draft, complaints=(edited,), status=422 if verb == "submit" else 200)
+    elif verb in {"check", "submit", "read"} and not draft.complaints:
         try:
-            if draft.text is not None:
-                raise InvalidInput("the YAML was edited: read it into the form first, or empty it")
             accepted = _accepted(request, draft)
             if verb == "submit":
                 once = f"{token}-{accepted.digest()[:16]}" if token else None
@@ -117,6 +120,8 @@ def _changed(request: Request, what: What, fields: dict[str, str]) -> Response:
             # what is wrong is the answer that a check asks for
             status = outcome_of(error).status if verb == "submit" else 200
             draft = replace(draft, complaints=_complaints(error, draft.content), status=status)
+            if verb == "read":
+                draft = _kept_beside(request, draft, fields["yaml"])
     return _page(request, draft, token)
 
 
@@ -140,7 +145,10 @@ def _filled_in(what: What, fields: dict[str, str]) -> Draft:
     _check_kind(what, kind)
     text = fields.get("yaml", "")
     edited = bool(text.strip()) and fields.get("drawn", (now := _digest(text))) != now
-    return Draft(what, {"kind": kind, **read_form(schema_of(kind), fields)}, text if edited else None)
+    content = {"kind": kind, **read_form(schema_of(kind), fields)}
+    if edited:
+        return Draft(what, content, text)
+    return Draft(what, in_order_of(tree_or_text(text), content))  # what the form said before, in its writer's order
 
 
 def _without_defaults(stored: dict[str, Any]) -> dict[str, Any]:
@@ -149,16 +157,37 @@ def _without_defaults(stored: dict[str, Any]) -> dict[str, Any]:
     return {"kind": kind, **read_form(schema_of(kind), fields_of(form_of(schema_of(kind), stored)))}
 
 
-def _pasted(what: What, text: str) -> Draft:
-    kinds = _KINDS[what]
+def _pasted(what: What, fields: dict[str, str]) -> Draft:
+    kinds, text = _KINDS[what], fields.get("yaml", "")
     try:
         content = read_yaml(text)
     except InvalidInput as error:
-        return Draft(what, {"kind": kinds[0]}, text, (Complaint("", error.detail),))
-    if not isinstance(content, dict) or content.get("kind") not in kinds:
-        complaint = Complaint("/kind", f"a recipe here is a mapping with kind: {' | '.join(kinds)}")
-        return Draft(what, {"kind": kinds[0]}, text, (complaint,))
-    return Draft(what, {str(name): value for name, value in content.items()})
+        wrong = Complaint("", error.detail, in_yaml=True)
+    else:
+        if isinstance(content, dict) and content.get("kind") in kinds:
+            return Draft(what, {str(name): value for name, value in content.items()})
+        wrong = Complaint("/kind", f"a recipe here is a mapping with kind: {' | '.join(kinds)}", in_yaml=True)
+    return replace(_filled_in(what, fields), text=text, complaints=(wrong,))
+
+
+def _kept_beside(request: Request, draft: Draft, text: str) -> Draft:
+    """What was read from ``text``, with that as it was typed where the form cannot show all that is wrong with it: the
+    form alone would be taken without a word about it."""
+    held = replace(draft, content=_without_defaults(draft.content))
+    found: tuple[Complaint, ...] = ()
+    try:
+        _accepted(request, held)
+    except AssayError as error:
+        found = _complaints(error, held.content)
+    lost = {each for each in draft.complaints if each not in found and each.detail != _NEEDED}
+    if not lost:
+        return draft
+    told = "{}; the form cannot show it: put it right in the YAML"
+    complaints = tuple(
+        replace(each, detail=told.format(each.detail), in_yaml=True) if each in lost else each
+        for each in draft.complaints
+    )
+    return replace(held, text=text, complaints=complaints)
 
 
 def _accepted(request: Request, draft: Draft) -> Recipe:
@@ -193,17 +222,25 @@ def _complaints(error: AssayError, content: dict[str, Any]) -> tuple[Complaint, 
         # of a list whose entries are wrong pydantic also says that it is short of them
         wrong = {each.pointer.rpartition("/")[0] for _, each in found}
         return tuple(each for kind, each in found if kind != "too_short" or each.pointer not in wrong)
-    return (Complaint(error.pointer or "", error.detail.removeprefix(f"at {error.pointer}: ")),)
+    return (Complaint(error.pointer or "", error.detail.rpartition(f"at {error.pointer}: ")[2]),)
 
+
+_NEEDED = "has to be filled in"
 
 _PLAIN = {
-    "missing": "has to be filled in",
-    "union_tag_not_found": "has to be filled in",
+    "missing": _NEEDED,
+    "union_tag_not_found": _NEEDED,
     "extra_forbidden": "no such field; remove it or check its spelling",
     "int_parsing": "has to be a whole number",
     "int_from_float": "has to be a whole number",
     "float_parsing": "has to be a number",
     "bool_parsing": "has to be true or false",
+    "string_type": "has to be a text",
+    "list_type": "has to be a list",
+    "tuple_type": "has to be a list",
+    "dict_type": "has to be a mapping (key: value)",
+    "model_type": "has to be a mapping (key: value)",
+    "model_attributes_type": "has to be a mapping (key: value)",
 }
 """Pydantic's complaints as somebody who fills in a form reads them; others need their bounds and stay."""
 
@@ -224,7 +261,8 @@ def _page(request: Request, draft: Draft, token: str) -> Response:
     known = set(pointers(form))
     places = [_nearest(complaint.pointer, known) for complaint in draft.complaints]
     for place, complaint in zip(places, draft.complaints, strict=True):
-        at.setdefault(place, []).append(complaint.detail)
+        if not complaint.in_yaml:
+            at.setdefault(place, []).append(complaint.detail)
     state, text = request.app.state, write_yaml(draft.content, width=72)
     return render(
         request,

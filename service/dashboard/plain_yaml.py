@@ -69,8 +69,20 @@ def read_yaml(text: str) -> Any:  # noqa: ANN401 - any JSON
         raise InvalidInput(f"not read: YAML here has at most {MOST_BYTES:,} bytes")
     try:
         return yaml.load(text, _Tree)  # noqa: S506 - a safe loader
+    except yaml.MarkedYAMLError as error:
+        told, mark = ", ".join(filter(None, (error.context, error.problem))), error.problem_mark
+        where = f" (line {mark.line + 1}, column {mark.column + 1})" if mark else ""
+        raise InvalidInput(f"not YAML: {told}{where}") from error
     except (ValueError, OverflowError, RecursionError, yaml.YAMLError) as error:
         raise InvalidInput(f"not YAML: {' '.join(str(error).split())}") from error
+
+
+def tree_or_text(text: str) -> Any:  # noqa: ANN401 - any JSON
+    """What ``text`` says, or itself where it is no YAML."""
+    try:
+        return read_yaml(text)
+    except InvalidInput:
+        return text
 
 
 def write_yaml(value: Any, width: int | None = None) -> str:  # noqa: ANN401 - any JSON

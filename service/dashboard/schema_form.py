@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from service.dashboard.plain_yaml import write_yaml
+from service.dashboard.plain_yaml import tree_or_text, write_yaml
 from service.dashboard.schema_nodes import (
     ABSENT,
     SCALARS,
@@ -33,6 +33,8 @@ SET = "set"
 
 _FIRST, _LAST = ("name", "policy", "backbone", "reward_model", "data"), ("seed", "labels", "launch")
 """Fields of a recipe that say what it is about, and those that are seldom changed."""
+
+_PLACES = {name: place - len(_FIRST) for place, name in enumerate(_FIRST)} | dict.fromkeys(_LAST, 1)
 
 Path = tuple[str | int, ...]
 InputKind = Literal["text", "choice", "switch", "lines", "yaml"]
@@ -92,8 +94,12 @@ Member = Input | Group | Entries
 def form_of(schema: Schema, content: Mapping[str, Any]) -> list[Member]:
     """The form for the recipe of ``schema`` that ``content`` begins: what must be said first, groups after fields."""
     made = _members(Schemas(schema), schema, (), content, {})
-    order = {name: place - len(_FIRST) for place, name in enumerate(_FIRST)} | dict.fromkeys(_LAST, 1)
-    return sorted(made, key=lambda member: order.get(member.pointer[1:], 0))
+    return sorted(made, key=lambda member: place_of(member.pointer[1:]))
+
+
+def place_of(name: str) -> int:
+    """By which a recipe's fields are sorted."""
+    return _PLACES.get(name, 0)
 
 
 def pointers(members: list[Member]) -> Iterator[str]:
@@ -124,6 +130,8 @@ def written(kind: InputKind, value: Any) -> str:  # noqa: ANN401 - any JSON
     if value is ABSENT or value is None:
         return "" if value is ABSENT else NONE
     if kind == "yaml":
+        if isinstance(value, str) and tree_or_text(value) == value:
+            return value  # its writer wrote no quotes either
         text = write_yaml(value) if value not in ({}, []) else ""
         return text.removesuffix("...\n").strip()
     if isinstance(value, list):

@@ -20,6 +20,7 @@ LAUGHS = "a0: &a0 [a]\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10
         ("# " + "x" * MOST_BYTES, "at most 262,144 bytes"),
         ('"\\ud800"', "surrogates not allowed"),
         ("a: [", "not YAML: while parsing"),
+        ("a: 1\nb: [1, {]", "expected the node content, but found ']' (line 2, column 9)"),
         ("a: 2026-11-26", "a date; a recipe has texts, numbers, lists and mappings: write one"),
         ("2026-11-26 10:00:00: a", "a date;"),
         ("a: !!binary aGVsbG8=", "bytes;"),

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from evaluation.recipes import parse_recipe
-from service.dashboard.form_reading import fields_of, read_form
+from service.dashboard.form_reading import fields_of, in_order_of, read_form
 from service.dashboard.new_recipe import schema_of
 from service.dashboard.schema_form import Entries, Group, Input, form_of, pointers
 from service.jobs.kinds import STRESS_KINDS, TRAINING_KINDS
@@ -61,6 +61,45 @@ def test_every_kind_has_a_form_whose_fields_are_all_named_once() -> None:
         assert len(set(names)) == len(names)
         assert "/name" in names
         assert names[0] == "/name", "what must be said stands first"
+
+
+def test_what_is_drawn_again_keeps_the_order_of_its_writer_at_every_depth() -> None:
+    earlier = {"name": "a", "kind": "sft", "data": {"size": 1, "kind": "x"}, "gone": 0, "list": [{"b": 1, "a": 2}]}
+    now = {
+        "kind": "sft",
+        "seed": 1,
+        "name": "b",
+        "data": {"kind": "x", "size": 2},
+        "list": [{"a": 3, "b": 4}, {"c": 5}],
+    }
+    drawn = in_order_of(earlier, now)
+    assert drawn == now
+    # a new key stays behind the one that it follows
+    assert list(drawn) == ["name", "kind", "seed", "data", "list"]
+    assert list(drawn["data"]) == ["size", "kind"]
+    assert list(drawn["list"][0]) == ["b", "a"]
+    assert list(in_order_of({"b": 1}, {"a": 0, "b": 1})) == ["a", "b"]
+    for nothing in (None, "kind: [", []):
+        assert list(in_order_of(nothing, now)) == list(now)
+
+
+def test_a_recipe_says_what_it_is_about_before_the_rest() -> None:
+    recipe = {"kind": "sft", "seed": 3, "max_steps": 2, "data": {"kind": "product_world"}, "policy": {"path": "p"}}
+    assert list(there_and_back(recipe)) == ["kind", "policy", "data", "max_steps", "seed"]
+
+
+def test_a_browser_sends_no_choice_that_is_not_there() -> None:
+    said = there_and_back({"kind": "reward_model", "gradient_checkpointing": "maybe", "loss": "no such"})
+    assert "gradient_checkpointing" not in said
+    assert said.get("loss") != "no such"
+
+
+@pytest.mark.parametrize("typed", ["a: [", "abc", "'5'", "'a: 1'", "a: 1", "[1, 2]"])
+def test_yaml_in_a_field_is_shown_as_what_was_typed_says(typed: str) -> None:
+    labels = read_form(schema_of("sft"), {"/labels": typed})
+    shown = member({"kind": "sft", **labels}, "/labels").value
+    assert read_form(schema_of("sft"), {"/labels": shown}) == labels
+    assert shown == ("- 1\n- 2" if typed == "[1, 2]" else typed)
 
 
 def test_inputs_show_defaults_choices_and_what_they_are_for() -> None:

@@ -541,6 +541,54 @@ def _is_taken(served: TestClient, beside: dict[str, str]) -> bool:
     return "Nothing is wrong with it" in text_of(page.text)
 
 
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ("lerning_rate: 1", "/lerning_rate no such field; remove it or check its spelling; the form cannot show it"),
+        ("batch: [8]", "/batch has to be a mapping (key: value); the form cannot show it"),
+        ("gradient_checkpointing: maybe", "/gradient_checkpointing has to be true or false; the form cannot show it"),
+        ("optimizer: {schedule: no such}", "; the form cannot show it"),
+    ],
+)
+def test_what_the_form_cannot_show_is_not_dropped_but_put_right_in_the_yaml(
+    served: TestClient, wrong: str, said: str
+) -> None:
+    typed = f"# a note\nkind: sft\nname: a\npolicy: {{scratch: {{}}}}\ndata: {{kind: product_world}}\n{wrong}\n"
+    read = served.post("/new/training-job", data={**SFT, "yaml": typed, "action": "read"}).text
+    assert said in text_of(read)
+    assert drawn(read)["yaml"] == typed
+    assert re.search(r'<textarea id="yaml"[^>]* aria-invalid="true"', read)
+    checked = served.post("/new/training-job", data={**SFT, **drawn(read), "action": "check"}).text
+    assert "the YAML was edited: read it into the form first" in text_of(checked)
+    fine = typed.replace(wrong, "")
+    read = served.post("/new/training-job", data={**SFT, **drawn(read), "yaml": fine, "action": "read"}).text
+    assert "to put right" not in text_of(read)
+
+
+def test_what_the_form_can_show_is_put_right_there(served: TestClient) -> None:
+    typed = "kind: sft\npolicy: {scratch: {}}\ndata: {kind: product_world, size: 64}\nmax_steps: three\n"
+    read = served.post("/new/training-job", data={"yaml": typed, "action": "read"}).text
+    assert "2 things to put right" in text_of(read)
+    assert "cannot show it" not in read
+    for less in ("kind: sft\n", "kind: sft\ndata: {}\n"):  # nothing that was said is lost
+        assert "cannot show it" not in served.post("/new/training-job", data={"yaml": less, "action": "read"}).text
+    checked = served.post("/new/training-job", data={**SFT, **drawn(read), "action": "check"}).text
+    assert "Nothing is wrong with it" in text_of(checked)
+
+
+def test_yaml_that_cannot_be_read_leaves_the_form_as_it_was(served: TestClient) -> None:
+    for typed in ("kind: [", "no recipe"):
+        page = served.post("/new/training-job", data={**SFT, "yaml": typed, "action": "read"}).text
+        assert 'value="tried"' in page
+        assert 'value="64"' in page
+        assert drawn(page)["yaml"] == typed
+
+
+def test_a_number_too_large_is_said_in_the_words_of_a_form(served: TestClient) -> None:
+    page = served.post("/new/training-job", data={**SFT, "/max_steps": "9" * 40, "action": "check"}).text
+    assert "/max_steps a whole number beyond 64 bits" in text_of(page)
+
+
 def test_an_edit_of_the_yaml_outlives_a_change_of_the_form(served: TestClient) -> None:
     beside = drawn(served.post("/new/training-job", data={**SFT, "action": "draw"}).text)
     edited = beside["yaml"] + "seed: 5\n"
