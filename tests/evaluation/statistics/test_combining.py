@@ -3,9 +3,10 @@
 import math
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
-from evaluation.statistics.combining import Spread, Sums, inverse_variance, mean
+from evaluation.statistics.combining import Spread, Sums, inverse_variance, mean, plain_terms, weighted_terms
 
 
 def sums(y: list[float], s: list[float], runs: list[int] | None = None, *, weighted: bool) -> Sums:
@@ -39,6 +40,58 @@ def test_numbers_alike_are_not_heterogeneous_and_one_alone_says_nothing_of_it() 
     assert inverse_variance(sums([0.3, 0.3], [0.1, 0.1], weighted=True), False).heterogeneity == 0.0
     assert inverse_variance(sums([0.3], [0.1], weighted=True), False).heterogeneity is None
     assert inverse_variance(sums([0.3, 0.5], [0.1, 0.1], [7, 7], weighted=True), False).heterogeneity is None
+
+
+def columns(*rows: tuple[float, float, float, float]) -> list[npt.NDArray[np.float64]]:
+    """Estimates, standard errors, lower and upper ends."""
+    return [np.array(column) for column in zip(*rows, strict=True)]
+
+
+def test_a_correlation_counts_on_the_scale_of_its_atanh_and_anything_else_on_its_own() -> None:
+    rows = columns((0.5, 0.075, math.tanh(0.4), math.tanh(0.8)), (0.5, 0.1, 0.2, 0.9))
+    found = weighted_terms(np.array([True, False]), *rows)
+
+    z = math.atanh(0.5)
+    assert found.y == pytest.approx([z, 0.5])
+    assert found.s == pytest.approx([0.1, 0.1])
+    assert found.w == pytest.approx([100, 100])
+    assert found.below == pytest.approx([z - 0.4, 0.3])
+    assert found.above == pytest.approx([0.8 - z, 0.4])
+
+
+nan = math.nan
+WITHOUT_WEIGHT = {
+    "no estimate": (nan, nan, nan, nan),
+    "no error": (0.5, nan, 0.4, 0.6),
+    "no lower end": (0.5, 0.1, nan, 0.6),
+    "an error of nothing": (0.5, 0.0, 0.5, 0.5),
+    "an end past all measure": (0.5, 0.1, 0.4, math.inf),
+    "an estimate past all measure": (1e51, 0.1, 0.4, 0.6),
+}
+
+
+@pytest.mark.parametrize("what", WITHOUT_WEIGHT)
+def test_what_has_no_whole_interval_has_no_weight_and_in_a_mean_no_error(what: str) -> None:
+    rows = columns(WITHOUT_WEIGHT[what], (0.5, 0.1, 0.4, 0.6))
+    for correlation in (False, True):
+        assert np.isnan(weighted_terms(np.array([correlation] * 2), *rows).w).tolist() == [True, False]
+    plain = plain_terms(*rows)
+    counts = what not in {"no estimate", "an estimate past all measure"}
+    assert np.isnan(plain.w).tolist() == [not counts, False]
+    whole = what in {"an error of nothing", "an estimate past all measure"}
+    assert np.isnan(plain.s).tolist() == [not whole, False]
+
+
+@pytest.mark.parametrize("r", [1.0, -1.0, 1.5])
+def test_a_correlation_without_an_atanh_has_no_weight(r: float) -> None:
+    rows = columns((r, 0.1, r - 0.1, r + 0.1))
+    assert np.isnan(weighted_terms(np.array([True]), *rows).w).all()
+    assert weighted_terms(np.array([False]), *rows).w == pytest.approx(100)
+
+
+def test_an_interval_never_ends_on_the_wrong_side() -> None:
+    [below], [above] = plain_terms(*columns((0.5, 0.1, 0.6, 0.4)))[3:]
+    assert (below, above) == (0.0, 0.0)
 
 
 def test_errors_of_one_run_are_added_and_of_two_are_not() -> None:
