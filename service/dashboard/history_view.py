@@ -78,6 +78,8 @@ class Point:
     run: str | None
     """Where it is one run's."""
     n_runs: int
+    n_distinct: int | None
+    """Different prompts, where several runs are together; None where some run's are not known."""
 
 
 @dataclass(frozen=True)
@@ -209,7 +211,7 @@ def _of_run(row: CorrelationRecord, by: str, several: bool) -> Point:
     who = _versioned(row.scorer, row.scorer_version)
     estimate = Estimated.model_validate(row, from_attributes=True)
     course = {"scorer": row.scorer, "version": who}.get(by) or _of_policy(row.policy, row.scorer, several)
-    return Point(row.created_at, course, who, row.policy, is_control(row.scorer), estimate, row.run, 1)
+    return Point(row.created_at, course, who, row.policy, is_control(row.scorer), estimate, row.run, 1, None)
 
 
 def _periods(session: Session, where: HistoryFilter, asked: Asked, period: Dimension) -> tuple[list[Point], bool]:
@@ -235,6 +237,7 @@ def _of_period(found: Row, period: str, asked: Asked) -> Point:
         estimate=Estimated(oracle=str(asked.oracle), **numbers),
         run=None,
         n_runs=found["n_runs"],
+        n_distinct=found["n_distinct_prompts"],
     )
 
 
