@@ -33,7 +33,7 @@ _PANELS: dict[str, dict[str, str]] = {
         "reward_model/rejected/accuracy": "rejected",
         "reward_model/generated/accuracy": "generated",
     },
-    "gradient norms": {"grad_norm": "policy", "discriminator/grad_norm": "discriminators"},
+    "gradient norms": {"grad_norm": "model", "discriminator/grad_norm": "discriminators"},
     "learning rate": {"learning_rate": ""},
 }
 """Metrics by panel, with the word for each in the legend; none where it is the panel's only one."""
@@ -47,7 +47,7 @@ _COLOURS = {
     "adversarial": PURPLE,
     "accepted": BLUE,
     "generated": PURPLE,
-    "policy": GREEN,
+    "model": GREEN,
     "discriminators": PURPLE,
 }
 _WIDTH = 25
