@@ -111,6 +111,7 @@ def _environment() -> Environment:
     )
     environment.filters |= {
         "ago": ago,
+        "breakable": _breakable,
         "exact": exact,
         "number": number,
         "duration": duration,
@@ -129,6 +130,11 @@ def _environment() -> Environment:
         "api_path": api_path,
     }
     return environment
+
+
+def _breakable(name: str) -> Markup:
+    """A name that is broken behind a slash, if anywhere, where it does not fit."""
+    return Markup("<span>{}</span>").format(Markup("/<wbr>").join(name.split("/")))
 
 
 def _prose(text: str) -> Markup:
