@@ -27,6 +27,7 @@ from service.settings import Settings
 from trainer.artifacts import ArtifactStore
 from trainer.data.rows import Pair
 from trainer.manifest import Artifact, Manifest
+from trainer.models.loading import PROBE_TOLERANCE
 
 AddJob = Callable[..., str]
 EVIL = "<script>alert(1)</script>"
@@ -250,7 +251,8 @@ def test_probe_pairs_are_scored_again_and_the_difference_is_told(served: TestCli
     seen = text_of(served.post("/artifacts/tiny@2/parity").text)
     found = re.search(r"The largest difference is (\S+) \.", seen)
     assert found is not None
-    assert float(found[1]) < 1e-4
+    assert float(found[1].replace("\N{MINUS SIGN}", "-")) < 1e-4
+    assert f"refused where one differs by more than {PROBE_TOLERANCE:g} (1 + |score|)." in seen
     assert served.post("/artifacts/tiny@9/parity").status_code == 404
 
 
