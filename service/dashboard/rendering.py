@@ -133,8 +133,8 @@ def _environment() -> Environment:
 
 
 def _breakable(name: str) -> Markup:
-    """A name that is broken behind a slash, if anywhere, where it does not fit."""
-    return Markup("<span>{}</span>").format(Markup("/<wbr>").join(name.split("/")))
+    """A name that is broken behind a slash or colon where it does not fit."""
+    return Markup("<span>{}</span>").format(Markup("<wbr>").join(re.split(r"(?<=[/:])", name)))
 
 
 def _prose(text: str) -> Markup:

@@ -114,7 +114,7 @@ def test_the_leading_scorer_is_surest_where_weakest_by_its_worst_oracle(
         ("oracle=judge", "surest where it is weakest: at its worst temperature, by judge."),
         (
             "scorer=reward",
-            "For each reward where its agreement within prompts is weakest: at its worst temperature, by",
+            "For each how reward agrees within prompts where it is weakest: at its worst temperature, by its worst",
         ),
     ],
 )

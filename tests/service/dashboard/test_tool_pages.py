@@ -40,7 +40,7 @@ SFT = {
 
 def text_of(page: str) -> str:
     """What a reader sees: no markup, entities read, white space folded."""
-    seen = re.sub(r"<(script|style).*?</\1>|<[^>]+>", " ", page, flags=re.DOTALL)
+    seen = re.sub(r"<(script|style).*?</\1>|<[^>]+>", " ", page.replace("<wbr>", ""), flags=re.DOTALL)
     return " ".join(unescape(seen).split())
 
 
