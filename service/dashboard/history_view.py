@@ -142,6 +142,10 @@ class _Settled:
         scorers.sort(key=is_control)
         lines = [name for name in asked.scorer if name in scorers]
         self.replaced += [f"no scorer {name}" for name in asked.scorer if name not in scorers]
+        if asked.by not in _BY:
+            self.replaced.append(f"no line for each {asked.by}")
+        if asked.every not in _EVERY:
+            self.replaced.append(f"no point for each {asked.every}")
         learned = [name for name in scorers if not is_control(name)] or scorers
         self.asked = replace(
             asked,

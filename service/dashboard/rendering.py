@@ -15,7 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from sqlalchemy.orm import Session
 
-from evaluation.wording import chance, interval, label, number, unbroken
+from evaluation.wording import breakable, chance, interval, label, number, unbroken
 from service.access import Caller
 from service.dashboard.texts import visible
 from service.dashboard.views import api_path
@@ -111,7 +111,7 @@ def _environment() -> Environment:
     )
     environment.filters |= {
         "ago": ago,
-        "breakable": _breakable,
+        "breakable": breakable,
         "exact": exact,
         "number": number,
         "duration": duration,
@@ -130,11 +130,6 @@ def _environment() -> Environment:
         "api_path": api_path,
     }
     return environment
-
-
-def _breakable(name: str) -> Markup:
-    """A name that is broken behind a slash or colon where it does not fit."""
-    return Markup("<span>{}</span>").format(Markup("<wbr>").join(re.split(r"(?<=[/:])", name)))
 
 
 def _prose(text: str) -> Markup:

@@ -64,6 +64,8 @@ def test_it_begins_with_learned_scorers_over_all_temperatures(browser: TestClien
     page = browser.get("/history").text
     seen = text_of(page)
     assert "r within prompts of rm with judge, over all T" in seen
+    seen = text_of(browser.get("/history?by=oracle&every=year").text)
+    assert "There is no line for each oracle, no point for each year; this is shown instead." in seen
     line = drawn(page)
     assert line.keys() == {"rm"}
     assert line["rm"]["y"] == [0.5, 0.55]
