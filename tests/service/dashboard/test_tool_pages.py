@@ -268,6 +268,7 @@ def test_a_version_in_8_bits_says_of_which_it_is_and_what_that_changed(
     seen = text_of(page)
     assert "What 8 bits change Its encoder multiplies 8-bit integers. Compared with tiny@1 , whose weights" in seen
     assert "these are, on three pairs." in seen
+    assert "(1 + |score|) plus the most that 8 bits changed." in seen
     assert "What training measured" not in seen
     assert f"quantisation/error/max {significant(listed['metrics']['quantisation/error/max'])}" in seen
     assert 'href="/artifacts/tiny@1"' in page
