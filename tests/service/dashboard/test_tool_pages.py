@@ -331,9 +331,10 @@ def test_the_shell_command_says_what_the_form_says_whatever_is_in_it(served: Tes
         ({"prompt": " "}, "paste a prompt"),
         ({"response": [" "]}, "paste at least one response"),
         ({"scorer": []}, "choose at least one scorer"),
+        ({"scorer": [f"tiny@{version}" for version in range(1, 18)]}, "choose at most 16 scorers at a time"),
         ({"scorer": ["none"]}, "no artifact none"),
         ({"form": "conversation"}, "a conversation is a JSON list"),
-        ({"form": "conversation", "prompt": '[{"role": "user"}]'}, "Field required"),
+        ({"form": "conversation", "prompt": '[{"role": "user"}]'}, "/0/content: Field required"),
     ],
 )
 def test_what_cannot_be_scored_is_said_and_nothing_typed_is_lost(
