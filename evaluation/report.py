@@ -21,7 +21,7 @@ from evaluation.grid import Grid, is_graded, scorers_by_statistic, scorers_by_te
 from evaluation.statistics.asked_columns import LEAD_WITHIN
 from evaluation.statistics.estimate import Estimate, oracles_of
 from evaluation.verdict import verdict
-from evaluation.wording import Reading, interval, label, number, reading, unbroken
+from evaluation.wording import Reading, breakable, interval, label, number, reading, unbroken
 from trainer.files import write_atomically
 
 
@@ -71,6 +71,7 @@ def render_report(summary: dict[str, Any], evidence: Evidence) -> str:
         number=number,
         interval=interval,
         unbroken=unbroken,
+        breakable=breakable,
         label=label,
         is_lead=lambda each: each.statistic.startswith(LEAD_WITHIN),
         reading=reading,

@@ -108,7 +108,7 @@ def _agreement(path: Sequence[Estimate]) -> str:
     undefined = f"; undefined{temperatures_told(gaps, grid)}" if gaps else ""
     breaks = next((index for index, each in enumerate(known) if reading(each) is not Reading.ABOVE), None)
     if breaks is None:
-        weakest = min(known, key=lambda each: each.estimate or 0.0)
+        weakest = min(known, key=lambda each: each.lower or 0.0)
         everywhere = (
             f" at every T from {grid[0]:g} to {grid[-1]:g}" if not gaps else temperatures_told(_grid(known), grid)
         )

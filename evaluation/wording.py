@@ -4,6 +4,8 @@ import re
 from collections.abc import Sequence
 from enum import StrEnum
 
+from markupsafe import Markup
+
 from evaluation.statistics.above_floor import MEAN_ABOVE_FLOOR
 from evaluation.statistics.asked_columns import LEAD_WITHIN
 from evaluation.statistics.averages import MEAN
@@ -147,3 +149,8 @@ def unbroken(text: str) -> str:
     """The text with ``T = 2`` and ``[0.1, 0.2]`` kept on one line each."""
     space = "\N{NO-BREAK SPACE}"
     return re.sub(r"\[(\S+) (\S+)\]", rf"[\1{space}\2]", text.replace(" = ", f"{space}={space}"))
+
+
+def breakable(name: str) -> Markup:
+    """A name in HTML that is broken behind a slash or colon where it does not fit."""
+    return Markup("<span>{}</span>").format(Markup("<wbr>").join(re.split(r"(?<=[/:])", name)))

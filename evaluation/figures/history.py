@@ -39,8 +39,8 @@ def history(courses: Mapping[str, Course], statistic: str, oracle: str, controls
     return Drawing(
         file_stem("history", oracle, statistic),
         f"{label(statistic)} with {oracle} over time",
-        "Each number with its interval, at the time it was measured. Two whose intervals overlap much are not shown to "
-        f"differ; an interval that reaches {level:g}, what chance gives, shows no agreement. Times are in UTC.",
+        "Each number with its interval. Two whose intervals overlap much are not shown to differ; an interval that "
+        f"reaches {level:g}, what chance gives, shows no agreement. Times are in UTC.",
         figure,
         oracle,
     )

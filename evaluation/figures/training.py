@@ -13,11 +13,11 @@ _PANELS: dict[str, dict[str, str]] = {
     "margin": {"rewards/margins": ""},
     "accuracy": {"rewards/accuracies": ""},
     "discriminator losses": {"discriminator/chosen/loss": "chosen", "discriminator/rejected/loss": "rejected"},
-    "AUC: policy from reference": {
+    "AUC: policy vs reference": {
         "discriminator/chosen/auc_reference_policy": "chosen",
         "discriminator/rejected/auc_reference_policy": "rejected",
     },
-    "AUC: chosen from rejected": {
+    "AUC: chosen vs rejected": {
         "discriminator/chosen/auc_chosen_rejected": "chosen",
         "discriminator/rejected/auc_chosen_rejected": "rejected",
     },
@@ -25,7 +25,7 @@ _PANELS: dict[str, dict[str, str]] = {
         "adversarial/objective_gradient_norm": "objective",
         "adversarial/gradient_norm": "adversarial",
     },
-    "cosine of the two gradients": {"adversarial/gradient_cosine": ""},
+    "cosine of both gradients": {"adversarial/gradient_cosine": ""},
     "scores": {"objective/scores": ""},
     "KL to the reference": {"objective/kl": ""},
     "reward model's accuracy": {
@@ -33,12 +33,12 @@ _PANELS: dict[str, dict[str, str]] = {
         "reward_model/rejected/accuracy": "rejected",
         "reward_model/generated/accuracy": "generated",
     },
-    "gradient norms": {"grad_norm": "policy", "discriminator/grad_norm": "discriminators"},
+    "gradient norms": {"grad_norm": "model", "discriminator/grad_norm": "discriminators"},
     "learning rate": {"learning_rate": ""},
 }
 """Metrics by panel, with the word for each in the legend; none where it is the panel's only one."""
 
-_BY_CHANCE = {"accuracy": 0.5, "cosine of the two gradients": 0.0}
+_BY_CHANCE = {"accuracy": 0.5, "cosine of both gradients": 0.0}
 _COLOURS = {
     "": BLUE,
     "chosen": BLUE,
@@ -47,7 +47,7 @@ _COLOURS = {
     "adversarial": PURPLE,
     "accepted": BLUE,
     "generated": PURPLE,
-    "policy": GREEN,
+    "model": GREEN,
     "discriminators": PURPLE,
 }
 _WIDTH = 25

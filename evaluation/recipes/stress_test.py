@@ -212,7 +212,7 @@ def _lacking(table: ScoreTable, scores: Sequence[Row], n_responses: int) -> list
         why = ", ".join(f"{number} {code}" for code, number in reasons.get(column, Counter()).most_common())
         told.setdefault((count, why), []).append(label)
     return [
-        f"no score for {count} of {n_responses} responses from {', '.join(labels)}" + (f" ({why})" if why else "")
+        f"no score for {count:,} of {n_responses:,} responses from {', '.join(labels)}" + (f" ({why})" if why else "")
         for (count, why), labels in told.items()
     ]
 

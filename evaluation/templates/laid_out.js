@@ -27,6 +27,12 @@ function titled({ annotations, margin, meta, ...axes }, width) {
   });
 }
 
+// A line as it is drawn, or a point where points stand alone.
+function sample({ mode, line, marker, error_x, error_y }) {
+  if (mode !== "markers" || error_x || error_y) return ["M0 5H26", `stroke-width: ${line?.width ?? 2}`];
+  return marker.symbol === "x" ? ["M10 2l6 6m0-6l-6 6", "stroke-width: 2"] : ["M13 5h0", "stroke-width: 7; stroke-linecap: round"];
+}
+
 // The legend in HTML: it wraps, is read aloud, and each entry hides or shows its line.
 export function legend(canvas, data) {
   const named = data.filter((trace) => trace.name && trace.showlegend !== false);
@@ -36,8 +42,9 @@ export function legend(canvas, data) {
     const dash = { dash: "6 4", dot: "1.5 3", dashdot: "6 3 1.5 3", longdash: "10 4" }[trace.line?.dash] ?? "none";
     entry.type = "button";
     entry.setAttribute("aria-pressed", "true");
-    entry.innerHTML = '<svg viewBox="0 0 26 10" width="26" height="10" aria-hidden="true"><path d="M0 5H26"/></svg>';
-    entry.querySelector("path").style.cssText = `stroke: ${trace.line?.color ?? trace.marker?.color}; stroke-width: ${trace.line?.width ?? 2}; stroke-dasharray: ${dash}`;
+    const [path, stroke] = sample(trace);
+    entry.innerHTML = `<svg viewBox="0 0 26 10" width="26" height="10" aria-hidden="true"><path d="${path}"/></svg>`;
+    entry.querySelector("path").style.cssText = `stroke: ${trace.line?.color ?? trace.marker?.color}; ${stroke}; stroke-dasharray: ${dash}`;
     entry.append(trace.name);
     entry.addEventListener("click", () => {
       const shown = entry.getAttribute("aria-pressed") !== "true";

@@ -71,7 +71,9 @@ class Flips(BaseModel):
     mean_a: float | None = None
     """Of the oracle, where runs are compared."""
     mean_b: float | None = None
+    n_flipped: int
     shown: list[FlippedPrompt]
+    """Those on which both sides are furthest apart."""
 
 
 class Compared(BaseModel):
@@ -132,7 +134,14 @@ def _picked(run: RunScores, asked: Asked, oracle: str) -> Flips:
         )
         for each in found.flipped[:_FLIPPED]
     ]
-    return Flips(oracle=oracle, n_prompts=found.n_prompts, n_a=found.n_a, n_b=found.n_b, shown=shown)
+    return Flips(
+        oracle=oracle,
+        n_prompts=found.n_prompts,
+        n_a=found.n_a,
+        n_b=found.n_b,
+        n_flipped=len(found.flipped),
+        shown=shown,
+    )
 
 
 def _swapped(a: RunScores, b: RunScores, oracle: str) -> Flips | None:
@@ -151,6 +160,7 @@ def _swapped(a: RunScores, b: RunScores, oracle: str) -> Flips | None:
         n_b=found.n_b,
         mean_a=found.mean_a,
         mean_b=found.mean_b,
+        n_flipped=len(found.flipped),
         shown=shown,
     )
 

@@ -78,6 +78,8 @@ class Point:
     run: str | None
     """Where it is one run's."""
     n_runs: int
+    n_distinct: int | None
+    """Different prompts, where several runs are together; None where some run's are not known."""
 
 
 @dataclass(frozen=True)
@@ -140,6 +142,10 @@ class _Settled:
         scorers.sort(key=is_control)
         lines = [name for name in asked.scorer if name in scorers]
         self.replaced += [f"no scorer {name}" for name in asked.scorer if name not in scorers]
+        if asked.by not in _BY:
+            self.replaced.append(f"no line for each {asked.by}")
+        if asked.every not in _EVERY:
+            self.replaced.append(f"no point for each {asked.every}")
         learned = [name for name in scorers if not is_control(name)] or scorers
         self.asked = replace(
             asked,
@@ -209,7 +215,7 @@ def _of_run(row: CorrelationRecord, by: str, several: bool) -> Point:
     who = _versioned(row.scorer, row.scorer_version)
     estimate = Estimated.model_validate(row, from_attributes=True)
     course = {"scorer": row.scorer, "version": who}.get(by) or _of_policy(row.policy, row.scorer, several)
-    return Point(row.created_at, course, who, row.policy, is_control(row.scorer), estimate, row.run, 1)
+    return Point(row.created_at, course, who, row.policy, is_control(row.scorer), estimate, row.run, 1, None)
 
 
 def _periods(session: Session, where: HistoryFilter, asked: Asked, period: Dimension) -> tuple[list[Point], bool]:
@@ -235,6 +241,7 @@ def _of_period(found: Row, period: str, asked: Asked) -> Point:
         estimate=Estimated(oracle=str(asked.oracle), **numbers),
         run=None,
         n_runs=found["n_runs"],
+        n_distinct=found["n_distinct_prompts"],
     )
 
 

@@ -70,7 +70,10 @@ class Trusted:
             beside = ("and beats" if beating else "but does not beat") + " every trivial control"
             return f"{only.weakest.scorer} agrees with {self.oracle}{where}{f', {beside}' if compared else ''}."
         agree = "agrees" if len(holding) == 1 else "agree"
-        said = f"{len(holding) or 'None'} of {len(self.scorers)} scorers {agree} with {self.oracle}{where}"
+        # an older version has a row of its own for as long as its last run is among the latest
+        names = {each.weakest.scorer for each in self.scorers}
+        things = "scorers" if len(names) == len(self.scorers) else "scorer versions"
+        said = f"{len(holding) or 'None'} of {len(self.scorers)} {things} {agree} with {self.oracle}{where}"
         if not compared:
             return f"{said}."
         beat = "beat" if beating > 1 else "beats"

@@ -15,7 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from sqlalchemy.orm import Session
 
-from evaluation.wording import chance, interval, label, number, unbroken
+from evaluation.wording import breakable, chance, interval, label, number, unbroken
 from service.access import Caller
 from service.dashboard.texts import visible
 from service.dashboard.views import api_path
@@ -111,6 +111,7 @@ def _environment() -> Environment:
     )
     environment.filters |= {
         "ago": ago,
+        "breakable": breakable,
         "exact": exact,
         "number": number,
         "duration": duration,

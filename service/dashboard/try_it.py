@@ -17,6 +17,7 @@ from service.errors import outcome_of
 from service.metered import Scoring
 from service.score_schema import (
     MAX_RESPONSES,
+    MAX_SCORERS,
     AnsweringScorer,
     NoScore,
     Score,
@@ -68,6 +69,8 @@ class Asked:
         """The body of POST /v1/scores. Raises InvalidInput naming the form's field."""
         if not self.scorers:
             raise InvalidInput("choose at least one scorer", pointer="scorer")
+        if len(self.scorers) > MAX_SCORERS:
+            raise InvalidInput(f"choose at most {MAX_SCORERS} scorers at a time", pointer="scorer")
         if not self.prompt.strip():
             raise InvalidInput("paste a prompt", pointer="prompt")
         responses = [text for text in self.responses if text.strip()]
@@ -139,7 +142,10 @@ def _valid(body: dict[str, Any]) -> ScoreRequest:
     except ValidationError as error:
         first = error.errors()[0]
         where = "prompt" if "prompt" in first["loc"] else "scorer" if "scorers" in first["loc"] else "response"
-        raise InvalidInput(first["msg"].removeprefix("Value error, "), pointer=where) from error
+        # of a conversation: where in it, behind items, 0, prompt and the kind of prompt
+        place = "".join(f"/{part}" for part in first["loc"][4:]) if where == "prompt" else ""
+        said = first["msg"].removeprefix("Value error, ")
+        raise InvalidInput(f"{place}: {said}" if place else said, pointer=where) from error
 
 
 def _ranked(responses: Sequence[str], answer: ScoreAnswer) -> Ranked:

@@ -209,7 +209,11 @@ def test_a_report_is_read_on_a_phone_without_scrolling_sideways(
     assert places.evaluate_all("(all) => all.every((each) => each.scrollWidth <= each.clientWidth + 1)")
     # each number under its temperature, and a legend that hides a line
     assert page.locator(".grid td").first.evaluate("(cell) => getComputedStyle(cell, '::before').content") == '"T = 0"'
+    # lines are told apart by a line, and points by a point
+    path = "(entry) => entry.querySelector('path').getAttribute('d')"
+    assert page.locator(".legend button", has_text="text").evaluate(path) == "M13 5h0"
     entry = page.locator(".legend button").first
+    assert entry.evaluate(path) == "M0 5H26"
     entry.click()
     expect(entry).to_have_attribute("aria-pressed", "false")
     keep(page, "report-390")

@@ -145,6 +145,11 @@ def test_names_cannot_become_markup(tmp_path: Path) -> None:
     assert any(trace.get("name") == "</script><img src=x>" for trace in figures(page)[0]["data"])
 
 
+def test_a_long_name_in_the_table_is_broken_between_its_parts(tmp_path: Path) -> None:
+    page = written(tmp_path, stress("ganpo/discriminator:chosen"))
+    assert '<th scope="row"><span>ganpo/<wbr>discriminator:<wbr>chosen</span></th>' in page
+
+
 def test_a_report_of_nothing_is_still_a_page(tmp_path: Path) -> None:
     assert "Nothing was estimated." in written(tmp_path, [], {"path": "f"})
 

@@ -60,6 +60,11 @@ def test_the_headline_is_about_the_scorer_that_is_surest_where_it_is_weakest() -
     )
 
 
+def test_a_scorer_is_weakest_where_its_interval_starts_lowest_and_not_where_its_r_is_least() -> None:
+    rows = [estimate("s", 0.01, 0.15, 0.3), estimate("s", 0.02, 0.12, 0.5)]
+    assert verdict(rows).headline.endswith("at every T from 0.3 to 0.5; weakest at T = 0.3, r = 0.08 [0.01, 0.15].")
+
+
 def test_a_temperature_at_which_nothing_is_defined_is_no_part_of_the_agreement_and_is_named() -> None:
     gap = "responses to one prompt are alike"
 

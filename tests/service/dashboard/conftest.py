@@ -146,7 +146,7 @@ def sample(make_session: sessionmaker[Session], add_job: AddJob, tmp_path: Path)
 
 def text_of(page: str) -> str:
     """What a reader sees: no markup, entities read, white space folded."""
-    seen = re.sub(r"<(script|style).*?</\1>|<[^>]+>", " ", page, flags=re.DOTALL)
+    seen = re.sub(r"<(script|style).*?</\1>|<[^>]+>", " ", page.replace("<wbr>", ""), flags=re.DOTALL)
     return " ".join(unescape(seen).split())
 
 

@@ -48,7 +48,9 @@ def test_two_scorers_of_a_run_are_told_apart_with_the_prompts_on_which_they_part
     seen = read(address).replace("\xa0", " ")
     assert "good agrees better with judge than poor: A \N{MINUS SIGN} B is" in seen
     assert "Of 24 prompts, judge prefers A’s pick on 23 and B’s on 0" in seen
+    assert "Beside each pick stands what judge gave it." in seen
     assert "A: good 3.000 answer 2 2 B: poor 1.000 answer 2 0" in seen
+    assert "These are the 12 furthest apart, of 23." in seen
     assert seen.count("answer 0 ") == 0  # both pick the same there
     (figure,) = re.findall(r'data-figures="([^"]+)"', browser.get(address).text)
     (drawing,) = browser.get(figure.replace("&amp;", "&")).json()["drawings"]
@@ -79,6 +81,7 @@ def test_two_runs_are_compared_scorer_by_scorer_and_by_what_the_oracle_thinks_of
     assert "Of 2 scorers, 0 agree better with judge on first, 0 on second; of 2 it is not resolved." in seen
     # means: 2 for the first, and (5 * 3 + 0) / 6 for the second
     assert "2.000 for A, 2.500 for B. Of 6 prompts A is ahead on 1, B on 5." in seen
+    assert "furthest apart" not in seen
     assert "p5 A: first 2.000 B: second 0.000" in seen
 
 

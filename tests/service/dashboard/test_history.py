@@ -64,6 +64,8 @@ def test_it_begins_with_learned_scorers_over_all_temperatures(browser: TestClien
     page = browser.get("/history").text
     seen = text_of(page)
     assert "r within prompts of rm with judge, over all T" in seen
+    seen = text_of(browser.get("/history?by=oracle&every=year").text)
+    assert "There is no line for each oracle, no point for each year; this is shown instead." in seen
     line = drawn(page)
     assert line.keys() == {"rm"}
     assert line["rm"]["y"] == [0.5, 0.55]
@@ -101,7 +103,9 @@ def test_a_point_for_each_week_combines_its_runs(browser: TestClient, correlate:
     page = browser.get("/history?every=week").text
     assert drawn(page)["rm"]["x"] == ["2026-11-23T00:00:00+00:00"]
     assert 0.5 < drawn(page)["rm"]["y"][0] < 0.55
+    assert "Week of Scorer" in text_of(page)
     assert "2026-11-23 2 runs rm" in text_of(page)
+    assert "Each stands at the beginning of its week." in text_of(page)
 
 
 def test_a_week_of_runs_on_the_same_prompts_has_the_interval_of_one(browser: TestClient, correlate: Correlate) -> None:
@@ -110,6 +114,7 @@ def test_a_week_of_runs_on_the_same_prompts_has_the_interval_of_one(browser: Tes
 
     page = browser.get("/history?every=week").text
     assert drawn(page)["rm"]["error_y"]["array"] == [pytest.approx(0.1)]
+    assert "40 2 different 160" in text_of(page)  # what each run was asked, how many that are, and what was answered
     assert "as far as they share prompts, or may share some, their errors count as moving together" in text_of(page)
 
 

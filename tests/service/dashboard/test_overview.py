@@ -112,8 +112,8 @@ def test_versions_and_oracles_are_told_apart(
     measure({}, rows)
 
     seen = read("/")
-    assert "2 of 2 scorers agree with a" in seen
-    assert "2 of 2 scorers agree with b" in seen
+    assert "2 of 2 scorer versions agree with a" in seen
+    assert "2 of 2 scorer versions agree with b" in seen
     assert seen.count("rm version 1 at T = 1") == seen.count("rm version 2 at T = 1") == 2
 
 

@@ -9,7 +9,7 @@ from fastapi.testclient import TestClient
 from service.access import Identify
 from service.dashboard import pages
 from service.dashboard.reference import Word, operations, schemas, type_words
-from service.routes import artifacts, scores
+from service.routes import artifacts, scores, stress_tests
 
 
 @pytest.fixture
@@ -17,7 +17,7 @@ def app() -> FastAPI:
     app = FastAPI(docs_url=None)
     app.state.owner = True
     app.add_middleware(Identify)
-    for resource in (pages, scores, artifacts):
+    for resource in (pages, scores, artifacts, stress_tests):
         app.include_router(resource.router)
     return app
 
@@ -90,4 +90,5 @@ def test_every_schema_that_is_named_is_on_the_page(app: FastAPI) -> None:
     assert "schema-ScoreRequest" in named
     assert named <= set(re.findall(r'id="([^"]+)"', page))
     assert "<code>items[i].scores[j][scorer]</code>" in page
+    assert re.search(r'<span class="what">[^<]+ with <code>Accept: text/event-stream</code>', page)
     assert "cdn" not in page

@@ -37,6 +37,7 @@ def four(sample: Sample) -> str:
     ]
     rows += [{"prompt": "q", "T": 1.5, "scores": {"rm": value}, "judge": value, "text": "to q"} for value in (1.0, 2.0)]
     rows[0] |= {"finish_reason": "length", "tokens": 128}
+    rows[1] |= {"tokens": 1}
     rows[5] |= {"text": "again and again and again " * 40}
     return sample(rows)
 
@@ -48,6 +49,7 @@ def test_responses_stand_prompt_by_prompt_with_every_score_and_their_marks(
 
     assert cells(page) == ["1", "2", "3", "4", "5", "6"]
     assert "T = 0.5, sample 1 128 tokens cut off answer 0 judge 3.000 rm@3 4.000 length 1.000" in seen
+    assert "T = 0.5, sample 2 1 token answer 1" in seen
     assert page.count("cut off</span>") == page.count("degenerate</span>") == 1
 
 

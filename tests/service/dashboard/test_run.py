@@ -30,6 +30,13 @@ def test_a_run_has_its_table_with_intervals_and_says_why_a_number_is_missing(
     assert "demo/policy" in seen
 
 
+def test_a_name_is_broken_between_its_parts_and_is_text_all_the_same(
+    browser: TestClient, measure: Callable[..., str]
+) -> None:
+    run = measure({"<i>ganpo/discriminator:difference": {0.5: 0.6}})
+    assert "<span>&lt;i&gt;ganpo/<wbr>discriminator:<wbr>difference</span>" in browser.get(f"/runs/{run}").text
+
+
 def test_a_run_is_shown_by_another_statistic_and_oracle(
     browser: TestClient, read: Callable[..., str], measure: Callable[..., str], row: Callable[..., dict[str, Any]]
 ) -> None:

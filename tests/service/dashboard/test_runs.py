@@ -107,6 +107,21 @@ def test_the_leading_scorer_is_surest_where_weakest_by_its_worst_oracle(
     assert found["leading"]["scorer"] == "length"
 
 
+@pytest.mark.parametrize(
+    ("query", "told"),
+    [
+        ("", "For each the scorer whose agreement within prompts is surest where it is weakest: at its worst"),
+        ("oracle=judge", "surest where it is weakest: at its worst temperature, by judge."),
+        (
+            "scorer=reward",
+            "For each how reward agrees within prompts where it is weakest: at its worst temperature, by its worst",
+        ),
+    ],
+)
+def test_what_is_said_of_the_numbers_follows_the_filters(read: Callable[..., str], query: str, told: str) -> None:
+    assert told in read(f"/runs?{query}")
+
+
 @pytest.mark.parametrize("sort", SORTS)
 def test_pages_follow_each_other_without_a_gap_in_every_order(
     make_session: sessionmaker[Session], runs: dict[str, str], sort: Any
