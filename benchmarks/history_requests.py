@@ -180,6 +180,22 @@ def _groups() -> dict[str, Ask]:
         "each scorer combined at each temperature": lambda made: history(
             **but(made, "temperature"), group_by=["scorer", "temperature"], agg="combined"
         ),
+        "each scorer and statistic combined, by one oracle over all T": lambda made: history(
+            oracle=made.choice(ORACLES),
+            stratum="all",
+            temperature="pooled",
+            group_by=["scorer", "statistic"],
+            agg="combined",
+        ),
+        "the mean of each statistic and temperature of one scorer": lambda made: history(
+            scorer=made.choice(SCORERS), stratum="all", group_by=["statistic", "temperature"], agg="mean"
+        ),
+        "each scorer combined, `where` with `and`, `or` and a label": lambda made: history(
+            **but(made, "oracle"),
+            where=f"policy == '{made.choice(POLICIES)}' or label.team == '{made.choice(TEAMS)}' and upper > 0",
+            group_by=["scorer", "oracle"],
+            agg="combined",
+        ),
         "how many of each scorer": lambda made: history(
             statistic=made.choice(STATISTICS), group_by="scorer", agg="count"
         ),

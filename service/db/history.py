@@ -62,7 +62,7 @@ def fingerprint(session: Session, where: HistoryFilter) -> list[Any]:
 
     Of all correlations it is which runs there are, and their last rows; what fits otherwise is counted.
     """
-    if where.only():
+    if where.keeps_all():
         runs = values(_TABLE.c.run)
         numbers = select(func.max(_TABLE.c.number)).where(_TABLE.c.run == runs.c.value).correlate(runs)
         last = and_(_TABLE.c.run == runs.c.value, _TABLE.c.number == numbers.scalar_subquery())

@@ -57,10 +57,9 @@ class HistoryFilter:
     """Before this time."""
     where: Tree | None = None
 
-    def only(self, *names: str) -> bool:
-        """Whether nothing but these columns restricts, if they do."""
-        others = {each: given for each, given in self.values.items() if given and each not in names}
-        return replace(self, values=others) == HistoryFilter()
+    def keeps_all(self) -> bool:
+        """Whether nothing restricts."""
+        return replace(self, values={name: given for name, given in self.values.items() if given}) == HistoryFilter()
 
 
 def restrictions(session: Session, where: HistoryFilter) -> list[ColumnElement[bool]]:

@@ -1,5 +1,6 @@
 """Rows of the history in groups, which come in an order of their own: what may be asked, and which row is in which."""
 
+import operator
 from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -99,8 +100,8 @@ class Key:
 
     def before(self, value: Value) -> int:
         """Twice the number of values before it, and one more where it is one of them: places among them and between."""
-        passed: Callable[[Any], bool] = value.__lt__ if self.descending else value.__gt__  # type: ignore[operator]
-        before = sum(each is not None and (value is None or passed(each)) for each in self.values)
+        passed: Callable[[Any, Any], bool] = operator.lt if self.descending else operator.gt
+        before = sum(each is not None and (value is None or passed(value, each)) for each in self.values)
         return 2 * before + (value in self.values)
 
 
@@ -139,7 +140,7 @@ class Groups:
 
 
 def grouped(rows: Rows, grouping: Grouping) -> Groups:
-    """``rows`` have what ``columns_for`` names."""
+    """``rows`` have what ``columns_apart`` names."""
     names = sorted(grouping.by, key=lambda name: name != grouping.first)
     keys = [_key(name, rows, grouping.descending and name == grouping.first) for name in names]
     of, n = np.zeros(rows.n, np.intp), 1

@@ -134,6 +134,7 @@ class _Made:
         self._where = where
         self._grouping = grouping
         self._sets = PromptSets(session)
+        session.connection()  # first, as whoever has used the session already: or each could wait for the other
         with _TURNS:
             self._make(session)
 

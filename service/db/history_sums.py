@@ -48,7 +48,7 @@ class Counted:
         rows, of = groups.rows, groups.of[used]
         runs = rows.named("run")
         cells, cell = dense(of * len(runs.values) + runs.places[used], groups.n * len(runs.values))
-        of_cells = cells // len(runs.values) if len(cells) else cells
+        of_cells = cells // len(runs.values)
         self.n_used = np.bincount(of, minlength=groups.n)
         self.n_runs = np.bincount(of_cells, minlength=groups.n)
         self.sizes: dict[str, npt.NDArray[Any]] = {}
@@ -84,8 +84,8 @@ class Summed:
         n_sets, n_runs = len(digests.values), len(runs.values)
         sets, of_set = dense(of * n_sets + digests.places[used], groups.n * n_sets)
         of_runs, _ = dense(of_set * n_runs + runs.places[used], len(sets) * n_runs)
-        self._digests = [digests.values[place] for place in (sets % n_sets).tolist()] if len(sets) else []
-        self._runs = np.bincount(of_runs // n_runs, minlength=len(sets)).tolist() if len(sets) else []
+        self._digests = [digests.values[place] for place in (sets % n_sets).tolist()]
+        self._runs = np.bincount(of_runs // n_runs, minlength=len(sets)).tolist()
         moved = (np.bincount(of_set, np.nan_to_num(w * each), len(sets)) for each in (s, below, above))
         self._errors = np.stack([*moved], axis=1).tolist()
         self._begin = np.searchsorted(sets, np.arange(groups.n + 1) * n_sets).tolist()

@@ -1,14 +1,18 @@
 """Groups are made of the columns that lie beside correlations, and say the same wherever these come from."""
 
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from threading import BoundedSemaphore
+from typing import Any, cast
 
 import pytest
 from sqlalchemy import Engine, delete, func, select
 from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy.pool import QueuePool
 
-from service.db import correlation_columns
+from service.db import correlation_columns, history_groups
 from service.db.correlation_columns import at_moment, moment_of, pack_all, unpacked
 from service.db.deleting import delete_conclusions
 from service.db.history_filter import HistoryFilter
@@ -139,6 +143,23 @@ def test_a_page_after_a_group_that_is_gone_begins_where_it_was(
         rest = groups_page(session, HistoryFilter(), grouping, cursor=first.next)
     assert [each.group["run"] for each in (*first.data, *rest.data)] == in_order
     assert rest.next is None
+
+
+def test_who_waits_for_a_turn_has_a_connection_already(
+    make_session: sessionmaker[Session], engine: Engine, stored: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turns, pool = BoundedSemaphore(1), cast("QueuePool", engine.pool)
+    monkeypatch.setattr(history_groups, "_TURNS", turns)
+    with ThreadPoolExecutor(1) as other, turns:
+        waiting = other.submit(told, make_session)
+        for _ in range(1000):
+            if n_connections := pool.checkedout():
+                break
+            time.sleep(0.01)
+        turns.release()
+        assert waiting.result(timeout=30)
+        turns.acquire()
+    assert n_connections == 1  # or who has one waits for a turn, and who has the turn waits for a connection
 
 
 @pytest.mark.parametrize("text", ["2026-11-26T09:30:00.000001+00:00", "1969-12-31T23:59:59.999999+00:00"])
