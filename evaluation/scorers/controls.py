@@ -61,6 +61,14 @@ CONTROLS: dict[str, Control] = {
     "truncated": truncated,
 }
 
+VALUES: dict[str, str] = {
+    "length": "log(1 + characters)",
+    "zlib_ratio": "compressed over plain bytes",
+    "mean_logprob": "mean log-probability of its tokens",
+    "truncated": "1 if cut off, else 0",
+}
+"""What each says of a response, for people."""
+
 UNTRAINED = "untrained"
 """Last part of the name under which a discriminator's untrained controls are told together."""
 

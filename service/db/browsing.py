@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Double, Select, Subquery, and_, cast, func, or_, select, tuple_
 from sqlalchemy.orm import Session, aliased
 
-from evaluation.scorers.controls import family
+from evaluation.scorers.controls import VALUES, family
 from service.db.pages import Key, check_limit, decode_cursor, encode_cursor
 from service.db.records import JobError, Page
 from service.db.samples import is_stored
@@ -33,6 +33,11 @@ class Voice:
     def label(self) -> str:
         """``NAME@3``, or the name alone where it has no versions."""
         return self.name if self.version is None else f"{self.name}@{self.version}"
+
+    @property
+    def value(self) -> str | None:
+        """What a control says, which its name does not; None of others."""
+        return VALUES.get(self.name) if self.role == "control" else None
 
 
 @dataclass(frozen=True)

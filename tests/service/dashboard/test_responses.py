@@ -152,7 +152,7 @@ def test_what_a_run_does_not_have_is_said(
 
 def test_one_response_has_every_score_with_what_was_read_of_it(read: Callable[..., str], four: str) -> None:
     seen = read(f"/runs/{four}/responses/1")
-    assert "judge oracle 3.0000 rm@3 scorer 4.0000 length control 1.0000" in seen
+    assert "judge oracle 3.0000 rm@3 scorer 4.0000 length log(1 + characters) control 1.0000" in seen
     assert "8 characters, 128 tokens" in seen
 
 
