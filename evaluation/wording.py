@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from enum import StrEnum
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from evaluation.statistics.above_floor import MEAN_ABOVE_FLOOR
 from evaluation.statistics.asked_columns import LEAD_WITHIN
@@ -153,4 +153,4 @@ def unbroken(text: str) -> str:
 
 def breakable(name: str) -> Markup:
     """A name in HTML that is broken behind a slash or colon where it does not fit."""
-    return Markup("<span>{}</span>").format(Markup("<wbr>").join(re.split(r"(?<=[/:])", name)))
+    return Markup(f"<span>{re.sub('(?<=[/:])(?=.)', '<wbr>', escape(name))}</span>")  # noqa: S704 - it is escaped

@@ -1,6 +1,7 @@
 """Correlations once more by the column, so that groups of them are made without reading their rows.
 
-Those that are there are filled in after the migrations, by the code that stores new ones.
+Those that are there are filled in after the migrations, by the code that stores new ones. And an index for the newest
+of one scorer's version.
 """
 
 import sqlalchemy as sa
@@ -18,6 +19,7 @@ _COLUMNS = (
 )
 _ASKED = ["statistic", "oracle", "stratum", "temperature", "created_at", "run", "number", "scorer"]
 _NEWEST = ["statistic", "scorer", "created_at", "run", "number"]
+_VERSION = ["scorer", "scorer_version", "created_at", "run", "number"]
 
 
 def upgrade() -> None:
@@ -38,9 +40,11 @@ def upgrade() -> None:
     op.drop_index("ix_correlations_latest_of_scorer", "correlations")
     op.create_index("ix_correlations_asked", "correlations", _ASKED)
     op.create_index("ix_correlations_newest_of_statistic_and_scorer", "correlations", _NEWEST)
+    op.create_index("ix_correlations_newest_of_version", "correlations", _VERSION)
 
 
 def downgrade() -> None:
+    op.drop_index("ix_correlations_newest_of_version", "correlations")
     op.drop_index("ix_correlations_newest_of_statistic_and_scorer", "correlations")
     op.drop_index("ix_correlations_asked", "correlations")
     op.create_index("ix_correlations_latest_of_scorer", "correlations", [*_NEWEST, "estimate"])

@@ -124,10 +124,10 @@ class Groups:
         """(groups,) how many rows there are, or how many of some."""
         return np.bincount(self.of if of_rows is None else self.of[of_rows], minlength=self.n)
 
-    def key(self, group: int) -> list[Plain]:
-        """What the rows of a group have in common."""
-        row = self.last[group]
-        return [key.values[key.places[row]] for key in self.keys]
+    def common(self, some: slice) -> dict[Dimension, list[Plain]]:
+        """By dimension what the rows of each of some groups have in common."""
+        rows = self.last[some]
+        return {key.name: [key.values[place] for place in key.places[rows].tolist()] for key in self.keys}
 
     def begin_after(self, values: Sequence[Value]) -> int:
         """The first group behind those ``values`` of the keys, whether or not there is such a group any more."""

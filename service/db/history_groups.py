@@ -15,12 +15,12 @@ from pydantic import BaseModel, ConfigDict
 from sqlalchemy import BigInteger, RowMapping, Text, and_, column, select, values
 from sqlalchemy.orm import Session
 
-from evaluation.statistics.combining import CORRELATIONS, LARGEST, Spread, Sums, inverse_variance, mean
+from evaluation.statistics.combining import CORRELATIONS, LARGEST, Sums, inverse_variance, mean
 from service.db.history_columns import Places, read_rows
-from service.db.history_filter import HistoryFilter, Plain
+from service.db.history_filter import HistoryFilter
 from service.db.history_grouping import Agg, Grouping, check_grouping, columns_apart, grouped
 from service.db.history_masks import fields_of, fitting, shared
-from service.db.history_sums import COUNTS, PICKED, Counted, Summed, columns_for, picked
+from service.db.history_sums import COUNTS, PICKED, Columns, Summed, columns_for, counts, picked
 from service.db.keyset import cursor_after, key_of
 from service.db.pages import DEFAULT_LIMIT, check_limit
 from service.db.prompt_sets import PromptSets, Together, together
@@ -103,18 +103,18 @@ def told_page(
     """The same as plain values, for who makes something else of them."""
     check_limit(limit)
     made = _Made(session, where, grouping)
-    spelling = f"{','.join(grouping.by)} {grouping.agg} {grouping.first} {grouping.descending}"
-    begin = 0 if cursor is None else made.groups.begin_after(key_of(made.groups.keys, cursor, spelling))
-    end = min(begin + limit, made.groups.n)
-    following = cursor_after(made.groups.key(end - 1), spelling) if end < made.groups.n else None
-    return Page(data=made.told(range(begin, end)), next=following)
+    groups, spelling = made.groups, f"{','.join(grouping.by)} {grouping.agg} {grouping.first} {grouping.descending}"
+    begin = 0 if cursor is None else groups.begin_after(key_of(groups.keys, cursor, spelling))
+    end = min(begin + limit, groups.n)
+    key = [value for [value] in groups.common(slice(end - 1, end)).values()] if end < groups.n else None
+    return Page(data=made.told(slice(begin, end)), next=None if key is None else cursor_after(key, spelling))
 
 
 def stream_groups(session: Session, where: HistoryFilter, grouping: Grouping) -> Generator[Row]:
     """All groups, some at a time."""
     made = _Made(session, where, grouping)
     for begin in range(0, made.groups.n, _AT_ONCE):
-        yield from made.told(range(begin, min(begin + _AT_ONCE, made.groups.n)))
+        yield from made.told(slice(begin, min(begin + _AT_ONCE, made.groups.n)))
 
 
 _AT_ONCE = 100
@@ -123,7 +123,10 @@ _TURNS = BoundedSemaphore(2)
 _CHOSEN = ("run", "scorer", "scorer_version", "oracle", "temperature", "stratum")
 _NONE_CHOSEN = dict.fromkeys(f"chosen_{name}" for name in _CHOSEN)
 _NO_ESTIMATE = dict.fromkeys(("estimate", "lower", "upper", "standard_error", "heterogeneity"))
-_UNKNOWN = Together(Spread(0.0, 0.0, 0.0), None, None)
+_COUNTED = {
+    **{"n_distinct_prompts": None, "shared_prompts": None, **_NONE_CHOSEN, **_NO_ESTIMATE},
+    **{"method": "count", "undefined_reason": "agg=count counts and estimates nothing"},
+}
 
 
 class _Made:
@@ -131,90 +134,85 @@ class _Made:
 
     def __init__(self, session: Session, where: HistoryFilter, grouping: Grouping) -> None:
         check_grouping(grouping, where.values.get("statistic", ()))
+        self._session = session
         self._where = where
         self._grouping = grouping
         self._sets = PromptSets(session)
         session.connection()  # first, as whoever has used the session already: or each could wait for the other
         with _TURNS:
-            self._make(session)
+            self._make()
 
-    def _make(self, session: Session) -> None:
-        where, grouping = self._where, self._grouping
-        needed = fields_of(where) | columns_apart(grouping) | columns_for(grouping.agg)
-        rows = read_rows(session, needed, *shared(where))
-        rows = rows.those(fitting(session, where, rows))
-        self.groups = grouped(rows, grouping)
-        self._n_rows = self.groups.count()
-        self._n_defined = self.groups.count(~np.isnan(rows.measured("estimate")))
-        self._tell: Callable[[Sequence[int]], Iterable[Row | None]]
-        if grouping.agg in PICKED:
-            self._tell = partial(self._of_rows, session, picked(self.groups, grouping.agg))
-        elif grouping.agg == "count":
-            self._tell = partial(_of_counts, Counted(self.groups, slice(None)))
+    def _make(self) -> None:
+        where, agg = self._where, self._grouping.agg
+        needed = fields_of(where) | columns_apart(self._grouping) | columns_for(agg)
+        rows = read_rows(self._session, needed, *shared(where))
+        self.groups = grouped(rows.those(fitting(self._session, where, rows)), self._grouping)
+        there = ~np.isnan(self.groups.rows.measured("estimate"))
+        self._rows: Columns = {"n_rows": self.groups.count(), "n_defined": self.groups.count(there)}
+        self._tell: Callable[[slice, Sequence[Row]], Iterable[Row]]
+        if agg in PICKED:
+            self._tell = partial(self._of_rows, picked(self.groups, agg))
+        elif agg == "count":
+            self._tell = partial(_of_counts, counts(self.groups, slice(None)))
         else:
-            self._tell = partial(self._of_sums, Summed(self.groups, grouping.agg))
+            self._tell = partial(self._of_sums, Summed(self.groups, agg))
 
-    def told(self, some: Sequence[int]) -> list[Row]:
+    def told(self, some: slice) -> list[Row]:
         """The fields of HistoryGroup, for some groups; without those that were deleted meanwhile."""
-        if not some:
-            return []
-        found = zip(some, self._tell(some), strict=True)
-        return [{**self._common(group), **own} for group, own in found if own is not None]
+        return list(self._tell(some, self._common(some)))
 
-    def _common(self, group: int) -> Row:
-        at = self.groups.rows.named("created_at")
-        n_rows = int(self._n_rows[group])
-        return {
-            "group": self._key(group),
-            "agg": self._grouping.agg,
-            "n_rows": n_rows,
-            "n_undefined": n_rows - int(self._n_defined[group]),
-            "first_at": at.values[at.places[self.groups.first[group]]],
-            "last_at": at.values[at.places[self.groups.last[group]]],
-        }
+    def _common(self, some: slice) -> list[Row]:
+        groups, at = self.groups, self.groups.rows.named("created_at")
+        common, by = groups.common(some), self._grouping.by
+        moments = (
+            [at.values[place] for place in at.places[rows[some]].tolist()] for rows in (groups.first, groups.last)
+        )
+        found = zip(zip(*(common[name] for name in by), strict=True), *moments, _records(self._rows, some), strict=True)
+        return [
+            {
+                "group": dict(zip(by, values, strict=True)),
+                "agg": self._grouping.agg,
+                "first_at": first,
+                "last_at": last,
+                "n_rows": n["n_rows"],
+                "n_undefined": n["n_rows"] - n["n_defined"],
+            }
+            for values, first, last, n in found
+        ]
 
-    def _key(self, group: int) -> dict[str, Plain]:
-        sorted_by = (key.name for key in self.groups.keys)
-        found = dict(zip(sorted_by, self.groups.key(group), strict=True))
-        return {name: found[name] for name in self._grouping.by}
-
-    def _of_rows(self, session: Session, chosen: Places, some: Sequence[int]) -> Iterator[Row | None]:
+    def _of_rows(self, chosen: Places, some: slice, common: Sequence[Row]) -> Iterator[Row]:
+        if not common:
+            return
         run, number = self.groups.rows.named("run"), self.groups.rows.measured("number")
-        at = [int(chosen[group]) for group in some]
-        places = [(run.values[run.places[row]], int(number[row])) for row in at]
+        places = [(run.values[run.places[row]], int(number[row])) for row in chosen[some].tolist()]
         wanted = values(column("run", Text), column("number", BigInteger), name="wanted").data(places).cte()
         its_row = and_(_TABLE.c.run == wanted.c.run, _TABLE.c.number == wanted.c.number)
         query = select(*_TABLE.c).join_from(wanted, _TABLE, its_row)
-        found = {(row["run"], row["number"]): row for row in session.execute(query).mappings()}
-        for group, place in zip(some, places, strict=True):
-            row = found.get(place)
-            yield None if row is None else _of_one_row(row, self._grouping.agg, int(self._n_defined[group]))
+        found = {(row["run"], row["number"]): row for row in self._session.execute(query).mappings()}
+        for each, place in zip(common, places, strict=True):
+            if place in found:
+                n_defined = each["n_rows"] - each["n_undefined"]
+                yield {**each, **_of_one_row(found[place], self._grouping.agg, n_defined)}
 
-    def _of_sums(self, summed: Summed, some: Sequence[int]) -> Iterator[Row]:
-        keys = [self._key(group) for group in some]
-        standings = [summed.standing(group) for group in some]
-        found = together(standings, self._sets, [_of_parts(key, self._where) for key in keys])
-        for group, key, moved in zip(some, keys, found, strict=True):
-            statistic = key.get("statistic", next(iter(self._where.values.get("statistic", ())), None))
-            own = _of_sums(summed, group, self._grouping.agg, statistic in CORRELATIONS, moved)
-            yield {**_counts(summed.counted, group, moved), **own}
-
-
-def _of_counts(counted: Counted, some: Sequence[int]) -> Iterator[Row]:
-    said = {"method": "count", "undefined_reason": "agg=count counts and estimates nothing"}
-    for group in some:
-        yield {**_counts(counted, group, _UNKNOWN), **_NO_ESTIMATE, **said}
+    def _of_sums(self, summed: Summed, some: slice, common: Sequence[Row]) -> Iterator[Row]:
+        of_parts = [_of_parts(each["group"], self._where) for each in common]
+        found = together(summed.standings(some), self._sets, of_parts)
+        for each, moved, row in zip(common, found, _records(summed.columns, some), strict=True):
+            statistic = each["group"].get("statistic", next(iter(self._where.values.get("statistic", ())), None))
+            told = {"n_distinct_prompts": moved.distinct, "shared_prompts": moved.shared, **_NONE_CHOSEN}
+            numbers = {name: row[name] for name in ("n_used", "n_runs", *COUNTS)}
+            row["n_defined"] = each["n_rows"] - each["n_undefined"]
+            yield {**each, **numbers, **told, **_of_sums(row, self._grouping.agg, statistic in CORRELATIONS, moved)}
 
 
-def _counts(counted: Counted, group: int, moved: Together) -> Row:
-    return {
-        "n_used": int(counted.n_used[group]),
-        "n_runs": int(counted.n_runs[group]),
-        **{name: int(of[group]) for name, of in counted.sizes.items()},
-        "n_distinct_prompts": moved.distinct,
-        "shared_prompts": moved.shared,
-        **_NONE_CHOSEN,
-    }
+def _of_counts(counted: Columns, some: slice, common: Sequence[Row]) -> Iterator[Row]:
+    for each, numbers in zip(common, _records(counted, some), strict=True):
+        yield {**each, **numbers, **_COUNTED}
+
+
+def _records(columns: Columns, some: slice) -> list[Row]:
+    values = zip(*(column[some].tolist() for column in columns.values()), strict=True)
+    return [dict(zip(columns, row, strict=True)) for row in values]
 
 
 def _of_parts(group: Mapping[str, Any], where: HistoryFilter) -> bool:
@@ -240,24 +238,23 @@ def _of_one_row(row: RowMapping, agg: str, n_defined: int) -> Row:
     }
 
 
-def _of_sums(summed: Summed, group: int, agg: str, correlation: bool, found: Together) -> Row:
-    n_used, n_runs = int(summed.counted.n_used[group]), int(summed.counted.n_runs[group])
+def _of_sums(row: Row, agg: str, correlation: bool, found: Together) -> Row:
     how = "mean" if agg == "mean" else f"inverse-variance mean{' on the atanh scale' if correlation else ''}"
     method = (
-        f"{how} of {n_used} estimates of {n_runs} runs, interval of theirs; "
+        f"{how} of {row['n_used']} estimates of {row['n_runs']} runs, interval of theirs; "
         f"{_DEPENDENCE[found.shared]}rows of one run as moving together"
     )
-    if not n_used:
-        beyond = f" within {LARGEST:g}" if summed.n_defined[group] else ""
+    if not row["n_used"]:
+        beyond = f" within {LARGEST:g}" if row["n_defined"] else ""
         missing = f"no row has an estimate{beyond if agg == 'mean' else ' with a standard error'}"
         return {**_NO_ESTIMATE, "method": method, "undefined_reason": missing}
-    without = n_used - int(summed.n_errors[group])
+    without = row["n_used"] - row["n_errors"]
     sums = Sums(
-        n=n_used,
-        n_runs=n_runs,
-        weight=float(summed.weight[group]),
-        weighted=float(summed.weighted[group]),
-        squares=float(summed.squares[group]),
+        n=row["n_used"],
+        n_runs=row["n_runs"],
+        weight=row["weight"],
+        weighted=row["weighted"],
+        squares=row["squares"],
         spread=None if without else found.spread,
         apart=found.shared is False,
     )

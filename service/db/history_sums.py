@@ -1,5 +1,6 @@
 """What groups of the history are made of: a row that was picked, or sums over rows for ``combining``."""
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -41,27 +42,28 @@ def picked(groups: Groups, agg: Agg) -> Places:
     return chosen
 
 
-class Counted:
-    """How many rows of each group are used, and how many runs, prompts and responses these are of: (groups,) each."""
+Columns = dict[str, npt.NDArray[Any]]
+"""By name (groups,)."""
 
-    def __init__(self, groups: Groups, used: Places | slice) -> None:
-        rows, of = groups.rows, groups.of[used]
-        runs = rows.named("run")
-        cells, cell = dense(of * len(runs.values) + runs.places[used], groups.n * len(runs.values))
-        of_cells = cells // len(runs.values)
-        self.n_used = np.bincount(of, minlength=groups.n)
-        self.n_runs = np.bincount(of_cells, minlength=groups.n)
-        self.sizes: dict[str, npt.NDArray[Any]] = {}
-        """By name of ``COUNTS`` the most that any row of a run has, summed over runs."""
-        for name in COUNTS:
-            column = rows.named(name)
-            most = np.zeros(len(cells))
-            np.maximum.at(most, cell, np.array(column.values, float)[column.places[used]])
-            self.sizes[name] = np.bincount(of_cells, most, groups.n)
+
+def counts(groups: Groups, used: Places | slice) -> Columns:
+    """``n_used``, how many rows of each group are used, ``n_runs``, of how many runs, and of ``COUNTS`` the most that
+    any row of a run has, summed over runs."""
+    rows, of = groups.rows, groups.of[used]
+    runs = rows.named("run")
+    cells, cell = dense(of * len(runs.values) + runs.places[used], groups.n * len(runs.values))
+    of_cells = cells // len(runs.values)
+    found = {"n_used": np.bincount(of, minlength=groups.n), "n_runs": np.bincount(of_cells, minlength=groups.n)}
+    for name in COUNTS:
+        column = rows.named(name)
+        most = np.zeros(len(cells))
+        np.maximum.at(most, cell, np.array(column.values, float)[column.places[used]])
+        found[name] = np.bincount(of_cells, most, groups.n).astype(np.int64)
+    return found
 
 
 class Summed:
-    """What ``combining.Sums`` has of each group: (groups,) each, over the rows that are used."""
+    """What ``combining.Sums`` has of each group."""
 
     def __init__(self, groups: Groups, agg: Agg) -> None:
         rows = groups.rows
@@ -73,24 +75,27 @@ class Summed:
         used = np.flatnonzero(~np.isnan(terms.w))
         y, s, w, below, above = (part[used] for part in terms)
         of = groups.of[used]
-        self.counted = Counted(groups, used)
-        self.n_defined = groups.count(~np.isnan(estimate))
-        self.n_errors = np.bincount(of[~np.isnan(s)], minlength=groups.n)
-        self.weight = np.bincount(of, w, groups.n)
-        self.weighted = np.bincount(of, w * y, groups.n)
-        self.squares = np.bincount(of, w * y * y, groups.n)
+        self.columns: Columns = {
+            **counts(groups, used),
+            "n_errors": np.bincount(of[~np.isnan(s)], minlength=groups.n),
+            "weight": np.bincount(of, w, groups.n),
+            "weighted": np.bincount(of, w * y, groups.n),
+            "squares": np.bincount(of, w * y * y, groups.n),
+        }
 
         runs, digests = rows.named("run"), rows.named("digest")
         n_sets, n_runs = len(digests.values), len(runs.values)
         sets, of_set = dense(of * n_sets + digests.places[used], groups.n * n_sets)
         of_runs, _ = dense(of_set * n_runs + runs.places[used], len(sets) * n_runs)
+        moved = (np.bincount(of_set, np.nan_to_num(w * each), len(sets)) for each in (s, below, above))
         self._digests = [digests.values[place] for place in (sets % n_sets).tolist()]
         self._runs = np.bincount(of_runs // n_runs, minlength=len(sets)).tolist()
-        moved = (np.bincount(of_set, np.nan_to_num(w * each), len(sets)) for each in (s, below, above))
         self._errors = np.stack([*moved], axis=1).tolist()
         self._begin = np.searchsorted(sets, np.arange(groups.n + 1) * n_sets).tolist()
 
-    def standing(self, group: int) -> list[OnSet]:
-        """The sets of prompts that its runs stand on."""
-        at = range(self._begin[group], self._begin[group + 1])
-        return [OnSet(self._digests[each], self._runs[each], self._errors[each]) for each in at]
+    def standings(self, some: slice) -> list[list[OnSet]]:
+        """Of each of some groups the sets of prompts that its runs stand on."""
+        ends = self._begin[some.start : some.stop + 1]
+        there = slice(ends[0], ends[-1])
+        of_sets = [*map(OnSet, self._digests[there], self._runs[there], self._errors[there])]
+        return [of_sets[begin - ends[0] : end - ends[0]] for begin, end in pairwise(ends)]

@@ -313,6 +313,10 @@ class Correlation(_Estimated, Table):
         Index("ix_correlations_newest", "created_at", "run", "number"),
         Index("ix_correlations_newest_of_statistic", "statistic", "created_at", "run", "number"),
         Index("ix_correlations_newest_of_scorer", "scorer", "created_at", "run", "number"),
+        Index(
+            "ix_correlations_newest_of_version",
+            *("scorer", "scorer_version", "created_at", "run", "number"),
+        ),
         Index("ix_correlations_newest_of_policy", "policy", "created_at", "run", "number"),
     )
 

@@ -45,6 +45,7 @@ ASKED: dict[str, tuple[Ask, dict[str, str]]] = {
     "the oldest": (rows(Order(descending=False)), {"correlations": "newest"}),
     "of a statistic": (rows(statistic=["mean"]), {"correlations": "newest_of_statistic"}),
     "of a scorer": (rows(scorer=["rm"]), {"correlations": "newest_of_scorer"}),
+    "of a scorer's version": (rows(scorer=["rm"], scorer_version=[1]), {"correlations": "newest_of_version"}),
     "of a policy": (rows(policy=["p@1"]), {"correlations": "newest_of_policy"}),
     "of a scorer and statistic": (
         rows(scorer=["rm"], statistic=["mean"]),
@@ -115,6 +116,7 @@ def test_what_is_asked_is_looked_up(
         "the oldest",
         "of a statistic",
         "of a scorer",
+        "of a scorer's version",
         "of a policy",
         "of a scorer and statistic",
     }:
