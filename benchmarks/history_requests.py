@@ -134,6 +134,10 @@ def _lists() -> dict[str, Ask]:
         "one stratum": lambda made: history(stratum="non_degenerate"),
         "one statistic": lambda made: history(statistic=made.choice(STATISTICS)),
         "one policy since a day": lambda made: history(policy=made.choice(POLICIES), created_after=_since(made)),
+        "one statistic, by estimate": lambda made: history(statistic=made.choice(STATISTICS), sort="-estimate"),
+        "one statistic, `where` that few rows fit": lambda made: history(
+            statistic=made.choice(STATISTICS), where=f"lower > 0.6{made.randrange(100)} and upper < 0.8"
+        ),
         "one statistic at T of 1.5 or more": lambda made: history(
             statistic=made.choice(STATISTICS), temperature_min=1.5
         ),

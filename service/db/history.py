@@ -2,16 +2,15 @@
 
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, func, select
+from sqlalchemy import Select, and_, func, select
 from sqlalchemy.orm import Session
 
-from service.db.columns import UtcDateTime
 from service.db.history_choices import values
 from service.db.history_filter import HistoryFilter, restrictions
-from service.db.keyset import By, after, cursor_of, key_of
+from service.db.history_sorted import is_found_in_columns, sorted_page
+from service.db.keyset import By, after, cursor_of, key_of, kind_of
 from service.db.pages import DEFAULT_LIMIT, check_limit
 from service.db.records import CorrelationRecord, Page
 from service.db.tables import Correlation
@@ -46,6 +45,9 @@ def rows_page(
 ) -> Page[CorrelationRecord]:
     """Correlations, newest first unless told otherwise. Raises InvalidInput for a bad cursor or limit."""
     columns, spelling = _row_order(order), f"{order.name} {order.descending}"
+    if is_found_in_columns(where, columns[0]):
+        found = sorted_page(session, where, columns, spelling, cursor=cursor, limit=limit)
+        return Page(data=[CorrelationRecord.model_validate(row) for row in found.data], next=found.next)
     query = select(*_TABLE.c).where(*restrictions(session, where))
     return read_page(session, query, columns, spelling, CorrelationRecord.model_validate, cursor=cursor, limit=limit)
 
@@ -108,8 +110,3 @@ def _row_order(order: Order) -> list[By]:
     first = By(order.name, column, kind_of(column), order.descending, column.nullable)
     rest = [By(name, _TABLE.c[name], kind_of(_TABLE.c[name]), order.descending) for name in ("run", "number")]
     return [first, *(by for by in rest if by.name != first.name)]
-
-
-def kind_of(column: ColumnElement[Any]) -> Any:  # noqa: ANN401 - one of By's kinds
-    """The Python type of a column's values."""
-    return datetime if isinstance(column.type, UtcDateTime) else column.type.python_type

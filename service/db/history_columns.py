@@ -1,13 +1,15 @@
 """Correlations of many runs by the column: what groups of the history are made of."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from operator import itemgetter
+from threading import BoundedSemaphore
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from sqlalchemy import ColumnElement, select
+from sqlalchemy import BigInteger, ColumnElement, Row, Text, and_, column, select, values
 from sqlalchemy.orm import Session
 
 from service.db.correlation_columns import (
@@ -21,11 +23,13 @@ from service.db.correlation_columns import (
     unpacked,
 )
 from service.db.session import IN_BINARY
-from service.db.tables import Job, RunPrompts
+from service.db.tables import Correlation, Job, RunPrompts
 
 Mask = npt.NDArray[np.bool_]
 Places = npt.NDArray[np.intp]
 Numbers = npt.NDArray[np.float64]
+Place = tuple[str, int]
+"""A row's run and number."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +78,12 @@ class Rows:
         found: Numbers = self._found[name]
         return found
 
+    def places(self, at: Places) -> list[Place]:
+        """Of some of the rows; ``number`` must be there."""
+        run, number = self.named("run"), self.measured("number")
+        numbers = number[at].astype(np.int64).tolist()
+        return [(run.values[place], each) for place, each in zip(run.places[at].tolist(), numbers, strict=True)]
+
     def _packed(self, name: str) -> Named:
         values, there, begins, places = unpack_names(self._blocks[name])
         return Named(values, there[begins[self._block] + self._left(places)])
@@ -85,6 +95,17 @@ class Rows:
 
     def _left(self, of_all: npt.NDArray[Any]) -> npt.NDArray[Any]:
         return of_all if self._at is None else of_all[self._at]
+
+
+_TURNS = BoundedSemaphore(2)
+
+
+@contextmanager
+def turn(session: Session) -> Iterator[None]:
+    """While columns are looked at, those of all rows that may fit are in memory: two at a time, the others wait."""
+    session.connection()  # first, as whoever has used the session already: or each could wait for the other
+    with _TURNS:
+        yield
 
 
 _ORDER = ("moment", "run", "first")
@@ -111,6 +132,16 @@ def read_rows(session: Session, names: Iterable[str], *asked: ColumnElement[bool
     blocks: dict[str, Sequence[Any]] = dict(zip([*plain, *shared], columns, strict=True))
     blocks["created_at"] = [*map(at_moment, blocks["moment"])]
     return Rows(blocks, np.repeat(np.arange(len(found)), np.array(blocks["n_rows"], np.intp)))
+
+
+def rows_at(session: Session, places: Sequence[Place]) -> "dict[Place, Row[*tuple[Any, ...]]]":
+    """All of the rows at some places, without those that are not there any more."""
+    if not places:
+        return {}
+    wanted = values(column("run", Text), column("number", BigInteger), name="wanted").data(places).cte()
+    its_row = and_(Correlation.run == wanted.c.run, Correlation.number == wanted.c.number)
+    query = select(*Correlation.__table__.c).join_from(wanted, Correlation.__table__, its_row)
+    return {(row.run, row.number): row for row in session.execute(query)}
 
 
 def _unpacked(session: Session, names: Sequence[str]) -> Iterator[tuple[Any, ...]]:

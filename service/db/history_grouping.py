@@ -9,10 +9,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from service.db.history import kind_of
 from service.db.history_columns import Mask, Places, Rows
 from service.db.history_filter import Plain
-from service.db.keyset import Value
+from service.db.keyset import Value, kind_of
 from service.db.tables import Correlation
 from trainer.errors import InvalidInput
 
@@ -81,7 +80,7 @@ def columns_apart(grouping: Grouping) -> set[str]:
 class Key:
     """A dimension's values in their order, and which of them each row has."""
 
-    name: Dimension
+    name: str
     values: Sequence[Plain]
     """What is missing is last."""
     descending: bool
@@ -124,7 +123,7 @@ class Groups:
         """(groups,) how many rows there are, or how many of some."""
         return np.bincount(self.of if of_rows is None else self.of[of_rows], minlength=self.n)
 
-    def common(self, some: slice) -> dict[Dimension, list[Plain]]:
+    def common(self, some: slice) -> dict[str, list[Plain]]:
         """By dimension what the rows of each of some groups have in common."""
         rows = self.last[some]
         return {key.name: [key.values[place] for place in key.places[rows].tolist()] for key in self.keys}
@@ -142,7 +141,7 @@ class Groups:
 def grouped(rows: Rows, grouping: Grouping) -> Groups:
     """``rows`` have what ``columns_apart`` names."""
     names = sorted(grouping.by, key=lambda name: name != grouping.first)
-    keys = [_key(name, rows, grouping.descending and name == grouping.first) for name in names]
+    keys = [key_of_rows(name, rows, grouping.descending and name == grouping.first) for name in names]
     of, n = np.zeros(rows.n, np.intp), 1
     for key in keys:
         there, of = dense(of * len(key.values) + key.places, n * len(key.values))
@@ -153,7 +152,8 @@ def grouped(rows: Rows, grouping: Grouping) -> Groups:
     return Groups(rows, keys, of, n, first, last)
 
 
-def _key(name: Dimension, rows: Rows, descending: bool) -> Key:
+def key_of_rows(name: str, rows: Rows, descending: bool) -> Key:
+    """Of a dimension or any other column of few different values."""
     column = rows.named("created_at" if name in _PERIODS else name)
     values = [_period(name, at) for at in column.values] if name in _PERIODS else column.values
     ordered: list[Any] = sorted({*values} - {None}, reverse=descending)

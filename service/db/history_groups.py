@@ -7,16 +7,15 @@ the sums mean.
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import partial
-from threading import BoundedSemaphore
 from typing import Any
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
-from sqlalchemy import BigInteger, RowMapping, Text, and_, column, select, values
+from sqlalchemy import RowMapping
 from sqlalchemy.orm import Session
 
 from evaluation.statistics.combining import CORRELATIONS, LARGEST, Sums, inverse_variance, mean
-from service.db.history_columns import Places, read_rows
+from service.db.history_columns import Places, read_rows, rows_at, turn
 from service.db.history_filter import HistoryFilter
 from service.db.history_grouping import Agg, Grouping, check_grouping, columns_apart, grouped
 from service.db.history_masks import fields_of, fitting, shared
@@ -25,11 +24,8 @@ from service.db.keyset import cursor_after, key_of
 from service.db.pages import DEFAULT_LIMIT, check_limit
 from service.db.prompt_sets import PromptSets, Together, together
 from service.db.records import Page
-from service.db.tables import Correlation
 
 Row = dict[str, Any]
-
-_TABLE = Correlation.__table__
 
 
 class HistoryGroup(BaseModel):
@@ -118,8 +114,6 @@ def stream_groups(session: Session, where: HistoryFilter, grouping: Grouping) ->
 
 
 _AT_ONCE = 100
-_TURNS = BoundedSemaphore(2)
-"""While groups are made, columns of all rows that may fit are in memory: some hundreds of megabytes of a million."""
 _CHOSEN = ("run", "scorer", "scorer_version", "oracle", "temperature", "stratum")
 _NONE_CHOSEN = dict.fromkeys(f"chosen_{name}" for name in _CHOSEN)
 _NO_ESTIMATE = dict.fromkeys(("estimate", "lower", "upper", "standard_error", "heterogeneity"))
@@ -138,8 +132,7 @@ class _Made:
         self._where = where
         self._grouping = grouping
         self._sets = PromptSets(session)
-        session.connection()  # first, as whoever has used the session already: or each could wait for the other
-        with _TURNS:
+        with turn(session):
             self._make()
 
     def _make(self) -> None:
@@ -181,18 +174,12 @@ class _Made:
         ]
 
     def _of_rows(self, chosen: Places, some: slice, common: Sequence[Row]) -> Iterator[Row]:
-        if not common:
-            return
-        run, number = self.groups.rows.named("run"), self.groups.rows.measured("number")
-        places = [(run.values[run.places[row]], int(number[row])) for row in chosen[some].tolist()]
-        wanted = values(column("run", Text), column("number", BigInteger), name="wanted").data(places).cte()
-        its_row = and_(_TABLE.c.run == wanted.c.run, _TABLE.c.number == wanted.c.number)
-        query = select(*_TABLE.c).join_from(wanted, _TABLE, its_row)
-        found = {(row["run"], row["number"]): row for row in self._session.execute(query).mappings()}
+        places = self.groups.rows.places(chosen[some])
+        found = rows_at(self._session, places)
         for each, place in zip(common, places, strict=True):
             if place in found:
                 n_defined = each["n_rows"] - each["n_undefined"]
-                yield {**each, **_of_one_row(found[place], self._grouping.agg, n_defined)}
+                yield {**each, **_of_one_row(found[place]._mapping, self._grouping.agg, n_defined)}
 
     def _of_sums(self, summed: Summed, some: slice, common: Sequence[Row]) -> Iterator[Row]:
         of_parts = [_of_parts(each["group"], self._where) for each in common]

@@ -65,6 +65,11 @@ class By:
         return literal(value, UtcDateTime) if isinstance(value, datetime) else literal(value, self.column.type)
 
 
+def kind_of(column: ColumnElement[Any]) -> Any:  # noqa: ANN401 - one of By's kinds
+    """The Python type of a column's values."""
+    return datetime if isinstance(column.type, UtcDateTime) else column.type.python_type
+
+
 def after(order: Sequence[By], key: Sequence[Value]) -> ColumnElement[bool]:
     """Rows behind the one with ``key`` in ``order``, whose columns together tell rows apart.
 

@@ -52,6 +52,11 @@ ASKED: dict[str, tuple[Ask, dict[str, str]]] = {
         {"correlations": "newest_of_statistic_and_scorer"},
     ),
     "of one thing": (rows(**ABOUT, temperature=[1.0]), {"correlations": "asked"}),
+    "of a statistic, by estimate": (rows(Order("estimate"), statistic=["pearson_within"]), IN_COLUMNS),
+    "of a statistic, by a condition": (
+        rows(statistic=["pearson_within"], where="n_total > 7 or upper < 0"),
+        IN_COLUMNS,
+    ),
     "weeks of one thing": (groups(WEEKS, **ABOUT, temperature=["pooled"]), IN_COLUMNS),
     "the latest of each scorer": (groups(Grouping(["scorer"]), statistic=["pearson_within"]), IN_COLUMNS),
     "the least of each scorer in one run": (
