@@ -130,6 +130,7 @@ def test_a_list_is_the_same_whether_columns_or_the_database_sort_it(
             while True:
                 page = rows_page(session, query.filter(), Order(name, descending), cursor=cursor, limit=2)
                 rows += page.data
+                assert len(rows) <= len(SOME) * len(stored)  # or pages begin where they ended
                 if (cursor := page.next) is None:
                     break
         found.append(rows)
