@@ -20,6 +20,7 @@ from service.dashboard import monitoring as monitoring_pages
 from service.dashboard.drawn import Drawn
 from service.dashboard.rendering import problem_page
 from service.db.aliases import resolver
+from service.db.history_memory import keep_columns
 from service.db.schema import check
 from service.db.session import make_engine, sessions
 from service.jobs.dispatcher import Dispatcher
@@ -132,6 +133,7 @@ def create_app(
         settings.database_url, pool_size=settings.database_pool_size, max_overflow=settings.database_max_overflow
     )
     state.sessions = sessions(state.engine)
+    keep_columns(state.sessions, settings.history_rows_in_memory)
     state.metrics = Metrics(state.sessions)
     state.sampler = Sampler(settings, state.sessions, state.metrics.registry)
     state.watch = Watch(settings, state.sessions, parse_recipe)

@@ -46,8 +46,7 @@ def rows_page(
     """Correlations, newest first unless told otherwise. Raises InvalidInput for a bad cursor or limit."""
     columns, spelling = _row_order(order), f"{order.name} {order.descending}"
     if is_found_in_columns(where, columns[0]):
-        found = sorted_page(session, where, columns, spelling, cursor=cursor, limit=limit)
-        return Page(data=[CorrelationRecord.model_validate(row) for row in found.data], next=found.next)
+        return sorted_page(session, where, columns, spelling, cursor=cursor, limit=limit)
     query = select(*_TABLE.c).where(*restrictions(session, where))
     return read_page(session, query, columns, spelling, CorrelationRecord.model_validate, cursor=cursor, limit=limit)
 

@@ -1,5 +1,6 @@
-"""Correlations of many runs by the column: what groups of the history are made of."""
+"""Correlations of many runs by the column: what groups of the history are made of, and read from where they lie."""
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from sqlalchemy import BigInteger, ColumnElement, Row, Text, and_, column, select, values
+from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session
 
 from service.db.correlation_columns import (
@@ -23,13 +24,11 @@ from service.db.correlation_columns import (
     unpacked,
 )
 from service.db.session import IN_BINARY
-from service.db.tables import Correlation, Job, RunPrompts
+from service.db.tables import Job, RunPrompts
 
 Mask = npt.NDArray[np.bool_]
 Places = npt.NDArray[np.intp]
 Numbers = npt.NDArray[np.float64]
-Place = tuple[str, int]
-"""A row's run and number."""
 
 
 @dataclass(frozen=True)
@@ -37,65 +36,86 @@ class Named:
     """A column of few different values: (rows,) places among them."""
 
     values: Sequence[Any]
-    places: Places
+    places: npt.NDArray[Any]
+    """Of as few bytes as they need, for there may be millions."""
 
     def holds(self, says: Callable[[Any], bool]) -> Mask:
         """(rows,) what ``says`` says of each row's value."""
-        return np.array([says(value) for value in self.values], bool)[self.places]
+        held = [says(value) for value in self.values]
+        if sum(held) == 1:  # in a thirtieth of the time
+            found: Mask = self.places == held.index(True)
+            return found
+        return np.array(held, bool).take(self.places)
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Of the same rows, by name: the oldest first, those of one statistic, run and moment by their numbers."""
+
+    named: Mapping[str, Named]
+    """Of few different values; ``run`` and ``created_at`` are always there."""
+    measured: Mapping[str, Numbers]
+    """(rows,) NaN where there is none."""
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.named or name in self.measured
+
+    def __or__(self, others: "Columns") -> "Columns":
+        """Both, of the same rows."""
+        return Columns({**self.named, **others.named}, {**self.measured, **others.measured})
 
 
 class Rows:
-    """Correlations, the oldest first, those of one statistic, run and moment by their numbers.
+    """Some of the rows of columns, in their order. Of each column theirs are picked when somebody asks for it."""
 
-    They come in blocks of these, and a column is unpacked when somebody asks for it, of the rows that are left by then.
-    """
-
-    def __init__(self, blocks: Mapping[str, Sequence[Any]], block: Places, at: Places | None = None) -> None:
-        self._blocks = blocks
-        self._block = block
+    def __init__(self, columns: Columns, at: Places | None = None) -> None:
+        self._columns = columns
         self._at = at
-        self._found: dict[str, Any] = {}
-        self.n = len(block)
+        self._named: dict[str, Named] = {}
+        self._measured: dict[str, Numbers] = {}
+        self.n = len(columns.named["run"].places if at is None else at)
 
     def those(self, mask: Mask) -> "Rows":
         """The rows where ``mask`` holds."""
         if mask.all():
             return self
         kept = np.flatnonzero(mask)
-        return Rows(self._blocks, self._block[kept], kept if self._at is None else self._at[kept])
+        return Rows(self._columns, kept if self._at is None else self._at[kept])
 
     def named(self, name: str) -> Named:
         """A column of few different values."""
-        if name not in self._found:
-            self._found[name] = self._packed(name) if name in NAMED else self._shared(name)
-        found: Named = self._found[name]
-        return found
+        if name not in self._named:
+            whole = self._columns.named[name]
+            self._named[name] = Named(whole.values, self._left(whole.places))
+        return self._named[name]
 
     def measured(self, name: str) -> Numbers:
         """(rows,) NaN where there is none."""
-        if name not in self._found:
-            self._found[name] = self._left(unpack_numbers(self._blocks[name]))
-        found: Numbers = self._found[name]
-        return found
+        if name not in self._measured:
+            self._measured[name] = self._left(self._columns.measured[name])
+        return self._measured[name]
 
-    def places(self, at: Places) -> list[Place]:
-        """Of some of the rows; ``number`` must be there."""
-        run, number = self.named("run"), self.measured("number")
-        numbers = number[at].astype(np.int64).tolist()
-        return [(run.values[place], each) for place, each in zip(run.places[at].tolist(), numbers, strict=True)]
+    def records(self, at: Places, names: Iterable[str]) -> list[dict[str, Any]]:
+        """Columns of some of the rows, by the row."""
+        found = {name: self._of(name, at) for name in names}
+        return [dict(zip(found, values, strict=True)) for values in zip(*found.values(), strict=True)]
 
-    def _packed(self, name: str) -> Named:
-        values, there, begins, places = unpack_names(self._blocks[name])
-        return Named(values, there[begins[self._block] + self._left(places)])
+    def _of(self, name: str, at: Places) -> list[Any]:
+        if name in self._columns.measured:
+            values = self._columns.measured[name][self._whole(at)].tolist()
+            kind = _KINDS.get(name, float)
+            return [None if math.isnan(value) else kind(value) for value in values]
+        column = self._columns.named[name]
+        return [column.values[place] for place in column.places[self._whole(at)].tolist()]
 
-    def _shared(self, name: str) -> Named:
-        places: dict[Any, int] = {}
-        of_blocks = [places.setdefault(value, len(places)) for value in self._blocks[name]]
-        return Named([*places], np.array(of_blocks, np.intp)[self._block])
+    def _whole(self, at: Places) -> Places:
+        return at if self._at is None else self._at[at]
 
     def _left(self, of_all: npt.NDArray[Any]) -> npt.NDArray[Any]:
         return of_all if self._at is None else of_all[self._at]
 
+
+_KINDS = {"number": int}
 
 _TURNS = BoundedSemaphore(2)
 
@@ -117,8 +137,8 @@ _SHARED: Mapping[str, ColumnElement[Any]] = {
 """What all rows of a block have in common besides these."""
 
 
-def read_rows(session: Session, names: Iterable[str], *asked: ColumnElement[bool]) -> Rows:
-    """Columns of the correlations for whose ``correlation_columns`` all that is ``asked`` holds, and maybe of more.
+def read_columns(session: Session, names: Iterable[str], *asked: ColumnElement[bool]) -> Columns:
+    """Of the correlations for whose ``correlation_columns`` all that is ``asked`` holds, and maybe of more.
 
     ``run`` and ``created_at`` are always there. ``digest`` is that of the prompts of a row's run, ``name`` its job's.
     """
@@ -131,17 +151,29 @@ def read_rows(session: Session, names: Iterable[str], *asked: ColumnElement[bool
     columns = zip(*found, strict=True) if found else ((),) * len([*plain, *shared])
     blocks: dict[str, Sequence[Any]] = dict(zip([*plain, *shared], columns, strict=True))
     blocks["created_at"] = [*map(at_moment, blocks["moment"])]
-    return Rows(blocks, np.repeat(np.arange(len(found)), np.array(blocks["n_rows"], np.intp)))
+    return _columns(blocks, ["run", "created_at", *shared])
 
 
-def rows_at(session: Session, places: Sequence[Place]) -> "dict[Place, Row[*tuple[Any, ...]]]":
-    """All of the rows at some places, without those that are not there any more."""
-    if not places:
-        return {}
-    wanted = values(column("run", Text), column("number", BigInteger), name="wanted").data(places).cte()
-    its_row = and_(Correlation.run == wanted.c.run, Correlation.number == wanted.c.number)
-    query = select(*Correlation.__table__.c).join_from(wanted, Correlation.__table__, its_row)
-    return {(row.run, row.number): row for row in session.execute(query)}
+def _columns(blocks: Mapping[str, Sequence[Any]], shared: Sequence[str]) -> Columns:
+    block = np.repeat(np.arange(len(blocks["n_rows"])), np.array(blocks["n_rows"], np.intp))
+    named = {name: _packed(blocks[name], block) for name in NAMED if name in blocks}
+    named |= {name: _shared(blocks[name], block) for name in shared}
+    return Columns(named, {name: unpack_numbers(blocks[name]) for name in MEASURED if name in blocks})
+
+
+def _packed(parts: Sequence[bytes], block: Places) -> Named:
+    values, there, begins, places = unpack_names(parts)
+    return Named(values, _small(there, len(values))[begins[block] + places])
+
+
+def _shared(of_blocks: Sequence[Any], block: Places) -> Named:
+    numbered: dict[Any, int] = {}
+    places = [numbered.setdefault(value, len(numbered)) for value in of_blocks]
+    return Named([*numbered], _small(np.array(places, np.intp), len(numbered))[block])
+
+
+def _small(places: Places, n_values: int) -> npt.NDArray[Any]:
+    return places.astype(np.min_scalar_type(n_values))
 
 
 def _unpacked(session: Session, names: Sequence[str]) -> Iterator[tuple[Any, ...]]:

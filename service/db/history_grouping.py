@@ -142,14 +142,26 @@ def grouped(rows: Rows, grouping: Grouping) -> Groups:
     """``rows`` have what ``columns_apart`` names."""
     names = sorted(grouping.by, key=lambda name: name != grouping.first)
     keys = [key_of_rows(name, rows, grouping.descending and name == grouping.first) for name in names]
-    of, n = np.zeros(rows.n, np.intp), 1
-    for key in keys:
-        there, of = dense(of * len(key.values) + key.places, n * len(key.values))
-        n = len(there)
+    there, of = _told_apart(keys)
+    n = len(there)
     first, last, in_order = np.empty(n, np.intp), np.empty(n, np.intp), np.arange(rows.n)
     first[of[::-1]] = in_order[::-1]  # of several for one place the last one stays
     last[of] = in_order
     return Groups(rows, keys, of, n, first, last)
+
+
+def _told_apart(keys: Sequence[Key]) -> tuple[Places, Places]:
+    """Of what all keys have together as one number: which occur, and (rows,) the place among these."""
+    numbers, size = keys[0].places, len(keys[0].values)
+    for key in keys[1:]:
+        if size * len(key.values) > _MANY:
+            there, numbers = dense(numbers, size)
+            size = len(there)
+        numbers, size = numbers * len(key.values) + key.places, size * len(key.values)
+    return dense(numbers, size)
+
+
+_MANY = 2**20
 
 
 def key_of_rows(name: str, rows: Rows, descending: bool) -> Key:
@@ -159,7 +171,7 @@ def key_of_rows(name: str, rows: Rows, descending: bool) -> Key:
     ordered: list[Any] = sorted({*values} - {None}, reverse=descending)
     ordered += [None] if None in values else []
     place = {value: number for number, value in enumerate(ordered)}
-    return Key(name, ordered, descending, np.array([place[value] for value in values], np.intp)[column.places])
+    return Key(name, ordered, descending, np.array([place[value] for value in values], np.intp).take(column.places))
 
 
 def _period(name: str, at: datetime) -> str:
@@ -172,4 +184,4 @@ def dense(numbers: Places, size: int) -> tuple[Places, Places]:
         return np.unique(numbers, return_inverse=True)
     occurs = np.zeros(size, bool)
     occurs[numbers] = True
-    return np.flatnonzero(occurs), (np.cumsum(occurs) - 1)[numbers]
+    return np.flatnonzero(occurs), numbers if occurs.all() else (np.cumsum(occurs) - 1)[numbers]

@@ -11,15 +11,15 @@ from typing import Any
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
-from sqlalchemy import RowMapping
 from sqlalchemy.orm import Session
 
 from evaluation.statistics.combining import CORRELATIONS, LARGEST, Sums, inverse_variance, mean
-from service.db.history_columns import Places, read_rows, rows_at, turn
+from service.db.history_columns import Places, turn
 from service.db.history_filter import HistoryFilter
 from service.db.history_grouping import Agg, Grouping, check_grouping, columns_apart, grouped
 from service.db.history_masks import fields_of, fitting, shared
-from service.db.history_sums import COUNTS, PICKED, Columns, Summed, columns_for, counts, picked
+from service.db.history_memory import rows_of
+from service.db.history_sums import COUNTS, OF_ONE_ROW, OF_WHAT, PICKED, Columns, Summed, columns_for, counts, picked
 from service.db.keyset import cursor_after, key_of
 from service.db.pages import DEFAULT_LIMIT, check_limit
 from service.db.prompt_sets import PromptSets, Together, together
@@ -114,8 +114,7 @@ def stream_groups(session: Session, where: HistoryFilter, grouping: Grouping) ->
 
 
 _AT_ONCE = 100
-_CHOSEN = ("run", "scorer", "scorer_version", "oracle", "temperature", "stratum")
-_NONE_CHOSEN = dict.fromkeys(f"chosen_{name}" for name in _CHOSEN)
+_NONE_CHOSEN = dict.fromkeys(f"chosen_{name}" for name in OF_WHAT)
 _NO_ESTIMATE = dict.fromkeys(("estimate", "lower", "upper", "standard_error", "heterogeneity"))
 _COUNTED = {
     **{"n_distinct_prompts": None, "shared_prompts": None, **_NONE_CHOSEN, **_NO_ESTIMATE},
@@ -138,8 +137,8 @@ class _Made:
     def _make(self) -> None:
         where, agg = self._where, self._grouping.agg
         needed = fields_of(where) | columns_apart(self._grouping) | columns_for(agg)
-        rows = read_rows(self._session, needed, *shared(where))
-        self.groups = grouped(rows.those(fitting(self._session, where, rows)), self._grouping)
+        rows = rows_of(self._session, needed, *shared(where))
+        self.groups = grouped(fitting(self._session, where, rows), self._grouping)
         there = ~np.isnan(self.groups.rows.measured("estimate"))
         self._rows: Columns = {"n_rows": self.groups.count(), "n_defined": self.groups.count(there)}
         self._tell: Callable[[slice, Sequence[Row]], Iterable[Row]]
@@ -151,7 +150,7 @@ class _Made:
             self._tell = partial(self._of_sums, Summed(self.groups, agg))
 
     def told(self, some: slice) -> list[Row]:
-        """The fields of HistoryGroup, for some groups; without those that were deleted meanwhile."""
+        """The fields of HistoryGroup, for some groups."""
         return list(self._tell(some, self._common(some)))
 
     def _common(self, some: slice) -> list[Row]:
@@ -174,12 +173,8 @@ class _Made:
         ]
 
     def _of_rows(self, chosen: Places, some: slice, common: Sequence[Row]) -> Iterator[Row]:
-        places = self.groups.rows.places(chosen[some])
-        found = rows_at(self._session, places)
-        for each, place in zip(common, places, strict=True):
-            if place in found:
-                n_defined = each["n_rows"] - each["n_undefined"]
-                yield {**each, **_of_one_row(found[place]._mapping, self._grouping.agg, n_defined)}
+        for each, row in zip(common, self.groups.rows.records(chosen[some], OF_ONE_ROW), strict=True):
+            yield {**each, **_of_one_row(row, self._grouping.agg, each["n_rows"] - each["n_undefined"])}
 
     def _of_sums(self, summed: Summed, some: slice, common: Sequence[Row]) -> Iterator[Row]:
         of_parts = [_of_parts(each["group"], self._where) for each in common]
@@ -208,17 +203,16 @@ def _of_parts(group: Mapping[str, Any], where: HistoryFilter) -> bool:
     return any(stratum != "all" for stratum in strata)
 
 
-def _of_one_row(row: RowMapping, agg: str, n_defined: int) -> Row:
+def _of_one_row(row: Row, agg: str, n_defined: int) -> Row:
     which = {"min": "least", "max": "greatest"}.get(agg)
     chosen = f"; the {which} of {n_defined}, its interval not widened for the choice" if which else ""
-    copied = ("estimate", "lower", "upper", "standard_error", "undefined_reason")
     there = int(row["estimate"] is not None)
     return {
-        **{name: row[name] for name in (*copied, *COUNTS)},
+        **{name: row[name] for name in OF_ONE_ROW if name not in OF_WHAT},
         "heterogeneity": None,
         "n_used": there,
         "n_runs": there,
-        **{f"chosen_{name}": row[name] for name in _CHOSEN},
+        **{f"chosen_{name}": row[name] for name in OF_WHAT},
         "n_distinct_prompts": None,
         "shared_prompts": None,
         "method": row["method"] + chosen,

@@ -55,9 +55,10 @@ def shared(where: HistoryFilter) -> list[ColumnElement[bool]]:
     return found
 
 
-def fitting(session: Session, where: HistoryFilter, rows: Rows) -> Mask:
-    """(rows,) which of them the filter keeps."""
-    kept = [_any_of(session, name, values, rows) for name, values in given(where)]
+def fitting(session: Session, where: HistoryFilter, rows: Rows) -> Rows:
+    """Those that the filter keeps: fewer are looked at from one restriction to the next."""
+    for name, values in given(where):
+        rows = rows.those(_any_of(session, name, values, rows))
     for name, sign, bound in (
         ("temperature", ">=", where.temperature_min),
         ("temperature", "<=", where.temperature_max),
@@ -65,10 +66,8 @@ def fitting(session: Session, where: HistoryFilter, rows: Rows) -> Mask:
         ("created_at", "<", where.created_before),
     ):
         if bound is not None:
-            kept.append(_holds(session, Comparison(name, sign, bound), rows))
-    if where.where is not None:
-        kept.append(_holds(session, where.where, rows))
-    return _all([np.ones(rows.n, bool), *kept])
+            rows = rows.those(_holds(session, Comparison(name, sign, bound), rows))
+    return rows if where.where is None else rows.those(_holds(session, where.where, rows))
 
 
 def _all(masks: Sequence[Mask]) -> Mask:

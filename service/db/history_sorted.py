@@ -1,20 +1,19 @@
-"""Lists of the history that no index has in their order: the rows of a page are found in columns, then looked up."""
+"""Lists of the history that no index has in their order: the rows of a page are found in columns."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
-from sqlalchemy import Row
 from sqlalchemy.orm import Session
 
 from service.db.correlation_columns import MEASURED
-from service.db.history_columns import Mask, Numbers, Places, Rows, read_rows, rows_at, turn
+from service.db.history_columns import Mask, Numbers, Places, Rows, turn
 from service.db.history_filter import HistoryFilter, given
 from service.db.history_grouping import key_of_rows
 from service.db.history_masks import fields_of, fitting, shared
-from service.db.keyset import By, Value, cursor_of, key_of
+from service.db.history_memory import rows_of
+from service.db.keyset import By, Value, cursor_after, key_of
 from service.db.pages import check_limit
-from service.db.records import Page
+from service.db.records import CorrelationRecord, Page
 
 _OF_INDEX = {"statistic", "oracle", "stratum", "temperature"}
 """Of what has all of these, an index leaves few rows."""
@@ -32,18 +31,18 @@ def is_found_in_columns(where: HistoryFilter, first: By) -> bool:
 
 def sorted_page(
     session: Session, where: HistoryFilter, order: Sequence[By], spelling: str, *, cursor: str | None, limit: int
-) -> "Page[Row[*tuple[Any, ...]]]":
+) -> Page[CorrelationRecord]:
     """A page of rows in an order that tells them apart, the last two of it being run and number."""
     check_limit(limit)
     key = None if cursor is None else key_of(order, cursor, spelling)
+    told = {*CorrelationRecord.model_fields, *(by.name for by in order)}
     with turn(session):
-        rows = read_rows(session, fields_of(where) | {by.name for by in order}, *shared(where))
-        rows = rows.those(fitting(session, where, rows))
+        rows = rows_of(session, fields_of(where) | told, *shared(where))
+        rows = fitting(session, where, rows)
         columns = [_sortable(by, rows, None if key is None else key[place]) for place, by in enumerate(order)]
-        places = rows.places(_first(columns, limit + 1, behind=key is not None))
-    found = rows_at(session, places)
-    shown = [found[place] for place in places[:limit] if place in found]
-    return Page(data=shown, next=cursor_of(order, shown[-1], spelling) if len(places) > limit and shown else None)
+        found = rows.records(_first(columns, limit + 1, behind=key is not None), told)
+    following = cursor_after([found[limit - 1][by.name] for by in order], spelling) if len(found) > limit else None
+    return Page(data=[CorrelationRecord.model_validate(row) for row in found[:limit]], next=following)
 
 
 def _sortable(by: By, rows: Rows, value: Value) -> tuple[Numbers, float]:

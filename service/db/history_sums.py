@@ -14,12 +14,15 @@ from service.db.prompt_sets import OnSet
 PICKED = ("latest", "min", "max")
 COUNTS = ("n_prompts", "n_responses", "n_dropped")
 _INTERVAL = ("estimate", "standard_error", "lower", "upper")
+OF_WHAT = ("run", "scorer", "scorer_version", "oracle", "temperature", "stratum")
+OF_ONE_ROW = (*_INTERVAL, *COUNTS, "method", "undefined_reason", *OF_WHAT)
+"""What is told of a row that was picked."""
 
 
 def columns_for(agg: Agg) -> set[str]:
     """Columns of rows that are looked at."""
     if agg in PICKED:
-        return {"number", "estimate"}
+        return {*OF_ONE_ROW}
     if agg == "count":
         return {"estimate", *COUNTS}
     return {*_INTERVAL, *COUNTS, "statistic", "digest"}

@@ -380,7 +380,7 @@ class CorrelationColumns(Table):
     undefined_reason: Mapped[bytes]
     code_version: Mapped[bytes]
 
-    __table_args__ = (Index(None, "run"),)
+    __table_args__ = (Index(None, "run", "moment", "n_rows"),)
 
 
 class Curve(_Estimated, Table):

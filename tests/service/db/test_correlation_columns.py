@@ -21,7 +21,7 @@ from service.db.history_grouping import Agg, Grouping
 from service.db.history_groups import groups_page
 from service.db.schema import prepare, upgrade
 from service.db.session import writing
-from service.db.tables import Correlation, CorrelationColumns
+from service.db.tables import CorrelationColumns
 from service.routes.history import HistoryQuery
 
 AT = datetime(2026, 11, 26, 9, 30, tzinfo=UTC)
@@ -145,16 +145,6 @@ def test_columns_go_with_their_run(make_session: sessionmaker[Session], stored: 
         delete_conclusions(session, stored[0])
 
     assert blocks(make_session) == n_blocks * 2 // 3
-
-
-def test_a_row_that_is_deleted_while_groups_are_made_is_of_none(
-    make_session: sessionmaker[Session], stored: list[str]
-) -> None:
-    grouping = Grouping(["statistic", "run"])
-    with writing(make_session) as session:
-        session.execute(delete(Correlation).where(Correlation.run == stored[0]))
-        left = groups_page(session, HistoryFilter(), grouping).data
-    assert {each.chosen_run for each in left} == set(stored[1:])
 
 
 @pytest.mark.parametrize("descending", [False, True])

@@ -37,7 +37,7 @@ def groups(grouping: Grouping, /, **asked: Any) -> Ask:
     return lambda session: groups_page(session, HistoryQuery(**asked).filter(), grouping)
 
 
-IN_COLUMNS = {"correlation_columns": "pk run", "correlations": "pk"}
+IN_COLUMNS = {"correlation_columns": "pk run_moment_n_rows", "correlations": "pk"}
 """Groups look up the columns of a statistic, runs that have none, and the rows that they are told by."""
 
 ASKED: dict[str, tuple[Ask, dict[str, str]]] = {
@@ -61,7 +61,7 @@ ASKED: dict[str, tuple[Ask, dict[str, str]]] = {
     "the latest of each scorer": (groups(Grouping(["scorer"]), statistic=["pearson_within"]), IN_COLUMNS),
     "the least of each scorer in one run": (
         groups(Grouping(["scorer", "statistic"], "min"), run=["run_a"]),
-        IN_COLUMNS | {"correlation_columns": "run"},
+        IN_COLUMNS | {"correlation_columns": "run_moment_n_rows"},
     ),
     "oracles to choose from": (
         lambda session: values_of(session, "oracle", statistic="mean"),
