@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from service.db.history_choices import values
 from service.db.history_filter import HistoryFilter, restrictions
-from service.db.history_sorted import is_found_in_columns, sorted_page
+from service.db.history_sorted import sorted_page
 from service.db.keyset import By, after, cursor_of, key_of, kind_of
 from service.db.pages import DEFAULT_LIMIT, check_limit
 from service.db.records import CorrelationRecord, Page
@@ -45,8 +45,9 @@ def rows_page(
 ) -> Page[CorrelationRecord]:
     """Correlations, newest first unless told otherwise. Raises InvalidInput for a bad cursor or limit."""
     columns, spelling = _row_order(order), f"{order.name} {order.descending}"
-    if is_found_in_columns(where, columns[0]):
-        return sorted_page(session, where, columns, spelling, cursor=cursor, limit=limit)
+    found = sorted_page(session, where, columns, spelling, cursor=cursor, limit=limit)
+    if found is not None:
+        return found
     query = select(*_TABLE.c).where(*restrictions(session, where))
     return read_page(session, query, columns, spelling, CorrelationRecord.model_validate, cursor=cursor, limit=limit)
 

@@ -154,6 +154,11 @@ def read_columns(session: Session, names: Iterable[str], *asked: ColumnElement[b
     return _columns(blocks, ["run", "created_at", *shared])
 
 
+def read_rows(session: Session, names: Iterable[str], *asked: ColumnElement[bool]) -> Rows:
+    """All rows of ``read_columns``."""
+    return Rows(read_columns(session, names, *asked))
+
+
 def _columns(blocks: Mapping[str, Sequence[Any]], shared: Sequence[str]) -> Columns:
     block = np.repeat(np.arange(len(blocks["n_rows"])), np.array(blocks["n_rows"], np.intp))
     named = {name: _packed(blocks[name], block) for name in NAMED if name in blocks}

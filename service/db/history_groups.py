@@ -14,11 +14,11 @@ from pydantic import BaseModel, ConfigDict
 from sqlalchemy.orm import Session
 
 from evaluation.statistics.combining import CORRELATIONS, LARGEST, Sums, inverse_variance, mean
-from service.db.history_columns import Places, turn
+from service.db.history_columns import Places, read_rows, turn
 from service.db.history_filter import HistoryFilter
 from service.db.history_grouping import Agg, Grouping, check_grouping, columns_apart, grouped
 from service.db.history_masks import fields_of, fitting, shared
-from service.db.history_memory import rows_of
+from service.db.history_memory import remembered
 from service.db.history_sums import COUNTS, OF_ONE_ROW, OF_WHAT, PICKED, Columns, Summed, columns_for, counts, picked
 from service.db.keyset import cursor_after, key_of
 from service.db.pages import DEFAULT_LIMIT, check_limit
@@ -137,7 +137,7 @@ class _Made:
     def _make(self) -> None:
         where, agg = self._where, self._grouping.agg
         needed = fields_of(where) | columns_apart(self._grouping) | columns_for(agg)
-        rows = rows_of(self._session, needed, *shared(where))
+        rows = remembered(self._session, needed) or read_rows(self._session, needed, *shared(where))
         self.groups = grouped(fitting(self._session, where, rows), self._grouping)
         there = ~np.isnan(self.groups.rows.measured("estimate"))
         self._rows: Columns = {"n_rows": self.groups.count(), "n_defined": self.groups.count(there)}

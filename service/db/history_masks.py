@@ -26,9 +26,13 @@ from service.db.history_filter import (
 
 def fields_of(where: HistoryFilter) -> set[str]:
     """Columns that ``fitting`` looks at."""
-    bounded = where.temperature_min is not None or where.temperature_max is not None
-    named = {name for name, _ in given(where)} | ({"temperature"} if bounded else set())
+    named = {name for name, _ in given(where)} | bounded(where)
     return {name for name in named | {*_compared(where.where)} if not is_of_jobs(name)}
+
+
+def bounded(where: HistoryFilter) -> set[str]:
+    """Columns besides the time with a least or a greatest value."""
+    return {"temperature"} if where.temperature_min is not None or where.temperature_max is not None else set()
 
 
 def _compared(tree: Tree | None) -> Iterator[str]:

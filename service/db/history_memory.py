@@ -4,7 +4,7 @@ from collections.abc import Collection
 from threading import Lock
 
 import numpy as np
-from sqlalchemy import BigInteger, ColumnElement, func, select
+from sqlalchemy import BigInteger, func, select
 from sqlalchemy.orm import Session, sessionmaker
 
 from service.db.correlation_columns import TABLE, moment_of, unpacked
@@ -24,11 +24,11 @@ def keep_columns(make_session: sessionmaker[Session], most_rows: int) -> None:
     make_session.configure(info={_MEMORY: _Memory(most_rows)})
 
 
-def rows_of(session: Session, names: Collection[str], *asked: ColumnElement[bool]) -> Rows:
-    """Rows with what ``read_columns`` has of them, which it reads where they are not in memory."""
+def remembered(session: Session, names: Collection[str]) -> Rows | None:
+    """All rows with what ``read_columns`` has of them; None where they are not to be kept, or change at this moment."""
     memory: _Memory | None = session.info.get(_MEMORY)
     columns = memory.columns(session, names) if memory else None
-    return Rows(columns or read_columns(session, names, *asked))
+    return None if columns is None else Rows(columns)
 
 
 class _Memory:
@@ -39,13 +39,13 @@ class _Memory:
         self._columns = _NONE
 
     def columns(self, session: Session, names: Collection[str]) -> Columns | None:
-        """None where they are not to be kept, or change at this moment."""
         runs = _runs(session)
-        if sum(runs.values()) > self._most_rows or unpacked(session):
-            return None
+        kept = sum(runs.values()) <= self._most_rows and not unpacked(session)
         with self._lock:
-            if runs != self._runs:
+            if runs != self._runs or not kept:
                 self._runs, self._columns = runs, _NONE
+            if not kept:
+                return None
             missing = {name for name in ("run", "created_at", *names) if name not in self._columns}
             if missing:
                 found = read_columns(session, missing)

@@ -12,10 +12,9 @@ from sqlalchemy import Engine, delete, func, select
 from sqlalchemy.orm import Session, sessionmaker
 from sqlalchemy.pool import QueuePool
 
-from service.db import correlation_columns, history, history_columns
+from service.db import correlation_columns, history_columns
 from service.db.correlation_columns import at_moment, moment_of, pack_all, unpacked
 from service.db.deleting import delete_conclusions
-from service.db.history import Order, rows_page
 from service.db.history_filter import HistoryFilter
 from service.db.history_grouping import Agg, Grouping
 from service.db.history_groups import groups_page
@@ -109,34 +108,6 @@ def test_many_rows_are_several_blocks(
 
     assert blocks(make_session) == n_blocks + len(stored)  # four rows of one statistic
     assert told(make_session) == before
-
-
-@pytest.mark.parametrize("descending", [False, True])
-@pytest.mark.parametrize("name", ["estimate", "lower", "n_prompts", "temperature", "scorer_version", "created_at"])
-def test_a_list_is_the_same_whether_columns_or_the_database_sort_it(
-    make_session: sessionmaker[Session],
-    stored: list[str],
-    monkeypatch: pytest.MonkeyPatch,
-    name: str,
-    descending: bool,
-) -> None:
-    query = HistoryQuery(statistic=["pearson_within", "mean"], where="not scorer == nobody")
-    ways: list[Any] = [history.is_found_in_columns, lambda where, first: False]
-    found: list[list[Any]] = []
-    for way in ways:
-        monkeypatch.setattr(history, "is_found_in_columns", way)
-        rows, cursor = [], None
-        with make_session() as session:
-            while True:
-                page = rows_page(session, query.filter(), Order(name, descending), cursor=cursor, limit=2)
-                rows += page.data
-                assert len(rows) <= len(SOME) * len(stored)  # or pages begin where they ended
-                if (cursor := page.next) is None:
-                    break
-        found.append(rows)
-    assert ways[0](query.filter(), history._row_order(Order(name))[0])
-    assert len(found[0]) == len(SOME) * len(stored)
-    assert found[0] == found[1]
 
 
 def test_columns_go_with_their_run(make_session: sessionmaker[Session], stored: list[str]) -> None:
