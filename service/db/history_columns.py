@@ -47,6 +47,12 @@ class Named:
             return found
         return np.array(held, bool).take(self.places)
 
+    def then(self, more: "Named") -> "Named":
+        """These rows, and then those."""
+        numbered = {value: place for place, value in enumerate(self.values)}
+        there = np.array([numbered.setdefault(value, len(numbered)) for value in more.values], np.intp)
+        return Named([*numbered], np.concatenate([self.places, _small(there, len(numbered))[more.places]]))
+
 
 @dataclass(frozen=True)
 class Columns:
@@ -57,12 +63,24 @@ class Columns:
     measured: Mapping[str, Numbers]
     """(rows,) NaN where there is none."""
 
-    def __contains__(self, name: str) -> bool:
-        return name in self.named or name in self.measured
-
     def __or__(self, others: "Columns") -> "Columns":
         """Both, of the same rows."""
         return Columns({**self.named, **others.named}, {**self.measured, **others.measured})
+
+    def names(self) -> set[str]:
+        """Of all."""
+        return {*self.named, *self.measured}
+
+    def those(self, mask: Mask) -> "Columns":
+        """Of the rows where ``mask`` holds."""
+        named = {name: Named(column.values, column.places[mask]) for name, column in self.named.items()}
+        return Columns(named, {name: column[mask] for name, column in self.measured.items()})
+
+    def then(self, more: "Columns") -> "Columns":
+        """Of these rows, and then of those."""
+        named = {name: column.then(more.named[name]) for name, column in self.named.items()}
+        numbers = {name: np.concatenate([column, more.measured[name]]) for name, column in self.measured.items()}
+        return Columns(named, numbers)
 
 
 class Rows:

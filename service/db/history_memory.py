@@ -42,17 +42,37 @@ class _Memory:
         runs = _runs(session)
         kept = sum(runs.values()) <= self._most_rows and not unpacked(session)
         with self._lock:
-            if runs != self._runs or not kept:
-                self._runs, self._columns = runs, _NONE
             if not kept:
+                self._runs, self._columns = {}, _NONE
                 return None
-            missing = {name for name in ("run", "created_at", *names) if name not in self._columns}
+            if runs != self._runs:
+                self._columns = self._after_changes(session, runs)
+                self._runs = runs
+            missing = {"run", "created_at", *names} - self._columns.names()
             if missing:
                 found = read_columns(session, missing)
                 if _runs_of(found) != runs:
                     return None
                 self._columns |= found
             return self._columns
+
+    def _after_changes(self, session: Session, runs: Runs) -> Columns:
+        """Those there are without what went and with what came; none where that is much, or not the newest."""
+        went, came = self._runs.items() - runs.items(), runs.items() - self._runs.items()
+        stayed, columns = self._runs.items() & runs.items(), self._columns
+        newest = max((moment for (_, moment), _ in stayed), default=None)
+        if not columns.named or newest is None or len(came) > _FEW or any(moment <= newest for (_, moment), _ in came):
+            return _NONE
+        if went:
+            gone = {run for (run, _), _ in went}
+            columns = columns.those(~columns.named["run"].holds(gone.__contains__))
+        if came:
+            of_new = TABLE.c.run.in_({run for (run, _), _ in came})
+            columns = columns.then(read_columns(session, columns.names(), of_new))
+        return columns if _runs_of(columns) == runs else _NONE
+
+
+_FEW = 100
 
 
 def _runs(session: Session) -> Runs:
@@ -63,7 +83,10 @@ def _runs(session: Session) -> Runs:
 
 
 def _runs_of(columns: Columns) -> Runs:
+    """The rows of each lie together."""
     run, at = columns.named["run"], columns.named["created_at"]
-    both, n_rows = np.unique(run.places.astype(np.intp) * len(at.values) + at.places, return_counts=True)
-    pairs = (divmod(each, len(at.values)) for each in both.tolist())
-    return {(run.values[a], moment_of(at.values[b])): n for (a, b), n in zip(pairs, n_rows.tolist(), strict=True)}
+    another = (run.places[1:] != run.places[:-1]) | (at.places[1:] != at.places[:-1])
+    begin = np.flatnonzero(np.concatenate([np.ones(min(len(run.places), 1), bool), another]))
+    n_rows = np.diff(begin, append=len(run.places)).tolist()
+    pairs = zip(run.places[begin].tolist(), at.places[begin].tolist(), strict=True)
+    return {(run.values[a], moment_of(at.values[b])): n for (a, b), n in zip(pairs, n_rows, strict=True)}
