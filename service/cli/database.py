@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from service.cli.options import AsJson, DatabaseUrl
-from service.cli.printing import print_json, say
+from service.cli.printing import print_json, progress, say
 
 
 def make_family() -> typer.Typer:
@@ -26,7 +26,7 @@ def upgrade(database_url: DatabaseUrl = None) -> None:
     from service.settings import load_settings
 
     url = load_settings(database_url=database_url).database_url
-    schema.upgrade(make_engine(url))
+    schema.upgrade(make_engine(url), lambda runs: progress("correlations by the column", runs, "run"))
     say("the database is at this version's migration")
 
 

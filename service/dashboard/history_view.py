@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 from urllib.parse import urlencode
 
@@ -51,7 +52,14 @@ class Asked:
     def query(self, **changes: Any) -> str:  # noqa: ANN401 - any field
         """The page with some of it changed, as the query of its address."""
         fields = {**vars(self), **changes}
-        return urlencode({name: value for name, value in fields.items() if value}, doseq=True)
+        several = {name: [value] if isinstance(value, str) else value for name, value in fields.items() if value}
+        return "&".join(_spelled_out(name, value) for name, values in several.items() for value in values)
+
+
+@lru_cache(1000)
+def _spelled_out(name: str, value: str) -> str:
+    """A page has many links, which say nearly the same."""
+    return urlencode({name: value})
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,8 @@ Rows of a run never change, so that what follows from them can lie beside them.
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
 from datetime import UTC, datetime, timedelta
 from itertools import groupby, islice
 from operator import itemgetter
@@ -107,14 +108,24 @@ def unpacked(session: Session) -> Sequence[str]:
     return session.scalars(select(runs.c.value).where(runs.c.value.is_not(None), ~there)).all()
 
 
-def pack_all(engine: Engine) -> None:
+Watching = Callable[[int], AbstractContextManager[Callable[[int], None]]]
+"""Of how many are to be done it makes what is called with how many more are."""
+
+
+def unwatched(_: int) -> AbstractContextManager[Callable[[int], None]]:
+    """Nobody looks on."""
+    return nullcontext(lambda _: None)
+
+
+def pack_all(engine: Engine, watching: Watching = unwatched) -> None:
     """Store those that are missing, run by run."""
     make_session = sessions(engine)
     with make_session() as session:
         missing = unpacked(session)
-    for run in missing:
-        try:
-            with writing(make_session) as session:
+    if not missing:
+        return
+    with watching(len(missing)) as advance:
+        for run in missing:
+            with suppress(IntegrityError), writing(make_session) as session:  # somebody else did, or deleted it
                 store_columns(session, run)
-        except IntegrityError:  # somebody else did, or deleted it
-            continue
+            advance(1)

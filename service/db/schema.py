@@ -9,7 +9,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, inspect, text
 
-from service.db.correlation_columns import pack_all
+from service.db.correlation_columns import Watching, pack_all, unwatched
 from service.db.failures import database_errors
 from trainer.errors import WrongSchema
 
@@ -17,8 +17,9 @@ _CLONE = Path(__file__).resolve().parents[2]
 _UPGRADE_LOCK = 0x6173736179  # any number that nobody else uses for a PostgreSQL advisory lock: "assay" in ASCII
 
 
-def upgrade(engine: Engine) -> None:
-    """Create the tables or migrate them, losing nothing, and store what follows from their rows and is not there.
+def upgrade(engine: Engine, watching: Watching = unwatched) -> None:
+    """Create the tables or migrate them, losing nothing, and store what follows from their rows and is not there, run
+    by run, which ``watching`` sees.
 
     Raises WrongSchema for a database made by a newer version of this code.
     """
@@ -30,7 +31,7 @@ def upgrade(engine: Engine) -> None:
             _refuse_unknown(here)
             command.upgrade(_config(connection), "head")
     with database_errors():
-        pack_all(engine)
+        pack_all(engine, watching)
 
 
 def check(engine: Engine) -> None:

@@ -1,8 +1,9 @@
 """Groups are made of the columns that lie beside correlations, and say the same wherever these come from."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from threading import BoundedSemaphore
 from typing import Any, cast
@@ -83,6 +84,23 @@ def test_what_is_missing_is_packed_when_the_database_is_opened(
 
     assert blocks(make_session) == n_blocks
     assert told(make_session) == before
+
+
+def test_who_upgrades_sees_how_far_it_is(
+    make_session: sessionmaker[Session], engine: Engine, stored: list[str]
+) -> None:
+    without_columns(make_session, *stored[1:])
+    seen: list[int] = []
+
+    @contextmanager
+    def watching(total: int) -> Iterator[Callable[[int], None]]:
+        seen.append(total)
+        yield seen.append
+
+    upgrade(engine, watching)
+    upgrade(engine, watching)
+
+    assert seen == [2, 1, 1]
 
 
 def test_two_that_pack_at_once_pack_once(
