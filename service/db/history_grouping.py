@@ -178,10 +178,25 @@ def _period(name: str, at: datetime) -> str:
     return _PERIODS[name](at.date()).isoformat()
 
 
+def is_few(size: int, n: int) -> bool:
+    """Whether each of ``size`` numbers is sooner marked than ``n`` are sorted."""
+    return size <= 20 * n
+
+
+def occurring(numbers: Places, size: int) -> Places:
+    """Which of 0 to ``size`` - 1 are among ``numbers``."""
+    return np.flatnonzero(_marked(numbers, size)) if is_few(size, len(numbers)) else np.unique(numbers)
+
+
 def dense(numbers: Places, size: int) -> tuple[Places, Places]:
-    """Which of 0 to ``size`` - 1 occur, and the place of each of ``numbers`` among them."""
-    if size > 20 * len(numbers):
+    """Which of 0 to ``size`` - 1 are among ``numbers``, and the place of each of ``numbers`` among these."""
+    if not is_few(size, len(numbers)):
         return np.unique(numbers, return_inverse=True)
+    occurs = _marked(numbers, size)
+    return np.flatnonzero(occurs), numbers if occurs.all() else (np.cumsum(occurs) - 1)[numbers]
+
+
+def _marked(numbers: Places, size: int) -> Mask:
     occurs = np.zeros(size, bool)
     occurs[numbers] = True
-    return np.flatnonzero(occurs), numbers if occurs.all() else (np.cumsum(occurs) - 1)[numbers]
+    return occurs

@@ -7,8 +7,8 @@ import numpy as np
 import numpy.typing as npt
 
 from evaluation.statistics.combining import CORRELATIONS, plain_terms, weighted_terms
-from service.db.history_columns import Places
-from service.db.history_grouping import Agg, Groups, dense
+from service.db.history_columns import Named, Numbers, Places
+from service.db.history_grouping import Agg, Groups, dense, is_few, occurring
 from service.db.prompt_sets import OnSet
 
 PICKED = ("latest", "min", "max")
@@ -58,11 +58,19 @@ def counts(groups: Groups, used: Places | slice) -> Columns:
     of_cells = cells // len(runs.values)
     found = {"n_used": np.bincount(of, minlength=groups.n), "n_runs": np.bincount(of_cells, minlength=groups.n)}
     for name in COUNTS:
-        column = rows.named(name)
-        most = np.zeros(len(cells))
-        np.maximum.at(most, cell, np.array(column.values, float)[column.places[used]])
+        most = _most(rows.named(name), used, cell, len(cells))
         found[name] = np.bincount(of_cells, most, groups.n).astype(np.int64)
     return found
+
+
+def _most(column: Named, used: Places | slice, cell: Places, n_cells: int) -> Numbers:
+    """(cells,) the greatest value that a row of each has."""
+    values, places = np.array(column.values, float), column.places[used]
+    if is_few(n_cells * len(values), len(cell)):  # of rows with the same value one is enough
+        cell, places = np.divmod(occurring(cell * len(values) + places, n_cells * len(values)), len(values))
+    most = np.zeros(n_cells)
+    np.maximum.at(most, cell, values[places])
+    return most
 
 
 class Summed:
@@ -89,7 +97,7 @@ class Summed:
         runs, digests = rows.named("run"), rows.named("digest")
         n_sets, n_runs = len(digests.values), len(runs.values)
         sets, of_set = dense(of * n_sets + digests.places[used], groups.n * n_sets)
-        of_runs, _ = dense(of_set * n_runs + runs.places[used], len(sets) * n_runs)
+        of_runs = occurring(of_set * n_runs + runs.places[used], len(sets) * n_runs)
         moved = (np.bincount(of_set, np.nan_to_num(w * each), len(sets)) for each in (s, below, above))
         self._digests = [digests.values[place] for place in (sets % n_sets).tolist()]
         self._runs = np.bincount(of_runs // n_runs, minlength=len(sets)).tolist()
