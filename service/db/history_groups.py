@@ -19,7 +19,7 @@ from service.db.history_filter import HistoryFilter
 from service.db.history_grouping import Agg, Grouping, check_grouping, columns_apart, grouped
 from service.db.history_masks import fields_of, fitting, shared
 from service.db.history_memory import remembered
-from service.db.history_sums import COUNTS, OF_ONE_ROW, OF_WHAT, PICKED, Columns, Summed, columns_for, counts, picked
+from service.db.history_sums import COUNTS, OF_ONE_ROW, OF_WHAT, PICKED, ByGroup, Summed, columns_for, counts, picked
 from service.db.keyset import cursor_after, key_of
 from service.db.pages import DEFAULT_LIMIT, check_limit
 from service.db.prompt_sets import PromptSets, Together, together
@@ -140,7 +140,7 @@ class _Made:
         rows = remembered(self._session, needed) or read_rows(self._session, needed, *shared(where))
         self.groups = grouped(fitting(self._session, where, rows), self._grouping)
         there = ~np.isnan(self.groups.rows.measured("estimate"))
-        self._rows: Columns = {"n_rows": self.groups.count(), "n_defined": self.groups.count(there)}
+        self._rows: ByGroup = {"n_rows": self.groups.count(), "n_defined": self.groups.count(there)}
         self._tell: Callable[[slice, Sequence[Row]], Iterable[Row]]
         if agg in PICKED:
             self._tell = partial(self._of_rows, picked(self.groups, agg))
@@ -187,12 +187,12 @@ class _Made:
             yield {**each, **numbers, **told, **_of_sums(row, self._grouping.agg, statistic in CORRELATIONS, moved)}
 
 
-def _of_counts(counted: Columns, some: slice, common: Sequence[Row]) -> Iterator[Row]:
+def _of_counts(counted: ByGroup, some: slice, common: Sequence[Row]) -> Iterator[Row]:
     for each, numbers in zip(common, _records(counted, some), strict=True):
         yield {**each, **numbers, **_COUNTED}
 
 
-def _records(columns: Columns, some: slice) -> list[Row]:
+def _records(columns: ByGroup, some: slice) -> list[Row]:
     values = zip(*(column[some].tolist() for column in columns.values()), strict=True)
     return [dict(zip(columns, row, strict=True)) for row in values]
 

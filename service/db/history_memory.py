@@ -19,7 +19,7 @@ Runs = dict[tuple[str, int], int]
 
 def keep_columns(make_session: sessionmaker[Session], most_rows: int) -> None:
     """Let these sessions keep the columns that one of them has read for the others: of all rows, or of none where there
-    are more than ``most_rows``. A row takes about 70 bytes when each of its columns was asked for.
+    are more than ``most_rows``. A row takes about 65 bytes when each of its columns was asked for.
     """
     make_session.configure(info={_MEMORY: _Memory(most_rows)})
 

@@ -20,7 +20,7 @@ OF_ONE_ROW = (*_INTERVAL, *COUNTS, "method", "undefined_reason", *OF_WHAT)
 
 
 def columns_for(agg: Agg) -> set[str]:
-    """Columns of rows that are looked at."""
+    """ByGroup of rows that are looked at."""
     if agg in PICKED:
         return {*OF_ONE_ROW}
     if agg == "count":
@@ -45,11 +45,11 @@ def picked(groups: Groups, agg: Agg) -> Places:
     return chosen
 
 
-Columns = dict[str, npt.NDArray[Any]]
+ByGroup = dict[str, npt.NDArray[Any]]
 """By name (groups,)."""
 
 
-def counts(groups: Groups, used: Places | slice) -> Columns:
+def counts(groups: Groups, used: Places | slice) -> ByGroup:
     """``n_used``, how many rows of each group are used, ``n_runs``, of how many runs, and of ``COUNTS`` the most that
     any row of a run has, summed over runs."""
     rows, of = groups.rows, groups.of[used]
@@ -86,7 +86,7 @@ class Summed:
         used = np.flatnonzero(~np.isnan(terms.w))
         y, s, w, below, above = (part[used] for part in terms)
         of = groups.of[used]
-        self.columns: Columns = {
+        self.columns: ByGroup = {
             **counts(groups, used),
             "n_errors": np.bincount(of[~np.isnan(s)], minlength=groups.n),
             "weight": np.bincount(of, w, groups.n),
