@@ -20,7 +20,7 @@ OF_ONE_ROW = (*_INTERVAL, *COUNTS, "method", "undefined_reason", *OF_WHAT)
 
 
 def columns_for(agg: Agg) -> set[str]:
-    """ByGroup of rows that are looked at."""
+    """Columns of rows that are looked at."""
     if agg in PICKED:
         return {*OF_ONE_ROW}
     if agg == "count":
