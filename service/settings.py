@@ -127,8 +127,8 @@ class Settings(BaseSettings):
     """Connections beyond those while many are needed at once; whoever finds none waits up to 30 seconds."""
 
     history_rows_in_memory: int = Field(4_000_000, ge=0)
-    """Correlations whose columns this server keeps in memory, some 65 bytes each, so that groups and sorted lists of the
-    history take no reading. Where there are more it keeps none, and reads for each what it needs."""
+    """Correlations whose columns this server keeps in memory, some 65 bytes each, so that groups and sorted lists of
+    the history take no reading. Where there are more it keeps none, and reads for each what it needs."""
 
     max_exports: int = Field(4, ge=1, le=1000)
     """Files of the history that are sent at once, each over a connection of its own; more are answered with 503."""
