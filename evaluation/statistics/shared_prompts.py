@@ -22,110 +22,129 @@ import numpy.typing as npt
 Marks = npt.NDArray[np.uint64]
 """One number for each prompt of a set, all different; equal prompts have equal numbers."""
 
+Numbers = npt.NDArray[np.float64]
+Places = npt.NDArray[np.intp]
+Mask = npt.NDArray[np.bool_]
 
-class Standing(NamedTuple):
-    """All rows of a group that stand on one set of prompts."""
 
-    errors: Sequence[float]
-    """By measure of error, sum of w_i s_i over the rows: they move together wholly."""
+class Standings(NamedTuple):
+    """Rows of groups by the set of prompts they stand on: those of one group and set move together wholly."""
 
-    prompts: Marks | None
-    """(prompts,); None where nobody knows them: they may be any other run's."""
+    group: Places
+    """(standings,)"""
+
+    prompts: Places
+    """(standings,) the place of their set among all sets."""
+
+    errors: Numbers
+    """(standings, measures) by measure of error, sum of w_i s_i over the rows."""
+
+    def those(self, mask: Mask) -> "Standings":
+        """Where ``mask`` holds."""
+        return Standings(self.group[mask], self.prompts[mask], self.errors[mask])
 
 
 class Joint(NamedTuple):
-    """What the rows of a group come to."""
+    """What the rows of each group come to."""
 
-    variances: list[float]
-    """By measure, the greatest variance that sum of w_i e_i can have, given which prompts are shared."""
+    variances: Numbers
+    """(groups, measures) the greatest variance that sum of w_i e_i can have, given which prompts are shared."""
 
-    n_prompts: int
-    """Different ones, of those that are known."""
+    n_prompts: Places
+    """(groups,) different ones, of those that are known."""
 
 
-def joint_errors(groups: Sequence[Sequence[Standing]], of_parts: Sequence[bool]) -> list[Joint]:
-    """Of each group; many small ones are added up at once.
+def joint_errors(standings: Standings, sets: Sequence[Marks | None], of_parts: Mask) -> Joint:
+    """Of each group. Nobody knows the prompts of a set that is None: they may be any other run's.
 
     With u_a an error of set a, the bounds above add up to a sum over prompts, of (sum over sets a that have the
     prompt of u_a / sqrt |P_a|)^2: sum of u_a^2 for sets with nothing in common, (sum of u_a)^2 for equal ones. What
     stands on unknown prompts moves with everything, by the triangle inequality.
 
-    Estimates ``of_parts``, as each group says, stand on some of their set's prompts, nobody knows which, and the common
+    Estimates ``of_parts`` (groups,) stand on some of their set's prompts, nobody knows which, and the common
     ones may be all of these: then sets that overlap at all move together wholly.
     """
-    found = [_of_one(group) for group in groups]
-    for parts in (False, True):
-        several = [place for place, group in enumerate(groups) if of_parts[place] == parts and len(_sets(group)) > 1]
-        if several:
-            for place, joint in zip(several, _of_several([groups[place] for place in several], parts), strict=True):
-                found[place] = joint
+    n_groups = len(of_parts)
+    sizes = np.array([0 if marks is None else len(marks) for marks in sets], np.intp)
+    is_known = np.array([marks is not None for marks in sets], bool)[standings.prompts]
+    known = standings.those(is_known)
+    several = np.bincount(known.group, minlength=n_groups) > 1
+    alone = known.those(~several[known.group])
+    roots = _summed(alone.errors, alone.group, n_groups)
+    n_prompts = np.bincount(alone.group, sizes[alone.prompts], n_groups).astype(np.intp)
+    for parts, roots_of in ((False, _by_prompt), (True, _by_joined_sets)):
+        some = known.those((several & (of_parts == parts))[known.group])
+        if len(some.group):
+            overlaps = _Overlaps(some, sets)
+            roots += roots_of(some, overlaps, n_groups)
+            n_prompts += overlaps.n_prompts(some, n_groups)
+    unknown = standings.those(~is_known)
+    return Joint((roots + _summed(unknown.errors, unknown.group, n_groups)) ** 2, n_prompts)
+
+
+def _summed(errors: Numbers, group: Places, n_groups: int) -> Numbers:
+    """(groups, measures)"""
+    found = np.zeros((n_groups, errors.shape[1]))
+    np.add.at(found, group, errors)
     return found
 
 
-def _sets(group: Sequence[Standing]) -> list[Marks]:
-    return [each.prompts for each in group if each.prompts is not None]
+def _by_prompt(some: Standings, overlaps: "_Overlaps", n_groups: int) -> Numbers:
+    shares = overlaps.of_sets(np.sqrt(overlaps.n_alike[overlaps.kind] / overlaps.sizes[overlaps.owner]))
+    by_kind = (overlaps.of_groups(some, errors, n_groups) @ shares for errors in some.errors.T)
+    roots: Numbers = np.sqrt([each.power(2).sum(axis=1) for each in by_kind]).T
+    return roots
 
 
-def _of_one(group: Sequence[Standing]) -> Joint:
-    """All move together."""
-    errors = zip(*(each.errors for each in group), strict=True)
-    return Joint([sum(of_sets) ** 2 for of_sets in errors], sum(map(len, _sets(group))))
-
-
-def _of_several(groups: Sequence[Sequence[Standing]], of_parts: bool) -> list[Joint]:
+def _by_joined_sets(some: Standings, overlaps: "_Overlaps", n_groups: int) -> Numbers:
+    """A group's sets are joined by common prompts, directly or through others."""
     from scipy.sparse import csr_array  # type: ignore[import-untyped]  # commands that list jobs come by here
-
-    known = [(row, each) for row, group in enumerate(groups) for each in group if each.prompts is not None]
-    sets = {id(marks): marks for group in groups for marks in _sets(group)}
-    sizes = np.array([len(marks) for marks in sets.values()])
-    owner, kind, n_alike = _kinds([*sets.values()])
-    has = csr_array((np.sqrt(n_alike[kind] / sizes[owner]), (owner, kind)))
-    numbered = {marks: number for number, marks in enumerate(sets)}
-    where = [row for row, _ in known], [numbered[id(each.prompts)] for _, each in known]
-
-    def over_prompts(of_sets: npt.ArrayLike) -> Any:  # noqa: ANN401 - scipy has no types
-        """The sums over a group's sets, by group and kind of prompt, times the root of how many there are."""
-        return csr_array((of_sets, where), (len(groups), len(sets))) @ has
-
-    n_prompts = (over_prompts(np.ones(len(known))).astype(bool) @ n_alike).tolist()
-    if of_parts:
-        roots = np.array([_root_of_parts(group) for group in groups])
-    else:
-        measures = zip(*(each.errors for _, each in known), strict=True)
-        roots = np.sqrt([over_prompts(errors).power(2).sum(axis=1) for errors in measures]).T
-    unknown = [[each.errors for each in group if each.prompts is None] for group in groups]
-    roots += [np.sum(errors, axis=0) if errors else np.zeros(roots.shape[1]) for errors in unknown]
-    return [Joint(variances, n) for variances, n in zip((roots**2).tolist(), n_prompts, strict=True)]
-
-
-def _kinds(sets: Sequence[Marks]) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp], npt.NDArray[np.intp]]:
-    """Prompts that are in the very same sets are one kind: of thousands that most sets have, a few kinds are left.
-
-    Which set has which kind, as pairs, and how many prompts each kind has. Equal prompts are told by 64 bits, and so
-    are kinds.
-    """
-    owner = np.repeat(np.arange(len(sets)), [len(marks) for marks in sets])
-    _, prompt = np.unique(np.concatenate(sets), return_inverse=True)
-    of_sets = np.random.default_rng(0).integers(2**64, size=len(sets), dtype=np.uint64)
-    where = np.zeros(prompt.max() + 1, np.uint64)
-    np.bitwise_xor.at(where, prompt, of_sets[owner])
-    _, one, kind, n_alike = np.unique(where, return_index=True, return_inverse=True, return_counts=True)
-    told = np.isin(prompt, one)
-    return owner[told], kind[prompt[told]], n_alike
-
-
-def _root_of_parts(group: Sequence[Standing]) -> npt.NDArray[np.float64]:
-    """Groups of sets are joined by common prompts, directly or through others."""
-    from scipy.sparse import csr_array
     from scipy.sparse.csgraph import connected_components  # type: ignore[import-untyped]
 
-    sets = _sets(group)
-    owner = np.repeat(np.arange(len(sets)), [len(marks) for marks in sets])
-    _, prompt = np.unique(np.concatenate(sets), return_inverse=True)
-    has = csr_array((np.ones(len(owner)), (owner, prompt)))
-    n_joined, joined = connected_components(has @ has.T, directed=False)
-    moved = np.array([each.errors for each in group if each.prompts is not None])
-    together = np.zeros((n_joined, moved.shape[1]))
-    np.add.at(together, joined, moved)
-    root: npt.NDArray[np.float64] = np.sqrt((together**2).sum(axis=0))
-    return root
+    n, n_kinds = len(some.group), len(overlaps.n_alike)
+    standing, kind = overlaps.of_sets(np.ones(len(overlaps.kind)))[overlaps.place].nonzero()
+    _, joint = np.unique(some.group[standing] * n_kinds + kind, return_inverse=True)
+    n_nodes = n + joint.max() + 1
+    links = csr_array((np.ones(len(joint)), (standing, n + joint)), (n_nodes, n_nodes))
+    n_joined, joined = connected_components(links, directed=False)
+    group = np.zeros(n_joined, np.intp)
+    group[joined[:n]] = some.group
+    return np.sqrt(_summed(_summed(some.errors, joined[:n], n_joined) ** 2, group, n_groups))
+
+
+class _Overlaps:
+    """Which prompts sets have in common. Those that are in the very same sets are one kind: of thousands that most sets
+    have, a few kinds are left. Equal prompts are told by 64 bits, and so are kinds."""
+
+    def __init__(self, some: Standings, sets: Sequence[Marks | None]) -> None:
+        used, self.place = np.unique(some.prompts, return_inverse=True)
+        """(standings,) the place of each set among those that are used."""
+        marks = [its for each in used.tolist() if (its := sets[each]) is not None]
+        self.sizes = np.array([len(its) for its in marks])
+        owner = np.repeat(np.arange(len(marks)), self.sizes)
+        _, prompt = np.unique(np.concatenate(marks), return_inverse=True)
+        of_sets = np.random.default_rng(0).integers(2**64, size=len(marks), dtype=np.uint64)
+        where = np.zeros(prompt.max() + 1, np.uint64)
+        np.bitwise_xor.at(where, prompt, of_sets[owner])
+        _, one, kind, self.n_alike = np.unique(where, return_index=True, return_inverse=True, return_counts=True)
+        told = np.isin(prompt, one)
+        self.owner, self.kind = owner[told], kind[prompt[told]]
+        """Each set's kinds, as pairs."""
+
+    def of_sets(self, values: Numbers) -> Any:  # noqa: ANN401 - scipy has no types
+        """(sets, kinds) of the pairs."""
+        from scipy.sparse import csr_array
+
+        return csr_array((values, (self.owner, self.kind)), (len(self.sizes), len(self.n_alike)))
+
+    def of_groups(self, some: Standings, values: Numbers, n_groups: int) -> Any:  # noqa: ANN401
+        """(groups, sets) of the standings."""
+        from scipy.sparse import csr_array
+
+        return csr_array((values, (some.group, self.place)), (n_groups, len(self.sizes)))
+
+    def n_prompts(self, some: Standings, n_groups: int) -> Places:
+        """(groups,) how many different ones."""
+        has = self.of_groups(some, np.ones(len(some.group)), n_groups) @ self.of_sets(np.ones(len(self.kind)))
+        found: Places = has.astype(bool) @ self.n_alike
+        return found

@@ -177,8 +177,8 @@ class _Made:
             yield {**each, **_of_one_row(row, self._grouping.agg, each["n_rows"] - each["n_undefined"])}
 
     def _of_sums(self, summed: Summed, some: slice, common: Sequence[Row]) -> Iterator[Row]:
-        of_parts = [_of_parts(each["group"], self._where) for each in common]
-        found = together(summed.standings(some), self._sets, of_parts)
+        of_parts = np.array([_of_parts(each["group"], self._where) for each in common], bool)
+        found = together(summed.standings(some), summed.digests, self._sets, of_parts)
         for each, moved, row in zip(common, found, _records(summed.columns, some), strict=True):
             statistic = each["group"].get("statistic", next(iter(self._where.values.get("statistic", ())), None))
             told = {"n_distinct_prompts": moved.distinct, "shared_prompts": moved.shared, **_NONE_CHOSEN}

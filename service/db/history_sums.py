@@ -1,6 +1,5 @@
 """What groups of the history are made of: a row that was picked, or sums over rows for ``combining``."""
 
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -9,7 +8,7 @@ import numpy.typing as npt
 from evaluation.statistics.combining import CORRELATIONS, plain_terms, weighted_terms
 from service.db.history_columns import Named, Numbers, Places
 from service.db.history_grouping import Agg, Groups, dense, is_few, occurring
-from service.db.prompt_sets import OnSet
+from service.db.prompt_sets import OnSets
 
 PICKED = ("latest", "min", "max")
 COUNTS = ("n_prompts", "n_responses", "n_dropped")
@@ -99,14 +98,12 @@ class Summed:
         sets, of_set = dense(of * n_sets + digests.places[used], groups.n * n_sets)
         of_runs = occurring(of_set * n_runs + runs.places[used], len(sets) * n_runs)
         moved = (np.bincount(of_set, np.nan_to_num(w * each), len(sets)) for each in (s, below, above))
-        self._digests = [digests.values[place] for place in (sets % n_sets).tolist()]
-        self._runs = np.bincount(of_runs // n_runs, minlength=len(sets)).tolist()
-        self._errors = np.stack([*moved], axis=1).tolist()
-        self._begin = np.searchsorted(sets, np.arange(groups.n + 1) * n_sets).tolist()
+        n_runs_of = np.bincount(of_runs // n_runs, minlength=len(sets))
+        self.digests = digests.values
+        self._on = OnSets(sets // n_sets, sets % n_sets, n_runs_of, np.stack([*moved], axis=1))
 
-    def standings(self, some: slice) -> list[list[OnSet]]:
-        """Of each of some groups the sets of prompts that its runs stand on."""
-        ends = self._begin[some.start : some.stop + 1]
-        there = slice(ends[0], ends[-1])
-        of_sets = [*map(OnSet, self._digests[there], self._runs[there], self._errors[there])]
-        return [of_sets[begin - ends[0] : end - ends[0]] for begin, end in pairwise(ends)]
+    def standings(self, some: slice) -> OnSets:
+        """Of some groups the sets of prompts that their runs stand on; the first is group 0."""
+        its = slice(*np.searchsorted(self._on.group, [some.start, some.stop]))
+        on = self._on
+        return OnSets(on.group[its] - some.start, on.digest[its], on.n_runs[its], on.errors[its])

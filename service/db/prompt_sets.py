@@ -10,18 +10,21 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from evaluation.statistics.combining import Spread
-from evaluation.statistics.shared_prompts import Joint, Marks, Standing, joint_errors
+from evaluation.statistics.shared_prompts import Marks, Mask, Numbers, Places, Standings, joint_errors
 from service.db.tables import RunPrompts
 
 
-class OnSet(NamedTuple):
-    """Runs of a group that stand on one set of prompts."""
+class OnSets(NamedTuple):
+    """Of groups the runs that stand on each set of prompts."""
 
-    digest: str | None
-    """None where nobody knows their prompts."""
-    n_runs: int
-    errors: Sequence[float]
-    """Over their rows the sums of w s, of w (y - lower end) and of w (upper end - y)."""
+    group: Places
+    """(standings,)"""
+    digest: Places
+    """(standings,) the place of the set's among all digests."""
+    n_runs: Places
+    """(standings,)"""
+    errors: Numbers
+    """(standings, 3) over their rows the sums of w s, of w (y - lower end) and of w (upper end - y)."""
 
 
 _AT_ONCE = 500
@@ -83,17 +86,22 @@ class Together(NamedTuple):
     """Whether two runs have a prompt in common; None where nobody knows."""
 
 
-def together(groups: Sequence[Sequence[OnSet]], sets: PromptSets, of_parts: Sequence[bool]) -> list[Together]:
-    """Of groups of runs, each digest once; ``of_parts`` as in ``joint_errors``."""
-    sets.read(each.digest for group in groups for each in group)
-    standings = [[Standing(each.errors, sets.marks(each.digest)) for each in group] for group in groups]
-    return [_told(*each, sets) for each in zip(groups, joint_errors(standings, of_parts), strict=True)]
+def together(on: OnSets, digests: Sequence[str | None], sets: PromptSets, of_parts: Mask) -> list[Together]:
+    """Of each group; a digest is None where nobody knows the prompts; ``of_parts`` as in ``joint_errors``."""
+    used, place = np.unique(on.digest, return_inverse=True)
+    names = [digests[each] for each in used.tolist()]
+    sets.read(names)
+    marks = [sets.marks(name) for name in names]
+    joint = joint_errors(Standings(on.group, place, on.errors), marks, of_parts)
 
-
-def _told(group: Sequence[OnSet], joint: Joint, sets: PromptSets) -> Together:
-    known = [(each.n_runs, len(marks)) for each in group if (marks := sets.marks(each.digest)) is not None]
-    shared: bool | None = sum(n_runs * n_prompts for n_runs, n_prompts in known) > joint.n_prompts
-    complete = len(known) == len(group)
-    if not shared and not complete and sum(each.n_runs for each in group) > 1:
-        shared = None
-    return Together(Spread(*(joint.variances or (0.0, 0.0, 0.0))), joint.n_prompts if complete else None, shared)
+    n_groups = len(of_parts)
+    known = np.array([each is not None for each in marks], bool)[place]
+    sizes = np.array([0 if each is None else len(each) for each in marks], np.intp)[place]
+    shared = np.bincount(on.group, on.n_runs * sizes, n_groups) > joint.n_prompts
+    complete = np.bincount(on.group[~known], minlength=n_groups) == 0
+    undecided = ~shared & ~complete & (np.bincount(on.group, on.n_runs, n_groups) > 1)
+    told = (joint.variances, joint.n_prompts, complete, shared, undecided)
+    return [
+        Together(Spread(*spread), n_prompts if whole else None, None if unknown else common)
+        for spread, n_prompts, whole, common, unknown in zip(*(each.tolist() for each in told), strict=True)
+    ]

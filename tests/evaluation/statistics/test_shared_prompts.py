@@ -2,17 +2,25 @@
 
 import math
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import pytest
 
 from evaluation.statistics.combining import Spread, Sums, inverse_variance
 from evaluation.statistics.correlation import correlate
-from evaluation.statistics.shared_prompts import Marks, Standing, joint_errors
+from evaluation.statistics.shared_prompts import Joint, Marks, Standings, joint_errors
 
 
 def prompts(*marks: int) -> Marks:
     return np.array(marks, dtype=np.uint64)
+
+
+class Standing(NamedTuple):
+    """The errors of a group's rows on a set of prompts."""
+
+    errors: Sequence[float]
+    prompts: Marks | None
 
 
 def standing(error: float, prompts: Marks | None) -> Standing:
@@ -20,15 +28,28 @@ def standing(error: float, prompts: Marks | None) -> Standing:
     return Standing([error], prompts)
 
 
+def joint(groups: Sequence[Sequence[Standing]], of_parts: Sequence[bool], n_measures: int = 1) -> Joint:
+    """Sets that are the same object are one set."""
+    everything = [(number, each) for number, group in enumerate(groups) for each in group]
+    sets = {id(each.prompts): each.prompts for _, each in everything}
+    places = {key: place for place, key in enumerate(sets)}
+    standings = Standings(
+        np.array([number for number, _ in everything], np.intp),
+        np.array([places[id(each.prompts)] for _, each in everything], np.intp),
+        np.array([each.errors for _, each in everything], float).reshape(-1, n_measures),
+    )
+    return joint_errors(standings, [*sets.values()], np.array(of_parts, bool))
+
+
 def error_variance(standings: Sequence[Standing], *, of_parts: bool = False) -> float:
     """Of the only measure."""
-    [[[found], _]] = joint_errors([standings], [of_parts])
-    return found
+    [[found]] = joint([standings], [of_parts]).variances.tolist()
+    return float(found)
 
 
 def distinct(*sets: Marks) -> int:
-    [[_, n_prompts]] = joint_errors([[standing(1.0, each) for each in sets]], [False])
-    return n_prompts
+    [n_prompts] = joint([[standing(1.0, each) for each in sets]], [False]).n_prompts.tolist()
+    return int(n_prompts)
 
 
 def test_errors_on_different_prompts_are_independent_and_on_the_same_ones_they_are_added() -> None:
@@ -37,7 +58,7 @@ def test_errors_on_different_prompts_are_independent_and_on_the_same_ones_they_a
     same = [standing(0.3, prompts(1, 2)), standing(0.4, prompts(2, 1))]
     assert error_variance(same) == pytest.approx(0.49)
     assert (distinct(prompts(1, 2), prompts(2, 3)), distinct(prompts(1, 2)), distinct()) == (3, 2, 0)
-    assert joint_errors([], []) == []
+    assert joint([], []).variances.shape == (0, 1)
 
 
 def test_in_between_they_are_correlated_by_the_share_of_common_prompts() -> None:
@@ -66,7 +87,8 @@ def test_estimates_of_parts_move_together_wholly_where_their_sets_meet_at_all() 
 def test_each_measure_of_error_is_by_itself() -> None:
     sets = [prompts(1, 2), prompts(2, 3), None]
     errors = [[1.0, 0.0], [1.0, 2.0], [0.5, 0.25]]
-    [[found, _]] = joint_errors([[Standing(*each) for each in zip(errors, sets, strict=True)]], [False])
+    standings = [Standing(*each) for each in zip(errors, sets, strict=True)]
+    [found] = joint([standings], [False], n_measures=2).variances.tolist()
     assert found == pytest.approx([(math.sqrt(3) + 0.5) ** 2, 2.25**2])
 
 
@@ -80,11 +102,9 @@ def test_groups_that_are_added_up_at_once_keep_what_is_theirs() -> None:
         [standing(1.0, other), standing(1.0, one)],
     ]
     # 1 + 1 + 2/2, then 4, then sqrt(1 + 4 + 4/2) + 0.5, and of parts (1 + 1)^2
-    found = joint_errors(groups, [False, False, False, False, True])
-    assert [each.variances for each in found] == [
-        pytest.approx(each) for each in ([3], [], [4], [(math.sqrt(7) + 0.5) ** 2], [4])
-    ]
-    assert [each.n_prompts for each in found] == [3, 0, 1, 3, 3]
+    found = joint(groups, [False, False, False, False, True])
+    assert found.variances[:, 0].tolist() == pytest.approx([3, 0, 4, (math.sqrt(7) + 0.5) ** 2, 4])
+    assert found.n_prompts.tolist() == [3, 0, 1, 3, 3]
 
 
 def test_it_is_the_sum_of_all_pairs() -> None:
