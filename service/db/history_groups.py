@@ -19,7 +19,18 @@ from service.db.history_filter import HistoryFilter
 from service.db.history_grouping import Agg, Grouping, check_grouping, columns_apart, grouped
 from service.db.history_masks import fields_of, fitting, shared
 from service.db.history_memory import remembered
-from service.db.history_sums import COUNTS, OF_ONE_ROW, OF_WHAT, PICKED, ByGroup, Summed, columns_for, counts, picked
+from service.db.history_sums import (
+    COUNTS,
+    OF_ONE_ROW,
+    OF_WHAT,
+    PICKED,
+    ByGroup,
+    Cells,
+    Summed,
+    columns_for,
+    counts,
+    picked,
+)
 from service.db.keyset import cursor_after, key_of
 from service.db.pages import DEFAULT_LIMIT, check_limit
 from service.db.prompt_sets import PromptSets, Together, together
@@ -145,7 +156,7 @@ class _Made:
         if agg in PICKED:
             self._tell = partial(self._of_rows, picked(self.groups, agg))
         elif agg == "count":
-            self._tell = partial(_of_counts, counts(self.groups, slice(None)))
+            self._tell = partial(_of_counts, counts(Cells(self.groups, slice(None))))
         else:
             self._tell = partial(self._of_sums, Summed(self.groups, agg))
 

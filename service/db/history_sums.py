@@ -48,17 +48,28 @@ ByGroup = dict[str, npt.NDArray[Any]]
 """By name (groups,)."""
 
 
-def counts(groups: Groups, used: Places | slice) -> ByGroup:
+class Cells:
+    """The runs of each group, as pairs: what rows have in common that are of one group and run."""
+
+    def __init__(self, groups: Groups, used: Places | slice) -> None:
+        self.groups, self.used = groups, used
+        runs = groups.rows.named("run")
+        n_runs = len(runs.values)
+        cells, self.of = dense(groups.of[used] * n_runs + runs.places[used], groups.n * n_runs)
+        """Of each the group and run as one number, and (rows,) which they are in."""
+        self.group, self.run = np.divmod(cells, n_runs)
+        self.n = len(cells)
+
+
+def counts(cells: Cells) -> ByGroup:
     """``n_used``, how many rows of each group are used, ``n_runs``, of how many runs, and of ``COUNTS`` the most that
     any row of a run has, summed over runs."""
-    rows, of = groups.rows, groups.of[used]
-    runs = rows.named("run")
-    cells, cell = dense(of * len(runs.values) + runs.places[used], groups.n * len(runs.values))
-    of_cells = cells // len(runs.values)
-    found = {"n_used": np.bincount(of, minlength=groups.n), "n_runs": np.bincount(of_cells, minlength=groups.n)}
+    groups, used = cells.groups, cells.used
+    n_used = np.bincount(groups.of[used], minlength=groups.n)
+    found = {"n_used": n_used, "n_runs": np.bincount(cells.group, minlength=groups.n)}
     for name in COUNTS:
-        most = _most(rows.named(name), used, cell, len(cells))
-        found[name] = np.bincount(of_cells, most, groups.n).astype(np.int64)
+        most = _most(groups.rows.named(name), used, cells.of, cells.n)
+        found[name] = np.bincount(cells.group, most, groups.n).astype(np.int64)
     return found
 
 
@@ -84,23 +95,24 @@ class Summed:
             terms = weighted_terms(rows.named("statistic").holds(CORRELATIONS.__contains__), estimate, *rest)
         used = np.flatnonzero(~np.isnan(terms.w))
         y, s, w, below, above = (part[used] for part in terms)
-        of = groups.of[used]
+        of, cells = groups.of[used], Cells(groups, used)
         self.columns: ByGroup = {
-            **counts(groups, used),
+            **counts(cells),
             "n_errors": np.bincount(of[~np.isnan(s)], minlength=groups.n),
             "weight": np.bincount(of, w, groups.n),
             "weighted": np.bincount(of, w * y, groups.n),
             "squares": np.bincount(of, w * y * y, groups.n),
         }
 
-        runs, digests = rows.named("run"), rows.named("digest")
-        n_sets, n_runs = len(digests.values), len(runs.values)
-        sets, of_set = dense(of * n_sets + digests.places[used], groups.n * n_sets)
-        of_runs = occurring(of_set * n_runs + runs.places[used], len(sets) * n_runs)
+        digests = rows.named("digest")
+        n_sets = len(digests.values)
+        of_runs = np.zeros(len(rows.named("run").values), np.intp)
+        of_runs[rows.named("run").places] = digests.places
+        sets, of_cells = dense(cells.group * n_sets + of_runs[cells.run], groups.n * n_sets)
+        of_set = of_cells[cells.of]
         moved = (np.bincount(of_set, np.nan_to_num(w * each), len(sets)) for each in (s, below, above))
-        n_runs_of = np.bincount(of_runs // n_runs, minlength=len(sets))
         self.digests = digests.values
-        self._on = OnSets(sets // n_sets, sets % n_sets, n_runs_of, np.stack([*moved], axis=1))
+        self._on = OnSets(sets // n_sets, sets % n_sets, np.bincount(of_cells), np.stack([*moved], axis=1))
 
     def standings(self, some: slice) -> OnSets:
         """Of some groups the sets of prompts that their runs stand on; the first is group 0."""
