@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session
 
 from evaluation.wording import breakable, chance, interval, label, number, unbroken
 from service.access import Caller
+from service.dashboard.squares import squares
 from service.dashboard.texts import visible
 from service.dashboard.views import api_path
 from service.errors import outcome_of
@@ -127,6 +128,7 @@ def _environment() -> Environment:
         "count": count,
         "label": label,
         "chance": chance,
+        "squares": squares,
         "api_path": api_path,
     }
     return environment

@@ -24,7 +24,7 @@ from service.db.correlation_columns import (
     unpacked,
 )
 from service.db.session import IN_BINARY
-from service.db.tables import Job, RunPrompts
+from service.db.tables import Job
 
 Mask = npt.NDArray[np.bool_]
 Places = npt.NDArray[np.intp]
@@ -37,7 +37,7 @@ class Named:
 
     values: Sequence[Any]
     places: npt.NDArray[Any]
-    """Of as few bytes as they need, for there may be millions."""
+    """Of few bytes each, for there may be millions."""
 
     def holds(self, says: Callable[[Any], bool]) -> Mask:
         """(rows,) what ``says`` says of each row's value."""
@@ -150,7 +150,6 @@ _ORDER = ("moment", "run", "first")
 _SHARED: Mapping[str, ColumnElement[Any]] = {
     "statistic": TABLE.c.statistic,
     "name": select(Job.name).where(Job.id == TABLE.c.run).scalar_subquery(),
-    "digest": select(RunPrompts.digest).where(RunPrompts.run == TABLE.c.run).scalar_subquery(),
 }
 """What all rows of a block have in common besides these."""
 
@@ -158,7 +157,7 @@ _SHARED: Mapping[str, ColumnElement[Any]] = {
 def read_columns(session: Session, names: Iterable[str], *asked: ColumnElement[bool]) -> Columns:
     """Of the correlations for whose ``correlation_columns`` all that is ``asked`` holds, and maybe of more.
 
-    ``run`` and ``created_at`` are always there. ``digest`` is that of the prompts of a row's run, ``name`` its job's.
+    ``run`` and ``created_at`` are always there. ``name`` is the job's.
     """
     wanted = {*names}
     plain = [*_ORDER, "n_rows", *(name for name in (*NAMED, *MEASURED) if name in wanted)]
@@ -202,6 +201,5 @@ def _small(places: Places, n_values: int) -> npt.NDArray[Any]:
 def _unpacked(session: Session, names: Sequence[str]) -> Iterator[tuple[Any, ...]]:
     for run in unpacked(session):
         name = session.scalar(select(Job.name).where(Job.id == run))
-        digest = session.scalar(select(RunPrompts.digest).where(RunPrompts.run == run))
         for block in packed(session, run):
-            yield itemgetter(*names)({**block, "name": name, "digest": digest})
+            yield itemgetter(*names)({**block, "name": name})

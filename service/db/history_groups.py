@@ -33,7 +33,7 @@ from service.db.history_sums import (
 )
 from service.db.keyset import cursor_after, key_of
 from service.db.pages import DEFAULT_LIMIT, check_limit
-from service.db.prompt_sets import PromptSets, Together, together
+from service.db.prompt_sets import PromptSets, Together, digests_of_runs, together
 from service.db.records import Page
 
 Row = dict[str, Any]
@@ -158,7 +158,7 @@ class _Made:
         elif agg == "count":
             self._tell = partial(_of_counts, counts(Cells(self.groups, slice(None))))
         else:
-            self._tell = partial(self._of_sums, Summed(self.groups, agg))
+            self._tell = partial(self._of_sums, Summed(self.groups, agg, digests_of_runs(self._session)))
 
     def told(self, some: slice) -> list[Row]:
         """The fields of HistoryGroup, for some groups."""

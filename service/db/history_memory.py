@@ -1,4 +1,7 @@
-"""Columns of the history in memory: nothing of them changes but that runs come and go."""
+"""Columns of the history in memory: nothing of them changes but that runs come and go.
+
+What may be forgotten of a run, or said of its job, is not among them.
+"""
 
 from collections.abc import Collection
 from threading import Lock
@@ -19,9 +22,14 @@ Runs = dict[tuple[str, int], int]
 
 def keep_columns(make_session: sessionmaker[Session], most_rows: int) -> None:
     """Let these sessions keep the columns that one of them has read for the others: of all rows, or of none where there
-    are more than ``most_rows``. A row takes about 65 bytes when each of its columns was asked for.
+    are more than ``most_rows``, or where that is 0. A row takes about 65 bytes when each of its columns was asked for.
     """
-    make_session.configure(info={_MEMORY: _Memory(most_rows)})
+    make_session.configure(info={_MEMORY: _Memory(most_rows)} if most_rows else {})
+
+
+def remembers(session: Session) -> bool:
+    """Whether it may keep columns."""
+    return _MEMORY in session.info
 
 
 def remembered(session: Session, names: Collection[str]) -> Rows | None:
@@ -63,12 +71,14 @@ class _Memory:
         newest = max((moment for (_, moment), _ in stayed), default=None)
         if not columns.named or newest is None or len(came) > _FEW or any(moment <= newest for (_, moment), _ in came):
             return _NONE
+        if len(columns.named["run"].values) > 2 * len(runs) + _FEW:  # most are of runs that went
+            return _NONE
         if went:
             gone = {run for (run, _), _ in went}
             columns = columns.those(~columns.named["run"].holds(gone.__contains__))
         if came:
-            of_new = TABLE.c.run.in_({run for (run, _), _ in came})
-            columns = columns.then(read_columns(session, columns.names(), of_new))
+            of_new = (TABLE.c.run.in_({run for (run, _), _ in came}), TABLE.c.moment > newest)
+            columns = columns.then(read_columns(session, columns.names(), *of_new))
         return columns if _runs_of(columns) == runs else _NONE
 
 
@@ -76,17 +86,20 @@ _FEW = 100
 
 
 def _runs(session: Session) -> Runs:
-    """Read from an index."""
+    """Those that there are at this moment; read from an index."""
     n_rows = func.sum(TABLE.c.n_rows).cast(BigInteger)
     found = session.execute(select(TABLE.c.run, TABLE.c.moment, n_rows).group_by(TABLE.c.run, TABLE.c.moment))
     return {(run, moment): n for run, moment, n in found}
 
 
 def _runs_of(columns: Columns) -> Runs:
-    """The rows of each lie together."""
+    """Those that columns are of; the rows of each lie together."""
     run, at = columns.named["run"], columns.named["created_at"]
     another = (run.places[1:] != run.places[:-1]) | (at.places[1:] != at.places[:-1])
     begin = np.flatnonzero(np.concatenate([np.ones(min(len(run.places), 1), bool), another]))
     n_rows = np.diff(begin, append=len(run.places)).tolist()
-    pairs = zip(run.places[begin].tolist(), at.places[begin].tolist(), strict=True)
-    return {(run.values[a], moment_of(at.values[b])): n for (a, b), n in zip(pairs, n_rows, strict=True)}
+    found: Runs = {}
+    for a, b, n in zip(run.places[begin].tolist(), at.places[begin].tolist(), n_rows, strict=True):
+        pair = run.values[a], moment_of(at.values[b])
+        found[pair] = found.get(pair, 0) + n
+    return found

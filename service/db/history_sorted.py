@@ -11,7 +11,7 @@ from service.db.history_columns import Mask, Numbers, Rows, read_rows, turn
 from service.db.history_filter import HistoryFilter, given
 from service.db.history_grouping import Key, key_of_rows
 from service.db.history_masks import bounded, fields_of, fitting, shared
-from service.db.history_memory import remembered
+from service.db.history_memory import remembered, remembers
 from service.db.keyset import By, Value, cursor_after, key_of
 from service.db.pages import check_limit
 from service.db.records import CorrelationRecord, Page
@@ -21,7 +21,7 @@ _FEW_LEFT = {"statistic", "oracle", "stratum", "temperature"}
 _IN_ORDER: tuple[set[str], ...] = (
     *({"statistic"}, {"scorer"}, {"statistic", "scorer"}, {"scorer", "scorer_version"}, {"policy"}, set()),
 )
-"""Of what has just these, or of everything, an index has the newest first."""
+"""Of what has one value of just these, or of everything, an index has the newest first."""
 
 
 def sorted_page(
@@ -35,7 +35,10 @@ def sorted_page(
     key = None if cursor is None else key_of(order, cursor, spelling)
     picked = where.where is not None or order[0].kind in (int, float)
     named = {name for name, _ in given(where)} | bounded(where)
-    if order[0].kind is str or named >= _FEW_LEFT or (not picked and named in _IN_ORDER):
+    one_of_each = all(len(values) == 1 for _, values in given(where))
+    if order[0].kind is str or named >= _FEW_LEFT or (not picked and one_of_each and named in _IN_ORDER):
+        return None
+    if not remembers(session) and not (picked and "statistic" in named):
         return None
     told = {*CorrelationRecord.model_fields, *(by.name for by in order)}
     with turn(session):

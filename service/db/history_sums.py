@@ -1,5 +1,6 @@
 """What groups of the history are made of: a row that was picked, or sums over rows for ``combining``."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ def columns_for(agg: Agg) -> set[str]:
         return {*OF_ONE_ROW}
     if agg == "count":
         return {"estimate", *COUNTS}
-    return {*_INTERVAL, *COUNTS, "statistic", "digest"}
+    return {*_INTERVAL, *COUNTS, "statistic"}
 
 
 def picked(groups: Groups, agg: Agg) -> Places:
@@ -86,7 +87,8 @@ def _most(column: Named, used: Places | slice, cell: Places, n_cells: int) -> Nu
 class Summed:
     """What ``combining.Sums`` has of each group."""
 
-    def __init__(self, groups: Groups, agg: Agg) -> None:
+    def __init__(self, groups: Groups, agg: Agg, digests: Mapping[str, str]) -> None:
+        """``digests`` are those of the sets of prompts, by run, where they are known."""
         rows = groups.rows
         estimate, *rest = (rows.measured(name) for name in _INTERVAL)
         if agg == "mean":
@@ -104,14 +106,14 @@ class Summed:
             "squares": np.bincount(of, w * y * y, groups.n),
         }
 
-        digests = rows.named("digest")
-        n_sets = len(digests.values)
-        of_runs = np.zeros(len(rows.named("run").values), np.intp)
-        of_runs[rows.named("run").places] = digests.places
+        numbered: dict[str | None, int] = {}
+        runs = rows.named("run").values
+        of_runs = np.array([numbered.setdefault(digests.get(run), len(numbered)) for run in runs], np.intp)
+        self.digests = [*numbered]
+        n_sets = len(numbered)
         sets, of_cells = dense(cells.group * n_sets + of_runs[cells.run], groups.n * n_sets)
         of_set = of_cells[cells.of]
         moved = (np.bincount(of_set, np.nan_to_num(w * each), len(sets)) for each in (s, below, above))
-        self.digests = digests.values
         self._on = OnSets(sets // n_sets, sets % n_sets, np.bincount(of_cells), np.stack([*moved], axis=1))
 
     def standings(self, some: slice) -> OnSets:

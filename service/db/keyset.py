@@ -5,6 +5,7 @@ the order and the beginning of a page say what is meant.
 """
 
 import json
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -112,6 +113,8 @@ def _read(by: Part, value: object) -> Value:
         return None
     if by.kind is datetime and isinstance(value, str):
         return datetime.fromisoformat(value).astimezone(UTC)
+    if isinstance(value, bool) or (isinstance(value, float) and math.isnan(value)):  # JSON has either, columns neither
+        raise ValueError(value)
     if by.kind is float and isinstance(value, int | float):
         return float(value)
     if by.kind is int and isinstance(value, int) and abs(value) < 2**63:

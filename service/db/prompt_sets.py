@@ -47,6 +47,11 @@ def row_of(run: str, marks: Iterable[str]) -> dict[str, Any]:
     return {"run": run, "digest": digest, "marks": text}
 
 
+def digests_of_runs(session: Session) -> dict[str, str]:
+    """Of the runs whose prompts are known, at this moment: they may be forgotten."""
+    return {row.run: row.digest for row in session.execute(select(RunPrompts.run, RunPrompts.digest))}
+
+
 class PromptSets:
     """What is in sets of prompts, each read once."""
 

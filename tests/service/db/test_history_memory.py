@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import delete
+from sqlalchemy import delete, select
 from sqlalchemy.orm import Session, sessionmaker
 
 from service.db import history_memory
@@ -20,7 +20,7 @@ from service.db.history_grouping import Agg, Grouping
 from service.db.history_groups import groups_page
 from service.db.history_memory import keep_columns
 from service.db.session import sessions, writing
-from service.db.tables import CorrelationColumns
+from service.db.tables import Correlation, CorrelationColumns, RunPrompts
 from service.routes.history import HistoryQuery
 
 AT = datetime(2026, 11, 27, 9, 30, tzinfo=UTC)
@@ -88,7 +88,7 @@ def come(make_session: sessionmaker[Session], correlate: Correlate, stored: list
 
 
 def come_late(make_session: sessionmaker[Session], correlate: Correlate, stored: list[str]) -> None:
-    correlate([{**SOME[0], "estimate": 0.9}], AT - timedelta(days=400), name="nightly")
+    correlate([{**SOME[1], "estimate": 0.9}], AT - timedelta(hours=1), name="nightly")
 
 
 def go(make_session: sessionmaker[Session], correlate: Correlate, stored: list[str]) -> None:
@@ -108,6 +108,25 @@ def be_replaced(make_session: sessionmaker[Session], correlate: Correlate, store
     correlate([{**row, "n_prompts": 3} for row in SOME], AT + timedelta(microseconds=9))
 
 
+def be_forgotten(make_session: sessionmaker[Session], correlate: Correlate, stored: list[str]) -> None:
+    """What a run was asked, as `assay monitoring forget` does."""
+    with writing(make_session) as session:
+        session.execute(delete(RunPrompts).where(RunPrompts.run == stored[1]))
+
+
+def come_again(make_session: sessionmaker[Session], correlate: Correlate, stored: list[str]) -> None:
+    """A run that has rows of two moments, with others between them."""
+    later = {**SOME[1], "scorer": "later"}
+    with writing(make_session) as session:
+        [plain] = session.scalars(select(Correlation).where(Correlation.run == stored[0], Correlation.number == 2))
+        copied = {column.name: getattr(plain, column.name) for column in Correlation.__table__.columns}
+        at = AT + timedelta(days=1)
+        session.add(Correlation(**{**copied, **later, "number": 99, "created_at": at}))
+        session.execute(delete(CorrelationColumns).where(CorrelationColumns.run == stored[0]))
+        session.flush()
+        store_columns(session, stored[0])
+
+
 def be_unpacked(make_session: sessionmaker[Session], correlate: Correlate, stored: list[str]) -> None:
     """As an older server stores them."""
     new = correlate([{**SOME[0], "scorer": "old"}], AT + timedelta(days=1))
@@ -115,7 +134,7 @@ def be_unpacked(make_session: sessionmaker[Session], correlate: Correlate, store
         session.execute(delete(CorrelationColumns).where(CorrelationColumns.run == new))
 
 
-@pytest.mark.parametrize("change", [come, come_late, go, all_go, be_replaced, be_unpacked])
+@pytest.mark.parametrize("change", [come, come_late, come_again, go, all_go, be_replaced, be_forgotten, be_unpacked])
 def test_what_changed_is_seen_at_once(
     make_session: sessionmaker[Session],
     remembering: sessionmaker[Session],
@@ -168,7 +187,9 @@ def test_more_rows_than_allowed_are_not_kept(
 ) -> None:
     limited = sessions(make_session.kw["bind"])
     keep_columns(limited, len(SOME) * len(stored))
-    told(limited)
+    with reading(monkeypatch) as seen:
+        told(limited)
+    assert seen
     with reading(monkeypatch) as seen:
         told(limited)
     assert not seen
@@ -188,24 +209,31 @@ def test_a_run_that_comes_while_columns_are_read_is_in_no_memory(
 ) -> None:
     """PostgreSQL shows each statement what is there by then."""
     asked_before = history_memory._runs
-    with make_session() as session:
+
+    def latest(asking: sessionmaker[Session]) -> list[Any]:
+        with asking() as session:
+            return groups_page(session, HistoryFilter(), Grouping(["scorer", "statistic"])).data
+
+    with remembering() as session:  # some columns are there already, and others are to be read beside them
+        groups_page(session, HistoryFilter(), Grouping(["scorer"], "count"))
         old = asked_before(session)
     come(make_session, correlate, stored)
     with monkeypatch.context() as patch:
         patch.setattr(history_memory, "_runs", lambda session: old)
-        assert told(remembering) == told(make_session)
+        assert latest(remembering) == latest(make_session)
     assert told(remembering) == told(make_session)
 
 
 def test_many_ask_while_runs_come_and_go(
     make_session: sessionmaker[Session], remembering: sessionmaker[Session], correlate: Correlate, stored: list[str]
 ) -> None:
-    grouping = Grouping(["run"], "count")
+    aggs: list[Agg] = ["count", "latest", "max", "combined"]
+    within = HistoryQuery(statistic=["pearson_within"], where="lower > -9 or undefined_reason != null").filter()
 
-    def ask(_: int) -> int:
+    def ask(number: int) -> int:
         with remembering() as session:
-            found = groups_page(session, HistoryFilter(), grouping).data
-        assert {each.n_rows for each in found} == {len(SOME)}
+            found = groups_page(session, within, Grouping(["run"], aggs[number % 4])).data
+        assert {each.n_rows for each in found} == {len(SOME) - 1}
         return len(found)
 
     with ThreadPoolExecutor(4) as asking:
