@@ -26,8 +26,9 @@ def history(courses: Mapping[str, Course], statistic: str, oracle: str, controls
         figure.add(**_line(name, courses[name], None))
     level = chance(statistic)
     times = [at for course in courses.values() for at, _ in course]
-    # a single run would be told to the microsecond
-    margin = max((max(times) - min(times)) * 0.03, timedelta(hours=12))
+    lasted = max(times) - min(times)
+    # a single moment would be told to the microsecond
+    margin = max(lasted * 0.03, timedelta(hours=12)) if lasted else timedelta(days=3)
     rows = [each for course in courses.values() for _, each in course]
     graded = statistic in CORRELATIONS or level
     figure.axis("x", type="date", range=[min(times) - margin, max(times) + margin])

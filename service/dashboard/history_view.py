@@ -168,7 +168,7 @@ class _Settled:
         self.choices = {
             "statistic": self._links("statistic", there["statistic"], label),
             "oracle": self._links("oracle", there["oracle"]),
-            "stratum": self._links("stratum", there["stratum"], lambda name: name.replace("_", " ")),
+            "stratum": self._links("stratum", there["stratum"], lambda name: name.replace("_", "-")),
             "temperature": self._links("temperature", [_spelled(each) for each in there["temperature"]], _told),
             "scorer": [self._toggle(name) for name in scorers],
             "by": self._links("by", _BY),

@@ -9,12 +9,14 @@ from trainer.manifest import Artifact
 
 _WIDTH, _HEIGHT = 232, 46
 """Of a box, in the drawing's units, which are pixels."""
-_ACROSS, _DOWN = 92, 18
-"""Between boxes."""
-_APART = 15
+_BEND, _DOWN = 60, 18
+"""Between boxes: across, where lines get from row to row before any role is written, and down."""
+_APART = 18
 """Lines that end at one box, each with its role written above it."""
 _LETTERS = 28
 """Of a name that fit into a box."""
+_LETTER, _ASIDE = 7, 8
+"""Of a role, as wide as it may be, and what is between it and its box."""
 
 Edge = tuple[str, str]
 """Parent and child."""
@@ -81,7 +83,8 @@ def lineage(artifact: Artifact, everything: Iterable[Artifact]) -> Lineage | Non
     edges = [(parent, child) for child in depths for parent in parents.get(child, {}) if parent in family]
     ends = Counter(child for _, child in edges)
     tall = max(_HEIGHT, _APART * (max(ends.values()) + 1))
-    places = _places(depths, edges, tall + _DOWN)
+    across = _WIDTH + _BEND + 2 * _ASIDE + _LETTER * max(len(parents[child][parent]) for parent, child in edges)
+    places = _places(depths, edges, across, tall + _DOWN)
     boxes = [
         Box(name, known[name].manifest.kind if name in known else "", *places[name], here=name == artifact.reference)
         for name in depths
@@ -124,9 +127,12 @@ def _depth(reference: str, parents: Mapping[str, Mapping[str, str]], family: set
     return depths[reference]
 
 
-def _places(depths: Mapping[str, int], edges: Sequence[Edge], pitch: int) -> dict[str | Passage, tuple[int, int]]:
+def _places(
+    depths: Mapping[str, int], edges: Sequence[Edge], across: int, pitch: int
+) -> dict[str | Passage, tuple[int, int]]:
     """Corner of each box, and of the gap that a line passes through where it leaves out a column. A column is ordered
-    by where its parents stand, so that few lines cross; ``pitch`` is from row to row."""
+    by where its parents stand, so that few lines cross; ``across`` is from column to column, ``pitch`` from row to row.
+    """
     columns: dict[int, list[str | Passage]] = {}
     above: dict[str | Passage, list[str | Passage]] = {}
     for name, depth in depths.items():
@@ -148,7 +154,7 @@ def _places(depths: Mapping[str, int], edges: Sequence[Edge], pitch: int) -> dic
         ordered = sorted(columns[depth], key=height_of_parents)
         top = (tallest - len(ordered)) * pitch // 2
         for row, each in enumerate(ordered):
-            places[each] = depth * (_WIDTH + _ACROSS), top + row * pitch
+            places[each] = depth * across, top + row * pitch
     return places
 
 
@@ -159,7 +165,8 @@ def _passages(depths: Mapping[str, int], parent: str, child: str) -> list[Passag
 def _line(
     edge: Edge, edges: Sequence[Edge], places: Mapping[str | Passage, tuple[int, int]], tall: int, role: str
 ) -> Line:
-    """From box to box, ``tall`` each, straight through the gaps between; lines to one box end below each other."""
+    """From box to box, ``tall`` each, straight through the gaps between and along its role; lines to one box end below
+    each other."""
     parent, child = edge
     incoming = sorted((each for each in edges if each[1] == child), key=lambda each: places[each[0]][1])
     x, y = places[parent][0] + _WIDTH, places[parent][1] + tall // 2
@@ -168,7 +175,7 @@ def _line(
     end = places[child][1] + tall * (incoming.index(edge) + 1) // (len(incoming) + 1)
     for x1, y1, across in [*((*places[gap], _WIDTH) for gap in gaps), (places[child][0], end, 0)]:
         to = y1 + tall // 2 if across else y1
-        bend = (x1 - x) // 2
-        path += f"C{x + bend} {y} {x1 - bend} {to} {x1} {to}" + (f"H{x1 + across}" if across else "")
+        middle = x + _BEND // 2
+        path += f"C{middle} {y} {middle} {to} {x + _BEND} {to}H{x1 + across}"
         x, y = x1 + across, to
-    return Line(path, role, x - 8, y - 5)
+    return Line(path, role, x - _ASIDE, y - 4)

@@ -4,16 +4,21 @@ import re
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
 from fastapi import FastAPI
 from playwright.sync_api import Error, Page, expect
 
+from evaluation.figures import Evidence
+from evaluation.report import write_report
+from evaluation.statistics.asked_columns import LEAD_WITHIN
 from service.app import create_app
 from service.db.keys import create_key
 from service.db.session import make_engine, sessions, writing
 from service.settings import Settings
+from tests.correlation_lines import as_estimate
 
 TINY = """kind: sft
 name: from-the-browser
@@ -218,6 +223,21 @@ def test_a_report_is_read_on_a_phone_without_scrolling_sideways(
     expect(entry).to_have_attribute("aria-pressed", "false")
     keep(page, "report-390")
     assert visited.wrong == []
+
+
+def test_nine_temperatures_of_a_report_fit_a_desktop_in_a_wide_font(visit: Callable[..., Any], tmp_path: Path) -> None:
+    rows = [
+        as_estimate("demo-ganpo/discriminator:difference", t, -0.5, statistic=statistic)
+        for t in [0, 0.3, 0.5, 0.7, 1, 1.25, 1.5, 1.75, 2, None]
+        for statistic in ("pearson_within", f"{LEAD_WITHIN}mean_logprob")
+    ]
+    write_report({"policy": "demo"}, Evidence(rows), tmp_path / "report.html")
+    page = visit(width=1280).page
+    page.goto((tmp_path / "report.html").as_uri())
+    page.evaluate("document.body.style.fontFamily = 'DejaVu Sans'")
+    places = page.locator(".scroll:visible")
+    assert places.count() == 2
+    assert places.evaluate_all("(all) => all.map((each) => each.scrollWidth - each.clientWidth)") == [0, 0]
 
 
 def test_responses_are_scored_and_ranked_by_every_chosen_scorer(

@@ -57,10 +57,16 @@ def test_correlations_share_their_range_and_other_statistics_find_their_own() ->
     assert checked(history({"rm": course(40.0)}, "best_of_n_regret", "judge")).layout.yaxis.range is None
 
 
-def test_a_single_run_stands_in_its_day() -> None:
-    first, last = history({"rm": course(0.5)}, "pearson_within", "judge").figure.layout["xaxis"]["range"]
+def test_a_single_moment_stands_among_days_and_runs_of_one_day_among_hours() -> None:
+    def ends(*courses: list[tuple[datetime, Estimated]]) -> list[datetime]:
+        named = {str(place): each for place, each in enumerate(courses)}
+        found: list[datetime] = history(named, "pearson_within", "judge").figure.layout["xaxis"]["range"]
+        return found
 
-    assert (first, last) == (FIRST - timedelta(hours=12), FIRST + timedelta(hours=12))
+    later = (FIRST + timedelta(hours=2), estimated(0.6))
+    days, hours = timedelta(days=3), timedelta(hours=12)
+    assert ends(course(0.5), course(0.4)) == [FIRST - days, FIRST + days]
+    assert ends([*course(0.5), later]) == [FIRST - hours, later[0] + hours]
 
 
 def test_many_names_are_told_apart() -> None:

@@ -58,6 +58,14 @@ def test_an_empty_history_says_which_command_to_run(browser: TestClient) -> None
     assert "plotly" not in page.text
 
 
+def test_a_part_of_the_responses_is_called_as_people_spell_it(browser: TestClient, correlate: Correlate) -> None:
+    correlate([{"temperature": None}, {"temperature": None, "stratum": "non_degenerate"}], THURSDAY)
+
+    assert "Responses all non-degenerate" in text_of(browser.get("/history").text)
+    seen = text_of(browser.get("/history?stratum=non_degenerate").text)
+    assert "r within prompts of rm with judge, over all T, non-degenerate responses" in seen
+
+
 def test_it_begins_with_learned_scorers_over_all_temperatures(browser: TestClient, correlate: Correlate) -> None:
     first, second = two_runs(correlate)
 
