@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from evaluation.figures.drawing import Drawing, file_stem
 from evaluation.figures.evidence import Evidence, Series
 from evaluation.figures.facets import Facets
-from evaluation.figures.style import BLUE, GREEN, ORANGE, PURPLE
+from evaluation.figures.style import BLUE, COLOURS, GREEN, ORANGE, PURPLE
 
 _PANELS: dict[str, dict[str, str]] = {
     "loss": {"loss": ""},
@@ -40,16 +40,17 @@ _PANELS: dict[str, dict[str, str]] = {
 
 _BY_CHANCE = {"accuracy": 0.5, "cosine of both gradients": 0.0}
 _COLOURS = {
-    "": BLUE,
+    "": COLOURS[6],
     "chosen": BLUE,
     "rejected": ORANGE,
     "objective": GREEN,
     "adversarial": PURPLE,
     "accepted": BLUE,
     "generated": PURPLE,
-    "model": GREEN,
-    "discriminators": PURPLE,
+    "model": COLOURS[5],
+    "discriminators": COLOURS[7],
 }
+"""No two of one run are alike: accepted and generated are GAPO's, which has no chosen and no adversarial loss."""
 _WIDTH = 25
 """A running mean over so many points lies over the raw course where there are four times as many."""
 

@@ -390,6 +390,13 @@ def test_training_is_drawn_by_family_of_metrics() -> None:
     assert (losses["chosen"]["y"], losses["rejected"]["y"]) == ([1.4, 1.2], [1.5, 1.3])
 
 
+def test_a_colour_means_one_thing_in_a_run_of_ganpo() -> None:
+    names = ["loss", "rewards/chosen", "rewards/rejected", "grad_norm", "discriminator/grad_norm"]
+    names += ["adversarial/objective_gradient_norm", "adversarial/gradient_norm"]
+    drawing = only(Evidence(metrics=[Series("train", name, [(1, 0.5)]) for name in names]), "training-train")
+    assert len({trace["marker"]["color"] for trace in content(drawing)["data"]}) == len(names)
+
+
 def test_a_long_course_is_pale_under_its_running_mean() -> None:
     steps = [(step, float(step % 2)) for step in range(200)]
     pale, drawn = content(only(Evidence(metrics=[Series("train", "loss", steps)]), "training-train"))["data"]
