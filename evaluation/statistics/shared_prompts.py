@@ -117,8 +117,7 @@ class _Overlaps:
     have, a few kinds are left. Equal prompts are told by 64 bits, and so are kinds."""
 
     def __init__(self, some: Standings, sets: Sequence[Marks | None]) -> None:
-        used, self.place = np.unique(some.prompts, return_inverse=True)
-        """(standings,) the place of each set among those that are used."""
+        used, self.place = np.unique(some.prompts, return_inverse=True)  # (standings,) among the sets that are used
         marks = [its for each in used.tolist() if (its := sets[each]) is not None]
         self.sizes = np.array([len(its) for its in marks])
         owner = np.repeat(np.arange(len(marks)), self.sizes)
@@ -128,8 +127,7 @@ class _Overlaps:
         np.bitwise_xor.at(where, prompt, of_sets[owner])
         _, one, kind, self.n_alike = np.unique(where, return_index=True, return_inverse=True, return_counts=True)
         told = np.isin(prompt, one)
-        self.owner, self.kind = owner[told], kind[prompt[told]]
-        """Each set's kinds, as pairs."""
+        self.owner, self.kind = owner[told], kind[prompt[told]]  # each set's kinds, as pairs
 
     def of_sets(self, values: Numbers) -> Any:  # noqa: ANN401 - scipy has no types
         """(sets, kinds) of the pairs."""

@@ -56,8 +56,8 @@ class Cells:
         self.groups, self.used = groups, used
         runs = groups.rows.named("run")
         n_runs = len(runs.values)
+        # of each the group and run as one number, and (rows,) which they are in
         cells, self.of = dense(groups.of[used] * n_runs + runs.places[used], groups.n * n_runs)
-        """Of each the group and run as one number, and (rows,) which they are in."""
         self.group, self.run = np.divmod(cells, n_runs)
         self.n = len(cells)
 

@@ -167,6 +167,27 @@ def test_of_what_stayed_nothing_is_read_again(
     assert seen == [] if change is go else {*seen} == {"those of some"}
 
 
+def test_what_went_is_not_kept_in_mind_for_ever(
+    make_session: sessionmaker[Session],
+    remembering: sessionmaker[Session],
+    correlate: Correlate,
+    stored: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(history_memory, "_FEW", 2)
+    known = []
+    for number in range(15):
+        new = correlate(SOME, AT + timedelta(seconds=number))
+        with remembering() as session:
+            rows = history_memory.remembered(session, {"scorer"})
+        assert rows is not None
+        known.append(len(rows.named("run").values))
+        with writing(make_session) as session:
+            delete_conclusions(session, new)
+    assert max(known) <= 2 * (len(stored) + 1) + 2 + 1
+    assert known != sorted(known)
+
+
 def test_a_run_that_is_packed_later_is_kept_then(
     make_session: sessionmaker[Session], remembering: sessionmaker[Session], correlate: Correlate, stored: list[str]
 ) -> None:

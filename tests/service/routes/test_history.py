@@ -140,11 +140,20 @@ def test_a_file_has_no_pages(idle: TestClient) -> None:
         assert (problem.status_code, "leave out cursor and limit" in problem.json()["detail"]) == (422, True)
 
 
-@pytest.mark.parametrize("written", ['"\\ud800"', '["rm"]', "1", "\ud800"])
-def test_a_cursor_that_somebody_made_is_refused(idle: TestClient, correlate: Correlate, written: str) -> None:
+@pytest.mark.parametrize(
+    ("sort", "written"),
+    [
+        *(("scorer", written) for written in ('"\\ud800"', '["rm"]', "1", "\ud800")),
+        *(("estimate", written) for written in ("NaN", "true", '"0.5"')),
+        ("n_prompts", "true"),
+    ],
+)
+def test_a_cursor_that_somebody_made_is_refused(
+    idle: TestClient, correlate: Correlate, sort: str, written: str
+) -> None:
     run = correlate([{}])
-    cursor = encode_cursor(["scorer False", written, json.dumps(run), "1"])
-    problem = idle.get("/v1/history", params={"sort": "scorer", "cursor": cursor})
+    cursor = encode_cursor([f"{sort} False", written, json.dumps(run), "1"])
+    problem = idle.get("/v1/history", params={"sort": sort, "cursor": cursor})
     assert (problem.status_code, problem.json()["detail"][:7]) == (422, "cursor:")
 
 
