@@ -17,7 +17,7 @@ from service.db.history import Order, rows_page
 from service.db.history_columns import Columns, read_columns
 from service.db.history_filter import HistoryFilter
 from service.db.history_grouping import Agg, Grouping
-from service.db.history_groups import groups_page
+from service.db.history_groups import groups_page, stream_groups
 from service.db.history_memory import keep_columns
 from service.db.session import sessions, writing
 from service.db.tables import Correlation, CorrelationColumns, RunPrompts
@@ -165,6 +165,17 @@ def test_of_what_stayed_nothing_is_read_again(
     with reading(monkeypatch) as seen:
         assert told(remembering) == told(make_session)
     assert seen == [] if change is go else {*seen} == {"those of some"}
+
+
+def test_more_values_than_a_byte_tells_apart_stay_apart(
+    make_session: sessionmaker[Session], remembering: sessionmaker[Session], correlate: Correlate
+) -> None:
+    for first, last in ((0, 200), (200, 300), (300, 600)):
+        correlate([{"scorer": f"s{number}"} for number in range(first, last)], AT + timedelta(seconds=first))
+        with remembering() as session:
+            found = [*stream_groups(session, HistoryFilter(), Grouping(["scorer", "statistic"]))]
+        assert {each["group"]["scorer"] for each in found} == {f"s{number}" for number in range(last)}
+        assert {each["chosen_scorer"] == each["group"]["scorer"] for each in found} == {True}
 
 
 def test_what_went_is_not_kept_in_mind_for_ever(
